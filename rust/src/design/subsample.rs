@@ -1,0 +1,290 @@
+//! Subsampling matrices `M ∈ Z_q^{n×b}` whose map `ℓ → Mℓ (mod q)` is injective.
+//!
+//! Erginbas et al., arXiv 2301.06200, section 3 and appendix C.
+
+use std::collections::HashMap;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Error, Result};
+use crate::frequency::Frequency;
+
+/// How the subsampling matrices are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubsamplingFamily {
+    /// Random entries ("complex" in the published code), drawn so that frequencies of low order stay
+    /// apart, and redrawn until the map is injective.
+    Random,
+    /// The identity on `b` consecutive positions, a different block for each group ("simple").
+    Simple,
+}
+
+/// One matrix `M`, row-major `n × b`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubsamplingMatrix {
+    q: usize,
+    b: usize,
+    rows: Vec<u8>,
+}
+
+/// Draws before giving up on an injective random matrix; each succeeds with probability > 0.28.
+const MAX_DRAWS: usize = 1000;
+/// Draws of a row before one is taken that keeps low orders apart less well.
+const MAX_ROW_DRAWS: usize = 64;
+/// Most combinations of rows that are kept; where there are more, fewer rows are combined.
+const MAX_COMBINATIONS: usize = 1 << 17;
+
+impl SubsamplingMatrix {
+    /// A random injective matrix, given those of the groups before it.
+    ///
+    /// Two frequencies share a bin in every group if their difference `δ` has `M_c^T δ = 0` for all
+    /// `c`, and are then inseparable. Uniform matrices leave that to chance, which is poor for
+    /// composite `q`: `δ = 2 e_i` at `q = 4` vanishes for every even row. So of several draws of each
+    /// row the one is taken that, for each prime `p` that divides `q`, is not zero modulo `p` (no `δ`
+    /// of order 1) and, side by side with the same row of the groups before, does not depend
+    /// linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4) - as far as
+    /// that can be had.
+    pub(crate) fn random(q: usize, n: usize, b: usize, before: &[&Self], rng: &mut ChaCha8Rng) -> Result<Self> {
+        for _ in 0..MAX_DRAWS {
+            let mut matrix = Self { q, b, rows: Vec::with_capacity(n * b) };
+            let mut spans: Vec<Span> = prime_factors(q).into_iter().map(|p| Span::new(p, n)).collect();
+            for i in 0..n {
+                let joint = |row: &[u8]| -> Vec<u8> {
+                    before.iter().flat_map(|matrix| matrix.row(i)).chain(row).copied().collect()
+                };
+                let (mut best, mut row) = (None, Vec::new());
+                for _ in 0..MAX_ROW_DRAWS {
+                    let draw: Vec<u8> = (0..b).map(|_| rng.random_range(0..q as u32) as u8).collect();
+                    let distance = spans.iter().map(|span| span.distance(&draw, &joint(&draw))).min();
+                    if best.is_none() || distance > best {
+                        (best, row) = (distance, draw);
+                    }
+                    if best == Some(usize::MAX) {
+                        break;
+                    }
+                }
+                for span in &mut spans {
+                    span.insert(&joint(&row));
+                }
+                matrix.rows.extend(row);
+            }
+            if matrix.is_injective() {
+                return Ok(matrix);
+            }
+        }
+        Err(Error::Design(format!("no injective {n}x{b} matrix over Z_{q} in {MAX_DRAWS} draws")))
+    }
+
+    fn row(&self, i: usize) -> &[u8] {
+        &self.rows[i * self.b..(i + 1) * self.b]
+    }
+
+    /// The identity on positions `group·b .. (group+1)·b`.
+    pub(crate) fn simple(q: usize, n: usize, b: usize, group: usize) -> Self {
+        let mut rows = vec![0; n * b];
+        for t in 0..b {
+            rows[(group * b + t) * b + t] = 1;
+        }
+        Self { q, b, rows }
+    }
+
+    /// Entries, row-major `n × b`.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.rows
+    }
+
+    /// Column `t`, of length `n`.
+    pub(crate) fn column(&self, t: usize) -> Vec<u8> {
+        self.rows.iter().skip(t).step_by(self.b).copied().collect()
+    }
+
+    /// Whether `ℓ → Mℓ (mod q)` is injective: exactly when `M mod p` has rank `b` for every prime
+    /// `p` that divides `q` (a kernel vector over `Z_{p^e}` is `p^j w` with `w ≢ 0 (mod p)`, and then
+    /// `Mw ≡ 0 (mod p)`).
+    #[must_use]
+    pub fn is_injective(&self) -> bool {
+        prime_factors(self.q).into_iter().all(|p| self.rank_mod(p) == self.b)
+    }
+
+    fn rank_mod(&self, p: usize) -> usize {
+        let (b, n) = (self.b, self.rows.len() / self.b);
+        let mut a: Vec<usize> = self.rows.iter().map(|&v| v as usize % p).collect();
+        let mut rank = 0;
+        for column in 0..b {
+            let Some(pivot) = (rank..n).find(|&row| a[row * b + column] != 0) else { continue };
+            for t in 0..b {
+                a.swap(rank * b + t, pivot * b + t);
+            }
+            let inverse = inverse_mod(a[rank * b + column], p);
+            for row in rank + 1..n {
+                let factor = a[row * b + column] * inverse % p;
+                if factor != 0 {
+                    for t in column..b {
+                        a[row * b + t] = (a[row * b + t] + (p - factor) * a[rank * b + t]) % p;
+                    }
+                }
+            }
+            rank += 1;
+        }
+        rank
+    }
+
+    /// Index of the bin `j = M^T k`, the first digit most significant.
+    #[must_use]
+    pub fn bin(&self, k: &Frequency) -> usize {
+        let mut index = 0;
+        for t in 0..self.b {
+            let digit: usize = k
+                .iter()
+                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize)
+                .sum();
+            index = index * self.q + digit % self.q;
+        }
+        index
+    }
+}
+
+/// Linear combinations of up to three rows modulo a prime.
+struct Span {
+    p: usize,
+    /// Combinations of exactly 1, 2, … rows, up to a factor.
+    combinations: Vec<Vec<Vec<u8>>>,
+    /// The least number of rows that combine to a direction.
+    weights: HashMap<Vec<u8>, usize>,
+}
+
+impl Span {
+    fn new(p: usize, n: usize) -> Self {
+        // C(n, w) (p-1)^{w-1} combinations of w rows.
+        let counts = [n, n * (n - 1) / 2 * (p - 1), n * n * n / 6 * (p - 1) * (p - 1)];
+        let depth = counts.iter().take_while(|&&count| count <= MAX_COMBINATIONS).count().max(1);
+        Self { p, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
+    }
+
+    /// How many rows combine to `joint` (`usize::MAX` if none do, 0 if `own` is zero itself).
+    fn distance(&self, own: &[u8], joint: &[u8]) -> usize {
+        if direction(own, self.p).is_empty() {
+            return 0;
+        }
+        self.weights.get(&direction(joint, self.p)).copied().unwrap_or(usize::MAX)
+    }
+
+    fn insert(&mut self, row: &[u8]) {
+        let row = direction(row, self.p);
+        for weight in (1..=self.combinations.len()).rev() {
+            let fresh: Vec<Vec<u8>> = if weight == 1 {
+                vec![row.clone()]
+            } else {
+                let factors = 1..self.p;
+                self.combinations[weight - 2]
+                    .iter()
+                    .flat_map(|other| factors.clone().map(|factor| self.sum(other, factor, &row)))
+                    .collect()
+            };
+            for combination in &fresh {
+                let known = self.weights.entry(direction(combination, self.p)).or_insert(weight);
+                *known = weight.min(*known);
+            }
+            self.combinations[weight - 1].extend(fresh);
+        }
+    }
+
+    fn sum(&self, a: &[u8], factor: usize, b: &[u8]) -> Vec<u8> {
+        a.iter().zip(b).map(|(&x, &y)| ((x as usize + factor * y as usize) % self.p) as u8).collect()
+    }
+}
+
+/// A row modulo `p`, scaled to start with 1; empty for zero. Equal for proportional rows.
+fn direction(row: &[u8], p: usize) -> Vec<u8> {
+    match row.iter().map(|&v| v as usize % p).find(|&v| v != 0) {
+        Some(lead) => {
+            let scale = inverse_mod(lead, p);
+            row.iter().map(|&v| (v as usize % p * scale % p) as u8).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn inverse_mod(a: usize, p: usize) -> usize {
+    (1..p).find(|x| a * x % p == 1).unwrap_or(1)
+}
+
+pub(crate) fn prime_factors(q: usize) -> Vec<usize> {
+    (2..=q).filter(|&p| q.is_multiple_of(p) && (2..p).all(|d| !p.is_multiple_of(d))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use std::collections::HashSet;
+
+    fn image_size(matrix: &SubsamplingMatrix, n: usize) -> usize {
+        let (q, b) = (matrix.q, matrix.b);
+        (0..q.pow(b as u32))
+            .map(|l| {
+                let digits: Vec<usize> = (0..b).map(|t| l / q.pow((b - 1 - t) as u32) % q).collect();
+                (0..n)
+                    .map(|i| (0..b).map(|t| matrix.rows[i * b + t] as usize * digits[t]).sum::<usize>() % q)
+                    .collect::<Vec<_>>()
+            })
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
+    #[test]
+    fn injectivity_is_decided_as_by_counting_the_image() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut seen = [0, 0];
+        for q in [2, 3, 4, 6, 8, 9, 12, 20] {
+            for (n, b) in [(2, 1), (2, 2), (3, 2), (4, 2)] {
+                for _ in 0..40 {
+                    let rows = (0..n * b).map(|_| rng.random_range(0..q as u32) as u8).collect();
+                    let matrix = SubsamplingMatrix { q, b, rows };
+                    let injective = image_size(&matrix, n) == q.pow(b as u32);
+                    assert_eq!(matrix.is_injective(), injective, "q={q} {:?}", matrix.rows);
+                    seen[usize::from(injective)] += 1;
+                }
+            }
+        }
+        assert!(seen[0] > 50 && seen[1] > 50, "both answers must occur: {seen:?}");
+    }
+
+    #[test]
+    fn frequencies_that_differ_in_up_to_three_positions_do_not_share_all_bins() {
+        let (n, b) = (12, 4);
+        for q in [2, 4, 6, 20] {
+            let mut rng = ChaCha8Rng::seed_from_u64(q as u64);
+            let mut matrices: Vec<SubsamplingMatrix> = Vec::new();
+            for _ in 0..3 {
+                let before: Vec<&SubsamplingMatrix> = matrices.iter().collect();
+                let matrix = SubsamplingMatrix::random(q, n, b, &before, &mut rng).unwrap();
+                matrices.push(matrix);
+            }
+            for triple in 0..n.pow(3) {
+                let (h, i, j) = (triple / n / n, triple / n % n, triple % n);
+                if !(h < i && i < j) {
+                    continue;
+                }
+                for labels in 1..q.pow(3) {
+                    let labels = [labels / q / q, labels / q % q, labels % q];
+                    let pairs = [h, i, j].into_iter().zip(labels).filter(|(_, label)| *label != 0);
+                    let delta: Frequency = pairs.map(|(i, label)| (i as u16, label as u8)).collect();
+                    assert!(matrices.iter().any(|matrix| matrix.bin(&delta) != 0), "q={q} {delta:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn drawn_matrices_are_injective() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        for q in 2..=20 {
+            let matrix = SubsamplingMatrix::random(q, 3, 2, &[], &mut rng).unwrap();
+            assert_eq!(image_size(&matrix, 3), q * q);
+            assert!(SubsamplingMatrix::simple(q, 6, 2, 2).is_injective());
+        }
+    }
+}

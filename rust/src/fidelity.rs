@@ -1,0 +1,69 @@
+//! How well a surrogate predicts: R² on values it never saw, with a confidence interval.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::observations::check_values;
+
+/// Two-sided 95 % quantile of the normal distribution.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// The coefficient of determination `R² = 1 - Σ(y-ŷ)² / Σ(y-ȳ)²` and its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RSquared {
+    /// R², at most 1; 0 is as good as the mean of the values, negative is worse.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Number of values it rests on.
+    pub count: usize,
+}
+
+impl RSquared {
+    /// R² of predictions against true values.
+    ///
+    /// The interval is that of `log(1 - R²) = log Σ(y-ŷ)² - log Σ(y-ȳ)²`, whose variance follows from
+    /// the spread of the summands (delta method), so it is never above 1. Constant values have R² 1
+    /// if they are predicted to rounding error, else 0.
+    ///
+    /// # Errors
+    /// If there are fewer than two values, not as many predictions, or one is not finite.
+    ///
+    /// ```
+    /// let r2 = shapsketch::RSquared::new(&[0.0, 1.0, 2.0, 3.0], &[0.1, 1.1, 1.9, 2.9])?;
+    /// assert!((r2.value - (1.0 - 0.04 / 5.0)).abs() < 1e-12);
+    /// assert!(r2.low < r2.value && r2.value < r2.high && r2.high <= 1.0);
+    /// # Ok::<(), shapsketch::Error>(())
+    /// ```
+    pub fn new(values: &[f64], predictions: &[f64]) -> Result<Self> {
+        let count = values.len();
+        if count < 2 {
+            return Err(Error::Parameter {
+                name: "values",
+                expected: "at least two numbers",
+                got: count.to_string(),
+            });
+        }
+        check_values("true value", values, count)?;
+        check_values("prediction", predictions, count)?;
+        let m = count as f64;
+        let mean = values.iter().sum::<f64>() / m;
+        let errors: Vec<f64> = values.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).collect();
+        let spreads: Vec<f64> = values.iter().map(|y| (y - mean).powi(2)).collect();
+        let (error, spread) = (errors.iter().sum::<f64>() / m, spreads.iter().sum::<f64>() / m);
+        let rounding = (1e-12 * values.iter().map(|y| y.abs()).fold(0.0, f64::max)).powi(2);
+        if error <= rounding {
+            return Ok(Self { value: 1.0 - if spread > rounding { error / spread } else { 0.0 }, low: 1.0, high: 1.0, count });
+        }
+        if spread <= rounding {
+            return Ok(Self { value: 0.0, low: 0.0, high: 0.0, count });
+        }
+        let ratio = error / spread;
+        let variance =
+            errors.iter().zip(&spreads).map(|(e, s)| (e / error - s / spread).powi(2)).sum::<f64>() / (m * m);
+        let factor = (Z95 * variance.sqrt()).exp();
+        Ok(Self { value: 1.0 - ratio, low: 1.0 - ratio * factor, high: 1.0 - ratio / factor, count })
+    }
+}

@@ -1,0 +1,159 @@
+//! Frequencies `k ∈ Z_q^n`, stored by their support.
+
+use std::cmp::Ordering;
+
+/// A frequency `k ∈ Z_q^n` as its support and the nonzero values there.
+///
+/// Ordered by order `|k|`, then support, then values, so that frequencies of one support are
+/// neighbours.
+///
+/// ```
+/// use shapsketch::Frequency;
+/// let k = Frequency::from_dense(&[0, 3, 0, 1]);
+/// assert_eq!(k.order(), 2);
+/// assert_eq!(k.support(), [1, 3]);
+/// assert_eq!(k.negated(4), Frequency::from_dense(&[0, 1, 0, 3]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Frequency {
+    support: Vec<u16>,
+    labels: Vec<u8>,
+}
+
+impl Frequency {
+    /// The frequency with these `n` values.
+    #[must_use]
+    pub fn from_dense(values: &[u8]) -> Self {
+        values
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| **v != 0)
+            .map(|(i, &v)| (i as u16, v))
+            .collect()
+    }
+
+    /// Positions where `k_i ≠ 0`, ascending.
+    #[must_use]
+    pub fn support(&self) -> &[u16] {
+        &self.support
+    }
+
+    /// The values `k_i` on the support.
+    #[must_use]
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// Number of nonzero values, `|k|`.
+    #[must_use]
+    pub fn order(&self) -> usize {
+        self.support.len()
+    }
+
+    /// Positions and values of the support.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u8)> + '_ {
+        self.support.iter().copied().zip(self.labels.iter().copied())
+    }
+
+    /// `-k (mod q)`.
+    #[must_use]
+    pub fn negated(&self, q: usize) -> Self {
+        Self {
+            support: self.support.clone(),
+            labels: self.labels.iter().map(|&v| (q - v as usize) as u8).collect(),
+        }
+    }
+
+    /// `k` or `-k`, whichever comes first in the order, and whether that is `-k`.
+    #[must_use]
+    pub fn representative(self, q: usize) -> (Self, bool) {
+        let negated = self.negated(q);
+        if negated < self { (negated, true) } else { (self, false) }
+    }
+
+    /// Whether `k = -k (mod q)`.
+    #[must_use]
+    pub fn is_self_conjugate(&self, q: usize) -> bool {
+        self.labels.iter().all(|&v| 2 * v as usize == q)
+    }
+
+    /// The `n` values.
+    #[must_use]
+    pub fn to_dense(&self, n: usize) -> Vec<u8> {
+        let mut dense = vec![0; n];
+        for (position, label) in self.iter() {
+            dense[position as usize] = label;
+        }
+        dense
+    }
+
+    /// `self - other (mod q)`.
+    pub(crate) fn minus(&self, other: &Self, q: usize) -> Self {
+        let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());
+        std::iter::from_fn(|| {
+            Some(match (a.peek().copied(), b.peek().copied()) {
+                (None, None) => return None,
+                (Some((i, x)), Some((j, y))) if i == j => {
+                    a.next();
+                    b.next();
+                    (i, ((x as usize + q - y as usize) % q) as u8)
+                }
+                (Some((i, x)), None) => {
+                    a.next();
+                    (i, x)
+                }
+                (Some((i, x)), Some((j, _))) if i < j => {
+                    a.next();
+                    (i, x)
+                }
+                (_, Some((j, y))) => {
+                    b.next();
+                    (j, (q - y as usize) as u8)
+                }
+            })
+        })
+        .filter(|&(_, label)| label != 0)
+        .collect()
+    }
+}
+
+impl FromIterator<(u16, u8)> for Frequency {
+    /// From ascending positions and nonzero values.
+    fn from_iter<I: IntoIterator<Item = (u16, u8)>>(pairs: I) -> Self {
+        let (support, labels) = pairs.into_iter().unzip();
+        Self { support, labels }
+    }
+}
+
+impl Ord for Frequency {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.order(), &self.support, &self.labels).cmp(&(other.order(), &other.support, &other.labels))
+    }
+}
+
+impl PartialOrd for Frequency {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn difference_is_the_dense_one(
+            (q, a, b) in (2usize..=20).prop_flat_map(|q| {
+                let dense = proptest::collection::vec(0..q as u8, 7);
+                (Just(q), dense.clone(), dense)
+            })
+        ) {
+            let dense: Vec<u8> =
+                a.iter().zip(&b).map(|(&x, &y)| ((x as usize + q - y as usize) % q) as u8).collect();
+            let difference = Frequency::from_dense(&a).minus(&Frequency::from_dense(&b), q);
+            prop_assert_eq!(difference, Frequency::from_dense(&dense));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod cancel;
+pub mod design;
+mod error;
+pub mod explain;
+mod fidelity;
+mod file;
+mod frequency;
+mod observations;
+pub mod peel;
+pub mod sketch;
+mod space;
+pub mod surrogate;
+pub mod synthetic;
+pub mod transform;
+
+pub use cancel::Cancel;
+pub use design::{
+    DelayFamily, Delays, DesignConfig, Group, QueryDesign, SubsamplingFamily, SubsamplingMatrix, held_out,
+};
+pub use error::{Error, Result};
+pub use explain::Components;
+pub use fidelity::RSquared;
+pub use frequency::Frequency;
+pub use observations::Observations;
+pub use peel::{Peeling, PeelingDecoder, PeelingStatus};
+pub use rustfft::num_complex::Complex64;
+pub use sketch::{Method, Plan, Queries, Sketch, SketchInfo};
+pub use space::SequenceSpace;
+pub use surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Truncation};
+pub use transform::{QaryTransform, naive_transform};

@@ -1,0 +1,110 @@
+//! Least squares of a set of frequencies on all bins.
+//!
+//! A block's transform is unitary up to scale, so this is least squares on the values themselves.
+//! Frequencies meet only where they share a bin, so the Gram matrix
+//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse, and its entries follow
+//! from the structure of the delays without a sum over all of them. Solved by conjugate gradients.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rayon::prelude::*;
+use rustfft::num_complex::Complex64;
+
+use super::bins::Bins;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::frequency::Frequency;
+
+/// Relative residual of the normal equations at which to stop.
+const TOLERANCE: f64 = 1e-14;
+const MAX_ITERATIONS: usize = 500;
+
+/// Changes of the coefficients of `frequencies` (one of each pair `k, -k`) that bring the bins
+/// nearest to zero.
+pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cancel) -> Result<Vec<Complex64>> {
+    let q = bins.design.space().q();
+    let groups = bins.design.groups().len();
+    // Both of each pair: the conjugate symmetry of the solution follows from that of the bins.
+    let mut all: Vec<Frequency> = frequencies.to_vec();
+    all.extend(frequencies.iter().filter(|k| !k.is_self_conjugate(q)).map(|k| k.negated(q)));
+    let rhs: Vec<Complex64> = all
+        .par_iter()
+        .map(|k| (0..groups).map(|c| bins.project(c, k)).sum::<Complex64>() / groups as f64)
+        .collect();
+    let gram = gram(bins, &all, cancel)?;
+    let solution = conjugate_gradients(&gram, &rhs, cancel)?;
+    Ok(solution[..frequencies.len()]
+        .iter()
+        .zip(frequencies)
+        .map(|(&value, k)| if k.is_self_conjugate(q) { value.re.into() } else { value })
+        .collect())
+}
+
+type SparseRows = Vec<Vec<(usize, Complex64)>>;
+
+fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
+    let q = bins.design.space().q();
+    let design_groups = bins.design.groups();
+    let scale = 1.0 / (design_groups.len() * bins.design.delays_per_group()) as f64;
+    let homes: Vec<Vec<usize>> =
+        design_groups.iter().map(|group| all.par_iter().map(|k| group.matrix.bin(k)).collect()).collect();
+    let members: Vec<HashMap<usize, Vec<usize>>> = homes
+        .iter()
+        .map(|bins| {
+            let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
+            for (index, &j) in bins.iter().enumerate() {
+                members.entry(j).or_default().push(index);
+            }
+            members
+        })
+        .collect();
+    (0..all.len())
+        .into_par_iter()
+        .map(|a| {
+            cancel.check()?;
+            let mut row: BTreeMap<usize, Complex64> = BTreeMap::new();
+            let mut counts = vec![0; q];
+            for (c, group) in design_groups.iter().enumerate() {
+                for &b in members[c].get(&homes[c][a]).into_iter().flatten() {
+                    counts.fill(0);
+                    group.delays.phase_counts(&all[b].minus(&all[a], q), &mut counts);
+                    let sum: Complex64 = counts.iter().zip(&bins.roots).map(|(&n, root)| root * n as f64).sum();
+                    *row.entry(b).or_default() += sum * scale;
+                }
+            }
+            Ok(row.into_iter().collect())
+        })
+        .collect()
+}
+
+fn conjugate_gradients(rows: &SparseRows, rhs: &[Complex64], cancel: &Cancel) -> Result<Vec<Complex64>> {
+    let dot = |a: &[Complex64], b: &[Complex64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum() };
+    let mut solution = vec![Complex64::ZERO; rhs.len()];
+    let mut residual = rhs.to_vec();
+    let mut direction = residual.clone();
+    let start = dot(rhs, rhs);
+    let mut energy = start;
+    for _ in 0..MAX_ITERATIONS {
+        if energy <= start * TOLERANCE * TOLERANCE {
+            break;
+        }
+        cancel.check()?;
+        let image: Vec<Complex64> =
+            rows.par_iter().map(|row| row.iter().map(|&(b, g)| g * direction[b]).sum()).collect();
+        let curvature = dot(&direction, &image);
+        if curvature <= 0.0 {
+            break;
+        }
+        let step = energy / curvature;
+        for i in 0..rhs.len() {
+            solution[i] += direction[i] * step;
+            residual[i] -= image[i] * step;
+        }
+        let next = dot(&residual, &residual);
+        for (d, r) in direction.iter_mut().zip(&residual) {
+            *d = r + *d * (next / energy);
+        }
+        energy = next;
+    }
+    Ok(solution)
+}

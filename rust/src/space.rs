@@ -1,0 +1,235 @@
+//! Sequence spaces: `n` symbols from an alphabet of `q`, coded as integers `0..q`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// Smallest and largest alphabet.
+const ALPHABET_SIZES: std::ops::RangeInclusive<usize> = 2..=64;
+/// Longest sequence.
+const MAX_LENGTH: usize = 4096;
+/// Symbols of the spaces made by [`SequenceSpace::of_size`].
+const DEFAULT_SYMBOLS: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-";
+const UNKNOWN: u8 = u8::MAX;
+
+/// All sequences of `n` symbols from an alphabet of `q` symbols.
+///
+/// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat
+/// row-major slices of `u8`, `n` codes a sequence.
+///
+/// ```
+/// use shapsketch::SequenceSpace;
+/// let space = SequenceSpace::new("ACGU", 3)?;
+/// assert_eq!((space.q(), space.n(), space.size()), (4, 3, Some(64)));
+/// assert_eq!(space.encode(&["GAU", "cag"])?, [2, 0, 3, 1, 0, 2]);
+/// assert_eq!(space.decode(&[2, 0, 3])?, ["GAU"]);
+/// # Ok::<(), shapsketch::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SequenceSpace {
+    symbols: Arc<[char]>,
+    /// Codes of the ASCII characters, [`UNKNOWN`] where there is none.
+    ascii: Arc<[u8; 128]>,
+    n: usize,
+}
+
+impl SequenceSpace {
+    /// The sequences of `length` symbols from `alphabet`.
+    ///
+    /// # Errors
+    /// If the alphabet has fewer than 2 or more than 64 symbols or repeats one, or the length is
+    /// not 1 to 4096.
+    pub fn new(alphabet: &str, length: usize) -> Result<Self> {
+        let symbols: Vec<char> = alphabet.chars().collect();
+        if !ALPHABET_SIZES.contains(&symbols.len()) {
+            return Err(Error::AlphabetSize { q: symbols.len() });
+        }
+        for (second, &symbol) in symbols.iter().enumerate() {
+            if let Some(first) = symbols[..second].iter().position(|&s| s == symbol) {
+                return Err(Error::DuplicateSymbol { symbol, first, second });
+            }
+        }
+        if length == 0 || length > MAX_LENGTH {
+            return Err(Error::SequenceLength { n: length });
+        }
+        let mut ascii = [UNKNOWN; 128];
+        for (code, &symbol) in symbols.iter().enumerate() {
+            if symbol.is_ascii() {
+                ascii[symbol as usize] = code as u8;
+            }
+        }
+        // The other case of a letter is accepted where the alphabet does not use it itself.
+        for (code, &symbol) in symbols.iter().enumerate() {
+            if symbol.is_ascii_alphabetic() {
+                let other = (symbol as u8 ^ 0x20) as usize;
+                if ascii[other] == UNKNOWN {
+                    ascii[other] = code as u8;
+                }
+            }
+        }
+        Ok(Self { symbols: symbols.into(), ascii: Arc::new(ascii), n: length })
+    }
+
+    /// The sequences of `length` symbols from the first `q` of `0-9A-Za-z+-`.
+    ///
+    /// # Errors
+    /// As for [`SequenceSpace::new`].
+    pub fn of_size(q: usize, length: usize) -> Result<Self> {
+        if !ALPHABET_SIZES.contains(&q) {
+            return Err(Error::AlphabetSize { q });
+        }
+        Self::new(&DEFAULT_SYMBOLS[..q], length)
+    }
+
+    /// Alphabet size.
+    #[must_use]
+    pub fn q(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Sequence length.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The alphabet, in the order of the codes.
+    #[must_use]
+    pub fn alphabet(&self) -> String {
+        self.symbols.iter().collect()
+    }
+
+    /// Number of sequences `q^n`, where it fits.
+    #[must_use]
+    pub fn size(&self) -> Option<u128> {
+        (self.q() as u128).checked_pow(self.n as u32)
+    }
+
+    fn code(&self, symbol: char) -> Option<u8> {
+        if symbol.is_ascii() {
+            Some(self.ascii[symbol as usize]).filter(|&code| code != UNKNOWN)
+        } else {
+            self.symbols.iter().position(|&s| s == symbol).map(|code| code as u8)
+        }
+    }
+
+    /// Codes of a batch of sequences, row-major. Lower case is accepted where the alphabet leaves
+    /// no doubt.
+    ///
+    /// # Errors
+    /// If a sequence has another length or a symbol outside the alphabet: says which and where.
+    pub fn encode<S: AsRef<str>>(&self, sequences: &[S]) -> Result<Vec<u8>> {
+        let mut codes = Vec::with_capacity(sequences.len() * self.n);
+        for (index, sequence) in sequences.iter().enumerate() {
+            let sequence = sequence.as_ref();
+            let length = sequence.chars().count();
+            if length != self.n {
+                return Err(Error::WrongLength { index, length, expected: self.n });
+            }
+            for (position, symbol) in sequence.chars().enumerate() {
+                codes.push(self.code(symbol).ok_or_else(|| Error::UnknownSymbol {
+                    index,
+                    position,
+                    symbol,
+                    alphabet: self.alphabet(),
+                    hint: self.hint(symbol),
+                })?);
+            }
+        }
+        Ok(codes)
+    }
+
+    fn hint(&self, symbol: char) -> &'static str {
+        match symbol {
+            'U' | 'u' if self.code('T').is_some() => {
+                " (this space is DNA: write T for U, or make an RNA space)"
+            }
+            'T' | 't' if self.code('U').is_some() => {
+                " (this space is RNA: write U for T, or make a DNA space)"
+            }
+            'N' | 'n' | 'X' | 'x' | '-' | '*' => {
+                " (ambiguity codes and gaps stand for no single symbol: resolve them, or add the symbol to the alphabet)"
+            }
+            _ => "",
+        }
+    }
+
+    /// Sequences of a batch of codes.
+    ///
+    /// # Errors
+    /// If the codes are no whole number of sequences or one is out of range.
+    pub fn decode(&self, codes: &[u8]) -> Result<Vec<String>> {
+        self.check(codes)?;
+        Ok(codes
+            .chunks_exact(self.n)
+            .map(|row| row.iter().map(|&code| self.symbols[code as usize]).collect())
+            .collect())
+    }
+
+    /// Checks a batch of codes and returns the number of its sequences.
+    ///
+    /// # Errors
+    /// If the codes are no whole number of sequences or one is out of range.
+    pub fn check(&self, codes: &[u8]) -> Result<usize> {
+        if !codes.len().is_multiple_of(self.n) {
+            return Err(Error::RaggedCodes { length: codes.len(), n: self.n });
+        }
+        let q = self.q();
+        if let Some(at) = codes.iter().position(|&code| code as usize >= q) {
+            return Err(Error::CodeOutOfRange {
+                index: at / self.n,
+                position: at % self.n,
+                code: codes[at],
+                q,
+            });
+        }
+        Ok(codes.len() / self.n)
+    }
+
+    /// # Errors
+    /// If `other` is another space.
+    pub fn check_same(&self, other: &Self) -> Result<()> {
+        if self == other {
+            Ok(())
+        } else {
+            Err(Error::SpaceMismatch { expected: self.to_string(), got: other.to_string() })
+        }
+    }
+}
+
+impl PartialEq for SequenceSpace {
+    fn eq(&self, other: &Self) -> bool {
+        self.n == other.n && self.symbols == other.symbols
+    }
+}
+
+impl Eq for SequenceSpace {}
+
+impl fmt::Display for SequenceSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of length {}", self.alphabet(), self.n)
+    }
+}
+
+impl fmt::Debug for SequenceSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SequenceSpace({self})")
+    }
+}
+
+/// The powers `ω^0 … ω^{q-1}` of `ω = e^{2πi/q}`.
+pub(crate) fn roots_of_unity(q: usize) -> Vec<rustfft::num_complex::Complex64> {
+    (0..q)
+        .map(|a| {
+            // Exact at the multiples of a quarter turn, so that real characters stay real.
+            let quarter = 4 * a;
+            if quarter.is_multiple_of(q) {
+                let (re, im) = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][quarter / q];
+                rustfft::num_complex::Complex64::new(re, im)
+            } else {
+                rustfft::num_complex::Complex64::from_polar(1.0, std::f64::consts::TAU * a as f64 / q as f64)
+            }
+        })
+        .collect()
+}

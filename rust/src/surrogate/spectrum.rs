@@ -1,0 +1,293 @@
+//! Sparse q-ary Fourier spectra of real functions: `f̂(x) = Σ_k F[k] ω^{<k,x>}`, `F[-k] = conj F[k]`.
+
+use rustfft::num_complex::Complex64;
+
+use super::{Basis, ProductTerms, SupportTerms};
+use crate::error::{Error, Result};
+use crate::frequency::Frequency;
+use crate::space::SequenceSpace;
+
+/// Largest accepted `|F[k] - conj F[-k]|`, relative to the largest coefficient.
+const HERMITIAN_TOLERANCE: f64 = 1e-9;
+
+/// A sparse spectrum of a real function: canonical, sorted, immutable.
+///
+/// ```
+/// use rustfft::num_complex::Complex64;
+/// use shapsketch::{Frequency, SequenceSpace, Spectrum};
+/// let space = SequenceSpace::new("ACGT", 3)?;
+/// let k = Frequency::from_dense(&[0, 1, 0]);
+/// let terms = vec![
+///     (Frequency::default(), Complex64::new(2.0, 0.0)),
+///     (k.clone(), Complex64::new(0.5, 0.5)),
+///     (k.negated(4), Complex64::new(0.5, -0.5)),
+/// ];
+/// let spectrum = Spectrum::new(space, terms)?;
+/// assert_eq!(spectrum.len(), 3);
+/// assert_eq!(spectrum.predict(&[0, 0, 0, 0, 1, 0])?, [3.0, 1.0]);
+/// # Ok::<(), shapsketch::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spectrum {
+    space: SequenceSpace,
+    /// One of each pair `k, -k`, the lesser, ascending; the coefficients are nonzero.
+    half: Vec<(Frequency, Complex64)>,
+}
+
+/// What [`Spectrum::truncate`] keeps; conjugate pairs stay together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Truncation {
+    /// At most this many coefficients, the largest ones; the constant counts as one.
+    pub max_terms: Option<usize>,
+    /// Orders up to this one.
+    pub max_order: Option<usize>,
+    /// As few coefficients as hold this fraction (0 to 1) of the energy beyond the constant.
+    pub energy: Option<f64>,
+}
+
+impl Spectrum {
+    /// The spectrum with these coefficients, both of each pair `k, -k`; repeated frequencies add.
+    ///
+    /// # Errors
+    /// If a frequency is not of this space, a coefficient is not finite, or the function would not
+    /// be real.
+    pub fn new(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Result<Self> {
+        let given = checked(&space, &terms)?;
+        let spectrum = Self::hermitian_part(space, given);
+        let scale = terms.iter().map(|(_, value)| value.norm()).fold(0.0, f64::max);
+        // The sums over repeated frequencies are what must be conjugate.
+        let mut sums: Vec<(Frequency, Complex64, usize)> = Vec::new();
+        let mut order: Vec<usize> = (0..terms.len()).collect();
+        order.sort_by(|&a, &b| terms[a].0.cmp(&terms[b].0));
+        for index in order {
+            let (k, value) = &terms[index];
+            match sums.last_mut().filter(|(last, ..)| last == k) {
+                Some((_, sum, _)) => *sum += value,
+                None => sums.push((k.clone(), *value, index)),
+            }
+        }
+        for (k, value, index) in sums {
+            let difference = (value - spectrum.coefficient(&k)).norm() / scale;
+            if difference > HERMITIAN_TOLERANCE {
+                return Err(Error::NotHermitian { index, difference: 2.0 * difference });
+            }
+        }
+        Ok(spectrum)
+    }
+
+    /// The spectrum of the real part: `(F[k] + conj F[-k]) / 2`; repeated frequencies add.
+    ///
+    /// # Errors
+    /// If a frequency is not of this space or a coefficient is not finite.
+    pub fn real_part(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Result<Self> {
+        let terms = checked(&space, &terms)?;
+        Ok(Self::hermitian_part(space, terms))
+    }
+
+    fn hermitian_part(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Self {
+        let q = space.q();
+        let halves = terms
+            .into_iter()
+            .map(|(k, value)| {
+                let single = k.is_self_conjugate(q);
+                let (k, negated) = k.representative(q);
+                match (single, negated) {
+                    (true, _) => (k, Complex64::new(value.re, 0.0)),
+                    (false, true) => (k, value.conj() / 2.0),
+                    (false, false) => (k, value / 2.0),
+                }
+            })
+            .collect();
+        Self::from_representatives(space, halves)
+    }
+
+    /// From one coefficient of each pair, by its lesser frequency; repeated frequencies add.
+    pub(crate) fn from_representatives(
+        space: SequenceSpace,
+        mut half: Vec<(Frequency, Complex64)>,
+    ) -> Self {
+        half.sort_by(|a, b| a.0.cmp(&b.0));
+        half.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
+        half.retain(|(_, value)| *value != Complex64::ZERO);
+        Self { space, half }
+    }
+
+    /// From what [`Spectrum::representatives`] gave, in that very form.
+    pub(crate) fn from_file(space: SequenceSpace, half: Vec<(Frequency, Complex64)>) -> Result<Self> {
+        let q = space.q();
+        let half = checked(&space, &half)?;
+        for (index, (k, value)) in half.iter().enumerate() {
+            let ascending = index == 0 || half[index - 1].0 < *k;
+            let lesser = *k <= k.negated(q);
+            let real = !k.is_self_conjugate(q) || value.im == 0.0;
+            if !(ascending && lesser && real) {
+                return Err(Error::BadFrequency { index, reason: "it is out of canonical order or form".into() });
+            }
+        }
+        Ok(Self { space, half })
+    }
+
+    /// The sequence space.
+    #[must_use]
+    pub fn space(&self) -> &SequenceSpace {
+        &self.space
+    }
+
+    /// One of each pair `k, -k`, ascending.
+    pub(crate) fn representatives(&self) -> &[(Frequency, Complex64)] {
+        &self.half
+    }
+
+    fn multiplicity(&self, k: &Frequency) -> usize {
+        if k.is_self_conjugate(self.space.q()) { 1 } else { 2 }
+    }
+
+    /// Number of nonzero coefficients, both of each pair `k, -k` counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.half.iter().map(|(k, _)| self.multiplicity(k)).sum()
+    }
+
+    /// Whether all coefficients are zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.half.is_empty()
+    }
+
+    /// All nonzero coefficients, ascending by order, support and values.
+    #[must_use]
+    pub fn coefficients(&self) -> Vec<(Frequency, Complex64)> {
+        let q = self.space.q();
+        let mut all = Vec::with_capacity(self.len());
+        for (k, value) in &self.half {
+            all.push((k.clone(), *value));
+            if !k.is_self_conjugate(q) {
+                all.push((k.negated(q), value.conj()));
+            }
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// `F[k]`, zero where there is none.
+    #[must_use]
+    pub fn coefficient(&self, k: &Frequency) -> Complex64 {
+        let (k, negated) = k.clone().representative(self.space.q());
+        match self.half.binary_search_by(|(stored, _)| stored.cmp(&k)) {
+            Ok(at) if negated => self.half[at].1.conj(),
+            Ok(at) => self.half[at].1,
+            Err(_) => Complex64::ZERO,
+        }
+    }
+
+    /// `Σ_{|k| = r} |F[k]|²` for `r = 0, 1, …` up to the highest order; from `r = 1` on this is the
+    /// variance of `f̂` over uniform sequences, split by order.
+    #[must_use]
+    pub fn order_energy(&self) -> Vec<f64> {
+        let mut energy = vec![0.0; self.half.last().map_or(0, |(k, _)| k.order() + 1)];
+        for (k, value) in &self.half {
+            energy[k.order()] += self.multiplicity(k) as f64 * value.norm_sqr();
+        }
+        energy
+    }
+
+    /// A smaller spectrum.
+    ///
+    /// # Errors
+    /// If `energy` is not 0 to 1.
+    pub fn truncate(&self, keep: Truncation) -> Result<Self> {
+        if let Some(energy) = keep.energy.filter(|e| !(0.0..=1.0).contains(e)) {
+            return Err(Error::Parameter {
+                name: "energy",
+                expected: "a fraction from 0 to 1",
+                got: energy.to_string(),
+            });
+        }
+        let energy = |(k, value): &(Frequency, Complex64)| {
+            if k.order() == 0 { 0.0 } else { self.multiplicity(k) as f64 * value.norm_sqr() }
+        };
+        let max_order = keep.max_order.unwrap_or(usize::MAX);
+        let mut half: Vec<_> = self.half.iter().filter(|(k, _)| k.order() <= max_order).cloned().collect();
+        // The constant first, then by the energy of one coefficient; ties by the canonical order.
+        half.sort_by(|a, b| {
+            let size = |(k, value): &(Frequency, Complex64)| {
+                if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() }
+            };
+            size(b).total_cmp(&size(a)).then_with(|| a.0.cmp(&b.0))
+        });
+        let target = keep.energy.map_or(f64::INFINITY, |fraction| {
+            fraction * self.half.iter().map(energy).sum::<f64>()
+        });
+        let (mut terms, mut held) = (0, 0.0);
+        let kept = half
+            .into_iter()
+            .take_while(|term| {
+                terms += self.multiplicity(&term.0);
+                let go = terms <= keep.max_terms.unwrap_or(usize::MAX)
+                    && (term.0.order() == 0 || held < target);
+                held += energy(term);
+                go
+            })
+            .collect();
+        Ok(Self::from_representatives(self.space.clone(), kept))
+    }
+
+    /// The spectrum as product terms: of each pair `k, -k` one, with twice the coefficient.
+    #[must_use]
+    pub fn terms(&self) -> ProductTerms {
+        let mut terms = ProductTerms {
+            space: self.space.clone(),
+            basis: Basis::Characters,
+            constant: 0.0,
+            supports: Vec::new(),
+        };
+        for (k, value) in &self.half {
+            if k.order() == 0 {
+                terms.constant = value.re;
+                continue;
+            }
+            if terms.supports.last().is_none_or(|last| last.support != k.support()) {
+                terms.supports.push(SupportTerms { support: k.support().to_vec(), ..Default::default() });
+            }
+            if let Some(last) = terms.supports.last_mut() {
+                last.labels.extend_from_slice(k.labels());
+                last.coefficients.push(value * self.multiplicity(k) as f64);
+            }
+        }
+        terms
+    }
+
+    /// `f̂` at a batch of coded sequences.
+    ///
+    /// # Errors
+    /// If the codes are not sequences of the space.
+    pub fn predict(&self, codes: &[u8]) -> Result<Vec<f64>> {
+        crate::explain::Components::new(&self.terms())?.predict(codes, &crate::cancel::Cancel::new())
+    }
+}
+
+/// The terms, after a check that they are finite and of this space.
+fn checked(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<Vec<(Frequency, Complex64)>> {
+    for (index, (k, value)) in terms.iter().enumerate() {
+        let bad = |reason: String| Err(Error::BadFrequency { index, reason });
+        if let Some(&position) = k.support().iter().find(|&&i| i as usize >= space.n()) {
+            return bad(format!("position {position} is beyond the sequence length {}", space.n()));
+        }
+        if !k.support().is_sorted_by(|a, b| a < b) {
+            return bad("its positions are not ascending".into());
+        }
+        if let Some(&label) = k.labels().iter().find(|&&v| v == 0 || v as usize >= space.q()) {
+            return bad(format!("value {label} is not one of 1 to {} on its support", space.q() - 1));
+        }
+        if !(value.re.is_finite() && value.im.is_finite()) {
+            return bad(format!("its coefficient {value} is not finite"));
+        }
+    }
+    Ok(terms.to_vec())
+}
