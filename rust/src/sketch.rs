@@ -3,6 +3,7 @@
 //! The caller evaluates the model; nothing here knows what a model is:
 //! [`Plan`] → [`Queries`] → values → [`Sketch`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -202,6 +203,20 @@ impl Queries {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Queries `range`, in the order design, validation, test; row-major codes.
+    #[must_use]
+    pub fn batch(&self, range: Range<usize>) -> Vec<u8> {
+        let n = self.plan.space.n();
+        let (start, end) = (range.start, range.end.min(self.len()));
+        let designed = self.design.len();
+        let mut rows = self.design.queries(start..end);
+        let held = [self.validation.as_slice(), self.test.as_slice()].concat();
+        if end > designed {
+            rows.extend_from_slice(&held[(start.max(designed) - designed) * n..(end - designed) * n]);
+        }
+        rows
     }
 
     /// Decodes the values of all queries - those of the design, then validation, then test - into a

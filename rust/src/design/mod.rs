@@ -210,14 +210,11 @@ impl QueryDesign {
         self.groups.len() * self.delays_per_group() * self.block
     }
 
-    /// Distinct queries `range`, row-major codes.
-    ///
-    /// # Panics
-    /// Never for a range within `0..len()`; a range beyond is cut off there.
+    /// Distinct queries `range`, row-major codes; what lies beyond the last query is cut off.
     #[must_use]
     pub fn queries(&self, range: Range<usize>) -> Vec<u8> {
         let n = self.space.n();
-        let range = range.start..range.end.min(self.len());
+        let range = range.start.min(self.len())..range.end.min(self.len());
         let mut out = vec![0; range.len() * n];
         out.par_chunks_mut(CHUNK * n).enumerate().for_each(|(chunk, out)| {
             let mut walk = self.walk(self.number(range.start + chunk * CHUNK));

@@ -1,0 +1,46 @@
+"""Explain sequence models: sketch once, then Shapley values of any sequence in microseconds.
+
+Data flows one way: space → design → model → observations → spectrum → sketch → explain.
+"""
+
+from shapsketch._core import __version__
+from shapsketch._errors import (
+    BudgetError,
+    FileError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ShapsketchError,
+)
+from shapsketch.decode import PeelingDecoder
+from shapsketch.design import Observations, QueryDesign
+from shapsketch.explain import Explainer, Explanation, Interactions
+from shapsketch.sketch import Plan, Sketch, load, plan, sketch
+from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
+from shapsketch.spectrum import Spectrum
+
+__all__ = [
+    "DNA",
+    "PROTEIN",
+    "RNA",
+    "BudgetError",
+    "Explainer",
+    "Explanation",
+    "FileError",
+    "InputError",
+    "Interactions",
+    "MissingExtraError",
+    "ModelError",
+    "Observations",
+    "PeelingDecoder",
+    "Plan",
+    "QueryDesign",
+    "SequenceSpace",
+    "ShapsketchError",
+    "Sketch",
+    "Spectrum",
+    "__version__",
+    "load",
+    "plan",
+    "sketch",
+]

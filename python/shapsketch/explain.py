@@ -1,0 +1,164 @@
+"""Explaining sequences: Shapley values and interactions, read off a sketch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch._check import choice, integer
+from shapsketch._errors import InputError
+from shapsketch.sketch import Sketch
+from shapsketch.space import Codes, Sequences
+from shapsketch.spectrum import Spectrum
+
+Support = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
+
+    Attributes
+    ----------
+    values : numpy.ndarray of float64, shape (B, n)
+        Shapley value of each position, in the model's units.
+    base_values : numpy.ndarray of float64, shape (B,)
+        The surrogate's mean over the background; with the values of a sequence it sums to the
+        surrogate's score.
+    data : numpy.ndarray of uint8, shape (B, n)
+        The codes that were explained.
+    background : str
+        What a missing position stands for.
+    """
+
+    values: npt.NDArray[np.float64]
+    base_values: npt.NDArray[np.float64]
+    data: Codes
+    background: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Interactions of a batch of sequences, for the supports that have any.
+
+    Attributes
+    ----------
+    supports : list of tuple of int
+        Positions that interact, ascending; sorted by order, then position. Single positions are
+        supports of order 1.
+    values : numpy.ndarray of float64, shape (B, n_supports)
+        Interaction of each support, in the model's units.
+    index : str
+        The interaction index.
+    background : str
+        What a missing position stands for.
+    """
+
+    supports: list[Support]
+    values: npt.NDArray[np.float64]
+    index: str
+    background: str
+
+    @cached_property
+    def _orders(self) -> npt.NDArray[np.int64]:
+        return np.array([len(support) for support in self.supports], dtype=np.int64)
+
+    def order(self, order: int) -> Interactions:
+        """Return the interactions of one order."""
+        keep = np.flatnonzero(self._orders == order)
+        supports = [self.supports[i] for i in keep]
+        return Interactions(supports, self.values[:, keep], self.index, self.background)
+
+    def top(self, count: int) -> list[tuple[Support, float]]:
+        """Return the `count` supports of largest mean absolute value, with that value."""
+        size = np.abs(self.values).mean(axis=0)
+        return [(self.supports[i], float(size[i])) for i in np.argsort(-size, kind="stable")[:count]]
+
+
+class Explainer:
+    """Explains any sequence from a sketch, without further model calls.
+
+    A position that is missing from a coalition is drawn uniformly from the alphabet: the game is
+    ``v_x(T) = E f(x_T, X_rest)`` over uniform ``X`` (Tsui et al., arXiv 2410.19236). Its Möbius
+    transform is the functional ANOVA component ``a(S)`` of each support, and Shapley values are
+    ``SV_i = sum_{S with i} a(S) / |S|``.
+
+    Parameters
+    ----------
+    sketch : Sketch or Spectrum
+    background : {"uniform"}
+        What a missing position stands for.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> space = ss.SequenceSpace("01", length=3)
+    >>> both = ss.Spectrum(space, [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], [0.25, -0.25, -0.25, 0.25])
+    >>> explainer = ss.Explainer(both)  # 1 if the first two symbols are both 1
+    >>> explainer(["110"]).values
+    array([[0.375, 0.375, 0.   ]])
+    >>> explainer.interactions(["110"]).supports
+    [(0,), (1,), (0, 1)]
+    """
+
+    def __init__(self, sketch: Sketch | Spectrum, background: Literal["uniform"] = "uniform") -> None:
+        if not isinstance(sketch, (Sketch, Spectrum)):
+            raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
+        self.background = choice("background", background, ("uniform",))
+        self._spectrum = sketch.spectrum if isinstance(sketch, Sketch) else sketch
+
+    @cached_property
+    def _supports(self) -> list[Support]:
+        return [tuple(support) for support in self._spectrum._components.supports]
+
+    @property
+    def base_value(self) -> float:
+        """The surrogate's mean over the background."""
+        return self._spectrum._components.base_value
+
+    def __call__(self, sequences: Sequences) -> Explanation:
+        """Return Shapley values of sequences (strings, or codes (B, n)).
+
+        Raises
+        ------
+        InputError
+            If a sequence is not one of the sketch's space: says which and where.
+        """
+        codes = self._spectrum.space.encode(sequences)
+        values = self._spectrum._components.shapley_values(codes)
+        return Explanation(values, np.full(len(codes), self.base_value), codes, self.background)
+
+    def interactions(
+        self, sequences: Sequences, *, index: Literal["Moebius"] = "Moebius", max_order: int | None = None
+    ) -> Interactions:
+        """Return interactions of sequences (strings, or codes (B, n)).
+
+        Parameters
+        ----------
+        sequences : iterable of str, or integer array (B, n)
+        index : {"Moebius"}
+            The Möbius transform of the game, ``a(S)``: the full-order interactions that the SHAP zero
+            paper calls Faith-Shap.
+        max_order : int, optional
+            Leave out supports of higher order.
+
+        Returns
+        -------
+        Interactions
+        """
+        choice("index", index, ("Moebius",))
+        codes = self._spectrum.space.encode(sequences)
+        values = self._spectrum._components.moebius(codes)
+        supports = self._supports
+        if max_order is not None:
+            most = integer("max_order", max_order, least=1)
+            keep = [i for i, support in enumerate(supports) if len(support) <= most]
+            supports, values = [supports[i] for i in keep], values[:, keep]
+        return Interactions(supports, values, index, self.background)

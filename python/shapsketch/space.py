@@ -1,0 +1,156 @@
+"""Sequence spaces: which sequences there are, and their integer codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
+from shapsketch._check import integer
+from shapsketch._errors import InputError
+
+DNA = "ACGT"
+"""The four bases of DNA."""
+RNA = "ACGU"
+"""The four bases of RNA."""
+PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
+"""The twenty amino acids, by one-letter code in alphabetical order."""
+
+Codes: TypeAlias = npt.NDArray[np.uint8]
+Sequences: TypeAlias = "Iterable[str] | npt.NDArray[Any]"
+
+
+class SequenceSpace:
+    """All sequences of `length` symbols from `alphabet`.
+
+    Parameters
+    ----------
+    alphabet : str
+        2 to 64 distinct symbols; the code of a symbol is its position here.
+    length : int
+        Number of symbols of a sequence, 1 to 4096.
+
+    Raises
+    ------
+    InputError
+        If the alphabet repeats a symbol or either is out of range.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> space = ss.SequenceSpace(ss.RNA, length=3)
+    >>> space.q, space.n, space.size
+    (4, 3, 64)
+    >>> space.encode(["GAU", "cag"])
+    array([[2, 0, 3],
+           [1, 0, 2]], dtype=uint8)
+    """
+
+    def __init__(self, alphabet: str, length: int) -> None:
+        if not isinstance(alphabet, str):
+            raise InputError(f"alphabet must be a string of symbols, got {type(alphabet).__name__}")
+        self._core = _core.Space(alphabet, integer("length", length, least=1))
+
+    @classmethod
+    def _wrap(cls, core: _core.Space) -> SequenceSpace:
+        space = cls.__new__(cls)
+        space._core = core
+        return space
+
+    @property
+    def alphabet(self) -> str:
+        """The symbols, in the order of their codes."""
+        return self._core.alphabet
+
+    @property
+    def q(self) -> int:
+        """Number of symbols of the alphabet."""
+        return self._core.q
+
+    @property
+    def n(self) -> int:
+        """Number of symbols of a sequence."""
+        return self._core.n
+
+    @property
+    def size(self) -> int:
+        """Number of sequences, ``q ** n``."""
+        return self.q**self.n
+
+    def encode(self, sequences: Sequences) -> Codes:
+        """Return the codes of sequences.
+
+        Parameters
+        ----------
+        sequences : iterable of str, or integer array (B, n)
+            Lower case is accepted where the alphabet leaves no doubt. An array is taken for codes
+            and checked.
+
+        Returns
+        -------
+        numpy.ndarray of uint8, shape (B, n)
+
+        Raises
+        ------
+        InputError
+            If there are no sequences, one has another length, or a symbol or code is not of this
+            space: says which and where.
+        """
+        if isinstance(sequences, (str, bytes)):
+            raise InputError("expected a list of sequences, got a single string; put it into a list")
+        if isinstance(sequences, np.ndarray) and sequences.dtype.kind not in "UO":
+            return self._check_codes(sequences)
+        try:
+            rows = list(sequences)
+        except TypeError:
+            raise InputError(
+                f"sequences must be a list of strings or an integer array (B, {self.n}), "
+                f"got {type(sequences).__name__}"
+            ) from None
+        if not rows:
+            raise InputError("no sequences were given")
+        for index, row in enumerate(rows):
+            if not isinstance(row, str):
+                raise InputError(
+                    f"sequence {index} is of type {type(row).__name__}, expected a string; pass codes "
+                    f"as an integer array of shape (B, {self.n})"
+                )
+        return self._core.encode(rows)
+
+    def _check_codes(self, codes: npt.NDArray[Any]) -> Codes:
+        if codes.dtype.kind not in "iu":
+            raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
+        if codes.ndim != 2 or codes.shape[1] != self.n:
+            raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
+        if not len(codes):
+            raise InputError("no sequences were given")
+        wrong = np.argwhere((codes < 0) | (codes >= self.q))
+        if len(wrong):
+            index, position = (int(i) for i in wrong[0])
+            raise InputError(
+                f"sequence {index}: code {codes[index, position]} at position {position} is out of "
+                f"range, codes must be 0 to {self.q - 1}"
+            )
+        return np.ascontiguousarray(codes, dtype=np.uint8)
+
+    def decode(self, codes: npt.NDArray[Any]) -> list[str]:
+        """Return the sequences of codes (B, n).
+
+        Raises
+        ------
+        InputError
+            If the array has another shape, is empty or holds a code out of range.
+        """
+        return self._core.decode(self._check_codes(np.asarray(codes)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SequenceSpace) and self._core == other._core
+
+    def __hash__(self) -> int:
+        return hash((self.alphabet, self.n))
+
+    def __repr__(self) -> str:
+        return f"SequenceSpace({self.alphabet!r}, length={self.n})"

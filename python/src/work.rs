@@ -1,0 +1,52 @@
+//! Long work: without the GIL, on a thread of its own, while this one watches for Ctrl-C.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use shapsketch::{Cancel, Result};
+
+use crate::errors::{from_panic, to_python};
+
+/// How often to look for signals.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// Runs `work` off the GIL; a pending signal handler that raises (Ctrl-C) cancels it.
+pub(crate) fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
+    let cancel = Cancel::new();
+    let (outcome, signal) = py.detach(|| {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            let cancel = &cancel;
+            let worker = scope.spawn(move || {
+                let outcome = work(cancel);
+                // Nobody listens any more only if this thread is being joined already.
+                let _ = sender.send(());
+                outcome
+            });
+            let mut signal = None;
+            while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(WATCH) {
+                if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                    cancel.set();
+                    signal = Some(raised);
+                    break;
+                }
+            }
+            (worker.join(), signal)
+        })
+    });
+    match (outcome, signal) {
+        (_, Some(raised)) => Err(raised),
+        (Ok(Ok(value)), None) => Ok(value),
+        (Ok(Err(error)), None) => Err(to_python(py, &error)),
+        (Err(_), None) => Err(from_panic()),
+    }
+}
+
+/// Runs short work with the GIL held.
+pub(crate) fn short<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(outcome) => outcome.map_err(|error| to_python(py, &error)),
+        Err(_) => Err(from_panic()),
+    }
+}
