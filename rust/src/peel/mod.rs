@@ -6,9 +6,9 @@
 //!
 //! - the noise level is estimated from the bins, and anew as they empty;
 //! - the model is real, so `k` and `-k` are peeled together, and read together in the bins `j = -j`;
-//! - under noise, a coefficient is peeled only if the other groups see it too: averaged over groups,
-//!   the projection of the bins on its signature must reach halfway between what chance and what
-//!   the coefficient would give;
+//! - a coefficient that is not far above the noise is peeled only if the other groups see it too:
+//!   averaged over groups, the projection of the bins on its signature must reach halfway between
+//!   what chance and what the coefficient would give;
 //! - in the end the coefficients are refitted on all bins, those within the noise are dropped, and
 //!   what the refit uncovers is peeled in turn; without noise singletons are exact, and a refit would
 //!   only spread over them what is left unexplained.
@@ -34,6 +34,8 @@ use crate::surrogate::Spectrum;
 
 /// Bin tests allow `1 + GAMMA` times the noise energy (arXiv 2301.06200, section 5).
 const GAMMA: f64 = 0.5;
+/// A singleton with this many times the energy that noise may have needs no other group's word.
+const PROVEN: f64 = 16.0;
 /// Bin energies below this fraction of the variance of the values are rounding errors.
 const FLOOR: f64 = 1e-24;
 /// The quantile of bin energies that is taken for noise: below it bins are empty as long as the load
@@ -41,6 +43,8 @@ const FLOOR: f64 = 1e-24;
 const NOISE_QUANTILE: f64 = 0.3;
 /// Refits after which newly uncovered coefficients are still peeled.
 const MAX_REFITS: usize = 10;
+/// A bin is open in the end if its energy exceeds the noise by this many standard deviations.
+const OPEN_DEVIATIONS: f64 = 8.0;
 /// A coefficient is kept if it exceeds this many standard errors.
 const SIGNIFICANCE: f64 = 4.0;
 
@@ -204,7 +208,9 @@ impl Peeler {
             }
             self.refit(cancel)?;
         }
-        let cutoff = self.cutoff();
+        // The largest of many noisy bins lies several standard deviations, of 1/sqrt(P) each, up.
+        let spread = OPEN_DEVIATIONS / (self.bins.design.delays_per_group() as f64).sqrt();
+        let cutoff = self.cutoff().max(self.floor() + (1.0 + spread) * self.noise);
         let open_bins: usize = (0..self.active.len())
             .map(|c| {
                 (0..self.bins.design.block_len())
@@ -283,13 +289,17 @@ impl Peeler {
             }
             self.rounds += 1;
             unconfirmed.extend(self.read(singleton::singleton));
-            // Without noise a singleton proves itself.
-            let proven = !self.noisy();
-            let mut progress = self.peel_confirmed(&mut unconfirmed, proven);
+            // Far above the noise a singleton proves itself.
+            let mut progress = self.peel_confirmed(&mut unconfirmed, PROVEN * self.cutoff());
             if !progress {
-                self.activate_all();
-                let mut pairs = self.read(singleton::pair);
-                progress = self.peel_confirmed(&mut pairs, false) || self.lower_noise();
+                for detect in [singleton::pair, singleton::dominant] {
+                    self.activate_all();
+                    let mut candidates = self.read(detect);
+                    progress = progress || self.peel_confirmed(&mut candidates, f64::INFINITY);
+                }
+                progress = progress || self.lower_noise();
+                // Everything is read anew, so nothing is judged by what it was before.
+                unconfirmed.clear();
                 self.activate_all();
             }
             if !progress {
@@ -298,14 +308,15 @@ impl Peeler {
         }
     }
 
-    /// Peels the candidates that are confirmed, and leaves the others; says whether there were any.
-    fn peel_confirmed(&mut self, candidates: &mut BTreeMap<Frequency, Complex64>, proven: bool) -> bool {
+    /// Peels the candidates that have the energy `proven` or are confirmed, and leaves the others;
+    /// says whether there were any.
+    fn peel_confirmed(&mut self, candidates: &mut BTreeMap<Frequency, Complex64>, proven: f64) -> bool {
         // The strongest first; ties by the order of frequencies.
         let mut sorted: Vec<(Frequency, Complex64)> = std::mem::take(candidates).into_iter().collect();
         sorted.sort_by(|a, b| b.1.norm_sqr().total_cmp(&a.1.norm_sqr()));
         let mut progress = false;
         for (k, value) in sorted {
-            if proven || self.confirmed(&k, value) {
+            if value.norm_sqr() >= proven || self.confirmed(&k, value) {
                 self.take(k, value);
                 progress = true;
             } else {

@@ -21,15 +21,23 @@ pub(crate) struct Singleton {
 /// The frequency that a bin holds alone: its signature must explain the bin to within `cutoff`, and
 /// it must belong there.
 pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Singleton> {
+    let Singleton { k, value } = dominant(bins, group, j, cutoff)?;
     let design = bins.design.groups().get(group)?;
-    let bin = bins.bin(group, j);
-    let k = nearest(bins, design, bin)?;
-    if bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q()) {
+    let alone = residual(bins, design, bins.bin(group, j), &k, value) <= cutoff;
+    alone.then_some(Singleton { k, value })
+}
+
+/// The frequency that comes nearest to a bin and belongs there, whatever else the bin holds: in need
+/// of the other groups' word.
+pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, _cutoff: f64) -> Option<Singleton> {
+    let design = bins.design.groups().get(group)?;
+    let k = nearest(bins, design, bins.bin(group, j))?;
+    let reads_pairs = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
+    if reads_pairs || design.matrix.bin(&k) != j {
         return None;
     }
     let value = bins.project(group, &k);
-    let alone = design.matrix.bin(&k) == j && residual(bins, design, bin, &k, value) <= cutoff;
-    alone.then_some(Singleton { k, value })
+    Some(Singleton { k, value })
 }
 
 /// Number of delays of one repeat.
