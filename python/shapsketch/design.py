@@ -121,7 +121,9 @@ class Observations:
         if array.dtype.kind not in "fiub":
             raise InputError(f"values must be real numbers, got dtype {array.dtype}")
         if array.shape != (len(design),):
-            raise InputError(f"values must have shape ({len(design)},), one for each query, got {array.shape}")
+            raise InputError(
+                f"values must have shape ({len(design)},), one for each query, got {array.shape}"
+            )
         self.design = design
         self.values: npt.NDArray[np.float64] = array.astype(np.float64)
         wrong = np.flatnonzero(~np.isfinite(self.values))

@@ -70,9 +70,7 @@ def _call(
     except Exception as error:
         raise ModelError(f"the model's output is no array: {error} {where}") from error
     if array.dtype.kind not in "fiub":
-        raise ModelError(
-            f"the model must return real numbers, got {_kind(output, array)} {where}"
-        )
+        raise ModelError(f"the model must return real numbers, got {_kind(output, array)} {where}")
     if array.shape != (len(codes),):
         hint = ""
         if array.shape == (len(codes), 1):

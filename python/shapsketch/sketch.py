@@ -87,8 +87,9 @@ def plan(
     --------
     >>> import shapsketch as ss
     >>> print(ss.plan(ss.SequenceSpace(ss.RNA, length=17), budget=20_000))
-    peeling: 5 groups x 54 delays x q^3 = 17,280 designed queries at most,
-    1,000 to choose the noise level, 2,000 to report R²: 20,280 of a budget of 20,000
+    peeling: 3 groups x 18 delays x q^4 = 13,824 designed queries at most,
+    1,000 to choose the noise level, 2,000 to report R²: 16,824 of a budget of 20,000
+    larger blocks from a budget of 58,296 on
     """
     core = _plan(space, budget, method, random_state)
     return Plan(
@@ -229,7 +230,8 @@ class Sketch:
 
     @cached_property
     def _info(self) -> _Info | None:
-        return self._core.info
+        info: _Info | None = self._core.info
+        return info
 
     def _of_info(self, key: Any) -> Any:
         return None if self._info is None else self._info[key]  # type: ignore[literal-required]
@@ -299,15 +301,21 @@ class Sketch:
                 f"R²         {info['r2']:.4f}  (95 % interval {low:.4f} to {high:.4f}, {tested})",
             ]
             if info["method"] == "peel" and info["status"] != "converged":
-                lines.append(f"           {info['unexplained']:.1%} of the variance on the design is unexplained")
+                lines.append(
+                    f"           {info['unexplained']:.1%} of the variance on the design is unexplained"
+                )
             if info["r2"] < LOW_FIDELITY:
-                lines.append("           LOW: explanations are those of the sketch, hardly those of the model")
+                lines.append(
+                    "           LOW: explanations are those of the sketch, hardly those of the model"
+                )
         energy = self.spectrum.order_energy()
         total = energy[1:].sum()
         lines.append(f"terms      {self.n_terms:,}")
         for order in range(1, len(energy)):
             count = int((np.count_nonzero(self.spectrum.frequencies, axis=1) == order).sum())
-            lines.append(f"order {order:<4} {energy[order] / total:7.2%} of the variance, {count:,} coefficients")
+            lines.append(
+                f"order {order:<4} {energy[order] / total:7.2%} of the variance, {count:,} coefficients"
+            )
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:

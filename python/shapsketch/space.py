@@ -78,7 +78,7 @@ class SequenceSpace:
     @property
     def size(self) -> int:
         """Number of sequences, ``q ** n``."""
-        return self.q**self.n
+        return int(self.q**self.n)
 
     def encode(self, sequences: Sequences) -> Codes:
         """Return the codes of sequences.

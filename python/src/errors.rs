@@ -21,5 +21,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 
 /// The exception for a panic of the core, which is a defect of shapsketch.
 pub(crate) fn from_panic() -> PyErr {
-    PyRuntimeError::new_err("shapsketch failed internally; this is a defect, please report it with the input that caused it")
+    PyRuntimeError::new_err(
+        "shapsketch failed internally; this is a defect, please report it with the input that caused it",
+    )
 }

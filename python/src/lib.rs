@@ -94,7 +94,8 @@ impl Design {
             _ => DelayFamily::Nso { repeats },
         };
         let config = shapsketch::DesignConfig { b, groups, subsampling, delays, seed };
-        interruptible(py, |cancel| shapsketch::QueryDesign::new(space.0, config, cancel)).map(|d| Self(Arc::new(d)))
+        interruptible(py, |cancel| shapsketch::QueryDesign::new(space.0, config, cancel))
+            .map(|d| Self(Arc::new(d)))
     }
 
     fn __len__(&self) -> usize {

@@ -12,7 +12,10 @@ use crate::errors::{from_panic, to_python};
 const WATCH: Duration = Duration::from_millis(50);
 
 /// Runs `work` off the GIL; a pending signal handler that raises (Ctrl-C) cancels it.
-pub(crate) fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
+pub(crate) fn interruptible<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&Cancel) -> Result<T> + Send,
+) -> PyResult<T> {
     let cancel = Cancel::new();
     let (outcome, signal) = py.detach(|| {
         std::thread::scope(|scope| {

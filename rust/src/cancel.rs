@@ -31,10 +31,6 @@ impl Cancel {
     /// # Errors
     /// [`Error::Interrupted`] once the flag is set.
     pub fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.0.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 }

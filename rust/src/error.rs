@@ -13,7 +13,9 @@ pub enum Error {
         q: usize,
     },
     /// A symbol stands twice in the alphabet.
-    #[error("the alphabet lists {symbol:?} twice, at positions {first} and {second}; symbols must be distinct")]
+    #[error(
+        "the alphabet lists {symbol:?} twice, at positions {first} and {second}; symbols must be distinct"
+    )]
     DuplicateSymbol {
         /// The repeated symbol.
         symbol: char,
@@ -29,7 +31,9 @@ pub enum Error {
         n: usize,
     },
     /// A symbol of a sequence is not in the alphabet.
-    #[error("sequence {index}: symbol {symbol:?} at position {position} is not in the alphabet {alphabet:?}{hint}")]
+    #[error(
+        "sequence {index}: symbol {symbol:?} at position {position} is not in the alphabet {alphabet:?}{hint}"
+    )]
     UnknownSymbol {
         /// Which sequence of the batch.
         index: usize,
@@ -84,7 +88,9 @@ pub enum Error {
     #[error("query design: {0}")]
     Design(String),
     /// The number of values is not the number of queries.
-    #[error("{what}: {got} values for {expected} queries; give one value per query, in the order of the queries")]
+    #[error(
+        "{what}: {got} values for {expected} queries; give one value per query, in the order of the queries"
+    )]
     ValueCount {
         /// What the values belong to.
         what: &'static str,
@@ -94,7 +100,9 @@ pub enum Error {
         expected: usize,
     },
     /// A value is NaN or infinite.
-    #[error("{what}: value {value} at index {index} is not finite; mend the model there, or leave such sequences out of its domain")]
+    #[error(
+        "{what}: value {value} at index {index} is not finite; mend the model there, or leave such sequences out of its domain"
+    )]
     NotFinite {
         /// What the value belongs to.
         what: &'static str,

@@ -55,7 +55,12 @@ impl RSquared {
         let (error, spread) = (errors.iter().sum::<f64>() / m, spreads.iter().sum::<f64>() / m);
         let rounding = (1e-12 * values.iter().map(|y| y.abs()).fold(0.0, f64::max)).powi(2);
         if error <= rounding {
-            return Ok(Self { value: 1.0 - if spread > rounding { error / spread } else { 0.0 }, low: 1.0, high: 1.0, count });
+            return Ok(Self {
+                value: 1.0 - if spread > rounding { error / spread } else { 0.0 },
+                low: 1.0,
+                high: 1.0,
+                count,
+            });
         }
         if spread <= rounding {
             return Ok(Self { value: 0.0, low: 0.0, high: 0.0, count });

@@ -45,7 +45,8 @@ impl Sketch {
         let Surrogate::Spectrum(spectrum) = &self.surrogate;
         let half = spectrum.representatives();
         let order: Vec<u8> = half.iter().flat_map(|(k, _)| (k.order() as u16).to_le_bytes()).collect();
-        let support: Vec<u8> = half.iter().flat_map(|(k, _)| k.support()).flat_map(|i| i.to_le_bytes()).collect();
+        let support: Vec<u8> =
+            half.iter().flat_map(|(k, _)| k.support()).flat_map(|i| i.to_le_bytes()).collect();
         let labels: Vec<u8> = half.iter().flat_map(|(k, _)| k.labels()).copied().collect();
         let coefficients: Vec<u8> =
             half.iter().flat_map(|(_, v)| [v.re, v.im]).flat_map(f64::to_le_bytes).collect();
@@ -58,7 +59,8 @@ impl Sketch {
         };
         let unwritable = |reason: String| Error::File { path: path.to_owned(), reason };
         let json = serde_json::to_string(&header).map_err(|e| unwritable(e.to_string()))?;
-        let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| unwritable(e.to_string()));
+        let view =
+            |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| unwritable(e.to_string()));
         let tensors = [
             ("coefficients", view(Dtype::F64, vec![half.len(), 2], &coefficients)?),
             ("labels", view(Dtype::U8, vec![labels.len()], &labels)?),
@@ -66,8 +68,7 @@ impl Sketch {
             ("support", view(Dtype::U16, vec![labels.len()], &support)?),
         ];
         let metadata = HashMap::from([(KEY.to_owned(), json)]);
-        let bytes =
-            safetensors::serialize(tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))?;
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))?;
         std::fs::write(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
     }
 
@@ -83,7 +84,9 @@ impl Sketch {
 }
 
 fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
-    let damaged = |e: &dyn std::fmt::Display| format!("not a complete safetensors file ({e}); it may be truncated or no sketch at all");
+    let damaged = |e: &dyn std::fmt::Display| {
+        format!("not a complete safetensors file ({e}); it may be truncated or no sketch at all")
+    };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
     let json = metadata
@@ -94,12 +97,17 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     let Version { version } =
         serde_json::from_str(json).map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
     if version != VERSION {
-        return Err(format!("written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"));
+        return Err(format!(
+            "written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"
+        ));
     }
     let header: Header =
         serde_json::from_str(json).map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
     if header.kind != "spectrum" {
-        return Err(format!("holds a surrogate of kind {:?}, which this version does not know; update shapsketch", header.kind));
+        return Err(format!(
+            "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
+            header.kind
+        ));
     }
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
     let tensor = |name: &str, dtype: Dtype| -> std::result::Result<Vec<u8>, String> {
@@ -109,7 +117,9 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
         }
         Ok(view.data().to_vec())
     };
-    let u16s = |bytes: Vec<u8>| -> Vec<u16> { bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect() };
+    let u16s = |bytes: Vec<u8>| -> Vec<u16> {
+        bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect()
+    };
     let order = u16s(tensor("order", Dtype::U16)?);
     let support = u16s(tensor("support", Dtype::U16)?);
     let labels = tensor("labels", Dtype::U8)?;
@@ -126,7 +136,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     for (&order, value) in order.iter().zip(coefficients.chunks_exact(2)) {
         let range = at..at + order as usize;
         at = range.end;
-        let k: Frequency = support[range.clone()].iter().copied().zip(labels[range].iter().copied()).collect();
+        let k: Frequency =
+            support[range.clone()].iter().copied().zip(labels[range].iter().copied()).collect();
         half.push((k, Complex64::new(value[0], value[1])));
     }
     let spectrum = Spectrum::from_file(space, half).map_err(|e| format!("its spectrum is damaged: {e}"))?;

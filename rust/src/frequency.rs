@@ -24,12 +24,7 @@ impl Frequency {
     /// The frequency with these `n` values.
     #[must_use]
     pub fn from_dense(values: &[u8]) -> Self {
-        values
-            .iter()
-            .enumerate()
-            .filter(|(_, v)| **v != 0)
-            .map(|(i, &v)| (i as u16, v))
-            .collect()
+        values.iter().enumerate().filter(|(_, v)| **v != 0).map(|(i, &v)| (i as u16, v)).collect()
     }
 
     /// Positions where `k_i ≠ 0`, ascending.

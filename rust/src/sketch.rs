@@ -129,8 +129,13 @@ impl Plan {
         let blocks = (available / unit) as usize;
         let repeats = (blocks / MIN_GROUPS).min(GOOD_REPEATS);
         let groups = blocks / repeats;
-        let design =
-            DesignConfig { b, groups, subsampling: SubsamplingFamily::Random, delays: DelayFamily::Nso { repeats }, seed };
+        let design = DesignConfig {
+            b,
+            groups,
+            subsampling: SubsamplingFamily::Random,
+            delays: DelayFamily::Nso { repeats },
+            seed,
+        };
         Ok(Self {
             method: Method::Peel,
             budget,
@@ -138,7 +143,11 @@ impl Plan {
             design_queries: unit as usize * groups * repeats,
             validation_queries,
             test_queries,
-            next_budget: if b < n { cost(b + 1).map(|cost| with_held_out(cost * MIN_GROUPS as u128)) } else { None },
+            next_budget: if b < n {
+                cost(b + 1).map(|cost| with_held_out(cost * MIN_GROUPS as u128))
+            } else {
+                None
+            },
             space,
         })
     }
@@ -169,7 +178,9 @@ impl Plan {
 
 /// The budget whose share beyond validation and test is `design`.
 fn with_held_out(design: u128) -> u128 {
-    let share = |budget: u128, part: u128, (low, high): (usize, usize)| (budget / part).clamp(low as u128, high as u128);
+    let share = |budget: u128, part: u128, (low, high): (usize, usize)| {
+        (budget / part).clamp(low as u128, high as u128)
+    };
     let mut budget = design;
     loop {
         let held = share(budget, 10, TEST) + share(budget, 20, VALIDATION);

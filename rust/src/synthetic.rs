@@ -106,7 +106,8 @@ pub fn add_noise(values: &mut [f64], standard_deviation: f64, seed: u64) {
 #[must_use]
 pub fn nmse(estimate: &Spectrum, truth: &Spectrum) -> f64 {
     let zero = Frequency::default();
-    let energy = truth.coefficients().iter().filter(|(k, _)| *k != zero).map(|(_, v)| v.norm_sqr()).sum::<f64>();
+    let energy =
+        truth.coefficients().iter().filter(|(k, _)| *k != zero).map(|(_, v)| v.norm_sqr()).sum::<f64>();
     let missed: f64 = truth
         .coefficients()
         .iter()

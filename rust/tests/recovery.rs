@@ -49,8 +49,7 @@ fn worst(a: &Spectrum, b: &Spectrum) -> f64 {
 fn noiseless(q: usize, n: usize, b: usize, delays: DelayFamily) {
     let bins = q.pow(b as u32);
     assert!(bins >= 256);
-    let case =
-        Case { q, n, b, groups: 3, delays, terms: bins * 2 / 5, max_order: 4.min(n), noise: 0.0 };
+    let case = Case { q, n, b, groups: 3, delays, terms: bins * 2 / 5, max_order: 4.min(n), noise: 0.0 };
     let mut exact = 0;
     for seed in 0..200 {
         let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
@@ -106,6 +105,14 @@ fn noisy_spectra_are_found_whole() {
         let (truth, _) = decode(&case, PeelingDecoder::default(), seed);
         case.noise = (truth.order_energy()[1..].iter().sum::<f64>() / 10.0).sqrt();
         let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
-        println!("{seed}: {} {} {:?} {} {} noise {}", nmse(&peeling.spectrum, &truth), peeling.spectrum.len(), peeling.status, peeling.rounds, peeling.noise, case.noise);
+        println!(
+            "{seed}: {} {} {:?} {} {} noise {}",
+            nmse(&peeling.spectrum, &truth),
+            peeling.spectrum.len(),
+            peeling.status,
+            peeling.rounds,
+            peeling.noise,
+            case.noise
+        );
     }
 }

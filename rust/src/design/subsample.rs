@@ -45,7 +45,13 @@ impl SubsamplingMatrix {
     /// of order 1) and, side by side with the same row of the groups before, does not depend
     /// linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4) - as far as
     /// that can be had.
-    pub(crate) fn random(q: usize, n: usize, b: usize, before: &[&Self], rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub(crate) fn random(
+        q: usize,
+        n: usize,
+        b: usize,
+        before: &[&Self],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
         for _ in 0..MAX_DRAWS {
             let mut matrix = Self { q, b, rows: Vec::with_capacity(n * b) };
             let mut spans: Vec<Span> = prime_factors(q).into_iter().map(|p| Span::new(p, n)).collect();

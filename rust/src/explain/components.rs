@@ -151,18 +151,24 @@ impl Components {
         let count = self.space.check(codes)?;
         let bytes = 8 * count as u128 * width as u128;
         if bytes > isize::MAX as u128 {
-            return Err(Error::TooLarge { what: "the result", bytes, advice: "explain fewer sequences at a time" });
+            return Err(Error::TooLarge {
+                what: "the result",
+                bytes,
+                advice: "explain fewer sequences at a time",
+            });
         }
         let n = self.space.n();
         let mut out = vec![0.0; count * width];
         if width > 0 {
-            out.par_chunks_mut(ROWS * width).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-                cancel.check()?;
-                for (out, row) in out.chunks_exact_mut(width).zip(codes.chunks_exact(n)) {
-                    fill(row, out);
-                }
-                Ok::<(), Error>(())
-            })?;
+            out.par_chunks_mut(ROWS * width).zip(codes.par_chunks(ROWS * n)).try_for_each(
+                |(out, codes)| {
+                    cancel.check()?;
+                    for (out, row) in out.chunks_exact_mut(width).zip(codes.chunks_exact(n)) {
+                        fill(row, out);
+                    }
+                    Ok::<(), Error>(())
+                },
+            )?;
         }
         Ok(out)
     }
@@ -211,7 +217,8 @@ impl Components {
 /// Rewrites terms in centred factors: the mean, and terms grouped and sorted by support.
 fn spread(terms: &ProductTerms, means: &[f64]) -> Result<(f64, Vec<SupportTerms>)> {
     let mut base_value = terms.constant;
-    let centred_already = terms.supports.iter().all(|group| group.labels.iter().all(|&l| means[l as usize] == 0.0));
+    let centred_already =
+        terms.supports.iter().all(|group| group.labels.iter().all(|&l| means[l as usize] == 0.0));
     let mut spread: BTreeMap<(usize, Vec<u16>), BTreeMap<Vec<u8>, Complex64>> = BTreeMap::new();
     if centred_already {
         let mut groups = terms.supports.clone();

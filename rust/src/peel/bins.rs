@@ -92,7 +92,12 @@ impl Bins {
 
     /// Subtracts `value · ω^{<d,k>}` from the bin of `k` in every group, and its conjugate from that
     /// of `-k`; calls `touched(group, bin)` for each.
-    pub(crate) fn subtract(&mut self, k: &Frequency, value: Complex64, mut touched: impl FnMut(usize, usize)) {
+    pub(crate) fn subtract(
+        &mut self,
+        k: &Frequency,
+        value: Complex64,
+        mut touched: impl FnMut(usize, usize),
+    ) {
         let q = self.design.space().q();
         let mut pairs = vec![(k.clone(), value)];
         if !k.is_self_conjugate(q) {

@@ -125,7 +125,9 @@ impl PeelingDecoder {
         let design = observations.design();
         match design.config().delays {
             DelayFamily::Identity | DelayFamily::Nso { .. } => {}
-            DelayFamily::Zero if design.config().b == design.space().n() => return exact(observations, cancel),
+            DelayFamily::Zero if design.config().b == design.space().n() => {
+                return exact(observations, cancel);
+            }
             other => {
                 return Err(Error::Design(format!(
                     "{other:?} delays do not spell out frequencies; peeling needs identity or NSO delays"
@@ -341,7 +343,11 @@ impl Peeler {
                 .enumerate()
                 .filter_map(|(j, active)| {
                     let look = std::mem::take(active) && j <= self.bins.negated(j);
-                    if look && self.bins.energy(c, j) > cutoff { detect(&self.bins, c, j, cutoff) } else { None }
+                    if look && self.bins.energy(c, j) > cutoff {
+                        detect(&self.bins, c, j, cutoff)
+                    } else {
+                        None
+                    }
                 })
                 .collect();
             for Singleton { k, value } in found {

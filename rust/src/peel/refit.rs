@@ -68,7 +68,8 @@ fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
                 for &b in members[c].get(&homes[c][a]).into_iter().flatten() {
                     counts.fill(0);
                     group.delays.phase_counts(&all[b].minus(&all[a], q), &mut counts);
-                    let sum: Complex64 = counts.iter().zip(&bins.roots).map(|(&n, root)| root * n as f64).sum();
+                    let sum: Complex64 =
+                        counts.iter().zip(&bins.roots).map(|(&n, root)| root * n as f64).sum();
                     *row.entry(b).or_default() += sum * scale;
                 }
             }
@@ -78,7 +79,8 @@ fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
 }
 
 fn conjugate_gradients(rows: &SparseRows, rhs: &[Complex64], cancel: &Cancel) -> Result<Vec<Complex64>> {
-    let dot = |a: &[Complex64], b: &[Complex64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum() };
+    let dot =
+        |a: &[Complex64], b: &[Complex64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum() };
     let mut solution = vec![Complex64::ZERO; rhs.len()];
     let mut residual = rhs.to_vec();
     let mut direction = residual.clone();

@@ -54,7 +54,8 @@ fn nearest(bins: &Bins, group: &Group, bin: &[Complex64]) -> Option<Frequency> {
     Some(
         (1..stride)
             .filter_map(|i| {
-                let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
+                let sum: Complex64 =
+                    bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
                 let turn = sum.arg() / std::f64::consts::TAU * q as f64;
                 let turn = if sign == Sign::Plus { turn } else { -turn };
                 let label = turn.round().rem_euclid(q as f64) as usize % q;

@@ -102,10 +102,7 @@ impl Spectrum {
     }
 
     /// From one coefficient of each pair, by its lesser frequency; repeated frequencies add.
-    pub(crate) fn from_representatives(
-        space: SequenceSpace,
-        mut half: Vec<(Frequency, Complex64)>,
-    ) -> Self {
+    pub(crate) fn from_representatives(space: SequenceSpace, mut half: Vec<(Frequency, Complex64)>) -> Self {
         half.sort_by(|a, b| a.0.cmp(&b.0));
         half.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -127,7 +124,10 @@ impl Spectrum {
             let lesser = *k <= k.negated(q);
             let real = !k.is_self_conjugate(q) || value.im == 0.0;
             if !(ascending && lesser && real) {
-                return Err(Error::BadFrequency { index, reason: "it is out of canonical order or form".into() });
+                return Err(Error::BadFrequency {
+                    index,
+                    reason: "it is out of canonical order or form".into(),
+                });
             }
         }
         Ok(Self { space, half })
@@ -221,16 +221,16 @@ impl Spectrum {
             };
             size(b).total_cmp(&size(a)).then_with(|| a.0.cmp(&b.0))
         });
-        let target = keep.energy.map_or(f64::INFINITY, |fraction| {
-            fraction * self.half.iter().map(energy).sum::<f64>()
-        });
+        let target = keep
+            .energy
+            .map_or(f64::INFINITY, |fraction| fraction * self.half.iter().map(energy).sum::<f64>());
         let (mut terms, mut held) = (0, 0.0);
         let kept = half
             .into_iter()
             .take_while(|term| {
                 terms += self.multiplicity(&term.0);
-                let go = terms <= keep.max_terms.unwrap_or(usize::MAX)
-                    && (term.0.order() == 0 || held < target);
+                let go =
+                    terms <= keep.max_terms.unwrap_or(usize::MAX) && (term.0.order() == 0 || held < target);
                 held += energy(term);
                 go
             })

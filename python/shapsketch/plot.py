@@ -1,0 +1,69 @@
+"""Plots of explanations; matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shapsketch._errors import MissingExtraError
+from shapsketch.explain import Explanation, Interactions
+from shapsketch.space import SequenceSpace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = "RdBu_r"
+
+
+def _pyplot() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise MissingExtraError(
+            "plots need matplotlib, which is not installed: pip install 'shapsketch[demo]'"
+        ) from error
+    return pyplot
+
+
+def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes | None = None) -> Axes:
+    """Draw the mean Shapley value of each letter at each position over the explained sequences.
+
+    Letters that occur at a position in no sequence are left grey. Returns the axes.
+    """
+    pyplot = _pyplot()
+    ax = pyplot.subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
+    means = np.full((space.q, space.n), np.nan)
+    for letter in range(space.q):
+        held = explanation.data == letter
+        counts = held.sum(axis=0)
+        sums = np.where(held, explanation.values, 0.0).sum(axis=0)
+        np.divide(sums, counts, out=means[letter], where=counts > 0)
+    limit = float(np.nanmax(np.abs(means))) or 1.0
+    image = ax.imshow(means, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
+    ax.set_facecolor("0.85")
+    ax.set_yticks(range(space.q), list(space.alphabet))
+    ax.set_xticks(range(space.n), [str(i) for i in range(space.n)])
+    ax.set_xlabel("position")
+    ax.set_title("mean Shapley value of each letter at each position")
+    ax.figure.colorbar(image, ax=ax, label="model units", pad=0.02)
+    return ax
+
+
+def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
+    """Draw the mean absolute interaction of each pair of positions. Returns the axes."""
+    pyplot = _pyplot()
+    ax = pyplot.subplots(figsize=(6, 5.2))[1] if ax is None else ax
+    pairs = interactions.order(2)
+    strength = np.full((n, n), np.nan)
+    strength[np.triu_indices(n, 1)] = 0.0
+    for (i, j), size in zip(pairs.supports, np.abs(pairs.values).mean(axis=0), strict=True):
+        strength[i, j] = size
+    image = ax.imshow(strength, cmap="magma_r", vmin=0.0)
+    ax.set_xticks(range(n), [str(i) for i in range(n)])
+    ax.set_yticks(range(n), [str(i) for i in range(n)])
+    ax.set_xlabel("position")
+    ax.set_ylabel("position")
+    ax.set_title("mean |interaction| of position pairs")
+    ax.figure.colorbar(image, ax=ax, label="model units", pad=0.02)
+    return ax

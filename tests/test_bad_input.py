@@ -1,0 +1,288 @@
+"""Bad input gets an error that says what, where and what to do."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import shapsketch as ss
+from toys import motif_model
+
+DNA4 = ss.SequenceSpace(ss.DNA, 4)
+RNA9 = ss.SequenceSpace(ss.RNA, 9)
+
+
+def says(*parts, error=ss.InputError):
+    pattern = ".*".join(parts)
+    return pytest.raises(error, match=f"(?s){pattern}")
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "length", "parts"),
+    [
+        ("A", 4, ["2 to 64 symbols", "has 1"]),
+        ("", 4, ["has 0"]),
+        ("ACGA", 4, ["'A' twice", "positions 0 and 3"]),
+        ("".join(map(chr, range(0x100, 0x141))), 4, ["has 65"]),
+        (5, 4, ["alphabet must be a string", "int"]),
+        ("ACGT", 0, ["length must be at least 1, got 0"]),
+        ("ACGT", 4097, ["1 to 4096", "4097"]),
+        ("ACGT", 4.0, ["length must be an integer", "float"]),
+        ("ACGT", True, ["length must be an integer", "bool"]),
+    ],
+)
+def test_spaces(alphabet, length, parts):
+    with says(*parts):
+        ss.SequenceSpace(alphabet, length)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "parts"),
+    [
+        (["ACGT", "ACXT"], ["sequence 1", "'X' at position 2", "ACGT"]),
+        (["ACGU"], ["'U' at position 3", "write T for U"]),
+        (["ACNT"], ["'N'", "ambiguity codes"]),
+        (["ACGT", "ACG"], ["sequence 1 has 3 symbols", "length 4"]),
+        ([], ["no sequences"]),
+        ("ACGT", ["single string", "list"]),
+        (["ACGT", 5], ["sequence 1 is of type int"]),
+        (7, ["list of strings", "int"]),
+        ([[0, 1, 2, 3]], ["sequence 0 is of type list", "integer array"]),
+        (np.array([[0, 1, 2, 4]]), ["sequence 0: code 4 at position 3", "0 to 3"]),
+        (np.array([[0, 1, 2, -1]]), ["code -1 at position 3"]),
+        (np.array([[0, 1, 2, 300]]), ["code 300"]),
+        (np.array([[0.0, 1, 2, 3]]), ["integer array", "float64"]),
+        (np.array([0, 1, 2, 3]), [r"shape \(B, 4\)", r"\(4,\)"]),
+        (np.zeros((2, 5), int), [r"shape \(B, 4\)", r"\(2, 5\)"]),
+        (np.zeros((0, 4), int), ["no sequences"]),
+    ],
+)
+def test_sequences(sequences, parts):
+    explainer = ss.Explainer(ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0]))
+    with says(*parts):
+        DNA4.encode(sequences)
+    with says(*parts):
+        explainer(sequences)
+
+
+def test_ragged_arrays_and_other_spaces():
+    with says("sequence 1 has 5 symbols"):
+        DNA4.encode(["ACGT", "ACGTA"])
+    explainer = ss.Explainer(ss.sketch(motif_model, RNA9, budget=3000, progress=False))
+    with says("'T' at position 0", "write U for T"):
+        explainer(["TTTTTTTTT"])
+    with says("has 8 symbols, the space has length 9"):
+        explainer(["UUUUUUUU"])
+
+
+def test_lower_case_is_taken_where_it_is_clear():
+    np.testing.assert_array_equal(DNA4.encode(["acgT"]), [[0, 1, 2, 3]])
+    both = ss.SequenceSpace("aA", 2)
+    np.testing.assert_array_equal(both.encode(["aA"]), [[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("budget", "error", "parts"),
+    [
+        (0, ss.InputError, ["budget must be at least 1"]),
+        (-5, ss.InputError, ["budget must be at least 1, got -5"]),
+        (True, ss.InputError, ["budget must be an integer", "bool"]),
+        (1000.5, ss.InputError, ["budget must be an integer"]),
+        (2**70, ss.InputError, ["budget must be below"]),
+        (100, ss.BudgetError, ["budget of 100 is too small", "at least "]),
+    ],
+)
+def test_budgets(budget, error, parts):
+    with says(*parts, error=error):
+        ss.sketch(motif_model, RNA9, budget=budget, progress=False)
+
+
+def test_the_exact_method_needs_every_sequence():
+    with says("too small", "4.9", "at least 262144", error=ss.BudgetError):
+        ss.plan(RNA9, 5000, method="exact")
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        (lambda s: [1.0] * (len(s) - 1), ["one number for each sequence", r"got shape \(\d+,\)"]),
+        (lambda s: np.ones((len(s), 1)), ["got shape", r"output\[:, 0\]"]),
+        (lambda s: np.ones((len(s), 2)), ["got shape", "choose one output"]),
+        (lambda s: 1.0, ["one number for each sequence", r"got shape \(\)"]),
+        (lambda s: None, ["real numbers", "NoneType"]),
+        (lambda s: np.ones(len(s)) * 1j, ["real numbers", "complex"]),
+        (lambda s: ["a"] * len(s), ["real numbers", "dtype <U1"]),
+        (lambda s: [float("nan") if x[0] == "G" else 0.0 for x in s], ["nan", "query", "'G", "not finite"]),
+        (lambda s: [np.inf] * len(s), ["inf", "query 0"]),
+    ],
+)
+def test_models(model, parts):
+    with says(*parts, error=ss.ModelError):
+        ss.sketch(model, RNA9, budget=3000, progress=False)
+
+
+def test_a_model_that_raises_is_chained_with_its_batch():
+    def model(sequences):
+        raise KeyError("weights")
+
+    with says("raised KeyError", "weights", "queries 0 to 99", "the first is", error=ss.ModelError) as caught:
+        ss.sketch(model, RNA9, budget=3000, batch_size=100, progress=False)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"method": "peal"}, ["method must be one of", "did you mean 'peel'"]),
+        ({"inputs": "string"}, ["inputs must be one of", "did you mean 'strings'"]),
+        ({"batch_size": 0}, ["batch_size must be at least 1"]),
+        ({"random_state": -1}, ["random_state must be at least 0"]),
+        ({"random_state": None}, ["random_state must be an integer"]),
+    ],
+)
+def test_arguments_of_sketch(arguments, parts):
+    with says(*parts):
+        ss.sketch(motif_model, RNA9, budget=3000, progress=False, **arguments)
+    with says("model must be a callable"):
+        ss.sketch("model", RNA9, budget=3000)
+    with says("space must be a SequenceSpace"):
+        ss.sketch(motif_model, "ACGU", budget=3000)
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "coefficients", "parts"),
+    [
+        ([[0, 1, 0, 0]], [1j], ["conjugate", "real part"]),
+        ([[0, 1, 0]], [1.0], [r"shape \(B, 4\)"]),
+        ([[0, 9, 0, 0]], [1.0], ["code 9 at position 1"]),
+        ([[0, 0, 0, 0]], [1.0, 2.0], ["1 frequencies but 2 coefficients"]),
+        ([[0, 0, 0, 0]], [np.nan], ["frequency 0", "not finite"]),
+        ([[0, 0, 0, 0]], ["x"], ["coefficients must be numbers"]),
+    ],
+)
+def test_spectra(frequencies, coefficients, parts):
+    with says(*parts):
+        ss.Spectrum(DNA4, np.array(frequencies), coefficients)
+
+
+def test_truncation_and_explanation_arguments():
+    spectrum = ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0])
+    with says("energy must be a fraction", "1.5"):
+        spectrum.truncate(energy=1.5)
+    with says("max_terms must be at least 0"):
+        spectrum.truncate(max_terms=-1)
+    with says("expected a Sketch or a Spectrum", "str"):
+        ss.Explainer("sketch")
+    with says("background must be one of 'uniform'"):
+        ss.Explainer(spectrum, background="unifrom")
+    with says("index must be one of", "did you mean 'Moebius'"):
+        ss.Explainer(spectrum).interactions(["ACGT"], index="Mobius")
+    with says("max_order must be at least 1"):
+        ss.Explainer(spectrum).interactions(["ACGT"], max_order=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"b": 0}, ["b must be at least 1"]),
+        ({"b": 5}, ["b must be 1 to the sequence length 4, got 5"]),
+        ({"b": 2, "groups": 3, "subsampling": "simple"}, ["3 groups of 2 positions", "length 6, not 4"]),
+        ({"b": 1, "delays": "nos"}, ["delays must be one of", "did you mean 'nso'"]),
+        ({"b": 1, "repeats": 0}, ["repeats must be at least 1"]),
+    ],
+)
+def test_designs(arguments, parts):
+    with says(*parts):
+        ss.QueryDesign(DNA4, **arguments)
+
+
+def test_designs_beyond_reach():
+    with says("exceed 2", "lower b"):
+        ss.QueryDesign(ss.SequenceSpace(ss.PROTEIN, 50), b=10)
+
+
+def test_observations_and_decoders():
+    design = ss.QueryDesign(DNA4, b=1)
+    values = np.zeros(len(design))
+    with says(r"values must have shape", "one for each query"):
+        ss.Observations(design, values[1:])
+    with says("nan at index 2"):
+        ss.Observations(design, np.where(np.arange(len(design)) == 2, np.nan, 0.0))
+    with says("real numbers", "complex"):
+        ss.Observations(design, values * 1j)
+    with says("design must be a QueryDesign"):
+        ss.Observations("design", values)
+    with says("expected Observations"):
+        ss.PeelingDecoder().fit(values)
+    with says("noise must be", "-1"):
+        ss.PeelingDecoder(noise=-1.0).fit(ss.Observations(design, values))
+    with says("max_rounds must be at least 1"):
+        ss.PeelingDecoder(max_rounds=0).fit(ss.Observations(design, values))
+    scattered = ss.QueryDesign(DNA4, b=1, delays="random")
+    with says("do not spell out frequencies"):
+        ss.PeelingDecoder().fit(ss.Observations(scattered, np.zeros(len(scattered))))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "sketch.safetensors"
+    ss.sketch(motif_model, RNA9, budget=3000, progress=False).save(path)
+    return path
+
+
+def rewrite(path, change):
+    """Applies `change` to the shapsketch metadata of a file."""
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    meta = json.loads(header["__metadata__"]["shapsketch"])
+    change(header, meta)
+    if "__metadata__" in header:
+        header["__metadata__"]["shapsketch"] = json.dumps(meta)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+def test_truncated_files(saved):
+    data = saved.read_bytes()
+    for length in [0, 7, 8, 100, len(data) // 2, len(data) - 1]:
+        saved.write_bytes(data[:length])
+        with says("sketch.safetensors", "not a complete safetensors file", error=ss.FileError):
+            ss.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda header, meta: meta.update(version=99), ["format version 99", "reads version 1"]),
+        (lambda header, meta: meta.update(kind="patterns"), ["kind .patterns.", "update shapsketch"]),
+        (lambda header, meta: meta.update(length=3), ["damaged"]),
+        (lambda header, meta: meta.update(alphabet="A"), ["2 to 64 symbols"]),
+        (lambda header, meta: meta.pop("alphabet"), ["metadata is damaged"]),
+        (lambda header, meta: header.pop("__metadata__"), ["not a shapsketch sketch"]),
+    ],
+)
+def test_altered_files(saved, change, parts):
+    rewrite(saved, change)
+    with says(*parts, error=ss.FileError):
+        ss.load(saved)
+
+
+def test_files_that_are_no_sketches(tmp_path):
+    with says("No such file", error=ss.FileError):
+        ss.load(tmp_path / "nowhere")
+    (tmp_path / "text").write_text("hello, this is text")
+    with says("not a complete safetensors file", error=ss.FileError):
+        ss.load(tmp_path / "text")
+    with says("No such file", error=ss.FileError):
+        ss.Sketch(ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0])).save(tmp_path / "no" / "folder")
+
+
+def test_errors_can_be_caught_by_kind():
+    assert issubclass(ss.InputError, ValueError)
+    assert issubclass(ss.BudgetError, ss.InputError)
+    assert issubclass(ss.FileError, OSError)
+    assert issubclass(ss.ModelError, RuntimeError)
+    assert issubclass(ss.MissingExtraError, ImportError)
+    for error in (ss.InputError, ss.FileError, ss.ModelError, ss.MissingExtraError):
+        assert issubclass(error, ss.ShapsketchError)

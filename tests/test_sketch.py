@@ -1,0 +1,199 @@
+"""From a model to explanations: what a sketch promises."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import shapsketch as ss
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import evaluate, motif_model, random_spectrum
+
+RNA9 = ss.SequenceSpace(ss.RNA, length=9)
+
+
+class Counting:
+    """A model that remembers what it was asked."""
+
+    def __init__(self, model):
+        self.model, self.asked = model, []
+
+    def __call__(self, sequences):
+        self.asked.extend(sequences)
+        return self.model(sequences)
+
+
+@pytest.mark.parametrize(
+    ("q", "n", "budget"),
+    [
+        (4, 9, 3000),
+        (4, 17, 5000),
+        (2, 13, 5000),
+        (2, 13, 8192),
+        (20, 4, 5000),
+        (4, 8, 20_000),
+        (20, 56, 5000),
+    ],
+)
+def test_the_budget_is_a_hard_cap_on_distinct_evaluations(q, n, budget):
+    spectrum = random_spectrum(q, n, seed=3)
+    model = Counting(spectrum.predict)
+    sketch = ss.sketch(model, spectrum.space, budget=budget, progress=False)
+    assert len(model.asked) == len(set(model.asked)) == sketch.n_queries <= budget
+
+
+def test_a_sparse_model_is_recovered_and_explained_as_by_its_own_spectrum():
+    spectrum = random_spectrum(4, 14, seed=5, terms=30, max_order=3)
+    sketch = ss.sketch(spectrum.predict, spectrum.space, budget=20_000, progress=False)
+    assert (sketch.method, sketch.status) == ("peel", "converged")
+    assert sketch.r2 == pytest.approx(1.0, abs=1e-12)
+    np.testing.assert_array_equal(sketch.spectrum.frequencies, spectrum.frequencies)
+    np.testing.assert_allclose(sketch.spectrum.coefficients, spectrum.coefficients, atol=1e-9)
+    codes = np.random.default_rng(0).integers(0, 4, (50, 14))
+    ours, own = ss.Explainer(sketch)(codes), ss.Explainer(spectrum)(codes)
+    np.testing.assert_allclose(ours.values, own.values, atol=1e-8)
+
+
+def test_inputs_of_every_kind_give_the_same_sketch():
+    weights = np.random.default_rng(1).normal(size=(9, 4))
+    models = {
+        "strings": lambda s: weights[np.arange(9), RNA9.encode(s)].sum(axis=1),
+        "codes": lambda c: weights[np.arange(9), c].sum(axis=1),
+        "onehot": lambda x: (x.astype(float) * weights).sum(axis=(1, 2)),
+    }
+    made = [
+        ss.sketch(model, RNA9, budget=3000, inputs=inputs, batch_size=size, progress=False)
+        for (inputs, model), size in zip(models.items(), (4096, 7, 100), strict=True)
+    ]
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0].spectrum.frequencies, other.spectrum.frequencies)
+        np.testing.assert_allclose(made[0].spectrum.coefficients, other.spectrum.coefficients, atol=1e-12)
+
+
+def test_r2_is_honest_about_a_model_without_structure():
+    noise = np.random.default_rng(2)
+    sketch = ss.sketch(
+        lambda s: noise.normal(size=len(s)), ss.SequenceSpace(ss.DNA, 20), budget=10_000, progress=False
+    )
+    assert sketch.r2 < 0.05
+    assert sketch.n_terms < 20
+    assert "LOW" in sketch.summary()
+    low, high = sketch.r2_interval
+    assert low <= sketch.r2 <= high
+
+
+@pytest.mark.parametrize("budget", [3000, 4**9])
+def test_a_constant_model_is_explained_by_zeros(budget):
+    sketch = ss.sketch(lambda s: np.full(len(s), 0.1), RNA9, budget=budget, progress=False)
+    assert (sketch.r2, sketch.n_terms) == (1.0, 1)
+    explanation = ss.Explainer(sketch)(["ACGUACGUA"])
+    np.testing.assert_allclose(explanation.values, 0.0, atol=1e-12)
+    assert explanation.base_values[0] == pytest.approx(0.1)
+    assert "R²         1.0000" in sketch.summary()
+
+
+def test_the_plan_says_what_the_sketch_does():
+    plan = ss.plan(RNA9, budget=5000)
+    sketch = ss.sketch(motif_model, RNA9, budget=5000, progress=False)
+    assert plan.method == sketch.method == "peel"
+    assert sketch.n_queries <= plan.total_queries <= plan.budget
+    assert ss.plan(RNA9, budget=plan.next_budget).b == plan.b + 1
+    assert ss.plan(RNA9, budget=plan.next_budget - 1).b == plan.b
+    assert ss.plan(RNA9, budget=4**9).method == "exact"
+
+
+@given(q=st.integers(2, 64), n=st.integers(1, 300), budget=st.integers(1, 200_000))
+def test_every_plan_fits_its_budget_or_says_what_would(q, n, budget):
+    alphabet = "".join(chr(0x100 + i) for i in range(q))
+    space = ss.SequenceSpace(alphabet, n)
+    try:
+        plan = ss.plan(space, budget)
+    except ss.BudgetError as error:
+        needed = int(str(error).rsplit("at least ", 1)[1].split()[0])
+        assert budget < needed
+        assert ss.plan(space, needed).total_queries <= needed
+    else:
+        assert plan.total_queries <= budget
+        assert (plan.method == "exact") == (space.size <= budget)
+
+
+def test_saved_sketches_come_back_whole(tmp_path):
+    sketch = ss.sketch(motif_model, RNA9, budget=5000, random_state=4, progress=False)
+    sketch.save(tmp_path / "a.safetensors")
+    back = ss.load(tmp_path / "a.safetensors")
+    assert back.summary() == sketch.summary()
+    assert back.spectrum == sketch.spectrum
+    assert back.space == RNA9
+    assert back.r2_interval == sketch.r2_interval
+    back.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+SCRIPT = """
+import sys, numpy as np, shapsketch as ss
+rng = np.random.default_rng(0)
+weights = rng.normal(size=(16, 4))
+model = lambda c: weights[np.arange(16), c].sum(axis=1) + (c[:, 3] == c[:, 9]) + np.sin(c @ np.arange(16))
+space = ss.SequenceSpace(ss.DNA, 16)
+sketch = ss.sketch(model, space, budget=30_000, inputs="codes", random_state=11, progress=False)
+sketch.save(sys.argv[1])
+np.save(sys.argv[2], ss.Explainer(sketch)(rng.integers(0, 4, (1000, 16))).values)
+"""
+
+
+def test_other_processes_and_thread_counts_give_the_same_bits(tmp_path):
+    results = set()
+    for run, threads in enumerate(("1", "2", "4", "2")):
+        file, values = tmp_path / f"{run}.safetensors", tmp_path / f"{run}.npy"
+        environment = {**os.environ, "RAYON_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", SCRIPT, file, values], check=True, env=environment)
+        results.add((file.read_bytes(), values.read_bytes()))
+    assert len(results) == 1
+
+
+def test_the_stages_give_what_the_sketch_gives():
+    spectrum = random_spectrum(4, 10, seed=8, terms=15, max_order=3)
+    design = ss.QueryDesign(spectrum.space, b=3, groups=3, delays="identity", random_state=1)
+    batches = list(design.batches(1000))
+    np.testing.assert_array_equal(np.concatenate(batches), design.queries())
+    values = np.concatenate([evaluate(spectrum, batch) for batch in batches])
+    for refit in (True, False):
+        decoder = ss.PeelingDecoder(refit=refit).fit(ss.Observations(design, values))
+        assert decoder.status_ == "converged"
+        np.testing.assert_array_equal(decoder.spectrum_.frequencies, spectrum.frequencies)
+        np.testing.assert_allclose(decoder.spectrum_.coefficients, spectrum.coefficients, atol=1e-9)
+
+
+@given(
+    q=st.integers(2, 7),
+    n=st.integers(2, 7),
+    b=st.integers(1, 2),
+    simple=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_designs_ask_their_blocks_once(q, n, b, simple, seed):
+    groups = n // b if simple else 3
+    space = ss.SequenceSpace("ACGTBDE"[:q], n)
+    design = ss.QueryDesign(
+        space, b=b, groups=groups, subsampling="simple" if simple else "random", repeats=2, random_state=seed
+    )
+    digits = np.array(np.unravel_index(np.arange(q**b), (q,) * b)).T
+    seen = {}
+    for matrix, delays in zip(design.matrices, design.delays, strict=True):
+        for delay in delays:
+            for row in (digits @ matrix.astype(int).T + delay) % q:
+                seen.setdefault(tuple(row), len(seen))
+    np.testing.assert_array_equal(design.queries(), list(seen))
+
+
+def test_interactions_are_sorted_sparse_and_selectable():
+    sketch = ss.sketch(motif_model, RNA9, budget=4**9, progress=False)
+    pairs = ss.Explainer(sketch).interactions(["AUGGGCAAA", "CCCCCCCCC"])
+    assert pairs.supports == sorted(pairs.supports, key=lambda s: (len(s), s))
+    assert pairs.values.shape == (2, len(pairs.supports))
+    assert {s for s, _ in pairs.order(2).top(2)} == {(0, 1), (4, 5)}
+    assert pairs.order(3).supports == []
+    first = ss.Explainer(sketch).interactions(["AUGGGCAAA"], max_order=1)
+    assert first.supports == [(i,) for i in range(9)]

@@ -1,0 +1,73 @@
+"""Deterministic toy models, and the slow, obvious forms of what shapsketch computes fast."""
+
+import itertools
+import math
+
+import numpy as np
+import shapsketch as ss
+
+
+def random_spectrum(q, n, seed, terms=12, max_order=4):
+    """A random real spectrum of mixed orders, the constant included."""
+    rng = np.random.default_rng(seed)
+    frequencies, coefficients = [np.zeros(n, int)], [complex(rng.normal())]
+    for _ in range(terms):
+        k = np.zeros(n, int)
+        support = rng.choice(n, rng.integers(1, min(max_order, n) + 1), replace=False)
+        k[support] = rng.integers(1, q, len(support))
+        frequencies.append(k)
+        coefficients.append(complex(rng.normal(), rng.normal()))
+    space = ss.SequenceSpace("ACGTBDEFHIJKLMNOPQRSUVWXYZ"[:q], n)
+    return ss.Spectrum(space, np.array(frequencies), coefficients, real_part=True)
+
+
+def evaluate(spectrum, codes):
+    """The function of a spectrum, term by term."""
+    phases = spectrum.frequencies.astype(int) @ np.asarray(codes).astype(int).T
+    return (spectrum.coefficients @ np.exp(2j * np.pi * phases / spectrum.space.q)).real
+
+
+def all_sequences(q, n):
+    return np.array(list(itertools.product(range(q), repeat=n)), dtype=np.uint8)
+
+
+def game(function, q, x):
+    """v(T) = E f(x_T, X_rest) over uniform X, for all coalitions as bit masks, by enumeration."""
+    n = len(x)
+    everything = all_sequences(q, n)
+    values = np.empty(2**n)
+    for mask in range(2**n):
+        rows = everything.copy()
+        fixed = [i for i in range(n) if mask >> i & 1]
+        rows[:, fixed] = np.asarray(x)[fixed]
+        values[mask] = function(rows).mean()
+    return values
+
+
+def shapley_values(values, n):
+    """Shapley values of a game over all coalitions, by the definition."""
+    result = np.zeros(n)
+    for i in range(n):
+        for mask in range(2**n):
+            if not mask >> i & 1:
+                size = mask.bit_count()
+                weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
+                result[i] += weight * (values[mask | 1 << i] - values[mask])
+    return result
+
+
+def moebius(values, n):
+    """Möbius transform of a game over all coalitions, by the definition."""
+    return {
+        tuple(i for i in range(n) if mask >> i & 1): sum(
+            (-1) ** (mask.bit_count() - sub.bit_count()) * values[sub]
+            for sub in range(2**n)
+            if sub & mask == sub
+        )
+        for mask in range(1, 2**n)
+    }
+
+
+def motif_model(sequences):
+    """Counts G, and rewards a start of AU and a GC later on."""
+    return [s.count("G") + 2.0 * s.startswith("AU") - 1.5 * (s[4:6] == "GC") for s in sequences]
