@@ -1,4 +1,4 @@
-"""The demo: why does an RNA sequence fold well into a given hairpin?"""
+"""The demo: why an RNA sequence folds well into a given hairpin."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Spectrum:
         return self._terms[1]
 
     def order_energy(self) -> npt.NDArray[np.float64]:
-        """Return ``sum |F[k]|**2`` over ``k`` of order 0, 1, 2, …
+        """Return ``sum |F[k]|**2`` over the ``k`` of order 0, 1, 2 and so on.
 
         From order 1 on this is the variance of the function over uniform sequences, split by order.
         """

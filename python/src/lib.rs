@@ -170,6 +170,9 @@ fn peel(
     })
 }
 
+/// Frequencies `(s, n)` and coefficients `(s,)`.
+type Terms<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<Complex64>>);
+
 #[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
 #[derive(Clone, PartialEq)]
 struct Spectrum(shapsketch::Spectrum);
@@ -208,10 +211,7 @@ impl Spectrum {
     }
 
     /// Frequencies `(s, n)` and coefficients `(s,)`.
-    fn terms<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<Complex64>>)> {
+    fn terms<'py>(&self, py: Python<'py>) -> PyResult<Terms<'py>> {
         let n = self.0.space().n();
         let (keys, values): (Vec<_>, Vec<_>) = self.0.coefficients().into_iter().unzip();
         let rows = keys.iter().flat_map(|k| k.to_dense(n)).collect();

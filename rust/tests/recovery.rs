@@ -1,5 +1,7 @@
 //! What the decoder promises on planted spectra.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use shapsketch::synthetic::{Planted, add_noise, nmse};
@@ -57,7 +59,6 @@ fn noiseless(q: usize, n: usize, b: usize, delays: DelayFamily) {
         exact += usize::from(good);
         assert_eq!(good, peeling.status == PeelingStatus::Converged, "the status must tell, seed {seed}");
     }
-    println!("q={q} b={b} {delays:?}: {exact} of 200");
     assert!(exact >= 198, "q={q} {delays:?}: {exact} of 200 recovered");
 }
 
@@ -90,7 +91,6 @@ fn noiseless_q20() {
 
 #[test]
 fn noisy_spectra_are_found_whole() {
-    // 10 dB per query: noise of a tenth of the signal's energy.
     for seed in 0..5 {
         let mut case = Case {
             q: 4,
@@ -103,16 +103,34 @@ fn noisy_spectra_are_found_whole() {
             noise: 0.0,
         };
         let (truth, _) = decode(&case, PeelingDecoder::default(), seed);
+        // 10 dB per query: noise of a tenth of the signal's energy.
         case.noise = (truth.order_energy()[1..].iter().sum::<f64>() / 10.0).sqrt();
         let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
-        println!(
-            "{seed}: {} {} {:?} {} {} noise {}",
-            nmse(&peeling.spectrum, &truth),
-            peeling.spectrum.len(),
-            peeling.status,
-            peeling.rounds,
-            peeling.noise,
-            case.noise
-        );
+        let support = |spectrum: &Spectrum| -> Vec<_> {
+            spectrum.coefficients().into_iter().map(|(k, _)| k).filter(|k| k.order() > 0).collect()
+        };
+        assert_eq!(support(&peeling.spectrum), support(&truth), "seed {seed}");
+        assert!(nmse(&peeling.spectrum, &truth) < 2e-4, "seed {seed}");
+        assert!((peeling.noise / case.noise - 1.0).abs() < 0.1, "seed {seed}: {}", peeling.noise);
+        assert_eq!(peeling.status, PeelingStatus::Converged, "seed {seed}");
     }
+}
+
+#[test]
+fn without_a_refit_the_coefficients_are_those_read_off_the_bins() {
+    let case = Case {
+        q: 4,
+        n: 16,
+        b: 4,
+        groups: 3,
+        delays: DelayFamily::Nso { repeats: 2 },
+        terms: 40,
+        max_order: 3,
+        noise: 0.3,
+    };
+    let plain = PeelingDecoder { refit: false, ..PeelingDecoder::default() };
+    let (truth, peeled) = decode(&case, plain, 1);
+    let (_, refitted) = decode(&case, PeelingDecoder::default(), 1);
+    assert!(nmse(&refitted.spectrum, &truth) <= nmse(&peeled.spectrum, &truth));
+    assert_ne!(refitted.spectrum, peeled.spectrum);
 }

@@ -1,0 +1,184 @@
+//! What embedding programs rely on: files, determinism, budgets, errors and cancelling.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use shapsketch::synthetic::{Planted, add_noise};
+use shapsketch::{
+    Cancel, Components, DelayFamily, DesignConfig, Error, Method, Observations, PeelingDecoder, Plan,
+    QueryDesign, RSquared, SequenceSpace, Sketch, SubsamplingFamily,
+};
+
+fn noisy_sketch(q: usize, n: usize, budget: usize) -> (Sketch, Vec<u8>) {
+    let cancel = Cancel::new();
+    let space = SequenceSpace::of_size(q, n).unwrap();
+    let planted = Planted { terms: 40, max_order: 3, magnitude: (0.5, 1.5), seed: 5 };
+    let truth = planted.spectrum(&space).unwrap();
+    let queries = Plan::new(space, budget, None, 9).unwrap().queries(&cancel).unwrap();
+    let batch = queries.batch(0..queries.len());
+    let mut values = truth.predict(&batch).unwrap();
+    add_noise(&mut values, 0.5, 1);
+    (queries.sketch(&values, &cancel).unwrap(), batch)
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("shapsketch-test-{}-{name}", std::process::id()))
+}
+
+#[test]
+fn files_bring_back_the_sketch_and_are_the_same_every_time() {
+    for (q, n, budget) in [(4, 12, 20_000), (2, 10, 1024), (20, 5, 20_000)] {
+        let (sketch, _) = noisy_sketch(q, n, budget);
+        let path = temporary(&format!("same-{q}"));
+        sketch.save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let back = Sketch::load(&path).unwrap();
+        assert_eq!(back.info, sketch.info);
+        assert_eq!(back.surrogate.spectrum(), sketch.surrogate.spectrum());
+        back.save(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn damaged_files_are_errors_and_never_panics() {
+    let (sketch, _) = noisy_sketch(2, 10, 1024);
+    let path = temporary("damaged");
+    sketch.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for length in (0..bytes.len()).step_by(7).chain([bytes.len() - 1]) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        assert!(matches!(Sketch::load(&path), Err(Error::File { .. })), "cut to {length} bytes");
+    }
+    let mut refused = 0;
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x41;
+        std::fs::write(&path, damaged).unwrap();
+        refused += usize::from(Sketch::load(&path).is_err());
+    }
+    assert!(refused > bytes.len() / 20, "a flip in the header or the frequencies must be noticed: {refused}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let runs: Vec<_> = [1, 2, 4]
+        .map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (sketch, batch) = noisy_sketch(4, 14, 30_000);
+                let components = Components::new(&sketch.surrogate.terms()).unwrap();
+                let values = components.shapley_values(&batch, &Cancel::new()).unwrap();
+                let path = temporary(&format!("threads-{threads}"));
+                sketch.save(&path).unwrap();
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::remove_file(path).unwrap();
+                let bits: Vec<u64> = values.into_iter().map(f64::to_bits).collect();
+                (batch, bytes, bits)
+            })
+        })
+        .into();
+    assert!(runs[0] == runs[1] && runs[0] == runs[2]);
+}
+
+#[test]
+fn queries_of_a_seed_stay_what_they_are() {
+    // Sketches are resumed and files compared across platforms and versions: these must not change.
+    let config = DesignConfig {
+        b: 2,
+        groups: 2,
+        subsampling: SubsamplingFamily::Random,
+        delays: DelayFamily::Nso { repeats: 1 },
+        seed: 42,
+    };
+    let design = QueryDesign::new(SequenceSpace::of_size(20, 6).unwrap(), config, &Cancel::new()).unwrap();
+    let all = design.queries(0..design.len());
+    let sum: u64 = all.iter().enumerate().map(|(i, &c)| (i % 1009) as u64 * u64::from(c)).sum();
+    assert_eq!(
+        (design.len(), &all[..12], sum),
+        (5600, &[3, 16, 16, 0, 4, 5, 16, 4, 15, 6, 6, 18][..], 159_837_506)
+    );
+}
+
+#[test]
+fn cancelled_work_stops() {
+    let cancel = Cancel::new();
+    cancel.set();
+    let space = SequenceSpace::of_size(4, 12).unwrap();
+    let plan = Plan::new(space, 20_000, None, 0).unwrap();
+    assert!(matches!(plan.queries(&cancel), Err(Error::Interrupted)));
+    let queries = plan.queries(&Cancel::new()).unwrap();
+    let values = vec![0.0; queries.len()];
+    assert!(matches!(queries.sketch(&values, &cancel), Err(Error::Interrupted)));
+}
+
+proptest! {
+    #[test]
+    fn plans_keep_to_their_budget_or_say_what_they_need(
+        q in 2usize..=64, n in 1usize..=200, budget in 1usize..=30_000,
+    ) {
+        let space = SequenceSpace::of_size(q, n).unwrap();
+        let exact = space.size().is_some_and(|size| size <= budget as u128);
+        match Plan::new(space.clone(), budget, None, 0) {
+            Ok(plan) => {
+                prop_assert!(plan.total_queries() <= budget);
+                prop_assert_eq!(plan.method == Method::Exact, exact);
+            }
+            Err(Error::BudgetTooSmall { needed, .. }) => {
+                prop_assert!(!exact && budget < needed);
+                prop_assert!(Plan::new(space.clone(), needed, None, 0).is_ok());
+                prop_assert!(Plan::new(space, needed - 1, None, 0).is_err());
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+}
+
+#[test]
+fn errors_carry_the_numbers() {
+    let space = SequenceSpace::new("ACGT", 4).unwrap();
+    let said = |error: Error| error.to_string();
+    assert_eq!(
+        said(space.encode(&["ACGT", "ACXT"]).unwrap_err()),
+        "sequence 1: symbol 'X' at position 2 is not in the alphabet \"ACGT\" (ambiguity codes and gaps stand for \
+         no single symbol: resolve them, or add the symbol to the alphabet)"
+    );
+    assert_eq!(said(space.encode(&["ACG"]).unwrap_err()), "sequence 0 has 3 symbols, the space has length 4");
+    assert_eq!(
+        said(space.check(&[0, 1, 2, 3, 0, 9, 0, 0]).unwrap_err()),
+        "sequence 1: code 9 at position 1 is out of range, codes must be 0 to 3"
+    );
+    assert_eq!(
+        said(space.check(&[0; 5]).unwrap_err()),
+        "5 codes are no whole number of sequences of length 4"
+    );
+    assert!(said(SequenceSpace::new("ACA", 4).unwrap_err()).contains("'A' twice, at positions 0 and 2"));
+    let design = Arc::new(QueryDesign::complete(space, &Cancel::new()).unwrap());
+    let short = Observations::new(design.clone(), vec![0.0; 3]).unwrap_err();
+    assert!(said(short).contains("3 values for 256 queries"));
+    let mut values = vec![0.0; 256];
+    values[7] = f64::NAN;
+    assert!(said(Observations::new(design, values).unwrap_err()).contains("NaN at index 7"));
+    let decoder = PeelingDecoder { noise: Some(f64::NAN), ..Default::default() };
+    let observations = Observations::new(
+        Arc::new(QueryDesign::complete(SequenceSpace::of_size(2, 2).unwrap(), &Cancel::new()).unwrap()),
+        vec![0.0; 4],
+    );
+    assert!(
+        said(decoder.decode(&observations.unwrap(), &Cancel::new()).unwrap_err()).contains("noise must be")
+    );
+}
+
+#[test]
+fn r_squared_of_constants_is_defined() {
+    let constant = vec![0.1; 10];
+    assert_eq!(RSquared::new(&constant, &constant).unwrap().value, 1.0);
+    let off = RSquared::new(&constant, &[0.2; 10]).unwrap();
+    assert_eq!((off.value, off.low, off.high), (0.0, 0.0, 0.0));
+    assert!(RSquared::new(&[1.0], &[1.0]).is_err());
+}
