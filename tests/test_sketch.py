@@ -1,8 +1,10 @@
 """From a model to explanations: what a sketch promises."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -197,3 +199,31 @@ def test_interactions_are_sorted_sparse_and_selectable():
     assert pairs.order(3).supports == []
     first = ss.Explainer(sketch).interactions(["AUGGGCAAA"], max_order=1)
     assert first.supports == [(i,) for i in range(9)]
+
+
+LONG_WORK = """
+import numpy as np, shapsketch as ss
+rng = np.random.default_rng(0)
+frequencies = np.zeros((20_000, 40), dtype=np.uint8)
+for row in frequencies:
+    row[rng.choice(40, 4, replace=False)] = rng.integers(1, 20, 4)
+space = ss.SequenceSpace(ss.PROTEIN, 40)
+explainer = ss.Explainer(ss.Spectrum(space, frequencies, rng.normal(size=20_000), real_part=True))
+explainer(np.zeros((1, 40), dtype=np.uint8))
+codes = np.zeros((2_000_000, 40), dtype=np.uint8)
+print("ready", flush=True)
+try:
+    explainer(codes)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_long_work_answers_ctrl_c():
+    with subprocess.Popen([sys.executable, "-c", LONG_WORK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert rest == "interrupted\n"

@@ -38,9 +38,9 @@ const GAMMA: f64 = 0.5;
 const PROVEN: f64 = 16.0;
 /// Bin energies below this fraction of the variance of the values are rounding errors.
 const FLOOR: f64 = 1e-24;
-/// The quantile of bin energies that is taken for noise: below it bins are empty as long as the load
-/// (coefficients per bin) is less than 1.2.
-const NOISE_QUANTILE: f64 = 0.3;
+/// The quantile of bin energies that is taken for noise. Under heavy load few bins are empty, so it is
+/// a low one; where the level comes out too low, confirmation across groups makes up for it.
+const NOISE_QUANTILE: f64 = 0.1;
 /// Refits after which newly uncovered coefficients are still peeled.
 const MAX_REFITS: usize = 10;
 /// A bin is open in the end if its energy exceeds the noise by this many standard deviations.

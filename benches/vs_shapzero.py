@@ -1,0 +1,297 @@
+"""Side by side with the published package (`pip install shapzero`): decoding and explaining.
+
+    python benches/vs_shapzero.py recovery            support and NMSE on the same queries
+    python benches/vs_shapzero.py decode --b 5 6      time and memory, everything but the model
+    python benches/vs_shapzero.py explain             time per explained sequence
+
+Setting (TIGER's): q = 4, n = 26, C = 3 groups, NSO delays with R = 3 repeats; 250 planted coefficients of
+order up to 3, noise at 10 dB per query. shapzero is told the true noise level, shapsketch estimates it.
+Each side runs in a process of its own, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+Q, N, GROUPS = 4, 26, 3
+
+
+def planted(terms=250, seed=1, max_order=3):
+    """Random conjugate pairs of order 1 to `max_order`, magnitudes 0.5 to 1.5."""
+    import shapsketch as ss
+
+    rng = np.random.default_rng(seed)
+    rows, values = {}, []
+    while len(values) < terms // 2:
+        k = np.zeros(N, dtype=np.uint8)
+        support = rng.choice(N, rng.integers(1, max_order + 1), replace=False)
+        k[support] = rng.integers(1, Q, len(support))
+        negated = (-k.astype(int) % Q).astype(np.uint8)
+        if bytes(k) not in rows and bytes(negated) not in rows and (k != negated).any():
+            rows[bytes(k)] = k
+            values.append(rng.uniform(0.5, 1.5) * np.exp(2j * np.pi * rng.random()))
+    half = np.array(list(rows.values()))
+    both = np.concatenate([half, (-half.astype(int) % Q).astype(np.uint8)])
+    values = np.array(values)
+    return ss.Spectrum(ss.SequenceSpace(ss.RNA, N), both, np.concatenate([values, values.conj()]))
+
+
+def noisy_values(truth, queries, seed=2):
+    sd = np.sqrt(truth.order_energy()[1:].sum() / 10)
+    return truth.predict(queries) + np.random.default_rng(seed).normal(0, sd, len(queries)), sd
+
+
+def theirs_decode(values, matrices, delays, repeats, b, noise_sd):
+    """The published transform and peeling on given values; returns its dictionary."""
+    from shapzero.fourier.input_signal_subsampled import SubsampledSignal
+    from shapzero.fourier.qsft import QSFT
+    from shapzero.fourier.utils import gwht
+
+    class Given(SubsampledSignal):
+        def _init_signal(self):
+            pass
+
+    per = N + 1
+    signal = Given(
+        n=N,
+        q=Q,
+        query_args={"b": b, "num_subsample": GROUPS, "num_repeat": repeats, "subsampling_method": "qsft"},
+    )
+    signal.noise_sd = noise_sd
+    signal.Ms = [m.astype(int) for m in matrices]
+    signal.Ds = [[d[r * per : (r + 1) * per].astype(int) for r in range(repeats)] for d in delays]
+    blocks = (values - values.mean()).reshape(GROUPS, repeats, per, Q**b)
+    signal.Us = [
+        [{b: [gwht(row, Q, b) for row in blocks[c, r]]} for r in range(repeats)] for c in range(GROUPS)
+    ]
+    signal.transformTimes = [[{b: 0.0} for _ in range(repeats)] for _ in range(GROUPS)]
+    decoder = QSFT(
+        reconstruct_method_source="identity",
+        reconstruct_method_channel="nso",
+        num_subsample=GROUPS,
+        num_repeat=repeats,
+        b=b,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        return decoder.transform(signal)
+
+
+def theirs_queries(b, repeats):
+    """The published design and its query indices."""
+    from shapzero.fourier.query import get_Ms_and_Ds
+    from shapzero.fourier.utils import dec_to_qary_vec, qary_ints, qary_vec_to_dec
+
+    matrices, delays = get_Ms_and_Ds(
+        N,
+        Q,
+        query_method="complex",
+        b=b,
+        num_subsample=GROUPS,
+        delays_method_source="identity",
+        delays_method_channel="nso",
+        num_repeat=repeats,
+    )
+    digits = np.array(qary_ints(b, Q))
+    for matrix, group in zip(matrices, delays, strict=True):
+        base = (matrix @ digits) % Q
+        for repeat in group:
+            for delay in repeat:
+                # As the package does it: indices first, sequences from them.
+                indices = qary_vec_to_dec((base + np.outer(delay, np.ones(Q**b, dtype=int))) % Q, Q)
+                yield np.array(dec_to_qary_vec(indices, Q, N)).T
+
+
+def score(found, truth):
+    """Support F1 and NMSE over all frequencies but zero; `found` maps bytes of k to F[k]."""
+    real = {bytes(k): v for k, v in zip(truth.frequencies, truth.coefficients, strict=True) if k.any()}
+    found = {k: v for k, v in found.items() if any(k)}
+    common = real.keys() & found.keys()
+    error = sum(abs(real.get(k, 0) - found.get(k, 0)) ** 2 for k in real.keys() | found.keys())
+    f1 = 2 * len(common) / (len(real) + len(found))
+    return f1, error / sum(abs(v) ** 2 for v in real.values())
+
+
+def as_dict(spectrum):
+    return {bytes(k): v for k, v in zip(spectrum.frequencies, spectrum.coefficients, strict=True)}
+
+
+def recovery(seeds):
+    import shapsketch as ss
+
+    space = ss.SequenceSpace(ss.RNA, N)
+    print(
+        "| b | R | queries | F1 shapzero | F1 shapsketch | as in the paper | NMSE shapzero | NMSE shapsketch | as in the paper |"
+    )
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for b, repeats in [(3, 3), (4, 1), (4, 3), (4, 6), (5, 1), (5, 3), (6, 1)]:
+        rows, count = [], 0
+        for seed in range(seeds):
+            truth = planted(seed=seed)
+            design = ss.QueryDesign(space, b=b, groups=GROUPS, repeats=repeats, random_state=seed)
+            count = GROUPS * repeats * (N + 1) * Q**b
+            if len(design) != count:
+                raise SystemExit("blocks overlap: choose another seed")
+            values, sd = noisy_values(truth, design.queries(), seed)
+            theirs = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
+            theirs = {bytes(np.array(k, dtype=np.uint8)): v for k, v in theirs.items()}
+            observed = ss.Observations(design, values)
+            ours = ss.PeelingDecoder().fit(observed).spectrum_
+            plain = ss.PeelingDecoder(refit=False, noise=sd).fit(observed).spectrum_
+            rows.append([*score(theirs, truth), *score(as_dict(ours), truth), *score(as_dict(plain), truth)])
+        f1t, et, f1o, eo, f1p, ep = np.mean(rows, axis=0)
+        print(
+            f"| {b} | {repeats} | {count:,} | {f1t:.3f} | {f1o:.3f} | {f1p:.3f} | {et:.2e} | {eo:.2e} | {ep:.2e} |",
+            flush=True,
+        )
+
+
+def decode_side(side, b):
+    """One side of the decoding comparison; prints its times as JSON."""
+    import shapsketch as ss
+
+    repeats = 3
+    truth = planted()
+    started = time.perf_counter()
+    if side == "shapsketch":
+        design = ss.QueryDesign(truth.space, b=b, groups=GROUPS, repeats=repeats)
+        for batch in design.batches():
+            assert batch.shape[1] == N
+        generated = time.perf_counter() - started
+    else:
+        total = sum(len(batch) for batch in theirs_queries(b, repeats))
+        generated = time.perf_counter() - started
+        assert total == GROUPS * repeats * (N + 1) * Q**b
+        design = ss.QueryDesign(truth.space, b=b, groups=GROUPS, repeats=repeats)
+    values = np.empty(len(design))
+    done = 0
+    for batch in design.batches():
+        values[done : done + len(batch)] = truth.predict(batch)
+        done += len(batch)
+    sd = np.sqrt(truth.order_energy()[1:].sum() / 10)
+    values += np.random.default_rng(2).normal(0, sd, len(values))
+    started = time.perf_counter()
+    if side == "shapsketch":
+        found = as_dict(ss.PeelingDecoder().fit(ss.Observations(design, values)).spectrum_)
+    else:
+        found = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
+        found = {bytes(np.array(k, dtype=np.uint8)): v for k, v in found.items()}
+    decoded = time.perf_counter() - started
+    f1, error = score(found, truth)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"queries": generated, "decode": decoded, "mib": memory, "f1": f1, "nmse": error}))
+
+
+def explain_side(side, repeat):
+    """One side of the explaining comparison; prints seconds per sequence as JSON."""
+    import shapsketch as ss
+
+    rng = np.random.default_rng(repeat)
+    supports = [rng.choice(N, order, replace=False) for order in [1] * 26 + [2] * 174 + [3] * 100]
+    rows = np.zeros((1000, N), dtype=np.uint8)
+    for row, support in zip(rows, (supports * 4)[:1000], strict=True):
+        row[support] = rng.integers(1, Q, len(support))
+    coefficients = rng.normal(size=1000) + 1j * rng.normal(size=1000)
+    spectrum = ss.Spectrum(ss.SequenceSpace(ss.RNA, N), rows, coefficients, real_part=True)
+    out = {"coefficients": len(spectrum)}
+    if side == "shapsketch":
+        codes = rng.integers(0, Q, (200_000, N)).astype(np.uint8)
+        explainer = ss.Explainer(spectrum)
+        explainer(codes[:10])
+        for name, run in (("values", explainer), ("interactions", explainer.interactions)):
+            started = time.perf_counter()
+            run(codes)
+            out[name] = (time.perf_counter() - started) / len(codes)
+        out["supports"] = len(explainer.interactions(codes[:1]).supports)
+    else:
+        from shapzero.shap.shap_explainer import shap_explainer
+
+        keys = [tuple(int(v) for v in k) for k in spectrum.frequencies]
+        other = shap_explainer(dict(zip(keys, spectrum.coefficients, strict=True)), q=Q, n=N)
+        codes = rng.integers(0, Q, (5, N))
+        for name, kind in (("values", "shap_value"), ("interactions", "interaction")):
+            started = time.perf_counter()
+            for x in codes:
+                other.explain(x, explanation=kind)
+            out[name] = (time.perf_counter() - started) / len(codes)
+    print(json.dumps(out))
+
+
+def in_process(*arguments, threads=None):
+    environment = dict(os.environ, **({"RAYON_NUM_THREADS": str(threads)} if threads else {}))
+    command = [sys.executable, __file__, *map(str, arguments)]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def decode(bs, alone):
+    print("| b | queries | side | queries s | decode s | peak MiB | F1 | NMSE |")
+    print("|--:|--:|---|--:|--:|--:|--:|--:|")
+    for b in bs:
+        count = GROUPS * 3 * (N + 1) * Q**b
+        both = {}
+        for side in ("shapsketch",) if alone else ("shapsketch", "shapzero"):
+            r = both[side] = in_process("side-decode", side, b)
+            print(
+                f"| {b} | {count:,} | {side} | {r['queries']:.3f} | {r['decode']:.3f} | {r['mib']:.0f} | "
+                f"{r['f1']:.3f} | {r['nmse']:.1e} |",
+                flush=True,
+            )
+        if len(both) == 2:
+            ratio = {k: both["shapzero"][k] / both["shapsketch"][k] for k in ("queries", "decode")}
+            print(f"| {b} | | ratio | {ratio['queries']:,.0f} | {ratio['decode']:,.0f} | | | |", flush=True)
+
+
+def explain(runs):
+    print("| run | coefficients | supports | side | values µs | interactions µs |")
+    print("|--:|--:|--:|---|--:|--:|")
+    for run in range(runs):
+        ours = in_process("side-explain", "shapsketch", run, threads=1)
+        theirs = in_process("side-explain", "shapzero", run)
+        for side, r in (("shapsketch, one core", ours), ("shapzero", theirs)):
+            print(
+                f"| {run} | {ours['coefficients']} | {ours['supports']} | {side} | {r['values'] * 1e6:,.2f} | "
+                f"{r['interactions'] * 1e6:,.2f} |"
+            )
+        ratio = {k: theirs[k] / ours[k] for k in ("values", "interactions")}
+        print(f"| {run} | | | ratio | {ratio['values']:,.0f} | {ratio['interactions']:,.0f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("recovery").add_argument("--seeds", type=int, default=3)
+    timing = commands.add_parser("decode")
+    timing.add_argument("--b", type=int, nargs="+", default=[5])
+    timing.add_argument("--alone", action="store_true", help="shapsketch only")
+    commands.add_parser("explain").add_argument("--runs", type=int, default=3)
+    for name in ("side-decode", "side-explain"):
+        side = commands.add_parser(name)
+        side.add_argument("side")
+        side.add_argument("number", type=int)
+    options = parser.parse_args()
+    if options.command == "recovery":
+        recovery(options.seeds)
+    elif options.command == "decode":
+        decode(options.b, options.alone)
+    elif options.command == "explain":
+        explain(options.runs)
+    elif options.command == "side-decode":
+        decode_side(options.side, options.number)
+    else:
+        explain_side(options.side, options.number)
+
+
+if __name__ == "__main__":
+    main()
