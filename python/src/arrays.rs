@@ -11,11 +11,11 @@ pub(crate) type Values<'py> = PyReadonlyArray1<'py, f64>;
 pub(crate) type Coefficients<'py> = PyReadonlyArray1<'py, Complex64>;
 
 pub(crate) fn codes(array: &Codes<'_>) -> Vec<u8> {
-    array.as_array().iter().copied().collect()
+    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[u8]>::to_vec)
 }
 
 pub(crate) fn values(array: &Values<'_>) -> Vec<f64> {
-    array.as_array().iter().copied().collect()
+    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[f64]>::to_vec)
 }
 
 pub(crate) fn coefficients(array: &Coefficients<'_>) -> Vec<Complex64> {
