@@ -248,11 +248,15 @@ def explain_side(side, repeat):
     import shapsketch as ss
 
     rng = np.random.default_rng(repeat)
-    supports = [rng.choice(N, order, replace=False) for order in [1] * 26 + [2] * 174 + [3] * 100]
-    rows = np.zeros((1000, N), dtype=np.uint8)
-    for row, support in zip(rows, (supports * 4)[:1000], strict=True):
-        row[support] = rng.integers(1, Q, len(support))
-    coefficients = rng.normal(size=1000) + 1j * rng.normal(size=1000)
+    supports = [(i,) for i in range(N)]
+    while len(supports) < 300:
+        support = tuple(sorted(rng.choice(N, 2 if len(supports) < 200 else 3, replace=False)))
+        if support not in supports:
+            supports.append(support)
+    rows = np.zeros((560, N), dtype=np.uint8)
+    for row, support in zip(rows, (supports * 2)[:560], strict=True):
+        row[list(support)] = rng.integers(1, Q, len(support))
+    coefficients = rng.normal(size=560) + 1j * rng.normal(size=560)
     spectrum = ss.Spectrum(ss.SequenceSpace(ss.RNA, N), rows, coefficients, real_part=True)
     out = {"coefficients": len(spectrum)}
     if side == "shapsketch":
