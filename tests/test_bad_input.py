@@ -102,6 +102,26 @@ def test_the_exact_method_needs_every_sequence():
         ss.plan(RNA9, 5000, method="exact")
 
 
+def test_small_spaces_are_better_evaluated_whole():
+    space = ss.SequenceSpace(ss.DNA, 3)
+    with says("too small", "exact method evaluates all 64", "at least 64 ", error=ss.BudgetError):
+        ss.plan(space, 63)
+    with says("more than the 64 sequences of this space; take the exact method"):
+        ss.plan(space, 1000, method="peel")
+
+
+def test_plans_stay_within_what_a_design_can_hold():
+    plan = ss.plan(ss.SequenceSpace(ss.DNA, 26), 10**12)
+    assert plan.total_queries <= 2**28
+    assert plan.next_budget is None
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_values_whose_squares_leave_the_range_of_numbers(size):
+    with says("cannot be squared without loss", "rescale the model"):
+        ss.sketch(lambda s: [size * x.count("G") for x in s], RNA9, budget=3000, progress=False)
+
+
 @pytest.mark.parametrize(
     ("model", "parts"),
     [

@@ -111,6 +111,16 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// Values so large or small that their squares leave the range of numbers.
+    #[error(
+        "{what}: values up to {largest:e} in size cannot be squared without loss; rescale the model to sizes from 1e-120 to 1e120"
+    )]
+    Scale {
+        /// What the values belong to.
+        what: &'static str,
+        /// The largest size among them.
+        largest: f64,
+    },
     /// The budget buys no sketch worth having.
     #[error("a budget of {budget} is too small: {reason}; at least {needed} model evaluations are needed")]
     BudgetTooSmall {

@@ -29,7 +29,7 @@ impl RSquared {
     /// if they are predicted to rounding error, else 0.
     ///
     /// # Errors
-    /// If there are fewer than two values, not as many predictions, or one is not finite.
+    /// If there are fewer than two values, not as many predictions, or a value is not finite.
     ///
     /// ```
     /// let r2 = shapsketch::RSquared::new(&[0.0, 1.0, 2.0, 3.0], &[0.1, 1.1, 1.9, 2.9])?;
@@ -47,7 +47,9 @@ impl RSquared {
             });
         }
         check_values("true value", values, count)?;
-        check_values("prediction", predictions, count)?;
+        if predictions.len() != count {
+            return Err(Error::ValueCount { what: "prediction", got: predictions.len(), expected: count });
+        }
         let m = count as f64;
         let mean = values.iter().sum::<f64>() / m;
         let errors: Vec<f64> = values.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily, held_out};
+use crate::design::{DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out};
 use crate::error::{Error, Result};
 use crate::explain::Components;
 use crate::fidelity::RSquared;
@@ -79,7 +79,17 @@ impl Plan {
                 needed: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX),
                 reason: format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n()),
             }),
-            Method::Peel => Self::peel(space, budget, seed),
+            Method::Peel => Self::peel(space, budget, seed).map_err(|error| match (error, size) {
+                (Error::BudgetTooSmall { reason, .. }, Some(size)) if fits => Error::Design(format!(
+                    "{reason}: more than the {size} sequences of this space; take the exact method"
+                )),
+                // A small space may be evaluated whole for less.
+                (Error::BudgetTooSmall { needed, reason, .. }, Some(size)) if size < needed as u128 => {
+                    let reason = format!("{reason}; the exact method evaluates all {size} sequences");
+                    Error::BudgetTooSmall { budget, needed: size as usize, reason }
+                }
+                (error, _) => error,
+            }),
         }
     }
 
@@ -109,7 +119,9 @@ impl Plan {
         let cost = |b: usize| (q as u128).checked_pow(b as u32).map(|block| block * (n as u128 + 1));
         let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
         let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
-        let available = budget.saturating_sub(test_queries + validation_queries) as u128;
+        // More queries than sequences, or than a design can hold, are of no use.
+        let usable = (budget as u128).min(space.size().unwrap_or(u128::MAX)).min(MAX_QUERIES);
+        let available = usable.saturating_sub((test_queries + validation_queries) as u128);
         let least_b = (1..=n).find(|&b| q.pow(b as u32) >= MIN_BINS).unwrap_or(n);
         let affordable = |b: usize| cost(b).filter(|cost| cost * MIN_GROUPS as u128 <= available);
         let Some((b, unit)) = (least_b..=n).map_while(|b| Some((b, affordable(b)?))).last() else {
@@ -143,11 +155,9 @@ impl Plan {
             design_queries: unit as usize * groups * repeats,
             validation_queries,
             test_queries,
-            next_budget: if b < n {
-                cost(b + 1).map(|cost| with_held_out(cost * MIN_GROUPS as u128))
-            } else {
-                None
-            },
+            next_budget: cost(b + 1)
+                .map(|cost| with_held_out(cost * MIN_GROUPS as u128))
+                .filter(|&next| b < n && next <= MAX_QUERIES && space.size().is_none_or(|size| next <= size)),
             space,
         })
     }
