@@ -311,8 +311,9 @@ class Sketch:
         energy = self.spectrum.order_energy()
         total = energy[1:].sum()
         lines.append(f"terms      {self.n_terms:,}")
-        for order in range(1, len(energy)):
-            count = int((np.count_nonzero(self.spectrum.frequencies, axis=1) == order).sum())
+        orders = np.count_nonzero(self.spectrum.frequencies, axis=1)
+        for order in np.unique(orders[orders > 0]):
+            count = int((orders == order).sum())
             lines.append(
                 f"order {order:<4} {energy[order] / total:7.2%} of the variance, {count:,} coefficients"
             )

@@ -42,11 +42,6 @@ impl Space {
         self.0.alphabet()
     }
 
-    #[getter]
-    fn size(&self) -> Option<u128> {
-        self.0.size()
-    }
-
     fn encode<'py>(&self, py: Python<'py>, sequences: Vec<String>) -> PyResult<Bound<'py, PyArray2<u8>>> {
         let codes = short(py, || self.0.encode(&sequences))?;
         arrays::matrix(py, codes, sequences.len(), self.0.n())
@@ -55,11 +50,6 @@ impl Space {
     fn decode(&self, py: Python<'_>, codes: Codes<'_>) -> PyResult<Vec<String>> {
         let codes = arrays::codes(&codes);
         short(py, || self.0.decode(&codes))
-    }
-
-    fn check(&self, py: Python<'_>, codes: Codes<'_>) -> PyResult<()> {
-        let codes = arrays::codes(&codes);
-        short(py, || self.0.check(&codes)).map(|_| ())
     }
 }
 
@@ -100,11 +90,6 @@ impl Design {
 
     fn __len__(&self) -> usize {
         self.0.len()
-    }
-
-    #[getter]
-    fn space(&self) -> Space {
-        Space(self.0.space().clone())
     }
 
     /// Subsampling matrices `(C, n, b)` as a list of `(n, b)`.
