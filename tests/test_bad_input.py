@@ -243,6 +243,20 @@ def test_observations_and_decoders():
         ss.PeelingDecoder().fit(ss.Observations(scattered, np.zeros(len(scattered))))
 
 
+def test_only_the_identity_makes_a_complete_design_an_exact_transform():
+    weights = np.arange(16.0).reshape(4, 4)
+    for subsampling in ("simple", "random"):
+        design = ss.QueryDesign(DNA4, b=4, groups=1, subsampling=subsampling, delays="zero")
+        values = weights[np.arange(4), design.queries()].sum(axis=1)
+        observations = ss.Observations(design, values)
+        if subsampling == "simple":
+            found = ss.PeelingDecoder().fit(observations).spectrum_
+            np.testing.assert_allclose(found.predict(design.queries()), values, atol=1e-12)
+        else:
+            with says("do not spell out frequencies"):
+                ss.PeelingDecoder().fit(observations)
+
+
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "sketch.safetensors"

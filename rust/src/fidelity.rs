@@ -29,7 +29,7 @@ impl RSquared {
     /// if they are predicted to rounding error, else 0.
     ///
     /// # Errors
-    /// If there are fewer than two values, not as many predictions, or a value is not finite.
+    /// If there are fewer than two values, not as many predictions, or a number is not finite.
     ///
     /// ```
     /// let r2 = shapsketch::RSquared::new(&[0.0, 1.0, 2.0, 3.0], &[0.1, 1.1, 1.9, 2.9])?;
@@ -49,6 +49,9 @@ impl RSquared {
         check_values("true value", values, count)?;
         if predictions.len() != count {
             return Err(Error::ValueCount { what: "prediction", got: predictions.len(), expected: count });
+        }
+        if let Some(index) = predictions.iter().position(|p| !p.is_finite()) {
+            return Err(Error::NotFinite { what: "prediction", index, value: predictions[index] });
         }
         let m = count as f64;
         let mean = values.iter().sum::<f64>() / m;

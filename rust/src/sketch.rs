@@ -65,20 +65,26 @@ pub struct Plan {
 
 impl Plan {
     /// Plans a sketch with at most `budget` distinct model evaluations. Without a method, the exact
-    /// transform is taken if every sequence fits the budget, else peeling.
+    /// transform is taken if every sequence fits the budget and a design, else peeling.
     ///
     /// # Errors
-    /// [`Error::BudgetTooSmall`] if the method needs more to mean anything.
+    /// [`Error::BudgetTooSmall`] if the method needs more to mean anything; [`Error::Design`] if it does
+    /// not suit a space of this size.
     pub fn new(space: SequenceSpace, budget: usize, method: Option<Method>, seed: u64) -> Result<Self> {
         let size = space.size();
-        let fits = size.is_some_and(|size| size <= budget as u128);
+        let fits = size.is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
         match method.unwrap_or(if fits { Method::Exact } else { Method::Peel }) {
             Method::Exact if fits => Ok(Self::exact(space, budget)),
-            Method::Exact => Err(Error::BudgetTooSmall {
-                budget,
-                needed: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX),
-                reason: format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n()),
-            }),
+            Method::Exact => {
+                let reason =
+                    format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n());
+                Err(match size.filter(|&size| size <= MAX_QUERIES) {
+                    Some(size) => Error::BudgetTooSmall { budget, needed: size as usize, reason },
+                    None => {
+                        Error::Design(format!("{reason}, more than the 2^28 a design may have; peel instead"))
+                    }
+                })
+            }
             Method::Peel => Self::peel(space, budget, seed).map_err(|error| match (error, size) {
                 (Error::BudgetTooSmall { reason, .. }, Some(size)) if fits => Error::Design(format!(
                     "{reason}: more than the {size} sequences of this space; take the exact method"
@@ -226,11 +232,13 @@ impl Queries {
         self.len() == 0
     }
 
-    /// Queries `range`, in the order design, validation, test; row-major codes.
+    /// Queries `range`, in the order design, validation, test; row-major codes. What lies beyond the
+    /// last query is cut off.
     #[must_use]
     pub fn batch(&self, range: Range<usize>) -> Vec<u8> {
         let n = self.plan.space.n();
-        let (start, end) = (range.start, range.end.min(self.len()));
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
         let designed = self.design.len();
         let mut rows = self.design.queries(start..end);
         let held = [self.validation.as_slice(), self.test.as_slice()].concat();

@@ -36,7 +36,7 @@ impl DelayFamily {
             Self::Zero => 1,
             Self::Identity => n + 1,
             Self::Random { count } => count,
-            Self::Nso { repeats } => repeats * (n + 1),
+            Self::Nso { repeats } => repeats.saturating_mul(n + 1),
         }
     }
 }

@@ -26,18 +26,18 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     let (q, n) = (space.q(), space.n());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
+    let left = space.size().map_or(u128::MAX, |size| size - design.len() as u128);
+    if count as u128 > left {
+        return Err(Error::Design(format!(
+            "{count} held-out sequences were asked for, the design leaves {left}"
+        )));
+    }
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
         let mut free = vec![true; size as usize];
         for row in design.queries(0..design.len()).chunks_exact(n) {
             free[row.iter().fold(0, |index, &code| index * q + code as usize)] = false;
         }
         let free: Vec<usize> = free.iter().enumerate().filter(|(_, free)| **free).map(|(i, _)| i).collect();
-        if count > free.len() {
-            return Err(Error::Design(format!(
-                "{count} held-out sequences were asked for, the design leaves {}",
-                free.len()
-            )));
-        }
         let mut out = vec![0; count * n];
         for (row, pick) in out.chunks_exact_mut(n).zip(index::sample(&mut rng, free.len(), count)) {
             let mut rest = free[pick];

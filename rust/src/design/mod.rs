@@ -111,11 +111,11 @@ impl QueryDesign {
         if delays.count(n) == 0 {
             return Err(Error::Design("at least one delay or repeat is needed, got 0".into()));
         }
-        if subsampling == SubsamplingFamily::Simple && groups * b > n {
+        if subsampling == SubsamplingFamily::Simple && groups.saturating_mul(b) > n {
             return Err(Error::Design(format!(
                 "the simple family places {groups} groups of {b} positions side by side, which needs \
                  length {}, not {n}; use fewer groups or random matrices",
-                groups * b
+                groups.saturating_mul(b)
             )));
         }
         let total = (q as u128)

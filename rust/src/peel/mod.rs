@@ -26,7 +26,7 @@ use bins::Bins;
 use singleton::Singleton;
 
 use crate::cancel::Cancel;
-use crate::design::DelayFamily;
+use crate::design::{DelayFamily, SubsamplingFamily};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::observations::Observations;
@@ -123,36 +123,37 @@ impl PeelingDecoder {
             return bad("max_rounds", "at least 1", "0".into());
         }
         let design = observations.design();
-        match design.config().delays {
-            DelayFamily::Identity | DelayFamily::Nso { .. } => {}
-            DelayFamily::Zero if design.config().b == design.space().n() => {
-                return exact(observations, cancel);
-            }
-            other => {
-                return Err(Error::Design(format!(
-                    "{other:?} delays do not spell out frequencies; peeling needs identity or NSO delays"
-                )));
-            }
-        }
         let values = observations.values();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Peeler::new(*self, Bins::new(observations, mean, cancel)?, mean).run(cancel)
+        let bins = || Bins::new(observations, mean, cancel);
+        let config = design.config();
+        match config.delays {
+            DelayFamily::Identity | DelayFamily::Nso { .. } => Peeler::new(*self, bins()?, mean).run(cancel),
+            // The bins of a complete design are the frequencies, as long as M is the identity.
+            DelayFamily::Zero
+                if config.b == design.space().n() && config.subsampling == SubsamplingFamily::Simple =>
+            {
+                exact(&bins()?, mean)
+            }
+            other => Err(Error::Design(format!(
+                "{other:?} delays do not spell out frequencies; peeling needs identity or NSO delays"
+            ))),
+        }
     }
 }
 
-/// The transform of every sequence of the space: all coefficients, rounding errors dropped.
-fn exact(observations: &Observations, cancel: &Cancel) -> Result<Peeling> {
-    let design = observations.design();
+/// The transform of every sequence of the space, less the mean: all coefficients, but for the rounding
+/// errors of the transform and of the values themselves.
+fn exact(bins: &Bins, mean: f64) -> Result<Peeling> {
+    let design = &bins.design;
     let (q, n) = (design.space().q(), design.space().n());
-    let bins = Bins::new(observations, 0.0, cancel)?;
-    let total = bins.total_energy();
-    let coefficients = (0..design.block_len())
-        .filter(|&j| bins.energy(0, j) > FLOOR * total)
-        .map(|j| {
-            let dense: Vec<u8> = (0..n).map(|i| (j / q.pow((n - 1 - i) as u32) % q) as u8).collect();
-            (Frequency::from_dense(&dense), bins.bin(0, j)[0])
-        })
-        .collect();
+    let rounding = (4.0 * f64::EPSILON * mean).powi(2) / design.block_len() as f64;
+    let floor = FLOOR * bins.total_energy() + rounding;
+    let mut coefficients = vec![(Frequency::default(), mean.into())];
+    coefficients.extend((0..design.block_len()).filter(|&j| bins.energy(0, j) > floor).map(|j| {
+        let dense: Vec<u8> = (0..n).map(|i| (j / q.pow((n - 1 - i) as u32) % q) as u8).collect();
+        (Frequency::from_dense(&dense), bins.bin(0, j)[0])
+    }));
     Ok(Peeling {
         spectrum: Spectrum::real_part(design.space().clone(), coefficients)?,
         status: PeelingStatus::Converged,

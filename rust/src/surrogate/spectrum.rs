@@ -178,7 +178,11 @@ impl Spectrum {
     /// `F[k]`, zero where there is none.
     #[must_use]
     pub fn coefficient(&self, k: &Frequency) -> Complex64 {
-        let (k, negated) = k.clone().representative(self.space.q());
+        let q = self.space.q();
+        if k.labels().iter().any(|&label| label as usize >= q) {
+            return Complex64::ZERO;
+        }
+        let (k, negated) = k.clone().representative(q);
         match self.half.binary_search_by(|(stored, _)| stored.cmp(&k)) {
             Ok(at) if negated => self.half[at].1.conj(),
             Ok(at) => self.half[at].1,
