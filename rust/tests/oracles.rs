@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shapsketch::{
-    Basis, Cancel, Complex64, Components, Frequency, ProductTerms, SequenceSpace, Spectrum, SupportTerms,
-    Truncation,
+    Basis, Cancel, Complex64, Components, Frequency, Observations, PeelingDecoder, ProductTerms, QueryDesign,
+    SequenceSpace, Spectrum, SupportTerms, Truncation,
 };
 
 const TOLERANCE: f64 = 1e-10;
@@ -30,11 +31,16 @@ fn evaluate_spectrum(spectrum: &Spectrum, x: &[u8]) -> f64 {
 }
 
 fn evaluate_terms(terms: &ProductTerms, x: &[u8]) -> f64 {
+    let turn = std::f64::consts::TAU / terms.space.q() as f64;
+    let factor = |label: u8, letter: u8| match terms.basis {
+        Basis::Characters => Complex64::cis(turn * f64::from(label) * f64::from(letter)),
+        Basis::Letters => f64::from(u8::from(label == letter)).into(),
+    };
     let mut sum = terms.constant;
     for group in &terms.supports {
         for (labels, c) in group.labels.chunks(group.support.len()).zip(&group.coefficients) {
-            sum +=
-                if group.support.iter().zip(labels).all(|(&i, &l)| x[i as usize] == l) { c.re } else { 0.0 };
+            let factors = labels.iter().zip(&group.support).map(|(&l, &i)| factor(l, x[i as usize]));
+            sum += (c * factors.product::<Complex64>()).re;
         }
     }
     sum
@@ -113,18 +119,19 @@ fn random_spectrum(q: usize, n: usize, terms: usize, seed: u64) -> Spectrum {
     Spectrum::real_part(SequenceSpace::of_size(q, n).unwrap(), all).unwrap()
 }
 
-fn random_patterns(q: usize, n: usize, terms: usize, seed: u64) -> ProductTerms {
+/// Labels may be zero, so that characters have means other than zero as well.
+fn random_terms(basis: Basis, q: usize, n: usize, terms: usize, seed: u64) -> ProductTerms {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut groups: BTreeMap<Vec<u16>, SupportTerms> = BTreeMap::new();
     for _ in 0..terms {
         let support = random_frequency(&mut rng, q, n, 4).support().to_vec();
         let group = groups.entry(support.clone()).or_default();
         group.labels.extend(support.iter().map(|_| rng.random_range(0..q as u32) as u8));
-        group.coefficients.push(rng.random_range(-1.0..1.0).into());
+        group.coefficients.push(Complex64::new(rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0)));
         group.support = support;
     }
     let space = SequenceSpace::of_size(q, n).unwrap();
-    ProductTerms { space, basis: Basis::Letters, constant: 0.5, supports: groups.into_values().collect() }
+    ProductTerms { space, basis, constant: 0.5, supports: groups.into_values().collect() }
 }
 
 fn random_sequence(q: usize, n: usize, seed: u64) -> Vec<u8> {
@@ -146,8 +153,11 @@ proptest! {
     }
 
     #[test]
-    fn letter_patterns_equal_brute_force((q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..15) {
-        let terms = random_patterns(q, n, terms, seed);
+    fn terms_with_means_equal_brute_force(
+        (q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..15, letters: bool,
+    ) {
+        let basis = if letters { Basis::Letters } else { Basis::Characters };
+        let terms = random_terms(basis, q, n, terms, seed);
         check(&terms, &random_sequence(q, n, seed), &|x| evaluate_terms(&terms, x));
     }
 
@@ -204,6 +214,30 @@ proptest! {
         let part = spectrum.truncate(Truncation { energy: Some(share), ..Default::default() }).unwrap();
         let energy = |s: &Spectrum| s.order_energy().iter().skip(1).sum::<f64>();
         prop_assert!(energy(&part) >= share * energy(&spectrum) - TOLERANCE);
+        if let Some((k, v)) = part.coefficients().iter().skip(1).min_by(|a, b| a.1.norm().total_cmp(&b.1.norm())) {
+            let pair = if k.is_self_conjugate(4) { 1.0 } else { 2.0 };
+            prop_assert!(energy(&part) - pair * v.norm_sqr() < share * energy(&spectrum) + TOLERANCE, "too many");
+        }
+    }
+
+    #[test]
+    fn complete_designs_give_back_the_spectrum((q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..25) {
+        let spectrum = random_spectrum(q, n, terms, seed);
+        let design = QueryDesign::complete(spectrum.space().clone(), &Cancel::new()).unwrap();
+        let queries = design.queries(0..design.len());
+        let design = Arc::new(design);
+        // A mean far from zero must not hide the other coefficients.
+        for offset in [0.0, 1e12] {
+            let values = queries.chunks(n).map(|x| offset + evaluate_spectrum(&spectrum, x)).collect();
+            let observations = Observations::new(design.clone(), values).unwrap();
+            let found = PeelingDecoder::default().decode(&observations, &Cancel::new()).unwrap().spectrum;
+            for (k, _) in spectrum.coefficients().into_iter().chain(found.coefficients()) {
+                let constant = if k.order() == 0 { offset } else { 0.0 };
+                let error = (found.coefficient(&k) - spectrum.coefficient(&k) - constant).norm();
+                prop_assert!(error < TOLERANCE + 1e-15 * offset, "{:?} at {}: {}", k, offset, error);
+            }
+            prop_assert!(offset > 0.0 || found.len() == spectrum.len(), "rounding errors were kept");
+        }
     }
 }
 

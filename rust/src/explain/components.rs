@@ -63,9 +63,11 @@ impl Components {
     /// Compiles the components of a sum of product terms.
     ///
     /// # Errors
-    /// If a term whose factors have means other than zero is so long that the components of all its
-    /// subsets would not fit into memory.
+    /// If a term is not one of its space, a coefficient is not finite, or a term whose factors have
+    /// means other than zero is so long that the components of all its subsets would not fit into
+    /// memory.
     pub fn new(terms: &ProductTerms) -> Result<Self> {
+        terms.check()?;
         let q = terms.space.q();
         let means = terms.basis.means(q);
         let mut centred = terms.basis.factors(q);

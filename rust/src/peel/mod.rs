@@ -149,7 +149,10 @@ fn exact(bins: &Bins, mean: f64) -> Result<Peeling> {
     let (q, n) = (design.space().q(), design.space().n());
     let rounding = (4.0 * f64::EPSILON * mean).powi(2) / design.block_len() as f64;
     let floor = FLOOR * bins.total_energy() + rounding;
-    let mut coefficients = vec![(Frequency::default(), mean.into())];
+    let mut coefficients = Vec::new();
+    if mean * mean > floor {
+        coefficients.push((Frequency::default(), mean.into()));
+    }
     coefficients.extend((0..design.block_len()).filter(|&j| bins.energy(0, j) > floor).map(|j| {
         let dense: Vec<u8> = (0..n).map(|i| (j / q.pow((n - 1 - i) as u32) % q) as u8).collect();
         (Frequency::from_dense(&dense), bins.bin(0, j)[0])

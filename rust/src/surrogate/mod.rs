@@ -11,6 +11,7 @@ use rustfft::num_complex::Complex64;
 
 pub use spectrum::{Spectrum, Truncation};
 
+use crate::error::{Error, Result};
 use crate::space::{SequenceSpace, roots_of_unity};
 
 /// The factors a product term is made of.
@@ -67,6 +68,34 @@ pub struct ProductTerms {
     pub constant: f64,
     /// The other terms.
     pub supports: Vec<SupportTerms>,
+}
+
+impl ProductTerms {
+    /// # Errors
+    /// If a term is not one of this space, or a number is not finite.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (q, n) = (self.space.q(), self.space.n());
+        let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
+        if !self.constant.is_finite() {
+            return bad("finite", format!("the constant {}", self.constant));
+        }
+        for (index, group) in self.supports.iter().enumerate() {
+            let SupportTerms { support, labels, coefficients } = group;
+            if !support.is_sorted_by(|a, b| a < b) || support.last().is_none_or(|&last| last as usize >= n) {
+                return bad("on ascending positions of the space", format!("support {index}: {support:?}"));
+            }
+            if labels.len() != support.len() * coefficients.len() || labels.iter().any(|&l| l as usize >= q) {
+                return bad(
+                    "given by one label below q at each position",
+                    format!("support {index}: {labels:?}"),
+                );
+            }
+            if let Some(value) = coefficients.iter().find(|value| !value.is_finite()) {
+                return bad("finite", format!("support {index}: {value}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Any kind of surrogate.

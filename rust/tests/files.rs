@@ -1,0 +1,142 @@
+//! Sketch files: damage at any place is refused or harmless, and what is wrong is said.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use shapsketch::synthetic::Planted;
+use shapsketch::{Error, SequenceSpace, Sketch, Surrogate};
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("shapsketch-files-{}-{name}", std::process::id()))
+}
+
+fn saved(q: usize, n: usize, terms: usize, seed: u64, path: &PathBuf) -> (Sketch, Vec<u8>) {
+    let space = SequenceSpace::of_size(q, n).unwrap();
+    let planted = Planted { terms, max_order: n.min(3), magnitude: (0.5, 1.5), seed };
+    let sketch = Sketch { surrogate: Surrogate::Spectrum(planted.spectrum(&space).unwrap()), info: None };
+    sketch.save(path).unwrap();
+    (sketch, std::fs::read(path).unwrap())
+}
+
+/// The reason why these bytes are no sketch.
+fn refusal(bytes: &[u8], path: &PathBuf) -> String {
+    std::fs::write(path, bytes).unwrap();
+    let error = Sketch::load(path).unwrap_err();
+    assert!(matches!(error, Error::File { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains(path.to_str().unwrap()), "{message} must name the file");
+    message
+}
+
+/// The same tensors under a changed safetensors header and sketch metadata.
+fn altered(bytes: &[u8], change: impl Fn(&mut Value, &mut Value)) -> Vec<u8> {
+    let (length, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    let mut sketch: Value =
+        serde_json::from_str(header["__metadata__"]["shapsketch"].as_str().unwrap()).unwrap();
+    header["__metadata__"]["shapsketch"] = Value::Null;
+    change(&mut header, &mut sketch);
+    if header["__metadata__"]["shapsketch"].is_null() {
+        header["__metadata__"]["shapsketch"] = sketch.to_string().into();
+    }
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_spectrum_comes_back((q, n) in (2usize..=64, 3usize..=40), terms in 0usize..40, seed: u64) {
+        let path = temporary("round-trip");
+        let (sketch, bytes) = saved(q, n, terms.min((q - 1) * n / 2), seed, &path);
+        let back = Sketch::load(&path).unwrap();
+        prop_assert_eq!(back.surrogate.spectrum(), sketch.surrogate.spectrum());
+        back.save(&path).unwrap();
+        prop_assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn files_cut_at_any_byte_are_refused() {
+    let path = temporary("cut");
+    let (_, bytes) = saved(4, 6, 10, 1, &path);
+    for length in 0..bytes.len() {
+        refusal(&bytes[..length], &path);
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn no_flipped_bit_panics_in_loading_or_predicting() {
+    let path = temporary("flipped");
+    let (_, bytes) = saved(4, 6, 10, 1, &path);
+    let (mut loaded, mut refused) = (0, 0);
+    for at in 0..8 * bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at / 8] ^= 1 << (at % 8);
+        std::fs::write(&path, damaged).unwrap();
+        match Sketch::load(&path) {
+            Ok(other) => {
+                loaded += 1;
+                let n = other.surrogate.space().n();
+                // Absurd coefficients may be refused here.
+                other.surrogate.spectrum().predict(&vec![0; n]).ok();
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(matches!(error, Error::File { .. }), "bit {at}: {error:?}");
+            }
+        }
+    }
+    assert!(loaded > 0 && refused > loaded / 2, "{loaded} loaded, {refused} refused");
+    std::fs::remove_file(path).unwrap();
+}
+
+type Change = fn(&mut Value, &mut Value);
+
+#[test]
+fn files_of_another_kind_say_what_they_are() {
+    let path = temporary("altered");
+    let (_, bytes) = saved(4, 6, 10, 1, &path);
+    let cases: [(Change, &str); 9] = [
+        (|_, sketch| sketch["version"] = json!(7), "format version 7, this shapsketch reads version 1"),
+        (|_, sketch| sketch["kind"] = json!("trees"), "kind \"trees\", which this version does not know"),
+        (|_, sketch| sketch["alphabet"] = json!("A"), "2 to 64 symbols, this one has 1"),
+        (|_, sketch| sketch["alphabet"] = json!("ACG"), "its spectrum is damaged: frequency"),
+        (|_, sketch| sketch["length"] = json!(0), "sequence length must be 1 to 4096, got 0"),
+        (|_, sketch| *sketch = json!({"version": 1}), "metadata is damaged: missing field"),
+        (|_, sketch| *sketch = json!([]), "metadata is damaged"),
+        (|header, _| header["__metadata__"] = json!({"shapsketch": "{"}), "metadata is damaged"),
+        (|header, _| header["order"]["dtype"] = json!("I16"), "\"order\" is of type I16, expected U16"),
+    ];
+    for (change, reason) in cases {
+        let message = refusal(&altered(&bytes, change), &path);
+        assert!(message.contains(reason), "{message:?} must say {reason:?}");
+    }
+    let foreign = br#"{"__metadata__":{"format":"pt"}}"#;
+    let foreign = [&(foreign.len() as u64).to_le_bytes()[..], foreign].concat();
+    assert!(refusal(&foreign, &path).contains("not a shapsketch sketch"));
+    assert!(refusal(b"ACGT", &path).contains("truncated or no sketch at all"));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_errors_of_the_system() {
+    let path = temporary("missing").join("sketch.safetensors");
+    let error = Sketch::load(&path).unwrap_err();
+    assert!(
+        matches!(error, Error::Io { .. }) && error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    let space = SequenceSpace::of_size(2, 3).unwrap();
+    let constant =
+        Planted { terms: 0, max_order: 1, magnitude: (1.0, 1.0), seed: 0 }.spectrum(&space).unwrap();
+    let sketch = Sketch { surrogate: Surrogate::Spectrum(constant), info: None };
+    assert!(matches!(sketch.save(&path), Err(Error::Io { .. })));
+}

@@ -1,0 +1,204 @@
+//! What a caller can get wrong: each is an error that says the numbers, never a panic or a wrong answer.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use shapsketch::synthetic::Planted;
+use shapsketch::{
+    Basis, Cancel, Complex64, Components, DelayFamily, DesignConfig, Frequency, Method, Observations,
+    PeelingDecoder, Plan, ProductTerms, QueryDesign, RSquared, Result, SequenceSpace, Spectrum,
+    SubsamplingFamily, SupportTerms, Truncation, held_out,
+};
+
+#[track_caller]
+fn says<T: std::fmt::Debug>(result: Result<T>, part: &str) {
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains(part), "{message:?} must say {part:?}");
+}
+
+fn dna(n: usize) -> SequenceSpace {
+    SequenceSpace::new("ACGT", n).unwrap()
+}
+
+const CONFIG: DesignConfig = DesignConfig {
+    b: 2,
+    groups: 3,
+    subsampling: SubsamplingFamily::Random,
+    delays: DelayFamily::Identity,
+    seed: 0,
+};
+
+fn design(space: SequenceSpace, config: DesignConfig) -> Result<QueryDesign> {
+    QueryDesign::new(space, config, &Cancel::new())
+}
+
+#[test]
+fn spaces_and_sequences() {
+    says(SequenceSpace::new("A", 3), "2 to 64 symbols, this one has 1");
+    says(SequenceSpace::of_size(65, 3), "2 to 64 symbols, this one has 65");
+    for n in [0, 4097] {
+        says(SequenceSpace::new("ACGT", n), &format!("1 to 4096, got {n}"));
+    }
+    says(dna(2).encode(&["AU"]), "this space is DNA: write T for U");
+    says(SequenceSpace::new("ACGU", 2).unwrap().encode(&["AT"]), "this space is RNA: write U for T");
+    says(dna(2).decode(&[0, 4]), "sequence 0: code 4 at position 1");
+    says(
+        dna(3).check_same(&dna(4)),
+        "expected sequences over \"ACGT\" of length 3, got \"ACGT\" of length 4",
+    );
+}
+
+#[test]
+fn designs() {
+    says(design(dna(5), DesignConfig { b: 0, ..CONFIG }), "b must be 1 to the sequence length 5, got 0");
+    says(design(dna(5), DesignConfig { b: 6, ..CONFIG }), "b must be 1 to the sequence length 5, got 6");
+    says(design(dna(5), DesignConfig { groups: 0, ..CONFIG }), "at least one group");
+    says(
+        design(dna(5), DesignConfig { delays: DelayFamily::Nso { repeats: 0 }, ..CONFIG }),
+        "at least one delay",
+    );
+    let simple = DesignConfig { subsampling: SubsamplingFamily::Simple, ..CONFIG };
+    says(design(dna(5), simple), "3 groups of 2 positions side by side, which needs length 6, not 5");
+    says(design(dna(5), DesignConfig { groups: usize::MAX, ..simple }), "side by side");
+    says(
+        design(dna(20), DesignConfig { b: 13, ..CONFIG }),
+        "3 groups x 21 delays x 4^13 queries exceed 2^28",
+    );
+    // Counts beyond all numbers do not wrap around to small ones.
+    let repeats = usize::MAX / 6 + 2;
+    says(design(dna(5), DesignConfig { delays: DelayFamily::Nso { repeats }, ..CONFIG }), "exceed 2^28");
+    says(QueryDesign::complete(dna(15), &Cancel::new()), "4^15 queries exceed 2^28");
+}
+
+#[test]
+fn held_out_sequences_that_do_not_exist() {
+    // Too large a space to list its free sequences.
+    let complete = QueryDesign::complete(SequenceSpace::of_size(2, 25).unwrap(), &Cancel::new()).unwrap();
+    says(
+        held_out(&complete, 1, 0, &Cancel::new()),
+        "1 held-out sequences were asked for, the design leaves 0",
+    );
+}
+
+#[test]
+fn values_and_decoders() {
+    let random = DesignConfig { delays: DelayFamily::Random { count: 4 }, ..CONFIG };
+    let observed = |config, n: usize| {
+        let design = Arc::new(design(SequenceSpace::of_size(3, n).unwrap(), config).unwrap());
+        let values = (0..design.len()).map(|i| (i % 5) as f64).collect();
+        Observations::new(design, values).unwrap()
+    };
+    let decode =
+        |decoder: PeelingDecoder, observations: &Observations| decoder.decode(observations, &Cancel::new());
+    let default = PeelingDecoder::default();
+    says(decode(default, &observed(random, 5)), "do not spell out frequencies");
+    // Every sequence, but in the order of a random matrix: not what a complete design is.
+    let shuffled = DesignConfig { b: 3, groups: 1, delays: DelayFamily::Zero, ..CONFIG };
+    says(decode(default, &observed(shuffled, 3)), "do not spell out frequencies");
+    let plain = observed(CONFIG, 5);
+    says(decode(PeelingDecoder { noise: Some(-1.0), ..default }, &plain), "finite and not negative, got -1");
+    says(decode(PeelingDecoder { max_rounds: 0, ..default }, &plain), "max_rounds must be at least 1, got 0");
+    let values = |value| vec![value; plain.values().len()];
+    says(Observations::new(plain.design().clone(), values(f64::INFINITY)), "inf at index 0 is not finite");
+    says(Observations::new(plain.design().clone(), values(1e200)), "up to 1e200 in size cannot be squared");
+}
+
+#[test]
+fn fidelities() {
+    says(RSquared::new(&[1.0], &[1.0]), "values must be at least two numbers, got 1");
+    says(RSquared::new(&[0.0, 1.0], &[0.0]), "prediction: 1 values for 2 queries");
+    says(RSquared::new(&[0.0, 1.0], &[0.0, f64::NAN]), "prediction: value NaN at index 1 is not finite");
+}
+
+#[test]
+fn frequencies_and_truncations() {
+    let one = |k: &[u8]| vec![(Frequency::from_dense(k), Complex64::new(1.0, 0.0))];
+    says(Spectrum::new(dna(2), one(&[0, 0, 1])), "position 2 is beyond the sequence length 2");
+    says(Spectrum::new(dna(2), one(&[4, 0])), "value 4 is not one of 1 to 3");
+    let unsorted = [(1, 1), (0, 1)].into_iter().collect();
+    says(Spectrum::new(dna(2), vec![(unsorted, 1.0.into())]), "frequency 0: its positions are not ascending");
+    let constant = vec![(Frequency::default(), f64::NAN.into())];
+    says(Spectrum::real_part(dna(2), constant), "frequency 0: its coefficient NaN+0i is not finite");
+    let spectrum = Spectrum::real_part(dna(2), one(&[1, 0])).unwrap();
+    assert_eq!(spectrum.coefficient(&Frequency::from_dense(&[9, 0])), Complex64::ZERO);
+    for energy in [-0.1, 1.1, f64::NAN] {
+        says(spectrum.truncate(Truncation { energy: Some(energy), ..Default::default() }), "0 to 1");
+    }
+    let planted = Planted { terms: 4, max_order: 2, magnitude: (1.0, 1.0), seed: 0 };
+    says(
+        Planted { max_order: 3, ..planted }.spectrum(&dna(2)),
+        "max_order must be 1 to the sequence length, got 3",
+    );
+    says(Planted { magnitude: (0.0, 1.0), ..planted }.spectrum(&dna(2)), "magnitude must be an interval");
+    says(Planted { terms: 99, ..planted }.spectrum(&dna(2)), "terms must be a small part");
+}
+
+#[test]
+fn product_terms() {
+    let components = |support: &[u16], labels: &[u8], coefficient: f64| {
+        let group = SupportTerms {
+            support: support.to_vec(),
+            labels: labels.to_vec(),
+            coefficients: vec![coefficient.into()],
+        };
+        Components::new(&ProductTerms {
+            space: dna(30),
+            basis: Basis::Letters,
+            constant: 0.0,
+            supports: vec![group],
+        })
+    };
+    assert!(components(&[0, 2], &[3, 0], 1.0).is_ok());
+    for support in [&[][..], &[2, 0], &[1, 1], &[29, 30]] {
+        says(components(support, &vec![0; support.len()], 1.0), "ascending positions of the space");
+    }
+    says(components(&[0, 1], &[1], 1.0), "one label below q at each position, got support 0: [1]");
+    says(components(&[0, 1], &[1, 4], 1.0), "one label below q at each position, got support 0: [1, 4]");
+    says(components(&[0, 1], &[1, 3], f64::NAN), "finite, got support 0: NaN");
+    let long: Vec<u16> = (0..25).collect();
+    says(components(&long, &[0; 25], 1.0), "truncate the surrogate to lower orders");
+}
+
+#[test]
+fn ranges_of_queries_beyond_the_last_are_empty() {
+    let queries = Plan::new(dna(10), 5000, None, 0).unwrap().queries(&Cancel::new()).unwrap();
+    let last = queries.len();
+    assert_eq!(queries.batch(last - 3..last + 3).len(), 3 * 10);
+    assert!(queries.batch(last + 1..last + 3).is_empty());
+    says(queries.sketch(&[0.0], &Cancel::new()), &format!("query: 1 values for {last} queries"));
+}
+
+#[test]
+fn spaces_beyond_a_design_are_peeled() {
+    let plan = Plan::new(dna(15), 1 << 31, None, 0).unwrap();
+    assert_eq!(plan.method, Method::Peel);
+    assert!(plan.total_queries() <= 1 << 28);
+    says(Plan::new(dna(15), 1 << 31, Some(Method::Exact), 0), "all 4^15 sequences, more than the 2^28");
+    says(
+        Plan::new(dna(5), 1000, Some(Method::Exact), 0),
+        "all 4^5 sequences; at least 1024 model evaluations",
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_queries_of_a_plan_are_distinct_and_within_its_budget(
+        q in 2usize..=20, n in 1usize..=12, budget in 150usize..=5000, peel: bool,
+    ) {
+        let space = SequenceSpace::of_size(q, n).unwrap();
+        let Ok(plan) = Plan::new(space, budget, peel.then_some(Method::Peel), 1) else { return Ok(()) };
+        let queries = plan.queries(&Cancel::new()).unwrap();
+        prop_assert!(queries.len() <= budget.min(plan.total_queries()));
+        let batch = queries.batch(0..queries.len());
+        let distinct: std::collections::HashSet<&[u8]> = batch.chunks(n).collect();
+        prop_assert_eq!(distinct.len(), queries.len());
+        // In parts they are the same, across the bounds of design, validation and test.
+        let parts: Vec<u8> =
+            (0..queries.len()).step_by(97).flat_map(|start| queries.batch(start..start + 97)).collect();
+        prop_assert_eq!(parts, batch);
+    }
+}
