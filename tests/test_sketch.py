@@ -48,7 +48,7 @@ def test_the_budget_is_a_hard_cap_on_distinct_evaluations(q, n, budget):
 
 def test_a_sparse_model_is_recovered_and_explained_as_by_its_own_spectrum():
     spectrum = random_spectrum(4, 14, seed=5, terms=30, max_order=3)
-    sketch = ss.sketch(spectrum.predict, spectrum.space, budget=20_000, progress=False)
+    sketch = ss.sketch(spectrum.predict, spectrum.space, budget=20_000, method="peel", progress=False)
     assert (sketch.method, sketch.status) == ("peel", "converged")
     assert sketch.r2 == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_array_equal(sketch.spectrum.frequencies, spectrum.frequencies)
@@ -97,28 +97,40 @@ def test_a_constant_model_is_explained_by_zeros(budget):
 
 
 def test_the_plan_says_what_the_sketch_does():
-    plan = ss.plan(RNA9, budget=5000)
-    sketch = ss.sketch(motif_model, RNA9, budget=5000, progress=False)
+    plan = ss.plan(RNA9, budget=5000, method="peel")
+    sketch = ss.sketch(motif_model, RNA9, budget=5000, method="peel", progress=False)
     assert plan.method == sketch.method == "peel"
     assert sketch.n_queries <= plan.total_queries <= plan.budget
-    assert ss.plan(RNA9, budget=plan.next_budget).b == plan.b + 1
-    assert ss.plan(RNA9, budget=plan.next_budget - 1).b == plan.b
+    b = plan.design[0]
+    assert ss.plan(RNA9, budget=plan.next_budget, method="peel").design[0] == b + 1
+    assert ss.plan(RNA9, budget=plan.next_budget - 1, method="peel").design[0] == b
     assert ss.plan(RNA9, budget=4**9).method == "exact"
+    regress = ss.plan(RNA9, budget=5000)
+    assert (regress.method, regress.design, regress.total_queries) == ("regress", None, 5000)
+    assert regress.memory < 2**30
 
 
-@given(q=st.integers(2, 64), n=st.integers(1, 300), budget=st.integers(1, 200_000))
-def test_every_plan_fits_its_budget_or_says_what_would(q, n, budget):
+@given(
+    q=st.integers(2, 64),
+    n=st.integers(1, 300),
+    budget=st.integers(1, 200_000),
+    method=st.sampled_from(["auto", "peel"]),
+)
+def test_every_plan_fits_its_budget_or_says_what_would(q, n, budget, method):
     alphabet = "".join(chr(0x100 + i) for i in range(q))
     space = ss.SequenceSpace(alphabet, n)
     try:
-        plan = ss.plan(space, budget)
+        plan = ss.plan(space, budget, method=method)
     except ss.BudgetError as error:
         needed = int(str(error).rsplit("at least ", 1)[1].split()[0])
         assert budget < needed
-        assert ss.plan(space, needed).total_queries <= needed
+        auto = needed == space.size
+        assert ss.plan(space, needed, method="auto" if auto else method).total_queries <= needed
+    except ss.InputError as error:
+        assert "take the exact method" in str(error)  # noqa: PT017
     else:
         assert plan.total_queries <= budget
-        assert (plan.method == "exact") == (space.size <= budget)
+        assert (plan.method == "exact") == (method == "auto" and space.size <= budget)
 
 
 def test_saved_sketches_come_back_whole(tmp_path):

@@ -15,7 +15,8 @@ from shapsketch._errors import (
 from shapsketch.decode import PeelingDecoder
 from shapsketch.design import Observations, QueryDesign
 from shapsketch.explain import Explainer, Explanation, Interactions
-from shapsketch.sketch import Plan, Sketch, load, plan, sketch
+from shapsketch.regress import Dictionary, SparseRegressor, fit
+from shapsketch.sketch import Pattern, Plan, Sketch, load, plan, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
 
@@ -24,6 +25,7 @@ __all__ = [
     "PROTEIN",
     "RNA",
     "BudgetError",
+    "Dictionary",
     "Explainer",
     "Explanation",
     "FileError",
@@ -32,14 +34,17 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "Observations",
+    "Pattern",
     "PeelingDecoder",
     "Plan",
     "QueryDesign",
     "SequenceSpace",
     "ShapsketchError",
     "Sketch",
+    "SparseRegressor",
     "Spectrum",
     "__version__",
+    "fit",
     "load",
     "plan",
     "sketch",

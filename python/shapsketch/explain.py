@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -25,7 +25,7 @@ class Explanation:
     Attributes
     ----------
     values : numpy.ndarray of float64, shape (B, n)
-        Shapley value of each position, in the model's units.
+        Shapley value of each position, on the scale of the sketch.
     base_values : numpy.ndarray of float64, shape (B,)
         The surrogate's mean over the background; with the values of a sequence it sums to the
         surrogate's score.
@@ -33,12 +33,25 @@ class Explanation:
         The codes that were explained.
     background : str
         What a missing position stands for.
+    link : str
+        The scale of the values: "identity" is the model's own.
     """
 
     values: npt.NDArray[np.float64]
     base_values: npt.NDArray[np.float64]
     data: Codes
     background: str
+    link: str = "identity"
+    _sketch: Sketch | None = field(default=None, repr=False)
+
+    @cached_property
+    def stderr(self) -> npt.NDArray[np.float64] | None:
+        """Standard errors of the values (B, n); None where the sketch has none.
+
+        They follow from the regression's residuals: errors of its terms, and what its terms miss.
+        ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
+        """
+        return None if self._sketch is None else self._sketch._core.standard_errors(self.data)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -54,17 +67,20 @@ class Interactions:
         Positions that interact, ascending; sorted by order, then position. Single positions are
         supports of order 1.
     values : numpy.ndarray of float64, shape (B, n_supports)
-        Interaction of each support, in the model's units.
+        Interaction of each support, on the scale of the sketch.
     index : str
         The interaction index.
     background : str
         What a missing position stands for.
+    link : str
+        The scale of the values: "identity" is the model's own.
     """
 
     supports: list[Support]
     values: npt.NDArray[np.float64]
     index: str
     background: str
+    link: str = "identity"
 
     @cached_property
     def _orders(self) -> npt.NDArray[np.int64]:
@@ -74,7 +90,7 @@ class Interactions:
         """Return the interactions of one order."""
         keep = np.flatnonzero(self._orders == order)
         supports = [self.supports[i] for i in keep]
-        return Interactions(supports, self.values[:, keep], self.index, self.background)
+        return Interactions(supports, self.values[:, keep], self.index, self.background, self.link)
 
     def top(self, count: int) -> list[tuple[Support, float]]:
         """Return the `count` supports of largest mean absolute value, with that value."""
@@ -112,16 +128,19 @@ class Explainer:
         if not isinstance(sketch, (Sketch, Spectrum)):
             raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
         self.background = choice("background", background, ("uniform",))
-        self._spectrum = sketch.spectrum if isinstance(sketch, Sketch) else sketch
+        self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
+        self._space = self._sketch.space
+        self._components = self._sketch._components
+        self._link = self._sketch.link
 
     @cached_property
     def _supports(self) -> list[Support]:
-        return [tuple(support) for support in self._spectrum._components.supports]
+        return [tuple(support) for support in self._components.supports]
 
     @property
     def base_value(self) -> float:
         """The surrogate's mean over the background."""
-        return self._spectrum._components.base_value
+        return self._components.base_value
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -131,9 +150,10 @@ class Explainer:
         InputError
             If a sequence is not one of the sketch's space: says which and where.
         """
-        codes = self._spectrum.space.encode(sequences)
-        values = self._spectrum._components.shapley_values(codes)
-        return Explanation(values, np.full(len(codes), self.base_value), codes, self.background)
+        codes = self._space.encode(sequences)
+        values = self._components.shapley_values(codes)
+        base_values = np.full(len(codes), self.base_value)
+        return Explanation(values, base_values, codes, self.background, self._link, self._sketch)
 
     def interactions(
         self, sequences: Sequences, *, index: Literal["Moebius"] = "Moebius", max_order: int | None = None
@@ -154,11 +174,11 @@ class Explainer:
         Interactions
         """
         choice("index", index, ("Moebius",))
-        codes = self._spectrum.space.encode(sequences)
-        values = self._spectrum._components.moebius(codes)
+        codes = self._space.encode(sequences)
+        values = self._components.moebius(codes)
         supports = self._supports
         if max_order is not None:
             most = integer("max_order", max_order, least=1)
             keep = [i for i, support in enumerate(supports) if len(support) <= most]
             supports, values = [supports[i] for i in keep], values[:, keep]
-        return Interactions(supports, values, index, self.background)
+        return Interactions(supports, values, index, self.background, self._link)

@@ -152,5 +152,8 @@ class SequenceSpace:
     def __hash__(self) -> int:
         return hash((self.alphabet, self.n))
 
+    def __reduce__(self) -> tuple[type[SequenceSpace], tuple[str, int]]:
+        return SequenceSpace, (self.alphabet, self.n)
+
     def __repr__(self) -> str:
         return f"SequenceSpace({self.alphabet!r}, length={self.n})"

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use numpy::{Complex64, PyArray1, PyArray2};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use arrays::{Codes, Coefficients, Values};
 use work::{interruptible, short};
@@ -229,6 +230,11 @@ impl Components {
         interruptible(py, |_| shapsketch::Components::new(&spectrum.0.terms())).map(Self)
     }
 
+    #[staticmethod]
+    fn of_sketch(py: Python<'_>, sketch: Sketch) -> PyResult<Self> {
+        interruptible(py, |_| shapsketch::Components::new(&sketch.0.surrogate.terms())).map(Self)
+    }
+
     #[getter]
     fn base_value(&self) -> f64 {
         self.0.base_value()
@@ -272,6 +278,7 @@ impl Plan {
         let method = match method {
             "exact" => Some(shapsketch::Method::Exact),
             "peel" => Some(shapsketch::Method::Peel),
+            "regress" => Some(shapsketch::Method::Regress),
             _ => None,
         };
         short(py, || shapsketch::Plan::new(space.0, budget, method, seed)).map(Self)
@@ -287,19 +294,10 @@ impl Plan {
         self.0.budget
     }
 
+    /// Subsampling dimension, groups and delays of each; `None` for uniform queries.
     #[getter]
-    fn b(&self) -> usize {
-        self.0.design.b
-    }
-
-    #[getter]
-    fn groups(&self) -> usize {
-        self.0.design.groups
-    }
-
-    #[getter]
-    fn delays(&self) -> usize {
-        self.0.design.delays.count(self.0.space().n())
+    fn design(&self) -> Option<(usize, usize, usize)> {
+        self.0.design.map(|design| (design.b, design.groups, design.delays.count(self.0.space().n())))
     }
 
     #[getter]
@@ -322,6 +320,12 @@ impl Plan {
         self.0.next_budget
     }
 
+    /// Candidate atoms of a regression, and bytes it will take.
+    #[getter]
+    fn candidates(&self) -> Option<(u128, u128)> {
+        self.0.candidates
+    }
+
     fn queries(&self, py: Python<'_>) -> PyResult<Queries> {
         interruptible(py, |cancel| self.0.queries(cancel)).map(Queries)
     }
@@ -330,7 +334,8 @@ impl Plan {
 fn method_name(method: shapsketch::Method) -> &'static str {
     match method {
         shapsketch::Method::Exact => "exact",
-        _ => "peel",
+        shapsketch::Method::Peel => "peel",
+        _ => "regress",
     }
 }
 
@@ -345,7 +350,7 @@ impl Queries {
     }
 
     fn batch<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Bound<'py, PyArray2<u8>>> {
-        let n = self.0.design.space().n();
+        let n = self.0.space().n();
         let rows = interruptible(py, |_| Ok(self.0.batch(start..stop)))?;
         let count = rows.len() / n;
         arrays::matrix(py, rows, count, n)
@@ -353,23 +358,30 @@ impl Queries {
 
     fn sketch(&self, py: Python<'_>, values: Values<'_>) -> PyResult<Sketch> {
         let values = arrays::values(&values);
-        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(Sketch)
+        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(|sketch| Sketch(Arc::new(sketch)))
     }
 }
 
-#[pyclass(frozen, module = "shapsketch._core")]
-struct Sketch(shapsketch::Sketch);
+/// Two vectors of equal length.
+type Pair<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+/// Supports, letters, coefficients and variances of letter patterns.
+type Patterns<'py> =
+    (Vec<Vec<u16>>, Vec<Vec<u8>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray1<f64>>>);
+
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+struct Sketch(Arc<shapsketch::Sketch>);
 
 #[pymethods]
 impl Sketch {
     #[new]
     fn new(spectrum: Spectrum) -> Self {
-        Self(shapsketch::Sketch { surrogate: shapsketch::Surrogate::Spectrum(spectrum.0), info: None })
+        Self(Arc::new(shapsketch::Surrogate::Spectrum(spectrum.0).into()))
     }
 
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        interruptible(py, |_| shapsketch::Sketch::load(&path)).map(Self)
+        interruptible(py, |_| shapsketch::Sketch::load(&path)).map(|sketch| Self(Arc::new(sketch)))
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
@@ -377,15 +389,90 @@ impl Sketch {
     }
 
     #[getter]
-    fn spectrum(&self) -> Spectrum {
-        Spectrum(self.0.surrogate.spectrum().clone())
+    fn space(&self) -> Space {
+        Space(self.0.surrogate.space().clone())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.surrogate.len()
+    }
+
+    fn spectrum(&self, py: Python<'_>) -> PyResult<Spectrum> {
+        interruptible(py, |_| self.0.surrogate.spectrum().map(std::borrow::Cow::into_owned)).map(Spectrum)
+    }
+
+    /// Letter patterns: supports, letters, coefficients, variances; `None` for a spectrum.
+    fn patterns<'py>(&self, py: Python<'py>) -> Option<Patterns<'py>> {
+        let shapsketch::Surrogate::Patterns(terms) = &self.0.surrogate else { return None };
+        let (mut supports, mut letters, mut coefficients) = (Vec::new(), Vec::new(), Vec::new());
+        for group in &terms.supports {
+            for (word, coefficient) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients)
+            {
+                supports.push(group.support.clone());
+                letters.push(word.to_vec());
+                coefficients.push(coefficient.re);
+            }
+        }
+        let variances = self.0.uncertainty.as_ref().map(|known| arrays::vector(py, known.patterns.clone()));
+        Some((supports, letters, arrays::vector(py, coefficients), variances))
+    }
+
+    #[getter]
+    fn constant(&self) -> f64 {
+        self.0.surrogate.terms().constant
+    }
+
+    /// Standard errors of Shapley values `(B, n)`; `None` where they are not known.
+    fn standard_errors<'py>(
+        &self,
+        py: Python<'py>,
+        codes: Codes<'_>,
+    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        let Some(known) = &self.0.uncertainty else { return Ok(None) };
+        let codes = arrays::codes(&codes);
+        let n = self.0.surrogate.space().n();
+        let errors = interruptible(py, |cancel| {
+            shapsketch::shapley_standard_errors(&self.0.surrogate.terms(), known, &codes, cancel)
+        })?;
+        arrays::matrix(py, errors, codes.len() / n, n).map(Some)
+    }
+
+    /// Values and predictions that its R² rests on, as long as it was not loaded from a file.
+    fn held_out<'py>(&self, py: Python<'py>) -> Option<Pair<'py>> {
+        let (values, predictions) = self.0.held_out.clone()?;
+        Some((arrays::vector(py, values), arrays::vector(py, predictions)))
+    }
+
+    /// The same sketch under other words: why it was ended, its budget and the scale it lives on, with R² on
+    /// the model's own scale.
+    #[pyo3(signature = (*, status, budget, link, values, predictions))]
+    fn described(
+        &self,
+        py: Python<'_>,
+        status: Option<String>,
+        budget: Option<usize>,
+        link: Option<String>,
+        values: Option<Values<'_>>,
+        predictions: Option<Values<'_>>,
+    ) -> PyResult<Self> {
+        let mut sketch = (*self.0).clone();
+        let both = values.zip(predictions).map(|(v, p)| (arrays::values(&v), arrays::values(&p)));
+        let response_r2 = both.map(|(v, p)| short(py, || shapsketch::RSquared::new(&v, &p))).transpose()?;
+        if let Some(info) = &mut sketch.info {
+            info.status = status.unwrap_or_else(|| info.status.clone());
+            info.budget = budget.unwrap_or(info.budget);
+            if let Some(name) = link {
+                info.link = shapsketch::Link { name, response_r2 };
+            }
+        }
+        Ok(Self(Arc::new(sketch)))
     }
 
     /// How the sketch was made, as a dictionary; `None` where that is not known.
     #[getter]
-    fn info<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, pyo3::types::PyDict>>> {
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(info) = &self.0.info else { return Ok(None) };
-        let dict = pyo3::types::PyDict::new(py);
+        let dict = PyDict::new(py);
         dict.set_item("method", method_name(info.method))?;
         dict.set_item("status", &info.status)?;
         dict.set_item("unexplained", info.unexplained)?;
@@ -396,14 +483,104 @@ impl Sketch {
         dict.set_item("r2", info.r2.value)?;
         dict.set_item("r2_interval", (info.r2.low, info.r2.high))?;
         dict.set_item("n_test", info.r2.count)?;
+        dict.set_item("link", &info.link.name)?;
+        dict.set_item("response_r2", info.link.response_r2.map(|r2| r2.value))?;
+        dict.set_item("regression", info.regression.as_ref().map(|r| regression(py, r)).transpose()?)?;
         Ok(Some(dict))
     }
+}
+
+fn regression<'py>(py: Python<'py>, info: &shapsketch::RegressionInfo) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("basis", &info.basis)?;
+    dict.set_item("penalty", info.lambda)?;
+    dict.set_item("refit", info.refit)?;
+    dict.set_item("pairs", info.strengths.pairs)?;
+    dict.set_item("higher", info.strengths.higher)?;
+    dict.set_item("scattered", info.strengths.scattered)?;
+    dict.set_item("growth", info.strengths.growth)?;
+    dict.set_item("duality_gap", info.gap)?;
+    dict.set_item("candidates", info.candidates)?;
+    dict.set_item("unseen", info.unseen.clone())?;
+    Ok(dict)
+}
+
+/// Which supports a regression may use.
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+struct Dictionary(shapsketch::Dictionary);
+
+#[pymethods]
+impl Dictionary {
+    #[new]
+    #[pyo3(signature = (*, windows, orders, gapped, supports))]
+    fn new(windows: usize, orders: usize, gapped: Option<(usize, usize)>, supports: Vec<Vec<u16>>) -> Self {
+        Self(shapsketch::Dictionary { windows, orders, gapped, supports })
+    }
+}
+
+/// Regresses values on sequences, or on those of a design.
+#[pyfunction]
+#[pyo3(signature = (
+    space, codes, values, design, *, dictionary, basis, strengths, penalty, growth, refit, tolerance, memory, seed
+))]
+#[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
+fn regress(
+    py: Python<'_>,
+    space: Space,
+    codes: Codes<'_>,
+    values: Values<'_>,
+    design: Option<Design>,
+    dictionary: Option<Dictionary>,
+    basis: &str,
+    strengths: Option<(f64, f64, f64, Option<f64>)>,
+    penalty: Option<f64>,
+    growth: bool,
+    refit: bool,
+    tolerance: f64,
+    memory: u64,
+    seed: u64,
+) -> PyResult<Sketch> {
+    use shapsketch::{Basis, Observations, Sample, Strengths};
+    let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
+    let regression = shapsketch::SparseRegression {
+        dictionary: dictionary.map(|dictionary| dictionary.0),
+        // The names are checked in Python.
+        basis: match basis {
+            "letters" => Some(Basis::Letters),
+            "characters" => Some(Basis::Characters),
+            _ => None,
+        },
+        strengths: strengths.map(|(pairs, higher, scattered, growth)| Strengths {
+            pairs,
+            higher,
+            scattered,
+            growth,
+        }),
+        lambda: penalty,
+        growth,
+        refit,
+        tolerance,
+        memory: memory.into(),
+        seed,
+    };
+    interruptible(py, |cancel| {
+        let sample = match design {
+            Some(design) => Sample::from(Observations::new(design.0, values)?),
+            None => Sample::new(space.0, codes, values)?,
+        };
+        let fitted = regression.fit(&sample, cancel)?;
+        Ok(shapsketch::Sketch::of_regression(fitted, &sample, seed))
+    })
+    .map(|sketch| Sketch(Arc::new(sketch)))
 }
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::{Components, Design, Peeling, Plan, Queries, Sketch, Space, Spectrum, peel};
+    use super::{
+        Components, Design, Dictionary, Peeling, Plan, Queries, Sketch, Space, Spectrum, peel, regress,
+    };
 
     use pyo3::prelude::*;
 

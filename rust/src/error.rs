@@ -131,6 +131,31 @@ pub enum Error {
         /// What the budget cannot pay for.
         reason: String,
     },
+    /// Too few sequences to learn from and to be tested on.
+    #[error("{got} distinct sequences are too few to split into folds; at least {needed} are needed")]
+    TooFew {
+        /// Sequences given.
+        got: usize,
+        /// Sequences needed.
+        needed: usize,
+    },
+    /// A dictionary is too large.
+    #[error(
+        "the dictionary lists {candidates} atoms and would take {bytes} bytes, {limit} are allowed; orders up to \
+         {highest} would fit in {fitting} bytes, and higher ones can be grown from what is found"
+    )]
+    Dictionary {
+        /// Candidate atoms.
+        candidates: u128,
+        /// Bytes predicted.
+        bytes: u128,
+        /// Bytes allowed.
+        limit: u128,
+        /// The highest order that fits.
+        highest: usize,
+        /// Bytes that would take.
+        fitting: u128,
+    },
     /// A frequency is not one of this space.
     #[error("frequency {index}: {reason}")]
     BadFrequency {

@@ -10,6 +10,7 @@ mod file;
 mod frequency;
 mod observations;
 pub mod peel;
+pub mod regress;
 pub mod sketch;
 mod space;
 pub mod surrogate;
@@ -19,15 +20,17 @@ pub mod transform;
 pub use cancel::Cancel;
 pub use design::{
     DelayFamily, Delays, DesignConfig, Group, QueryDesign, SubsamplingFamily, SubsamplingMatrix, held_out,
+    uniform,
 };
 pub use error::{Error, Result};
-pub use explain::Components;
+pub use explain::{Components, shapley_standard_errors};
 pub use fidelity::RSquared;
 pub use frequency::Frequency;
 pub use observations::Observations;
 pub use peel::{Peeling, PeelingDecoder, PeelingStatus};
+pub use regress::{Dictionary, Regression, Sample, SparseRegression, Strengths};
 pub use rustfft::num_complex::Complex64;
-pub use sketch::{Method, Plan, Queries, Sketch, SketchInfo};
+pub use sketch::{Link, Method, Plan, Queries, RegressionInfo, Sketch, SketchInfo};
 pub use space::SequenceSpace;
-pub use surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Truncation};
+pub use surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Truncation, Uncertainty};
 pub use transform::{QaryTransform, naive_transform};

@@ -9,15 +9,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::design::{DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out};
+use crate::design::{
+    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out, uniform,
+};
 use crate::error::{Error, Result};
 use crate::explain::Components;
 use crate::fidelity::RSquared;
 use crate::frequency::Frequency;
 use crate::observations::{Observations, check_values};
 use crate::peel::{Peeling, PeelingDecoder};
+use crate::regress::{Dictionary, FEWEST, Regression, Sample, SparseRegression, Strengths};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Spectrum, Surrogate};
+use crate::surrogate::{Basis, Spectrum, Surrogate, Uncertainty};
 
 /// Fewest groups that peeling works with: two agree by chance, a third decides.
 const MIN_GROUPS: usize = 3;
@@ -29,6 +32,10 @@ const MIN_BINS: usize = 16;
 const TEST: (usize, usize) = (100, 2000);
 /// Validation queries: a twentieth of the budget within these bounds.
 const VALIDATION: (usize, usize) = (50, 1000);
+/// Fewest queries of a regression, unless they are all there are.
+const LEAST_REGRESSED: usize = 100;
+/// Most queries of a regression: beyond, its own time is what counts.
+const MOST_REGRESSED: u128 = 1 << 18;
 /// Noise levels tried, as multiples of the one estimated.
 const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
 
@@ -41,6 +48,8 @@ pub enum Method {
     Exact,
     /// Designed queries are peeled.
     Peel,
+    /// Uniform queries are explained by few atoms of a dictionary.
+    Regress,
 }
 
 /// What a budget will be spent on.
@@ -51,21 +60,25 @@ pub struct Plan {
     pub method: Method,
     /// The budget.
     pub budget: usize,
-    /// The query design.
-    pub design: DesignConfig,
-    /// Most queries the design can take; repeated ones are asked once.
+    /// The query design; `None` for uniform queries.
+    pub design: Option<DesignConfig>,
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// Queries to learn from; of a design the most it can take, as repeated ones are asked once.
     pub design_queries: usize,
-    /// Queries that choose between noise levels.
+    /// Queries that choose between noise levels; regression chooses by cross-validation instead.
     pub validation_queries: usize,
-    /// Queries that report R², used for nothing else.
+    /// Queries that report R², used for nothing else; regression reports it by cross-validation.
     pub test_queries: usize,
     /// The least budget that would allow blocks `q` times as large; `None` where there are none.
     pub next_budget: Option<u128>,
+    /// Atoms that a regression chooses from, and the bytes it will take.
+    pub candidates: Option<(u128, u128)>,
 }
 
 impl Plan {
     /// Plans a sketch with at most `budget` distinct model evaluations. Without a method, the exact
-    /// transform is taken if every sequence fits the budget and a design, else peeling.
+    /// transform is taken if every sequence fits the budget and a design, else regression.
     ///
     /// # Errors
     /// [`Error::BudgetTooSmall`] if the method needs more to mean anything; [`Error::Design`] if it does
@@ -73,16 +86,17 @@ impl Plan {
     pub fn new(space: SequenceSpace, budget: usize, method: Option<Method>, seed: u64) -> Result<Self> {
         let size = space.size();
         let fits = size.is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
-        match method.unwrap_or(if fits { Method::Exact } else { Method::Peel }) {
-            Method::Exact if fits => Ok(Self::exact(space, budget)),
+        match method.unwrap_or(if fits { Method::Exact } else { Method::Regress }) {
+            Method::Regress => Self::regress(space, budget, seed),
+            Method::Exact if fits => Ok(Self::exact(space, budget, seed)),
             Method::Exact => {
                 let reason =
                     format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n());
                 Err(match size.filter(|&size| size <= MAX_QUERIES) {
                     Some(size) => Error::BudgetTooSmall { budget, needed: size as usize, reason },
-                    None => {
-                        Error::Design(format!("{reason}, more than the 2^28 a design may have; peel instead"))
-                    }
+                    None => Error::Design(format!(
+                        "{reason}, more than the 2^28 a design may have; take another method"
+                    )),
                 })
             }
             Method::Peel => Self::peel(space, budget, seed).map_err(|error| match (error, size) {
@@ -99,7 +113,41 @@ impl Plan {
         }
     }
 
-    fn exact(space: SequenceSpace, budget: usize) -> Self {
+    fn regress(space: SequenceSpace, budget: usize, seed: u64) -> Result<Self> {
+        let all = space.size().unwrap_or(u128::MAX);
+        if budget < LEAST_REGRESSED && (budget as u128) < all {
+            return Err(Error::BudgetTooSmall {
+                budget,
+                needed: LEAST_REGRESSED.min(usize::try_from(all).unwrap_or(usize::MAX)),
+                reason: match all < LEAST_REGRESSED as u128 {
+                    true => format!("the exact method evaluates all {all} sequences"),
+                    false => "cross-validation needs something to learn from and to be tested on".into(),
+                },
+            });
+        }
+        if all < FEWEST as u128 {
+            return Err(Error::Design(format!(
+                "regression takes {FEWEST} sequences at least, the space has {all}; take the exact method"
+            )));
+        }
+        let queries = (budget as u128).min(all).min(MOST_REGRESSED) as usize;
+        let dictionary = Dictionary::auto(&space, queries);
+        let candidates = dictionary.atoms(space.q(), space.n());
+        Ok(Self {
+            method: Method::Regress,
+            budget,
+            design: None,
+            seed,
+            design_queries: queries,
+            validation_queries: 0,
+            test_queries: 0,
+            next_budget: None,
+            candidates: Some((candidates, dictionary.memory(&space, queries))),
+            space,
+        })
+    }
+
+    fn exact(space: SequenceSpace, budget: usize, seed: u64) -> Self {
         let design_queries = space.q().pow(space.n() as u32);
         let design = DesignConfig {
             b: space.n(),
@@ -112,7 +160,9 @@ impl Plan {
             space,
             method: Method::Exact,
             budget,
-            design,
+            design: Some(design),
+            seed,
+            candidates: None,
             design_queries,
             validation_queries: 0,
             test_queries: 0,
@@ -157,7 +207,9 @@ impl Plan {
         Ok(Self {
             method: Method::Peel,
             budget,
-            design,
+            design: Some(design),
+            seed,
+            candidates: None,
             design_queries: unit as usize * groups * repeats,
             validation_queries,
             test_queries,
@@ -185,10 +237,13 @@ impl Plan {
     /// # Errors
     /// If the design cannot be built, or the caller cancels.
     pub fn queries(&self, cancel: &Cancel) -> Result<Queries> {
-        let design = Arc::new(QueryDesign::new(self.space.clone(), self.design, cancel)?);
-        let held = held_out(&design, self.validation_queries + self.test_queries, self.design.seed, cancel)?;
-        let (validation, test) = held.split_at(self.validation_queries * self.space.n());
-        Ok(Queries { validation: validation.to_vec(), test: test.to_vec(), design, plan: self.clone() })
+        let Some(config) = self.design else {
+            let rows = uniform(&self.space, self.design_queries, self.seed, cancel)?;
+            return Ok(Queries { plan: self.clone(), design: None, rows });
+        };
+        let design = Arc::new(QueryDesign::new(self.space.clone(), config, cancel)?);
+        let rows = held_out(&design, self.validation_queries + self.test_queries, self.seed, cancel)?;
+        Ok(Queries { plan: self.clone(), design: Some(design), rows })
     }
 }
 
@@ -207,29 +262,37 @@ fn with_held_out(design: u128) -> u128 {
     }
 }
 
-/// All queries of a plan; validation and test queries are distinct from those of the design.
+/// All queries of a plan, each once.
 #[derive(Clone, Debug)]
 pub struct Queries {
     plan: Plan,
-    /// The designed queries.
-    pub design: Arc<QueryDesign>,
-    /// Validation queries, row-major codes.
-    pub validation: Vec<u8>,
-    /// Test queries, row-major codes.
-    pub test: Vec<u8>,
+    /// The designed queries, if the plan has a design.
+    design: Option<Arc<QueryDesign>>,
+    /// What follows them, row-major codes: validation and test queries, or uniform ones.
+    rows: Vec<u8>,
 }
 
 impl Queries {
     /// Number of queries: the model evaluations to pay for.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.design.len() + (self.validation.len() + self.test.len()) / self.plan.space.n()
+        self.designed() + self.rows.len() / self.plan.space.n()
     }
 
     /// Never: a plan has queries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The sequence space.
+    #[must_use]
+    pub fn space(&self) -> &SequenceSpace {
+        &self.plan.space
+    }
+
+    fn designed(&self) -> usize {
+        self.design.as_ref().map_or(0, |design| design.len())
     }
 
     /// Queries `range`, in the order design, validation, test; row-major codes. What lies beyond the
@@ -239,59 +302,76 @@ impl Queries {
         let n = self.plan.space.n();
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        let designed = self.design.len();
-        let mut rows = self.design.queries(start..end);
-        let held = [self.validation.as_slice(), self.test.as_slice()].concat();
+        let designed = self.designed();
+        let mut rows = self.design.as_ref().map_or_else(Vec::new, |design| design.queries(start..end));
         if end > designed {
-            rows.extend_from_slice(&held[(start.max(designed) - designed) * n..(end - designed) * n]);
+            rows.extend_from_slice(&self.rows[(start.max(designed) - designed) * n..(end - designed) * n]);
         }
         rows
     }
 
-    /// Decodes the values of all queries - those of the design, then validation, then test - into a
-    /// sketch.
+    /// Makes a sketch of the values of all queries, in their order.
     ///
-    /// Noise levels around the estimated one are tried, and the spectrum that predicts the validation
-    /// values best is kept; a constant, if none predicts better than that.
+    /// Peeling tries noise levels around the estimated one and keeps the spectrum that predicts the
+    /// validation values best; a constant, if none predicts better than that. Regression is
+    /// cross-validated.
     ///
     /// # Errors
     /// If there is not one finite value for each query, or the caller cancels.
     pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
         check_values("query", values, self.len())?;
-        let n = self.plan.space.n();
-        let (design_values, held) = values.split_at(self.design.len());
-        let (validation_values, test_values) = held.split_at(self.validation.len() / n);
-        let observations = Observations::new(self.design.clone(), design_values.to_vec())?;
-        let peeling = match self.plan.method {
-            Method::Exact => PeelingDecoder::default().decode(&observations, cancel)?,
-            Method::Peel => self.choose(&observations, validation_values, cancel)?,
+        let Some(design) = &self.design else {
+            let sample = Sample::new(self.plan.space.clone(), self.rows.clone(), values.to_vec())?;
+            let regression = SparseRegression { seed: self.plan.seed, ..SparseRegression::default() };
+            let mut sketch = Sketch::of_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed);
+            if let Some(info) = &mut sketch.info {
+                info.budget = self.plan.budget;
+            }
+            return Ok(sketch);
+        };
+        let (design_values, held) = values.split_at(design.len());
+        let observations = Observations::new(design.clone(), design_values.to_vec())?;
+        let validated = self.plan.validation_queries;
+        let (peeling, judged, truth) = match self.plan.method {
+            // There is nothing else to test on: every sequence is in the design.
+            Method::Exact => {
+                let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
+                (peeling, design.queries(0..design.len()), design_values)
+            }
+            _ => {
+                let (validation, test) = self.rows.split_at(validated * self.plan.space.n());
+                let peeling = self.choose(&observations, validation, &held[..validated], cancel)?;
+                (peeling, test.to_vec(), &held[validated..])
+            }
         };
         let surrogate = Surrogate::Spectrum(peeling.spectrum);
-        let (judged, truth) = match self.plan.method {
-            // There is nothing else to test on: every sequence is in the design.
-            Method::Exact => (self.design.queries(0..self.design.len()), design_values),
-            Method::Peel => (self.test.clone(), test_values),
-        };
         let predictions = Components::new(&surrogate.terms())?.predict(&judged, cancel)?;
+        let exact = self.plan.method == Method::Exact;
         let info = SketchInfo {
             method: self.plan.method,
-            status: match self.plan.method {
-                Method::Exact => "exact".into(),
-                Method::Peel => peeling.status.name().into(),
-            },
+            status: if exact { "exact".into() } else { peeling.status.name().into() },
             unexplained: peeling.unexplained,
             noise: peeling.noise,
             budget: self.plan.budget,
             n_queries: self.len(),
-            seed: self.plan.design.seed,
+            seed: self.plan.seed,
             r2: RSquared::new(truth, &predictions)?,
+            regression: None,
+            link: Link::default(),
         };
-        Ok(Sketch { surrogate, info: Some(info) })
+        let held_out = Some((truth.to_vec(), predictions));
+        Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out })
     }
 
-    fn choose(&self, observations: &Observations, truth: &[f64], cancel: &Cancel) -> Result<Peeling> {
+    fn choose(
+        &self,
+        observations: &Observations,
+        validation: &[u8],
+        truth: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Peeling> {
         let error = |spectrum: &Spectrum| -> Result<f64> {
-            let predictions = spectrum.predict(&self.validation)?;
+            let predictions = spectrum.predict(validation)?;
             Ok(truth.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).sum())
         };
         let mut best = PeelingDecoder::default().decode(observations, cancel)?;
@@ -335,8 +415,48 @@ pub struct SketchInfo {
     pub n_queries: usize,
     /// The seed of all random choices.
     pub seed: u64,
-    /// R² on the test queries; for an exact sketch, on all sequences.
+    /// R² on the test queries; of a regression by cross-validation; for an exact sketch, on all sequences.
     pub r2: RSquared,
+    /// How the regression went, if it was one.
+    #[serde(default)]
+    pub regression: Option<RegressionInfo>,
+    /// The scale on which the sketch lives.
+    #[serde(default)]
+    pub link: Link,
+}
+
+/// The scale on which a sketch lives: the link's, where `link(score)` is what the surrogate predicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// R² on the model's own scale, where that is another and was measured.
+    pub response_r2: Option<RSquared>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { name: "identity".into(), response_r2: None }
+    }
+}
+
+/// How a regression went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegressionInfo {
+    /// What was fitted: "letters" or "characters".
+    pub basis: String,
+    /// Penalty strength; `None` if the constant alone predicts best.
+    pub lambda: Option<f64>,
+    /// Strength of the refit relative to it; 1 is no refit.
+    pub refit: f64,
+    /// Relative strengths of orders and parts.
+    pub strengths: Strengths,
+    /// Duality gap relative to half the sum of squares.
+    pub gap: f64,
+    /// Candidate atoms of the dictionary.
+    pub candidates: u64,
+    /// Letters that no sequence has at a position.
+    pub unseen: Vec<(usize, u8)>,
 }
 
 /// A surrogate, and how it was made where that is known.
@@ -344,6 +464,51 @@ pub struct SketchInfo {
 pub struct Sketch {
     /// The closed form that stands in for the model.
     pub surrogate: Surrogate,
+    /// Standard errors of its terms, where it has any.
+    pub uncertainty: Option<Uncertainty>,
     /// How it was made.
     pub info: Option<SketchInfo>,
+    /// Values and predictions that its R² rests on; not saved.
+    pub held_out: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+impl From<Surrogate> for Sketch {
+    /// A sketch of no known origin.
+    fn from(surrogate: Surrogate) -> Self {
+        Self { surrogate, uncertainty: None, info: None, held_out: None }
+    }
+}
+
+impl Sketch {
+    /// A sketch of what a regression found in a sample.
+    #[must_use]
+    pub fn of_regression(regression: Regression, sample: &Sample, seed: u64) -> Self {
+        let Regression { surrogate, uncertainty, r2, held_out_predictions, .. } = regression;
+        let count = sample.values().len();
+        let info = SketchInfo {
+            method: Method::Regress,
+            status: "cross-validated".into(),
+            unexplained: 1.0 - r2.value,
+            noise: regression.noise,
+            budget: count,
+            n_queries: count,
+            seed,
+            r2,
+            regression: Some(RegressionInfo {
+                basis: match regression.basis {
+                    Basis::Letters => "letters".into(),
+                    Basis::Characters => "characters".into(),
+                },
+                lambda: Some(regression.lambda).filter(|lambda| lambda.is_finite()),
+                refit: regression.refit,
+                strengths: regression.strengths,
+                gap: regression.gap,
+                candidates: u64::try_from(regression.candidates).unwrap_or(u64::MAX),
+                unseen: regression.unseen,
+            }),
+            link: Link::default(),
+        };
+        let held_out = Some((sample.values().to_vec(), held_out_predictions));
+        Self { surrogate, uncertainty: Some(uncertainty), info: Some(info), held_out }
+    }
 }

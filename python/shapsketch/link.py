@@ -1,0 +1,126 @@
+"""Links: the scale on which a sketch lives, and its explanations add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch._check import choice
+from shapsketch._errors import InputError, ModelError
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Function: TypeAlias = Callable[[Array], npt.ArrayLike]
+LinkLike: TypeAlias = str | tuple[Function, Function]
+NAMES = ("identity", "log", "logit")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A pair of functions: from the model's scale to that of the sketch, and back."""
+
+    name: str
+    forward: Function
+    inverse: Function | None
+
+    def to_link(self, values: Array, what: str) -> Array:
+        """Return values on the scale of the sketch; `what` says whose values they are.
+
+        Raises
+        ------
+        ModelError
+            If a value is outside the link's domain: says which.
+        """
+        if self.name == "identity":
+            return values
+        outside = {
+            "log": values <= 0.0,
+            "logit": (values <= 0.0) | (values >= 1.0),
+        }.get(self.name, np.zeros(len(values), dtype=bool))
+        with np.errstate(all="ignore"):
+            linked = _applied(self.forward, values, "forward")
+        wrong = np.flatnonzero(outside | ~np.isfinite(linked))
+        if len(wrong):
+            domain = {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "in its domain")
+            raise ModelError(
+                f"{what}: value {values[wrong[0]]} at index {wrong[0]} is outside the domain of the link "
+                f"{self.name!r}, which takes numbers {domain} ({len(wrong)} of {len(values)} values are not)"
+            )
+        return linked
+
+    def to_response(self, values: Array) -> Array:
+        """Return values on the model's own scale.
+
+        Raises
+        ------
+        InputError
+            If the sketch was loaded and its link is a pair of functions, which no file holds.
+        """
+        if self.name == "identity":
+            return values
+        if self.inverse is None:
+            raise InputError(
+                "this sketch has a link of one's own, which its file does not hold; "
+                "give it again: load(path, link=(forward, inverse))"
+            )
+        return _applied(self.inverse, values, "inverse")
+
+
+def _applied(function: Function, values: Array, which: str) -> Array:
+    result = np.asarray(function(values), dtype=np.float64)
+    if result.shape != values.shape:
+        raise InputError(
+            f"the link's {which} function must keep the shape {values.shape}, it returned {result.shape}"
+        )
+    return result
+
+
+def _logit(values: Array) -> Array:
+    result: Array = np.log(values) - np.log1p(-values)
+    return result
+
+
+def _expit(values: Array) -> Array:
+    result: Array = 1.0 / (1.0 + np.exp(-values))
+    return result
+
+
+def _same(values: Array) -> Array:
+    return values
+
+
+def parse(link: LinkLike) -> Link:
+    """Return the link of a name, or of a pair (forward, inverse) of functions on arrays."""
+    if isinstance(link, tuple):
+        if len(link) != 2 or not all(callable(function) for function in link):
+            raise InputError("a link of one's own is a pair (forward, inverse) of functions on arrays")
+        forward, inverse = link
+        _round_trip(forward, inverse)
+        return Link("custom", forward, inverse)
+    functions: dict[str, tuple[Function, Function]] = {
+        "identity": (_same, _same),
+        "log": (np.log, np.exp),
+        "logit": (_logit, _expit),
+    }
+    name = choice("link", link, NAMES)
+    return Link(name, *functions[name])
+
+
+def _round_trip(forward: Function, inverse: Function) -> None:
+    """Refuse functions that are plainly not inverse to each other."""
+    probes = np.array([0.25, 0.5, 0.75])
+    with np.errstate(all="ignore"):
+        linked = _applied(forward, probes, "forward")
+        if np.isfinite(linked).all() and not np.allclose(_applied(inverse, linked, "inverse"), probes):
+            raise InputError(
+                "the two functions of the link are not inverse to each other: "
+                f"inverse(forward(0.25)) is {_applied(inverse, linked, 'inverse')[0]}"
+            )
+
+
+def loaded(name: str) -> Link:
+    """Return the link of a name in a file; functions of one's own are not in there."""
+    return parse(name) if name in NAMES else Link(name, _same, None)

@@ -1,0 +1,211 @@
+//! Dictionaries: which supports a regression may use.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::space::SequenceSpace;
+
+/// Supports of an automatic dictionary, at most.
+const AUTO_SUPPORTS: usize = 4096;
+/// Cells of the table of a support in an automatic dictionary, at most.
+const AUTO_TABLE: usize = 200_000;
+/// Candidate atoms of an automatic dictionary, at most.
+const AUTO_ATOMS: usize = 1 << 21;
+/// Longest window and highest order listed automatically; higher ones are grown.
+const AUTO_ORDER: usize = 5;
+const AUTO_WINDOW: usize = 4;
+/// Longest sequence for which orders above 2 are listed automatically.
+const AUTO_LENGTH: usize = 16;
+/// Bytes for each support listed, besides its positions.
+const SUPPORT_BYTES: u128 = 32;
+/// Bytes for each cell of a support while it is scanned: sums in all lanes, twice.
+const CELL_BYTES: u128 = 128;
+
+/// Which supports a regression may use: the union of its parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dictionary {
+    /// All contiguous windows up to this length.
+    pub windows: usize,
+    /// All supports up to this order.
+    pub orders: usize,
+    /// All supports up to the first number's order whose first and last position are less than the
+    /// second number apart.
+    pub gapped: Option<(usize, usize)>,
+    /// These supports: ascending positions.
+    pub supports: Vec<Vec<u16>>,
+}
+
+impl Dictionary {
+    /// What pays in most cases: single positions, windows up to four, all pairs, and in short sequences
+    /// higher orders, as far as the numbers allow. Higher orders are grown from what is found.
+    #[must_use]
+    pub fn auto(space: &SequenceSpace, sequences: usize) -> Self {
+        let (q, n) = (space.q(), space.n());
+        // More cells than a few for each sequence cannot be told apart.
+        let table = AUTO_TABLE.min(40 * sequences.max(1));
+        let fits = |dictionary: &Self| {
+            let order = dictionary.order(n);
+            q.checked_pow(order as u32).is_some_and(|cells| cells <= table)
+                && dictionary.count(n) <= AUTO_SUPPORTS as u128
+                && dictionary.atoms(q, n) <= AUTO_ATOMS as u128
+        };
+        let mut dictionary = Self { orders: 1, ..Self::default() };
+        let highest = if n <= AUTO_LENGTH { AUTO_ORDER } else { 2 };
+        for orders in 2..=highest.min(n) {
+            let next = Self { orders, ..dictionary.clone() };
+            if fits(&next) {
+                dictionary = next;
+            }
+        }
+        for windows in 2..=AUTO_WINDOW.min(n) {
+            let next = Self { windows, ..dictionary.clone() };
+            if fits(&next) {
+                dictionary = next;
+            }
+        }
+        dictionary
+    }
+
+    /// The highest order listed, for sequences of length `n`.
+    fn order(&self, n: usize) -> usize {
+        let gapped = self.gapped.map_or(0, |(order, span)| order.min(span));
+        let listed = self.supports.iter().map(Vec::len).max().unwrap_or(0);
+        self.windows.max(self.orders).max(gapped).min(n).max(listed)
+    }
+
+    /// Number of supports, those in two parts counted twice, by order.
+    fn counts(&self, n: usize) -> Vec<u128> {
+        let mut counts = vec![0; self.order(n) + 1];
+        for (order, count) in counts.iter_mut().enumerate().skip(1) {
+            if order <= self.windows && order <= n {
+                *count += (n - order + 1) as u128;
+            }
+            if order <= self.orders {
+                *count += binomial(n, order);
+            }
+            if let Some((highest, span)) = self.gapped
+                && order <= highest
+                && order <= n
+            {
+                // The first position, and the others within the span after it.
+                *count += (0..n)
+                    .map(|first| binomial((n - 1 - first).min(span.saturating_sub(1)), order - 1))
+                    .fold(0, u128::saturating_add);
+            }
+            *count += self.supports.iter().filter(|support| support.len() == order).count() as u128;
+        }
+        counts
+    }
+
+    /// Number of supports, those in two parts counted twice.
+    fn count(&self, n: usize) -> u128 {
+        self.counts(n).into_iter().fold(0, u128::saturating_add)
+    }
+
+    /// Number of candidate letter patterns, those in two parts counted twice.
+    #[must_use]
+    pub fn atoms(&self, q: usize, n: usize) -> u128 {
+        let cells = |order: usize| (q as u128).saturating_pow(order as u32);
+        let counts = self.counts(n).into_iter().enumerate();
+        counts.map(|(order, count)| count.saturating_mul(cells(order))).fold(0, u128::saturating_add)
+    }
+
+    /// Bytes that the regression will hold at its height, for so many sequences.
+    #[must_use]
+    pub fn memory(&self, space: &SequenceSpace, sequences: usize) -> u128 {
+        let (q, n) = (space.q(), space.n());
+        let order = self.order(n) as u128;
+        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order);
+        let threads = rayon::current_num_threads() as u128;
+        let scanned = (q as u128).saturating_pow(order as u32).saturating_mul(CELL_BYTES * threads);
+        // Codes, words of each thread, and residuals of both sets of lanes with their copies.
+        let rows = sequences as u128 * (n as u128 + 4 * order * threads + 4 * 64);
+        listed.saturating_add(scanned).saturating_add(rows)
+    }
+
+    /// The supports, by order, then position.
+    ///
+    /// # Errors
+    /// If a listed support is none of this space, the dictionary is empty, or it takes more than `limit`
+    /// bytes.
+    pub fn list(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> Result<Vec<Vec<u16>>> {
+        let n = space.n();
+        let bad = |got: String| {
+            Err(Error::Parameter { name: "dictionary", expected: "made of supports of the space", got })
+        };
+        for (index, support) in self.supports.iter().enumerate() {
+            let ascending = support.is_sorted_by(|a, b| a < b);
+            if support.is_empty() || !ascending || support.last().is_some_and(|&last| last as usize >= n) {
+                return bad(format!(
+                    "support {index}: {support:?}, which is not ascending positions below {n}"
+                ));
+            }
+        }
+        if self.count(n) == 0 {
+            return bad("none".into());
+        }
+        let bytes = self.memory(space, sequences);
+        let candidates = self.atoms(space.q(), n);
+        if bytes > limit || candidates > u128::from(u32::MAX) {
+            let mut fitting = self.clone();
+            while fitting.memory(space, sequences) > limit
+                || fitting.atoms(space.q(), n) > u128::from(u32::MAX)
+            {
+                let highest = fitting.order(n) - 1;
+                if highest == 0 {
+                    break;
+                }
+                fitting.windows = fitting.windows.min(highest);
+                fitting.orders = fitting.orders.min(highest);
+                fitting.gapped = fitting.gapped.map(|(order, span)| (order.min(highest), span));
+                fitting.supports.retain(|support| support.len() <= highest);
+            }
+            return Err(Error::Dictionary {
+                candidates,
+                bytes,
+                limit,
+                highest: fitting.order(n),
+                fitting: fitting.memory(space, sequences),
+            });
+        }
+        let mut all: BTreeSet<(usize, Vec<u16>)> = BTreeSet::new();
+        let mut insert = |support: &[u16]| {
+            all.insert((support.len(), support.to_vec()));
+        };
+        for length in 1..=self.windows.min(n) {
+            for first in 0..=n - length {
+                insert(&(first..first + length).map(|i| i as u16).collect::<Vec<_>>());
+            }
+        }
+        let spans = [(self.orders, n), self.gapped.unwrap_or((0, 0))];
+        for (order, span) in spans {
+            extend(&mut Vec::new(), order.min(n), span, n, &mut insert);
+        }
+        self.supports.iter().for_each(|support| insert(support));
+        Ok(all.into_iter().map(|(_, support)| support).collect())
+    }
+}
+
+/// All supports up to an order whose positions lie within a span, that begin like this one.
+fn extend(support: &mut Vec<u16>, order: usize, span: usize, n: usize, insert: &mut impl FnMut(&[u16])) {
+    if !support.is_empty() {
+        insert(support);
+    }
+    if support.len() == order {
+        return;
+    }
+    let next = support.last().map_or(0, |&last| last as usize + 1);
+    let end = support.first().map_or(n, |&first| (first as usize).saturating_add(span).min(n));
+    for position in next..end {
+        support.push(position as u16);
+        extend(support, order, span, n, insert);
+        support.pop();
+    }
+}
+
+fn binomial(n: usize, k: usize) -> u128 {
+    if k > n {
+        return 0;
+    }
+    (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
+}

@@ -1,0 +1,87 @@
+//! Standard errors of the terms of a surrogate.
+
+use super::{ProductTerms, Surrogate};
+use crate::error::{Error, Result};
+
+/// Variances of what a surrogate estimates.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Uncertainty {
+    /// Variances of the coefficients of letter patterns, in their order; none for a spectrum.
+    pub patterns: Vec<f64>,
+    /// Further variance of the Shapley value of each position, whatever the sequence.
+    pub positions: Vec<f64>,
+    /// Variance of the constant.
+    pub constant: f64,
+}
+
+/// Shapley values of a pattern of so many letters under a uniform background, for a sequence that has
+/// `matches` of them: those of a matching and of another position.
+///
+/// The game is `v(T) = q^{-(d-t)}` if the sequence matches on `T`, `t = |T|`, else 0.
+pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64, f64) {
+    let d = order as i32;
+    let value = |size: usize| (q as f64).powi(size as i32 - d);
+    let binomial = |n: usize, k: usize| (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product::<f64>();
+    // Of the other d - 1 positions a coalition of size s is one of C(d-1, s), each of weight
+    // 1 / (d C(d-1, s)); only those within the matching ones have a value.
+    let mean = |others: usize, gain: &dyn Fn(usize) -> f64| -> f64 {
+        (0..=others).map(|s| binomial(others, s) / (f64::from(d) * binomial(order - 1, s)) * gain(s)).sum()
+    };
+    let matching = if matches == 0 { 0.0 } else { mean(matches - 1, &|s| value(s + 1) - value(s)) };
+    let other = if matches == order { 0.0 } else { mean(matches, &|s| -value(s)) };
+    (matching, other)
+}
+
+impl Uncertainty {
+    /// # Errors
+    /// If it does not belong to the surrogate, or a variance is no finite number of at least 0.
+    pub(crate) fn check(&self, surrogate: &Surrogate) -> Result<()> {
+        let bad = |expected, got: String| Err(Error::Parameter { name: "variances", expected, got });
+        let patterns = match surrogate {
+            Surrogate::Spectrum(_) => 0,
+            Surrogate::Patterns(terms) => terms.supports.iter().map(|group| group.coefficients.len()).sum(),
+        };
+        if self.patterns.len() != patterns || self.positions.len() != surrogate.space().n() {
+            let got = format!("{} and {}", self.patterns.len(), self.positions.len());
+            return bad("one for each pattern and one for each position", got);
+        }
+        let all = self.patterns.iter().chain(&self.positions).chain([&self.constant]);
+        match all.copied().find(|v| !(v.is_finite() && *v >= 0.0)) {
+            Some(variance) => bad("finite and at least 0", variance.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// The variance of a Shapley value, averaged over uniform sequences and positions.
+    pub(crate) fn mean_square(&self, terms: &ProductTerms) -> f64 {
+        let orders = terms
+            .supports
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(group.support.len(), group.coefficients.len()));
+        let own: f64 = if self.patterns.is_empty() {
+            0.0
+        } else {
+            let q = terms.space.q();
+            self.patterns
+                .iter()
+                .zip(orders)
+                .map(|(variance, order)| variance * spread_of_pattern(q, order))
+                .sum()
+        };
+        (own + self.positions.iter().sum::<f64>()) / self.positions.len() as f64
+    }
+}
+
+/// Sum over its positions of a pattern's squared Shapley values, averaged over uniform sequences.
+fn spread_of_pattern(q: usize, order: usize) -> f64 {
+    let p = 1.0 / q as f64;
+    let mut sum = 0.0;
+    let mut ways = 1.0;
+    for matches in 0..=order {
+        let chance = ways * p.powi(matches as i32) * (1.0 - p).powi((order - matches) as i32);
+        let (matching, other) = shapley_of_pattern(q, order, matches);
+        sum += chance * (matches as f64 * matching.powi(2) + (order - matches) as f64 * other.powi(2));
+        ways *= (order - matches) as f64 / (matches + 1) as f64;
+    }
+    sum
+}

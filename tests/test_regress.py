@@ -1,0 +1,407 @@
+"""Sparse regression: against scikit-learn, on labelled data, with links, in rounds, and its errors."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import shapsketch as ss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.linear_model import Lasso
+
+DNA8 = ss.SequenceSpace(ss.DNA, length=8)
+
+
+def motifs(codes):
+    """A model with single letters, a window of three and a pair far apart."""
+    codes = np.asarray(codes)
+    weights = np.random.default_rng(5).normal(size=(codes.shape[1], 4))
+    return (
+        weights[np.arange(codes.shape[1]), codes].sum(axis=1)
+        + 4.0 * ((codes[:, 1] == 0) & (codes[:, 2] == 3) & (codes[:, 3] == 2))
+        + 2.0 * (codes[:, 0] == codes[:, 7])
+    )
+
+
+def uniform(count, space=DNA8, seed=0):
+    return np.random.default_rng(seed).integers(0, space.q, (count, space.n))
+
+
+def one_hot_of_windows(codes, q, order):
+    """Indicators of all words of all windows up to an order, and what each stands for."""
+    columns, atoms = [], []
+    for size in range(1, order + 1):
+        for first in range(codes.shape[1] - size + 1):
+            for word in np.ndindex(*(q,) * size):
+                columns.append((codes[:, first : first + size] == word).all(axis=1))
+                atoms.append((tuple(range(first, first + size)), word))
+    return np.array(columns, dtype=float).T, atoms
+
+
+@pytest.mark.parametrize(("q", "n", "order"), [(2, 6, 3), (4, 5, 2), (20, 3, 1)])
+def test_the_optimum_is_that_of_scikit_learn(q, n, order):
+    rng = np.random.default_rng(q)
+    space = ss.SequenceSpace("ACDEFGHIKLMNPQRSTVWY"[:q], n)
+    codes = rng.integers(0, q, (400, n))
+    y = (codes[:, 0] == 1) * 2.0 + (codes[:, 1] == codes[:, 2]) + rng.normal(0, 0.3, 400)
+    columns, atoms = one_hot_of_windows(codes, q, order)
+    # The documented weights: the root mean square about the mean where positions are independent.
+    shares = np.array([(codes == a).mean(axis=0) for a in range(q)]).T
+    p = np.array([np.prod([shares[i, a] for i, a in zip(*atom, strict=True)]) for atom in atoms])
+    weights = np.sqrt(p * (1 - p))
+    strengths = (1.7, 1.3, 1.0, None)
+    orders = np.array([len(support) for support, _ in atoms])
+    weights = weights * np.where(orders > 1, strengths[0] * strengths[1] ** (orders - 2.0), 1.0)
+    peer = Lasso(alpha=0.03, tol=1e-14, max_iter=1_000_000).fit(columns / weights, y)
+    regressor = ss.SparseRegressor(
+        space,
+        dictionary=ss.Dictionary(windows=order),
+        basis="letters",
+        penalty=0.03,
+        strengths=strengths,
+        refit=False,
+        tol=1e-24,
+    ).fit(codes, y)
+    np.testing.assert_allclose(
+        regressor.predict(codes), peer.predict(columns / weights), atol=1e-6 * np.abs(y).max()
+    )
+    # The patterns themselves may be chosen in several ways, their penalty may not.
+    given_up = 0.03 * np.abs(peer.coef_).sum()
+    weight_of = {
+        (s, "".join(space.alphabet[a] for a in word)): w for (s, word), w in zip(atoms, weights, strict=True)
+    }
+    ours = 0.03 * sum(
+        abs(pattern.coefficient) * weight_of[pattern.support, pattern.letters]
+        for pattern in regressor.sketch_.patterns
+    )
+    assert ours == pytest.approx(given_up, rel=1e-5)
+    assert abs(regressor.duality_gap_) < 1e-9
+
+
+def test_designed_queries_in_their_bins_are_fitted_as_the_sequences_themselves():
+    space = ss.SequenceSpace(ss.DNA, length=12)
+    design = ss.QueryDesign(space, b=3, groups=12, delays="random", repeats=1, random_state=1)
+    codes = design.queries()
+    y = motifs(codes)
+    arguments = {
+        "dictionary": ss.Dictionary(orders=2),
+        "basis": "characters",
+        "penalty": 0.05,
+        "refit": False,
+        "tol": 1e-24,
+    }
+    bins = ss.SparseRegressor(**arguments).fit(ss.Observations(design, y))
+    rows = ss.SparseRegressor(space, **arguments).fit(codes, y)
+    np.testing.assert_allclose(bins.predict(codes), rows.predict(codes), atol=1e-6)
+    assert bins.sketch_.n_terms == rows.sketch_.n_terms
+
+
+def test_a_sparse_spectrum_is_found_in_noise_and_taken_as_one():
+    rng = np.random.default_rng(0)
+    space = ss.SequenceSpace(ss.DNA, length=14)
+    frequencies = np.zeros((40, 14), dtype=int)
+    for row in frequencies:
+        row[rng.choice(14, 2, replace=False)] = rng.integers(1, 4, 2)
+    truth = ss.Spectrum(space, frequencies, rng.normal(size=40) + 1j * rng.normal(size=40), real_part=True)
+    codes = rng.integers(0, 4, (3000, 14))
+    y = truth.predict(codes)
+    y = y + rng.normal(0, np.sqrt(0.1) * y.std(), 3000)
+    regressor = ss.SparseRegressor(space).fit(codes, y)
+    assert regressor.basis_ == "characters"
+    fresh = rng.integers(0, 4, (4000, 14))
+    assert regressor.score(fresh, truth.predict(fresh)) > 0.99
+    assert regressor.sketch_.patterns is None
+
+
+def test_scikit_learn_clones_it():
+    regressor = ss.SparseRegressor(DNA8, dictionary=ss.Dictionary(windows=2), growth=False, random_state=3)
+    copy = clone(regressor)
+    assert copy.get_params() == regressor.get_params()
+    assert copy.set_params(tol=1e-3).tol == 1e-3
+    with pytest.raises(ss.InputError, match="did you mean 'growth'"):
+        copy.set_params(growht=False)
+
+
+def test_claimed_fidelity_is_that_on_fresh_sequences():
+    X = uniform(1500)
+    y = motifs(X) + np.random.default_rng(1).normal(0, 0.8, 1500)
+    sketch = ss.fit(X, y, DNA8)
+    fresh = uniform(20_000, seed=9)
+    noisy = motifs(fresh) + np.random.default_rng(2).normal(0, 0.8, 20_000)
+    truth = 1 - ((noisy - sketch.predict(fresh)) ** 2).mean() / noisy.var()
+    low, high = sketch.r2_interval
+    assert low <= truth <= high
+    assert sketch.r2 <= high
+
+
+def test_what_is_explained_adds_up_and_has_standard_errors():
+    X = uniform(1200)
+    sketch = ss.fit(X, motifs(X) + np.random.default_rng(1).normal(0, 0.5, 1200), DNA8)
+    explanation = ss.Explainer(sketch)(X[:50])
+    total = explanation.base_values + explanation.values.sum(axis=1)
+    np.testing.assert_allclose(total, sketch.predict(X[:50]), atol=1e-9)
+    assert explanation.stderr.shape == explanation.values.shape
+    assert (explanation.stderr > 0).all()
+    exact = ss.Explainer(ss.sketch(motifs, DNA8, budget=4**8, inputs="codes", progress=False))(X[:50])
+    assert exact.stderr is None
+    inside = np.abs(explanation.values - exact.values) <= 1.96 * explanation.stderr
+    assert inside.mean() > 0.85
+    spectrum = ss.Explainer(sketch.spectrum)(X[:50])
+    np.testing.assert_allclose(spectrum.values, explanation.values, atol=1e-9)
+
+
+def test_sketches_of_patterns_come_back_whole(tmp_path):
+    X = uniform(800)
+    sketch = ss.fit(X, np.exp(motifs(X) / 4), DNA8, link="log")
+    sketch.save(tmp_path / "a.safetensors")
+    back = ss.load(tmp_path / "a.safetensors")
+    assert back.summary() == sketch.summary()
+    assert back.patterns == sketch.patterns
+    assert (back.link, back.response_r2) == ("log", sketch.response_r2)
+    np.testing.assert_array_equal(back.predict(X, response=True), sketch.predict(X, response=True))
+    np.testing.assert_array_equal(ss.Explainer(back)(X).stderr, ss.Explainer(sketch)(X).stderr)
+    back.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("link", ["log", "logit", (np.sqrt, np.square)])
+def test_links_make_a_multiplicative_model_additive(link, tmp_path):
+    weights = np.random.default_rng(3).normal(size=(8, 4))
+    additive = lambda c: weights[np.arange(8), c].sum(axis=1)  # noqa: E731
+    inverse = {"log": np.exp, "logit": lambda v: 1 / (1 + np.exp(-v))}.get(link, np.square)
+    shift = 0.0 if isinstance(link, str) else 20.0
+    model = lambda c: inverse(additive(c) + shift)  # noqa: E731
+    sketch = ss.sketch(model, DNA8, budget=1500, link=link, inputs="codes", progress=False)
+    assert sketch.link == (link if isinstance(link, str) else "custom")
+    assert sketch.r2 > 0.999
+    assert sketch.response_r2 > 0.99
+    assert f"link       {sketch.link}" in sketch.summary()
+    X = uniform(100)
+    np.testing.assert_allclose(sketch.predict(X, response=True), model(X), rtol=0.2)
+    explanation = ss.Explainer(sketch)(X)
+    assert explanation.link == sketch.link
+    expected = weights[np.arange(8), X] - weights.mean(axis=1)
+    np.testing.assert_allclose(explanation.values, expected, atol=0.1)
+    sketch.save(tmp_path / "s.safetensors")
+    if isinstance(link, str):
+        return
+    back = ss.load(tmp_path / "s.safetensors")
+    with pytest.raises(ss.InputError, match=r"link=\(forward, inverse\)"):
+        back.predict(X, response=True)
+    again = ss.load(tmp_path / "s.safetensors", link=link)
+    np.testing.assert_array_equal(again.predict(X, response=True), sketch.predict(X, response=True))
+
+
+@pytest.mark.parametrize(
+    ("link", "values", "parts"),
+    [
+        ("log", [1.0, 0.0], "value 0.0 at index 1 is outside the domain of the link 'log'"),
+        ("logit", [0.5, 1.0], "value 1.0 at index 1"),
+        ((np.sqrt, np.square), [1.0, -1.0], "value -1.0 at index 1"),
+    ],
+)
+def test_values_outside_a_links_domain_are_named(link, values, parts):
+    with pytest.raises(ss.ModelError, match=parts):
+        ss.fit(np.tile(uniform(2), (20, 1)), np.tile(values, 20), DNA8, link=link)
+    with pytest.raises(ss.ModelError, match="outside the domain"):
+        ss.sketch(lambda s: np.resize(values, len(s)), DNA8, budget=500, link=link, progress=False)
+
+
+def test_links_that_are_none():
+    X, y = uniform(50), np.ones(50)
+    with pytest.raises(ss.InputError, match="did you mean 'log'"):
+        ss.fit(X, y, DNA8, link="log10")
+    with pytest.raises(ss.InputError, match=r"pair \(forward, inverse\)"):
+        ss.fit(X, y, DNA8, link=(np.log,))
+    with pytest.raises(ss.InputError, match="not inverse to each other"):
+        ss.fit(X, y, DNA8, link=(np.log, np.log))
+    with pytest.raises(ss.InputError, match="keep the shape"):
+        ss.fit(X, y, DNA8, link=(np.sum, np.exp))
+
+
+class Counting:
+    """A model that remembers what it was asked."""
+
+    def __init__(self, model):
+        self.model, self.asked = model, []
+
+    def __call__(self, codes):
+        self.asked += [row.tobytes() for row in codes]
+        return self.model(codes)
+
+
+def test_rounds_reuse_every_query_and_stop_when_the_target_is_met():
+    model = Counting(motifs)
+    arguments = {"inputs": "codes", "progress": False, "budget": 20_000}
+    sketch = ss.sketch(model, DNA8, target_r2=0.99, **arguments)
+    assert (sketch.status, sketch.method) == ("target met", "regress")
+    assert sketch.r2 >= 0.99
+    assert len(model.asked) == len(set(model.asked)) == sketch.n_queries < 20_000
+    whole = ss.sketch(motifs, DNA8, **{**arguments, "budget": sketch.n_queries})
+    np.testing.assert_array_equal(whole.predict(uniform(99)), sketch.predict(uniform(99)))
+
+
+def test_rounds_end_where_more_queries_do_not_pay_or_there_are_none():
+    space = ss.SequenceSpace(ss.DNA, length=20)
+    noise = np.random.default_rng(0)
+    noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
+    arguments = {"inputs": "codes", "progress": False}
+    sketch = ss.sketch(noisy, space, budget=100_000, target_r2=0.95, **arguments)
+    assert sketch.status == "more queries no longer pay"
+    assert len(noisy.asked) == sketch.n_queries <= 4000
+    spent = ss.sketch(noisy, space, budget=700, target_r2=0.95, **arguments)
+    assert (spent.status, spent.n_queries) == ("budget spent", 700)
+    small = Counting(motifs)
+    exact = ss.sketch(small, DNA8, budget=4**8, target_r2=1.0, **arguments)
+    assert (exact.method, exact.status) == ("exact", "target met")
+    assert len(small.asked) == len(set(small.asked)) == 4**8
+    with pytest.raises(ss.InputError, match="asks in rounds"):
+        ss.sketch(motifs, DNA8, budget=5000, method="peel", target_r2=0.9, **arguments)
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1.0, 1e90])
+def test_constant_values_need_a_constant(scale):
+    sketch = ss.fit(uniform(60), np.full(60, 0.3 * scale), DNA8)
+    assert sketch.r2 == 1.0
+    assert sketch.n_terms == 1
+    np.testing.assert_allclose(sketch.predict(uniform(5)), 0.3 * scale)
+
+
+def test_noise_is_called_noise():
+    sketch = ss.fit(uniform(2000), np.random.default_rng(4).normal(size=2000), DNA8)
+    assert sketch.r2 < 0.02
+    assert sketch.n_terms < 40
+    assert "LOW" in sketch.summary()
+
+
+def test_one_huge_outlier_does_not_pass_for_a_good_fit():
+    X = uniform(1500)
+    y = motifs(X)
+    y[77] = 1e6
+    sketch = ss.fit(X, y, DNA8)
+    assert sketch.r2 < 0.1
+    assert np.isfinite(sketch.predict(X)).all()
+
+
+def test_conflicting_repeats_are_averaged_and_never_split_between_folds():
+    X = uniform(500)
+    both = np.concatenate([X, X])
+    y = np.concatenate([motifs(X) + 0.5, motifs(X) - 0.5])
+    sketch = ss.fit(both, y, DNA8)
+    # The best that can be had: the halves differ by noise that nothing predicts.
+    ceiling = 1 - 0.25 / y.var()
+    assert sketch.r2 < ceiling
+    assert np.abs(sketch.predict(X) - motifs(X)).mean() < 0.5
+
+
+def test_letters_that_do_not_occur_are_named_and_left_out():
+    X = uniform(700)
+    X[:, 4] %= 2
+    sketch = ss.fit(X, motifs(X), DNA8)
+    assert "unseen     G at 4, T at 4: terms with these are not identifiable" in sketch.summary()
+    for pattern in sketch.patterns:
+        assert dict(zip(pattern.support, pattern.letters, strict=True)).get(4) not in ("G", "T")
+
+
+def test_more_positions_than_sequences():
+    space = ss.SequenceSpace(ss.PROTEIN, length=200)
+    X = uniform(300, space)
+    sketch = ss.fit(X, 3.0 * (X[:, 50] < 10) + np.random.default_rng(0).normal(0, 0.3, 300), space)
+    assert sketch.r2 > 0.5
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "parts"),
+    [
+        (uniform(40), np.ones(39), r"y must have shape \(40,\)"),
+        (uniform(40), np.full(40, np.nan), "y: value nan at index 0, sequence 'TGGCCAAA'"),
+        (uniform(40), ["a"] * 40, "y must be real numbers"),
+        (uniform(29), np.arange(29.0), "29 distinct sequences are too few"),
+        (np.tile(uniform(5), (20, 1)), np.arange(100.0), "5 distinct sequences are too few"),
+        (["ACGT"] * 40, np.arange(40.0), "sequence 0 has 4 symbols"),
+    ],
+)
+def test_data_that_cannot_be_fitted(X, y, parts):
+    with pytest.raises(ss.InputError, match=parts):
+        ss.fit(X, y, DNA8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"dictionary": "windows"}, "dictionary must be a Dictionary or 'auto'"),
+        ({"basis": "letter"}, "did you mean 'letters'"),
+        ({"penalty": -1.0}, "lambda must be finite and above 0"),
+        ({"tol": 0.0}, "tolerance must be finite and above 0"),
+        ({"strengths": (1.0, 1.0)}, "strengths must be"),
+        ({"strengths": (0.0, 1.0, 1.0, None)}, "strengths must be finite and above 0"),
+        (
+            {"dictionary": ss.Dictionary(orders=0)},
+            "dictionary must be made of supports of the space, got none",
+        ),
+        ({"dictionary": ss.Dictionary(supports=[(0, 9)])}, "support 0: .0, 9., which is not ascending"),
+        ({"dictionary": ss.Dictionary(supports=[(3, 2)])}, "support 0: .3, 2."),
+        ({"memory_limit": 1000}, "would take .* bytes, 1000 are allowed"),
+    ],
+)
+def test_regressions_that_cannot_be(arguments, parts):
+    with pytest.raises(ss.InputError, match=parts):
+        ss.SparseRegressor(DNA8, **arguments).fit(uniform(100), motifs(uniform(100)))
+
+
+def test_dictionaries_beyond_memory_are_refused_before_anything_is_allocated():
+    space = ss.SequenceSpace(ss.DNA, length=300)
+    regressor = ss.SparseRegressor(space, dictionary=ss.Dictionary(orders=7))
+    with pytest.raises(
+        ss.InputError, match=r"orders up to 3 would fit in \d+ bytes, and higher ones can be grown"
+    ):
+        regressor.fit(uniform(100, space), np.arange(100.0))
+    with pytest.raises(ss.InputError, match=r"gapped must be a pair"):
+        ss.Dictionary(gapped=3)
+    with pytest.raises(ss.InputError, match="give the space"):
+        ss.SparseRegressor().fit(uniform(100), np.arange(100.0))
+
+
+SCRIPT = """
+import sys, numpy as np, shapsketch as ss
+rng = np.random.default_rng(0)
+space = ss.SequenceSpace(ss.DNA, 12)
+X = rng.integers(0, 4, (1500, 12))
+y = (X[:, 3] == X[:, 9]) + np.sin(X @ np.arange(12.0)) + 2.0 * ((X[:, 1:4] == 1).all(axis=1))
+sketch = ss.fit(X, y, space)
+sketch.save(sys.argv[1])
+np.save(sys.argv[2], ss.Explainer(sketch)(X).stderr)
+"""
+
+
+def test_other_processes_and_thread_counts_give_the_same_bits(tmp_path):
+    results = set()
+    for run, threads in enumerate(("1", "2", "4", "2")):
+        file, values = tmp_path / f"{run}.safetensors", tmp_path / f"{run}.npy"
+        environment = {**os.environ, "RAYON_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", SCRIPT, file, values], check=True, env=environment)
+        results.add((file.read_bytes(), values.read_bytes()))
+    assert len(results) == 1
+
+
+@settings(max_examples=15)
+@given(q=st.integers(2, 6), n=st.integers(2, 7), seed=st.integers(0, 999), rows=st.integers(60, 300))
+def test_any_small_sample_gives_finite_honest_numbers(q, n, seed, rows):
+    rng = np.random.default_rng(seed)
+    space = ss.SequenceSpace("ACGTBD"[:q], n)
+    X = rng.integers(0, q, (rows, n))
+    if len(np.unique(X, axis=0)) < 30:
+        return
+    y = rng.normal(size=rows) + X[:, 0] * rng.normal()
+    sketch = ss.fit(X, y, space, random_state=seed)
+    assert sketch.r2 <= 1.0
+    low, high = sketch.r2_interval
+    assert low <= sketch.r2 <= high <= 1.0
+    explanation = ss.Explainer(sketch)(X)
+    assert np.isfinite(explanation.values).all()
+    assert np.isfinite(explanation.stderr).all()
+    total = explanation.base_values + explanation.values.sum(axis=1)
+    np.testing.assert_allclose(total, sketch.predict(X), atol=1e-9)
