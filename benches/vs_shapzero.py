@@ -282,9 +282,9 @@ def explain_side(side, repeat):
     print(json.dumps(out))
 
 
-def in_process(*arguments, threads=None):
+def in_process(*arguments, threads=None, script=__file__):
     environment = dict(os.environ, **({"RAYON_NUM_THREADS": str(threads)} if threads else {}))
-    command = [sys.executable, __file__, *map(str, arguments)]
+    command = [sys.executable, script, *map(str, arguments)]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     return json.loads(run.stdout.splitlines()[-1])
 

@@ -84,9 +84,10 @@ const SPARSE: f64 = 0.1;
 /// Rounds of descent and screening in which the last fit must come to its optimum.
 const ROUNDS: usize = 20;
 const SWEEPS: usize = 2000;
-/// Part of the loss of error from half of the data to five sixths that the rest is expected to add:
-/// between what an error falling as `1/N` (0.25) and one falling as `-log N` (0.36) would do.
-const REST: f64 = 0.3;
+/// What the last sixth of the data may add, relative to what went from half of them to five sixths. An error
+/// that falls with the logarithm of their number gives 0.36; near the number at which terms begin to be
+/// found it falls up to twice as fast.
+const REST: f64 = 0.6;
 /// Stream of the generator for the folds.
 const FOLD_STREAM: u64 = 1 << 32;
 
@@ -372,7 +373,7 @@ impl SparseRegression {
         let surrogate = surrogate(&operator, &sample.space, basis, &lanes);
         Ok(Regression {
             uncertainty: uncertain::estimate(
-                &operator, sample, &surrogate, &lanes, noise, &residuals, cancel,
+                &operator, sample, &surrogate, &lanes, noise, &residuals, folds, cancel,
             )?,
             surrogate,
             held_out_predictions,

@@ -1,14 +1,15 @@
 //! What a regression does not know: standard errors of its terms, and what it leaves out.
 //!
-//! A term's error follows from the residuals of held-out sequences and the norm of its column. Shrinkage
-//! and terms that were left out are errors too, and no residual variance of the fit shows them apart
-//! from noise. They show as structure in the held-out residuals `e`: over all supports `S` of low order,
-//! `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)` with `supp k = S` estimates without bias the
-//! variance of the component `S` of the error. Summed with the squared Shapley weights `1/|S|²` and
-//! averaged over the positions they are the mean square error of a Shapley value, and what the
-//! terms' own errors do not account for is spread over all positions.
+//! A term's error follows from the residuals of held-out sequences, the norm of its column, and what the
+//! penalty takes off it. What was left out is an error too, and no residual variance shows it apart from
+//! noise. It shows as structure in the held-out residuals `e`: over all supports `S` of low order,
+//! `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)` with `supp k = S`, in each fold, estimates without bias the
+//! variance of the component `S` of the error. Summed with the squared Shapley weights `1/|S|²` over the
+//! supports of a position they are the mean square error of its Shapley value, and what the terms' own
+//! errors do not account for is added to it.
 
 use super::operator::{Operator, word};
+use super::path::FOLDS;
 use super::solver::Lanes;
 use super::tables::Tables;
 use super::{Dictionary, Sample};
@@ -18,10 +19,13 @@ use crate::surrogate::{Basis, Surrogate, Uncertainty};
 
 /// Cells of all supports that are asked for structure, at most.
 const CELLS: u128 = 1 << 22;
+/// Variances are lowered to this part at most.
+const LEAST: f64 = 0.1;
 /// Highest order asked.
 const ORDER: usize = 3;
 
-/// Standard errors of a fit, given the mean squared residual of held-out sequences.
+/// Standard errors of a fit, given the mean squared residual of held-out sequences, and the fold that each of them was held out of.
+#[expect(clippy::too_many_arguments, reason = "all that is known of one fit")]
 pub(crate) fn estimate<O: Operator>(
     operator: &O,
     sample: &Sample,
@@ -29,6 +33,7 @@ pub(crate) fn estimate<O: Operator>(
     lanes: &Lanes<1>,
     noise: f64,
     residuals: &[f64],
+    folds: &[u8],
     cancel: &Cancel,
 ) -> Result<Uncertainty> {
     let q = sample.space.q();
@@ -58,18 +63,34 @@ pub(crate) fn estimate<O: Operator>(
             support.iter().for_each(|&i| uncertainty.positions[i as usize] += share);
         }),
     }
-    let (seen, error) = structure(sample, residuals, cancel)?;
-    let known = uncertainty.mean_square(&surrogate.terms());
-    let missing = (seen - known + error).max(0.0);
-    uncertainty.positions.iter_mut().for_each(|variance| *variance += missing);
+    let seen = structure(sample, residuals, folds, cancel)?;
+    let known = uncertainty.mean_squares(&surrogate.terms());
+    // What is missing at each position, drawn towards the mean of all as far as their spread is chance.
+    let missing: Vec<f64> = seen.iter().zip(&known).map(|((seen, _), known)| seen - known).collect();
+    let count = missing.len() as f64;
+    let mean = missing.iter().sum::<f64>() / count;
+    let chance = seen.iter().map(|(_, variance)| variance).sum::<f64>() / count;
+    let spread = missing.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    let trust = if spread > chance { 1.0 - chance / spread } else { 0.0 };
+    let error = (chance / count).sqrt();
+    // Terms that depend on each other err less than if each were on its own: what was seen decides.
+    let total = known.iter().sum::<f64>() / count;
+    if total + mean + error < total && total > 0.0 {
+        let scale = ((total + mean + error) / total).max(LEAST);
+        uncertainty.patterns.iter_mut().for_each(|variance| *variance *= scale);
+        uncertainty.positions.iter_mut().for_each(|variance| *variance *= scale);
+        return Ok(uncertainty);
+    }
+    for (variance, missing) in uncertainty.positions.iter_mut().zip(&missing) {
+        *variance = (*variance + mean + trust * (missing - mean) + error).max(0.0);
+    }
     Ok(uncertainty)
 }
 
-/// Mean square of the Shapley values of the held-out residuals, averaged over the positions, and its
-/// standard error.
-fn structure(sample: &Sample, residuals: &[f64], cancel: &Cancel) -> Result<(f64, f64)> {
+/// Mean square of the Shapley value of each position of the held-out residuals, and the variance of
+/// that estimate.
+fn structure(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) -> Result<Vec<(f64, f64)>> {
     let (q, n) = (sample.space.q(), sample.space.n());
-    let count = residuals.len() as f64;
     let mut dictionary = Dictionary { orders: 1, ..Dictionary::default() };
     for orders in 2..=ORDER.min(n) {
         let next = Dictionary { orders, ..Dictionary::default() };
@@ -79,21 +100,38 @@ fn structure(sample: &Sample, residuals: &[f64], cancel: &Cancel) -> Result<(f64
     }
     let supports = dictionary.list(&sample.space, residuals.len(), u128::MAX)?;
     let tables = Tables::new(q, n, Basis::Characters, &sample.codes, residuals, supports);
-    let squares = residuals.iter().map(|r| r * r).sum::<f64>();
-    let rows: Vec<[f64; 1]> = residuals.iter().map(|&r| [r]).collect();
+    // Pairs of rows of one fold only: the fit that predicts one fold has learnt from the others, whose noise
+    // it would hide.
+    let (mut counts, mut squares) = ([0.0; FOLDS], [0.0; FOLDS]);
+    let mut rows = vec![[0.0; FOLDS]; residuals.len()];
+    for ((row, &residual), &fold) in rows.iter_mut().zip(residuals).zip(folds) {
+        row[fold as usize] = residual;
+        counts[fold as usize] += 1.0;
+        squares[fold as usize] += residual * residual;
+    }
     let parts = tables.scan(
         &rows,
         cancel,
         |_| true,
-        |support, waves, out: &mut Vec<(f64, f64)>| {
+        |support, waves, out: &mut Vec<(usize, f64, f64)>| {
             let order = tables.supports()[support].len() as f64;
             let cells = waves.len() as f64;
-            let energy = waves.iter().map(|g| g[0] * g[0]).sum::<f64>() - cells * squares;
-            // A component counts 1/|S|² at each of its |S| positions.
-            let weight = 1.0 / (order * count * (count - 1.0));
-            out.push((energy * weight, 2.0 * cells * (squares * weight).powi(2)));
+            let (mut mean, mut variance) = (0.0, 0.0);
+            for fold in (0..FOLDS).filter(|&fold| counts[fold] > 1.0) {
+                let energy = waves.iter().map(|g| g[fold] * g[fold]).sum::<f64>() - cells * squares[fold];
+                let weight = 1.0 / (order * order * counts[fold] * (counts[fold] - 1.0) * FOLDS as f64);
+                mean += energy * weight;
+                variance += 2.0 * cells * (squares[fold] * weight).powi(2);
+            }
+            out.push((support, mean, variance));
         },
     )?;
-    let (sum, variance) = parts.into_iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-    Ok((sum / n as f64, variance.sqrt() / n as f64))
+    let mut seen = vec![(0.0, 0.0); n];
+    for (support, energy, variance) in parts {
+        for &i in &tables.supports()[support] {
+            seen[i as usize].0 += energy;
+            seen[i as usize].1 += variance;
+        }
+    }
+    Ok(seen)
 }

@@ -52,23 +52,18 @@ impl Uncertainty {
         }
     }
 
-    /// The variance of a Shapley value, averaged over uniform sequences and positions.
-    pub(crate) fn mean_square(&self, terms: &ProductTerms) -> f64 {
-        let orders = terms
-            .supports
-            .iter()
-            .flat_map(|group| std::iter::repeat_n(group.support.len(), group.coefficients.len()));
-        let own: f64 = if self.patterns.is_empty() {
-            0.0
-        } else {
-            let q = terms.space.q();
-            self.patterns
-                .iter()
-                .zip(orders)
-                .map(|(variance, order)| variance * spread_of_pattern(q, order))
-                .sum()
-        };
-        (own + self.positions.iter().sum::<f64>()) / self.positions.len() as f64
+    /// The variance of the Shapley value of each position, averaged over uniform sequences.
+    pub(crate) fn mean_squares(&self, terms: &ProductTerms) -> Vec<f64> {
+        let q = terms.space.q();
+        let mut all = self.positions.clone();
+        let mut variances = self.patterns.iter();
+        for group in terms.supports.iter().filter(|_| !self.patterns.is_empty()) {
+            let order = group.support.len();
+            let sum: f64 = variances.by_ref().take(group.coefficients.len()).sum();
+            let share = sum * spread_of_pattern(q, order) / order as f64;
+            group.support.iter().for_each(|&i| all[i as usize] += share);
+        }
+        all
     }
 }
 
