@@ -155,7 +155,7 @@ def coverage(seeds, verbose):
                 low, high = sketch.r2_interval
                 r2_inside.append(low <= r2 <= high)
                 if verbose:
-                    print(f'  R² {r2:.4f}, claimed {sketch.r2:.4f} ({low:.4f} to {high:.4f})')
+                    print(f"  R² {r2:.4f}, claimed {sketch.r2:.4f} ({low:.4f} to {high:.4f})")
             print(
                 f"| {kind} and a tail | {basis} | {np.mean(inside):.1%} | {np.mean(width):.2f} | "
                 f"{np.sum(r2_inside)} of {seeds} |",

@@ -32,7 +32,7 @@ class Counting:
     [
         (4, 9, 3000),
         (4, 17, 5000),
-        (2, 13, 5000),
+        (2, 11, 1500),
         (2, 13, 8192),
         (20, 4, 5000),
         (4, 8, 20_000),
@@ -66,7 +66,7 @@ def test_inputs_of_every_kind_give_the_same_sketch():
         "onehot": lambda x: (x.astype(float) * weights).sum(axis=(1, 2)),
     }
     made = [
-        ss.sketch(model, RNA9, budget=3000, inputs=inputs, batch_size=size, progress=False)
+        ss.sketch(model, RNA9, budget=3000, method="peel", inputs=inputs, batch_size=size, progress=False)
         for (inputs, model), size in zip(models.items(), (4096, 7, 100), strict=True)
     ]
     for other in made[1:]:
@@ -151,7 +151,9 @@ rng = np.random.default_rng(0)
 weights = rng.normal(size=(16, 4))
 model = lambda c: weights[np.arange(16), c].sum(axis=1) + (c[:, 3] == c[:, 9]) + np.sin(c @ np.arange(16))
 space = ss.SequenceSpace(ss.DNA, 16)
-sketch = ss.sketch(model, space, budget=30_000, inputs="codes", random_state=11, progress=False)
+sketch = ss.sketch(
+    model, space, budget=30_000, method="peel", inputs="codes", random_state=11, progress=False
+)
 sketch.save(sys.argv[1])
 np.save(sys.argv[2], ss.Explainer(sketch)(rng.integers(0, 4, (1000, 16))).values)
 """

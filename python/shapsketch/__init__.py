@@ -1,6 +1,6 @@
 """Explain sequence models: sketch once, then Shapley values of any sequence in microseconds.
 
-Data flows one way: space → design → model → observations → spectrum → sketch → explain.
+Data flows one way: space → design → model → observations → sketch → surrogate → explain.
 """
 
 from shapsketch._core import __version__

@@ -13,7 +13,7 @@ from shapsketch._errors import MissingExtraError
 from shapsketch.plot import _pyplot, pair_map, position_letter_map
 
 STRUCTURE = "(((((...)))))...."
-BUDGET = 80_000
+BUDGET = 10_000
 EXPLAINED = 2_000
 EXAMPLE = "GGCACGAAGUGCCAAAA"
 

@@ -11,6 +11,8 @@ const AUTO_SUPPORTS: usize = 4096;
 const AUTO_TABLE: usize = 200_000;
 /// Candidate atoms of an automatic dictionary, at most.
 const AUTO_ATOMS: usize = 1 << 21;
+/// Supports times sequences, at most, for orders above 2: what one look at all supports takes.
+const AUTO_WORK: u128 = 30_000_000;
 /// Longest window and highest order listed automatically; higher ones are grown.
 const AUTO_ORDER: usize = 5;
 const AUTO_WINDOW: usize = 4;
@@ -18,6 +20,8 @@ const AUTO_WINDOW: usize = 4;
 const AUTO_LENGTH: usize = 16;
 /// Bytes for each support listed, besides its positions.
 const SUPPORT_BYTES: u128 = 32;
+/// Bytes for each candidate: its scale, and a copy of it while strengths are searched for.
+const ATOM_BYTES: u128 = 24;
 /// Bytes for each cell of a support while it is scanned: sums in all lanes, twice.
 const CELL_BYTES: u128 = 128;
 
@@ -53,7 +57,8 @@ impl Dictionary {
         let highest = if n <= AUTO_LENGTH { AUTO_ORDER } else { 2 };
         for orders in 2..=highest.min(n) {
             let next = Self { orders, ..dictionary.clone() };
-            if fits(&next) {
+            let work = next.count(n).saturating_mul(sequences as u128);
+            if fits(&next) && (orders == 2 || work <= AUTO_WORK) {
                 dictionary = next;
             }
         }
@@ -120,7 +125,8 @@ impl Dictionary {
         let scanned = (q as u128).saturating_pow(order as u32).saturating_mul(CELL_BYTES * threads);
         // Codes, words of each thread, and residuals of both sets of lanes with their copies.
         let rows = sequences as u128 * (n as u128 + 4 * order * threads + 4 * 64);
-        listed.saturating_add(scanned).saturating_add(rows)
+        let scales = self.atoms(q, n).saturating_mul(ATOM_BYTES);
+        listed.saturating_add(scales).saturating_add(scanned).saturating_add(rows)
     }
 
     /// The supports, by order, then position.

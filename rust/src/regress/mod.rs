@@ -70,7 +70,7 @@ use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 
 /// Sequences that the search for strengths looks at.
-const SEARCHED: usize = 5000;
+const SEARCHED: usize = 4000;
 /// Characters must lower the error by this factor to be taken.
 const CLEARLY: f64 = 0.97;
 /// Fewest distinct sequences that can be split into folds with something left to learn from.
@@ -278,8 +278,12 @@ impl SparseRegression {
         };
         let growth = self.growth && basis == Basis::Letters && rows >= GROWING;
         let grown = Strengths { growth: Strengths::default().growth, ..strengths };
-        let choices =
-            if self.strengths.is_none() && growth { vec![strengths, grown] } else { vec![strengths] };
+        let choices = match self.strengths.is_none() && growth {
+            false => vec![strengths],
+            // Few sequences may be better off without what grows, many never were.
+            true if rows <= 2 * SEARCHED => vec![strengths, grown],
+            true => vec![grown],
+        };
         let bins = match (&sample.observations, basis) {
             (Some(observations), Basis::Characters) if Bins::suit(observations.design()) => {
                 Some(Bins::new(observations, supports.clone(), cancel)?)
@@ -439,8 +443,8 @@ impl SparseRegression {
                 cancel,
                 |support| weights[support].is_finite(),
                 |support, correlations, out: &mut Vec<f64>| {
-                    let relative = correlations.iter().zip(operator.scales(support)).map(|(g, scale)| {
-                        let penalty = scale * weights[support];
+                    let relative = correlations.iter().enumerate().map(|(cell, g)| {
+                        let penalty = operator.scale(support, cell) * weights[support];
                         if penalty > 0.0 { g[0].abs() / penalty } else { 0.0 }
                     });
                     out.push(relative.fold(0.0, f64::max));

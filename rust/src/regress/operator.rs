@@ -71,10 +71,10 @@ pub(crate) trait Operator: Sync {
     /// Values of the operator's domain as those of the sequences.
     fn to_rows(&self, values: &[f64]) -> Vec<f64>;
 
-    /// Root mean squares, less means, that the cells of a support have where positions are
-    /// independent. They do not depend on which rows a word happens to be in: a scale that did would
-    /// let held-out rows tell which atoms to take.
-    fn scales(&self, support: usize) -> Vec<f64>;
+    /// Root mean square, less the mean, that a cell of a support has where positions are independent. It does not
+    /// depend on which rows a word happens to be in: a scale that did would let held-out rows tell which
+    /// atoms to take.
+    fn scale(&self, support: usize, cell: usize) -> f64;
 
     /// The column of an atom.
     fn column(&self, id: AtomId) -> Column;

@@ -29,6 +29,9 @@ const ROUGH_TOLERANCE: f64 = 1e-5;
 const SWEEPS: usize = 40;
 /// The path ends when the validated error is above the least one by this factor, twice in a row.
 const WORSE: f64 = 1.002;
+/// A validated error of this part of the variance is as good as none; what a smaller one would let in is
+/// rounding errors.
+const ENOUGH: f64 = 1e-8;
 /// Variance, relative to the squared size of the values, that is none.
 const ROUNDING: f64 = 1e-24;
 /// Strengths of the refit, relative to that of the selection.
@@ -200,7 +203,7 @@ pub(crate) fn follow<O: Growing>(
                 lanes.restore(state);
             }
         }
-        if last {
+        if last || (config.lambda.is_none() && best.error <= ENOUGH * variance) {
             break;
         }
         worse = if config.lambda.is_some() || least <= WORSE * best.error { 0 } else { worse + 1 };
@@ -230,9 +233,8 @@ fn largest<O: Operator>(
             cancel,
             |support| weights[support].is_finite(),
             |support, correlations, out: &mut Vec<f64>| {
-                let scales = operator.scales(support);
-                let relative = correlations.iter().zip(scales).map(|(g, scale)| {
-                    let penalty = scale * weights[support];
+                let relative = correlations.iter().enumerate().map(|(cell, g)| {
+                    let penalty = operator.scale(support, cell) * weights[support];
                     let strengths = (0..LANES).map(|l| g[l].abs() / (penalty * set.count(l)));
                     if penalty > 0.0 { strengths.fold(0.0, f64::max) } else { 0.0 }
                 });

@@ -323,9 +323,8 @@ impl<const L: usize> Lanes<L> {
             cancel,
             |support| weights[support].is_finite(),
             |support, correlations, out: &mut Vec<(AtomId, f64, u8)>| {
-                let scales = operator.scales(support);
-                for (cell, (g, scale)) in correlations.iter().zip(scales).enumerate() {
-                    let penalty = scale * weights[support];
+                for (cell, g) in correlations.iter().enumerate() {
+                    let penalty = operator.scale(support, cell) * weights[support];
                     if penalty <= 0.0 {
                         continue;
                     }

@@ -33,6 +33,9 @@ pub(crate) struct Tables {
     listed: usize,
     /// How often a letter occurs at a position, row by row.
     frequencies: Vec<f64>,
+    /// Scales of the letter patterns of the dictionary, from these offsets on.
+    scales: Vec<f64>,
+    offsets: Vec<usize>,
     roots: Vec<Complex64>,
 }
 
@@ -57,7 +60,14 @@ impl Tables {
                 rows
             })
             .collect();
-        let frequencies = rows.iter().map(|rows| rows.len() as f64 / values.len() as f64).collect();
+        let frequencies: Vec<f64> = rows.iter().map(|rows| rows.len() as f64 / values.len() as f64).collect();
+        let (mut scales, mut offsets) = (Vec::new(), Vec::new());
+        if basis == Basis::Letters {
+            for support in &supports {
+                offsets.push(scales.len());
+                scales.extend(pattern_scales(support, &frequencies, q));
+            }
+        }
         Self {
             q,
             basis,
@@ -68,6 +78,8 @@ impl Tables {
             listed: supports.len(),
             supports,
             frequencies,
+            scales,
+            offsets,
             roots: roots_of_unity(q),
         }
     }
@@ -137,6 +149,16 @@ impl Tables {
     }
 }
 
+/// Scales of all words of a support.
+fn pattern_scales(support: &[u16], frequencies: &[f64], q: usize) -> impl Iterator<Item = f64> {
+    let mut shares = vec![1.0];
+    for &i in support {
+        let letters = &frequencies[i as usize * q..][..q];
+        shares = shares.iter().flat_map(|p| letters.iter().map(move |f| p * f)).collect();
+    }
+    shares.into_iter().map(|p: f64| (p * (1.0 - p)).max(0.0).sqrt())
+}
+
 /// The words `x_S` of all sequences, sharing the work of common beginnings.
 struct Words<'a> {
     q: u32,
@@ -202,18 +224,10 @@ impl Operator for Tables {
         values.to_vec()
     }
 
-    fn scales(&self, support: usize) -> Vec<f64> {
-        let support = &self.supports[support];
+    fn scale(&self, support: usize, cell: usize) -> f64 {
         match self.basis {
-            Basis::Characters => vec![1.0; (self.q - 1).pow(support.len() as u32)],
-            Basis::Letters => {
-                let mut shares = vec![1.0];
-                for &i in support {
-                    let letters = &self.frequencies[i as usize * self.q..][..self.q];
-                    shares = shares.iter().flat_map(|p| letters.iter().map(move |f| p * f)).collect();
-                }
-                shares.into_iter().map(|p: f64| (p * (1.0 - p)).max(0.0).sqrt()).collect()
-            }
+            Basis::Characters => 1.0,
+            Basis::Letters => self.scales[self.offsets[support] + cell],
         }
     }
 
