@@ -71,6 +71,8 @@ use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, U
 
 /// Sequences that the search for strengths looks at.
 const SEARCHED: usize = 4000;
+/// Where letters leave no more than this part of the variance, characters are not asked.
+const GOOD: f64 = 1e-4;
 /// Characters must lower the error by this factor to be taken.
 const CLEARLY: f64 = 0.97;
 /// Fewest distinct sequences that can be split into folds with something left to learn from.
@@ -269,7 +271,8 @@ impl SparseRegression {
             (None, Some(strengths)) => (Basis::Letters, strengths),
             (None, None) => {
                 let (strengths, error) = searched()?;
-                if sparse()? < CLEARLY * error {
+                let good = error <= GOOD * variance(&sample.values[..some]);
+                if !good && sparse()? < CLEARLY * error {
                     (Basis::Characters, EVEN)
                 } else {
                     (Basis::Letters, strengths)
@@ -468,6 +471,12 @@ impl SparseRegression {
         let dual = shrink * inner - 0.5 * shrink * shrink * square;
         Ok((primal - dual) / (0.5 * total))
     }
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count
 }
 
 /// Number of each row's sequence: equal sequences have equal numbers.
