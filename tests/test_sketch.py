@@ -216,7 +216,10 @@ def test_interactions_are_sorted_sparse_and_selectable():
 
 
 LONG_WORK = """
+import signal
 import numpy as np, shapsketch as ss
+# Jobs in the background are started with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 frequencies = np.zeros((20_000, 40), dtype=np.uint8)
 for row in frequencies:

@@ -38,6 +38,15 @@ impl RSquared {
     /// # Ok::<(), shapsketch::Error>(())
     /// ```
     pub fn new(values: &[f64], predictions: &[f64]) -> Result<Self> {
+        Self::mixed(values, predictions, predictions, 0.0)
+    }
+
+    /// R² where a share of the sequences is predicted by `known` (those a sketch was made of), the others by
+    /// `predictions`.
+    ///
+    /// # Errors
+    /// As for [`RSquared::new`].
+    pub(crate) fn mixed(values: &[f64], predictions: &[f64], known: &[f64], share: f64) -> Result<Self> {
         let count = values.len();
         if count < 2 {
             return Err(Error::Parameter {
@@ -55,7 +64,11 @@ impl RSquared {
         }
         let m = count as f64;
         let mean = values.iter().sum::<f64>() / m;
-        let errors: Vec<f64> = values.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).collect();
+        let errors: Vec<f64> = values
+            .iter()
+            .zip(predictions.iter().zip(known))
+            .map(|(y, (p, k))| (1.0 - share) * (y - p).powi(2) + share * (y - k).powi(2))
+            .collect();
         let spreads: Vec<f64> = values.iter().map(|y| (y - mean).powi(2)).collect();
         let (error, spread) = (errors.iter().sum::<f64>() / m, spreads.iter().sum::<f64>() / m);
         let rounding = (1e-12 * values.iter().map(|y| y.abs()).fold(0.0, f64::max)).powi(2);

@@ -321,7 +321,8 @@ impl Queries {
     pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
         check_values("query", values, self.len())?;
         let Some(design) = &self.design else {
-            let sample = Sample::new(self.plan.space.clone(), self.rows.clone(), values.to_vec())?;
+            let sample =
+                Sample::new(self.plan.space.clone(), self.rows.clone(), values.to_vec())?.of_a_function();
             let regression = SparseRegression { seed: self.plan.seed, ..SparseRegression::default() };
             let mut sketch = Sketch::of_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed);
             if let Some(info) = &mut sketch.info {

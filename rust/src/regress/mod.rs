@@ -99,6 +99,8 @@ pub struct Sample {
     space: SequenceSpace,
     codes: Vec<u8>,
     values: Vec<f64>,
+    /// Part of the space that these sequences are, where they stand for what they would always give.
+    share: f64,
     observations: Option<Arc<Observations>>,
 }
 
@@ -110,7 +112,17 @@ impl Sample {
     pub fn new(space: SequenceSpace, codes: Vec<u8>, values: Vec<f64>) -> Result<Self> {
         let count = space.check(&codes)?;
         check_values("sample", &values, count)?;
-        Ok(Self { space, codes, values, observations: None })
+        Ok(Self { space, codes, values, share: 0.0, observations: None })
+    }
+
+    /// Says that the sequences are distinct and uniform, and their values those of a function: R² is then that
+    /// over the whole space, of which a part has been seen.
+    #[must_use]
+    pub fn of_a_function(mut self) -> Self {
+        if let Some(size) = self.space.size() {
+            self.share = (self.values.len() as f64 / size as f64).min(1.0);
+        }
+        self
     }
 
     /// The sequences, row-major codes.
@@ -140,6 +152,7 @@ impl From<Observations> for Sample {
             space: design.space().clone(),
             codes: design.queries(0..design.len()),
             values: observations.values().to_vec(),
+            share: 0.0,
             observations: Some(Arc::new(observations)),
         }
     }
@@ -209,8 +222,9 @@ pub struct Regression {
     pub surrogate: Surrogate,
     /// What is not known of its terms and of what it leaves out.
     pub uncertainty: Uncertainty,
-    /// R² of predictions of held-out sequences by fits to five sixths of the data. The last fit has more
-    /// to learn from; the upper end of the interval allows for that.
+    /// R² of predictions of held-out sequences by fits to five sixths of the data, and of the sequences seen as
+    /// far as they make up the space. The last fit has more to learn from; the upper end of the interval
+    /// allows for that.
     pub r2: RSquared,
     /// Predictions of each sequence by the fit that did not see it.
     pub held_out_predictions: Vec<f64>,
@@ -370,14 +384,17 @@ impl SparseRegression {
         let residuals = operator.to_rows(&best.residuals);
         let held_out_predictions: Vec<f64> =
             sample.values.iter().zip(&residuals).map(|(v, r)| v - r).collect();
-        let mut r2 = RSquared::new(&sample.values, &held_out_predictions)?;
+        let noise = best.residuals.iter().map(|r| r * r).sum::<f64>() / best.residuals.len() as f64;
+        let surrogate = surrogate(&operator, &sample.space, basis, &lanes);
+        let last: Vec<f64> = (0..sample.values.len()).map(|row| lanes.residual_at(row, 0)).collect();
+        let fitted: Vec<f64> =
+            sample.values.iter().zip(operator.to_rows(&last)).map(|(v, r)| v - r).collect();
+        let mut r2 = RSquared::mixed(&sample.values, &held_out_predictions, &fitted, sample.share)?;
         if best.half.0 > best.half.1 {
             // The gain from half of the data to five sixths, relative to the error, and the rest of the way.
             let gain = 1.0 - best.half.1 / best.half.0;
-            r2.high += REST * gain * (1.0 - r2.value);
+            r2.high += REST * gain * (1.0 - sample.share) * (1.0 - r2.value);
         }
-        let noise = best.residuals.iter().map(|r| r * r).sum::<f64>() / best.residuals.len() as f64;
-        let surrogate = surrogate(&operator, &sample.space, basis, &lanes);
         Ok(Regression {
             uncertainty: uncertain::estimate(
                 &operator, sample, &surrogate, &lanes, noise, &residuals, folds, cancel,
