@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use shapsketch::synthetic::{Planted, add_noise};
 use shapsketch::{
-    Cancel, Complex64, DelayFamily, DesignConfig, Frequency, Observations, QueryDesign, Result,
-    SequenceSpace, Spectrum, SubsamplingFamily,
+    Cancel, Complex64, DelayFamily, DesignConfig, Frequency, Observations, QueryDesign, Result, Sample,
+    SequenceSpace, Spectrum, SubsamplingFamily, uniform,
 };
 
 /// TIGER's space: RNA guides of 26 symbols.
@@ -65,6 +65,75 @@ pub fn explained_spectrum() -> Result<Spectrum> {
     Spectrum::real_part(tiger_space()?, round(1).chain(round(2).skip(26).take(200)).collect())
 }
 
+/// 200 planted coefficients of order up to `order`, as a spectrum over `q` letters.
+fn planted(q: usize, n: usize, order: usize) -> Result<Spectrum> {
+    let planted = Planted { terms: 200, max_order: order, magnitude: (0.5, 1.5), seed: 3 };
+    planted.spectrum(&SequenceSpace::of_size(q, n)?)
+}
+
+fn with_noise(truth: &Spectrum, codes: &[u8]) -> Result<Vec<f64>> {
+    let mut values = truth.predict(codes)?;
+    let energy: f64 = truth.order_energy().iter().skip(1).sum();
+    add_noise(&mut values, (energy / 10.0).sqrt(), 4);
+    Ok(values)
+}
+
+/// Some 20,000 queries in blocks of `q^b` with random delays, of planted coefficients with noise at 10 dB.
+///
+/// # Errors
+/// If the design is impossible.
+pub fn designed_observations(q: usize, n: usize, order: usize, b: usize) -> Result<Observations> {
+    let truth = planted(q, n, order)?;
+    let config = DesignConfig {
+        b,
+        groups: 20_000 / q.pow(b as u32),
+        subsampling: SubsamplingFamily::Random,
+        delays: DelayFamily::Random { count: 1 },
+        seed: 0,
+    };
+    let design = Arc::new(QueryDesign::new(truth.space().clone(), config, &Cancel::new())?);
+    let values = with_noise(&truth, &design.queries(0..design.len()))?;
+    Observations::new(design, values)
+}
+
+/// Uniform sequences with the values of planted coefficients and noise at 10 dB.
+///
+/// # Errors
+/// If the space has too few sequences.
+pub fn characters_sample(q: usize, n: usize, order: usize, count: usize) -> Result<Sample> {
+    let truth = planted(q, n, order)?;
+    let codes = uniform(truth.space(), count, 0, &Cancel::new())?;
+    let values = with_noise(&truth, &codes)?;
+    Sample::new(truth.space().clone(), codes, values)
+}
+
+/// Uniform sequences with the values of an additive part and 200 words at windows up to `order` or
+/// pairs of positions, and noise.
+///
+/// # Errors
+/// If the space has too few sequences.
+pub fn letters_sample(q: usize, n: usize, order: usize, count: usize) -> Result<Sample> {
+    let space = SequenceSpace::of_size(q, n)?;
+    let codes = uniform(&space, count, 0, &Cancel::new())?;
+    // Pseudo-random weights that need no generator here.
+    let weight = |at: usize| (at as f64 * 12.989_8).sin();
+    let mut values: Vec<f64> = codes
+        .chunks_exact(n)
+        .map(|x| {
+            let single: f64 = x.iter().enumerate().map(|(i, &a)| weight(i * q + a as usize)).sum();
+            let words = (0..200).filter(|word| {
+                let size = 2 + word % (order - 1);
+                let first = (word * 7) % (n - size);
+                let step = if size == 2 { 1 + word % (n - first - 1) } else { 1 };
+                (0..size).all(|i| x[first + i * step] as usize == (word * 3 + i * 5) % q)
+            });
+            single + words.map(|word| 3.0 * weight(word + 10_000)).sum::<f64>()
+        })
+        .collect();
+    add_noise(&mut values, 1.0, 5);
+    Sample::new(space, codes, values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +143,9 @@ mod tests {
         assert_eq!(tiger_design(7).unwrap().len(), 3_981_312);
         let spectrum = explained_spectrum().unwrap();
         assert_eq!((spectrum.len(), spectrum.terms().supports.len()), (1000, 300));
+        let observations = designed_observations(4, 50, 3, 4).unwrap();
+        assert_eq!(observations.values().len(), 19_968);
+        assert_eq!(letters_sample(4, 28, 4, 100).unwrap().values().len(), 100);
+        assert_eq!(characters_sample(4, 26, 3, 100).unwrap().values().len(), 100);
     }
 }

@@ -429,8 +429,8 @@ class Sketch:
         """R² on the scale of the sketch (at most 1; 0 is no better than a constant).
 
         For ``peel`` on test queries that were used for nothing else; for ``regress`` on queries held out
-        from fits to five sixths of them (in a small space, also on the part of it that was asked); for ``exact`` over all sequences. None if the sketch has no known
-        origin.
+        from fits to five sixths of them (in a small space, also on the part of it that was asked); for
+        ``exact`` over all sequences. None if the sketch has no known origin.
         """
         value: float | None = self._of_info("r2")
         return value
