@@ -19,7 +19,7 @@
 //! - growth: `azimuth` at 20,000 queries 0.909 without, 0.928 with; `framepool` 0.671 and 0.698;
 //! - refits without shrinkage win on planted spectra and on additive models, ℓ1 alone elsewhere;
 //! - weighting supports by their energy in an earlier fit (adaptive lasso) gave 0.000 to 0.006 more on
-//!   three models and up to 0.015 less on two others: not kept;
+//!   three models and 0.008 to 0.022 less on two others: not kept;
 //! - uniform queries against blocks of a design: equal for blocks of 64 queries, 0.01 worse for 1,024.
 //!
 //! # Honest validation
