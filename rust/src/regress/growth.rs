@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::operator::{AtomId, Column, Operator, cell, word};
-use super::solver::Lanes;
+use super::solver::{Atom, Lanes};
 use super::strengths::{MAX_ORDER, Strengths};
 use super::tables::Tables;
 use crate::cancel::Cancel;
@@ -21,7 +21,8 @@ pub(crate) type Index = HashMap<Vec<u16>, usize>;
 struct Child {
     support: Vec<u16>,
     letters: Vec<u8>,
-    column: Column,
+    /// Rows with the pattern, unless an active atom has them.
+    column: Option<Column>,
     penalty: f64,
     lanes: u8,
 }
@@ -45,15 +46,11 @@ pub(crate) fn grow<const L: usize>(
             .filter(|atom| atom.beta != [0.0; L])
             .map(|atom| {
                 cancel.check()?;
-                let used = (0..L).filter(|&l| atom.beta[l] != 0.0).fold(0_u8, |bits, l| bits | 1 << l);
-                let count = std::array::from_fn(|l| set.count(l));
-                Ok(children(tables, atom.id, &atom.column, used, &residual, &count, strengths, lambda))
+                Ok(children(tables, index, set, atom, &residual, strengths, lambda))
             })
             .collect::<Result<_>>()?;
         for child in children.into_iter().flatten() {
             let at = match index.get(&child.support) {
-                // The dictionary is screened in any case.
-                Some(&at) if at < tables.listed() => continue,
                 Some(&at) => at,
                 None => {
                     let at = tables.add(child.support.clone());
@@ -62,32 +59,39 @@ pub(crate) fn grow<const L: usize>(
                 }
             };
             let id = AtomId::new(at, cell(&child.letters, tables.q()));
-            set.activate(tables, id, || child.column, child.penalty, child.lanes);
+            let column = || child.column.unwrap_or_else(|| tables.column(id));
+            set.activate(tables, id, column, child.penalty, child.lanes);
         }
     }
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one pattern in the light of one residual")]
 fn children<const L: usize>(
     tables: &Tables,
-    id: AtomId,
-    column: &Column,
-    used: u8,
+    index: &Index,
+    set: &Lanes<L>,
+    atom: &Atom<L>,
     residual: &[[f64; L]],
-    count: &[f64; L],
     strengths: &Strengths,
     lambda: f64,
 ) -> Vec<Child> {
     let (q, n) = (tables.q(), tables.n());
-    let support = &tables.supports()[id.support as usize];
-    let Column::Ones(rows) = column else { return Vec::new() };
+    let support = &tables.supports()[atom.id.support as usize];
+    let Column::Ones(rows) = &atom.column else { return Vec::new() };
     if support.len() >= MAX_ORDER.min(n) || (q as f64).powi(support.len() as i32 + 1) > f64::from(u32::MAX) {
         return Vec::new();
     }
-    let letters = word(id.cell, q, support.len());
+    let letters = word(atom.id.cell, q, support.len());
     let mut out = Vec::new();
     for position in (0..n as u16).filter(|i| !support.contains(i)) {
+        let place = support.partition_point(|&i| i < position);
+        let mut longer = support.clone();
+        longer.insert(place, position);
+        let known = index.get(&longer).copied();
+        // The dictionary is screened in any case.
+        if known.is_some_and(|at| at < tables.listed()) {
+            continue;
+        }
         let mut sums = vec![[0.0; L]; q];
         for &row in rows {
             let sum = &mut sums[tables.code(row, position as usize) as usize];
@@ -95,27 +99,21 @@ fn children<const L: usize>(
                 *sum += r;
             }
         }
-        let place = support.partition_point(|&i| i < position);
-        let mut longer = support.clone();
-        longer.insert(place, position);
         let weight = strengths.grown(&longer);
         for (letter, sum) in sums.iter().enumerate() {
             let mut pattern = letters.clone();
             pattern.insert(place, letter as u8);
             let penalty = weight * tables.pattern_scale(&longer, &pattern);
             let lanes = (0..L)
-                .filter(|&l| used >> l & 1 == 1 && sum[l].abs() > lambda * penalty * count[l])
+                .filter(|&l| atom.beta[l] != 0.0 && sum[l].abs() > lambda * penalty * set.count(l))
                 .fold(0, |bits, l| bits | 1 << l);
-            if lanes != 0 && penalty > 0.0 {
-                let rows = rows.iter().copied();
-                let column = rows.filter(|&r| tables.code(r, position as usize) as usize == letter).collect();
-                out.push(Child {
-                    support: longer.clone(),
-                    letters: pattern,
-                    column: Column::Ones(column),
-                    penalty,
-                    lanes,
+            let allowed = known.map_or(0, |at| set.allowed(AtomId::new(at, cell(&pattern, q))));
+            if penalty > 0.0 && lanes & !allowed != 0 {
+                let column = (allowed == 0).then(|| {
+                    let has = |row: &u32| tables.code(*row, position as usize) as usize == letter;
+                    Column::Ones(rows.iter().copied().filter(has).collect())
                 });
+                out.push(Child { support: longer.clone(), letters: pattern, column, penalty, lanes });
             }
         }
     }

@@ -4,6 +4,8 @@
 //! adds up the residuals of each word; these sums are the correlations with the letter patterns, and
 //! their transform those with the characters.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
@@ -14,8 +16,11 @@ use crate::error::Result;
 use crate::space::roots_of_unity;
 use crate::surrogate::Basis;
 
-/// Supports gathered by one task.
-const SUPPORTS: usize = 16;
+/// Blocks gathered by one task.
+const BLOCKS: usize = 4;
+/// Cells of the table of a block, at most, and at most this part of the rows.
+const CELLS: usize = 256;
+const CELLS_OF_ROWS: usize = 16;
 
 /// The atoms of a list of supports on a set of sequences.
 #[derive(Clone, Debug)]
@@ -31,6 +36,7 @@ pub(crate) struct Tables {
     /// Those of the dictionary, then those added one by one.
     supports: Vec<Vec<u16>>,
     listed: usize,
+    blocks: Vec<Block>,
     /// How often a letter occurs at a position, row by row.
     frequencies: Vec<f64>,
     /// Scales of the letter patterns of the dictionary, from these offsets on.
@@ -68,11 +74,13 @@ impl Tables {
                 scales.extend(pattern_scales(support, &frequencies, q));
             }
         }
+        let blocks = cover(&supports, q, n, CELLS.min(values.len() / CELLS_OF_ROWS));
         Self {
             q,
             basis,
             columns,
             rows,
+            blocks,
             values: values.to_vec(),
             constant: vec![1.0; values.len()],
             listed: supports.len(),
@@ -146,6 +154,99 @@ impl Tables {
             let character = if wave == Wave::Sine { now[cells(&labels, q).0] } else { now[at] };
             out[at] = character.map(|sum| wave.value(sum));
         }
+    }
+}
+
+/// Positions whose words are gathered once for several supports.
+#[derive(Clone, Debug)]
+struct Block {
+    positions: Vec<u16>,
+    /// Indices of the supports, all of them among the positions.
+    supports: Vec<usize>,
+}
+
+/// Covers the supports by blocks: each starts with a support not covered yet and takes in the position
+/// that covers most others, as long as its table has at most `cells` cells. Six pairs then take
+/// one pass over the data.
+fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Block> {
+    let mut left: HashMap<&[u16], usize> =
+        supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
+    let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
+    let mut starts: Vec<usize> = (0..supports.len()).collect();
+    starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
+    let mut blocks = Vec::new();
+    for start in starts {
+        if !left.contains_key(supports[start].as_slice()) {
+            continue;
+        }
+        let mut positions = supports[start].clone();
+        while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
+            let others = (0..n as u16).filter(|i| !positions.contains(i));
+            let gains = others.map(|i| {
+                let mut wider = positions.clone();
+                wider.insert(wider.partition_point(|&p| p < i), i);
+                (among(&wider, longest, Some(i), &left).len(), std::cmp::Reverse(i), wider)
+            });
+            match gains.max() {
+                Some((gain, _, wider)) if gain > 0 => positions = wider,
+                _ => break,
+            }
+        }
+        let covered = among(&positions, longest, None, &left);
+        for &index in &covered {
+            left.remove(supports[index].as_slice());
+        }
+        blocks.push(Block { positions, supports: covered });
+    }
+    // Blocks that begin alike share the words of their beginnings.
+    blocks.sort_by(|a, b| a.positions.cmp(&b.positions));
+    blocks
+}
+
+/// The supports of a list that lie among some positions, and have one of them if that is asked.
+fn among(positions: &[u16], longest: usize, with: Option<u16>, left: &HashMap<&[u16], usize>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |at| 1 << at);
+    for bits in 1_usize..1 << positions.len() {
+        if bits & needed == needed && bits.count_ones() as usize <= longest {
+            let chosen = positions.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+            let support: Vec<u16> = chosen.map(|(_, &i)| i).collect();
+            found.extend(left.get(support.as_slice()));
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Adds up the cells of a block's table for each word of a support among its positions.
+fn marginal<const L: usize>(
+    whole: &[[f64; L]],
+    positions: &[u16],
+    support: &[u16],
+    q: usize,
+    table: &mut Vec<[f64; L]>,
+) {
+    table.clear();
+    table.extend_from_slice(whole);
+    // From the last position on: each that is not in the support is summed over.
+    let mut after = 1;
+    for position in positions.iter().rev() {
+        if support.contains(position) {
+            after *= q;
+            continue;
+        }
+        let before = table.len() / (q * after);
+        for head in 0..before {
+            for tail in 0..after {
+                let mut sum = [0.0; L];
+                for letter in 0..q {
+                    let cell = &table[(head * q + letter) * after + tail];
+                    (0..L).for_each(|l| sum[l] += cell[l]);
+                }
+                table[head * after + tail] = sum;
+            }
+        }
+        table.truncate(before * after);
     }
 }
 
@@ -268,37 +369,49 @@ impl Operator for Tables {
         wanted: impl Fn(usize) -> bool + Sync,
         visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>> {
-        let parts: Vec<Vec<T>> = self.supports[..self.listed]
-            .par_chunks(SUPPORTS)
-            .enumerate()
-            .map(|(chunk, supports)| {
+        let mut parts: Vec<(usize, Vec<T>)> = self
+            .blocks
+            .par_chunks(BLOCKS)
+            .map(|blocks| {
                 cancel.check()?;
                 let mut words = Words::new(self);
-                let (mut table, mut waves, mut out) = (Vec::new(), Vec::new(), Vec::new());
-                for (i, support) in supports.iter().enumerate() {
-                    let index = chunk * SUPPORTS + i;
-                    if !wanted(index) {
+                let (mut whole, mut table, mut waves) = (Vec::new(), Vec::new(), Vec::new());
+                let mut found = Vec::new();
+                for block in blocks {
+                    if !block.supports.iter().any(|&index| wanted(index)) {
                         continue;
                     }
-                    table.clear();
-                    table.resize(self.q.pow(support.len() as u32), [0.0; L]);
-                    for (&word, r) in words.of(support).iter().zip(residual) {
-                        let cell = &mut table[word as usize];
+                    whole.clear();
+                    whole.resize(self.q.pow(block.positions.len() as u32), [0.0; L]);
+                    for (&word, r) in words.of(&block.positions).iter().zip(residual) {
+                        let cell = &mut whole[word as usize];
                         for l in 0..L {
                             cell[l] += r[l];
                         }
                     }
-                    match self.basis {
-                        Basis::Letters => visit(index, &table, &mut out),
-                        Basis::Characters => {
-                            self.transform(support.len(), &table, &mut waves);
-                            visit(index, &waves, &mut out);
+                    for &index in block.supports.iter().filter(|&&index| wanted(index)) {
+                        let support = &self.supports[index];
+                        let mut out = Vec::new();
+                        marginal(&whole, &block.positions, support, self.q, &mut table);
+                        match self.basis {
+                            Basis::Letters => visit(index, &table, &mut out),
+                            Basis::Characters => {
+                                self.transform(support.len(), &table, &mut waves);
+                                visit(index, &waves, &mut out);
+                            }
+                        }
+                        if !out.is_empty() {
+                            found.push((index, out));
                         }
                     }
                 }
-                Ok(out)
+                Ok(found)
             })
-            .collect::<Result<_>>()?;
-        Ok(parts.into_iter().flatten().collect())
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        parts.sort_unstable_by_key(|part| part.0);
+        Ok(parts.into_iter().flat_map(|part| part.1).collect())
     }
 }
