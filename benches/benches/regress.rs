@@ -1,10 +1,10 @@
 //! Sparse regression of 20,000 values: selection at given strengths, and the choice of everything.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use shapsketch::{Basis, Cancel, Dictionary, Observations, Sample, SparseRegression};
+use shapsketch::{Atoms, Cancel, Dictionary, Observations, Sample, SparseRegression};
 use shapsketch_benches::{characters_sample, designed_observations, letters_sample};
 
-fn fit(basis: Basis, dictionary: Dictionary, sample: &Sample) -> f64 {
+fn fit(basis: Atoms, dictionary: Dictionary, sample: &Sample) -> f64 {
     let regression =
         SparseRegression { basis: Some(basis), dictionary: Some(dictionary), ..SparseRegression::default() };
     regression.fit(sample, &Cancel::new()).map_or(f64::NAN, |fitted| fitted.r2.value)
@@ -19,31 +19,31 @@ fn regress(c: &mut Criterion) {
     if let Ok(sample) = letters_sample(4, 28, 4, 20_000) {
         let dictionary = Dictionary { windows: 4, orders: 2, ..Dictionary::default() };
         group.bench_function("q=4 n=28, windows to 4 and pairs, letters", |b| {
-            b.iter(|| fit(Basis::Letters, dictionary.clone(), &sample));
+            b.iter(|| fit(Atoms::Letters, dictionary.clone(), &sample));
         });
     }
     if let Ok(sample) = letters_sample(20, 56, 2, 20_000) {
         let dictionary = Dictionary { orders: 2, ..Dictionary::default() };
         group.bench_function("q=20 n=56, all pairs, letters", |b| {
-            b.iter(|| fit(Basis::Letters, dictionary.clone(), &sample));
+            b.iter(|| fit(Atoms::Letters, dictionary.clone(), &sample));
         });
     }
     if let Some(sample) = designed(4, 50, 3, 4) {
         let dictionary = Dictionary { orders: 3, ..Dictionary::default() };
         group.bench_function("q=4 n=50, orders to 3, characters in bins", |b| {
-            b.iter(|| fit(Basis::Characters, dictionary.clone(), &sample));
+            b.iter(|| fit(Atoms::Characters, dictionary.clone(), &sample));
         });
     }
     if let Some(sample) = designed(20, 56, 2, 2) {
         let dictionary = Dictionary { orders: 2, ..Dictionary::default() };
         group.bench_function("q=20 n=56, all pairs, characters in bins", |b| {
-            b.iter(|| fit(Basis::Characters, dictionary.clone(), &sample));
+            b.iter(|| fit(Atoms::Characters, dictionary.clone(), &sample));
         });
     }
     if let Ok(sample) = characters_sample(4, 26, 3, 8_000) {
         let dictionary = Dictionary { orders: 3, ..Dictionary::default() };
         group.bench_function("q=4 n=26, orders to 3, 8,000 values, characters on sequences", |b| {
-            b.iter(|| fit(Basis::Characters, dictionary.clone(), &sample));
+            b.iter(|| fit(Atoms::Characters, dictionary.clone(), &sample));
         });
     }
     group.finish();

@@ -241,8 +241,8 @@ impl Components {
     }
 
     #[getter]
-    fn supports(&self) -> Vec<Vec<u16>> {
-        self.0.supports().to_vec()
+    fn supports(&self, py: Python<'_>) -> PyResult<Vec<Vec<u16>>> {
+        short(py, || self.0.supports().map(<[_]>::to_vec))
     }
 
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray1<f64>>> {
@@ -260,7 +260,8 @@ impl Components {
     fn moebius<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let codes = arrays::codes(&codes);
         let values = interruptible(py, |cancel| self.0.moebius(&codes, cancel))?;
-        arrays::matrix(py, values, codes.len() / self.0.space().n(), self.0.supports().len())
+        let width = short(py, || self.0.supports().map(<[_]>::len))?;
+        arrays::matrix(py, values, codes.len() / self.0.space().n(), width)
     }
 }
 
@@ -366,7 +367,7 @@ impl Queries {
 type Pair<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 /// Supports, letters, coefficients and variances of letter patterns.
 type Patterns<'py> =
-    (Vec<Vec<u16>>, Vec<Vec<u8>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray1<f64>>>);
+    (Vec<Vec<u16>>, Vec<Vec<u16>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray1<f64>>>);
 
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
@@ -403,7 +404,7 @@ impl Sketch {
 
     /// Letter patterns: supports, letters, coefficients, variances; `None` for a spectrum.
     fn patterns<'py>(&self, py: Python<'py>) -> Option<Patterns<'py>> {
-        let shapsketch::Surrogate::Patterns(terms) = &self.0.surrogate else { return None };
+        let shapsketch::Surrogate::Terms(terms) = &self.0.surrogate else { return None };
         let (mut supports, mut letters, mut coefficients) = (Vec::new(), Vec::new(), Vec::new());
         for group in &terms.supports {
             for (word, coefficient) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients)
@@ -541,14 +542,14 @@ fn regress(
     memory: u64,
     seed: u64,
 ) -> PyResult<Sketch> {
-    use shapsketch::{Basis, Observations, Sample, Strengths};
+    use shapsketch::{Atoms, Observations, Sample, Strengths};
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
     let regression = shapsketch::SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
         // The names are checked in Python.
         basis: match basis {
-            "letters" => Some(Basis::Letters),
-            "characters" => Some(Basis::Characters),
+            "letters" => Some(Atoms::Letters),
+            "characters" => Some(Atoms::Characters),
             _ => None,
         },
         strengths: strengths.map(|(pairs, higher, scattered, growth)| Strengths {
@@ -575,11 +576,75 @@ fn regress(
     .map(|sketch| Sketch(Arc::new(sketch)))
 }
 
+/// A sum of trees.
+#[pyclass(frozen, module = "shapsketch._core")]
+struct Ensemble(shapsketch::trees::Ensemble);
+
+#[pymethods]
+impl Ensemble {
+    /// Conditions: places from `starts` on, each a position and a set. Trees: nodes from `roots` on;
+    /// a leaf has condition -1.
+    #[new]
+    #[pyo3(signature = (space, *, constant, starts, positions, sets, roots, conditions, yes, no, values))]
+    #[expect(clippy::too_many_arguments, reason = "flat arrays of all trees")]
+    fn new(
+        py: Python<'_>,
+        space: Space,
+        constant: f64,
+        starts: Vec<usize>,
+        positions: Vec<u16>,
+        sets: Vec<u64>,
+        roots: Vec<usize>,
+        conditions: Vec<i64>,
+        yes: Vec<u32>,
+        no: Vec<u32>,
+        values: Values<'_>,
+    ) -> PyResult<Self> {
+        use shapsketch::trees::{Condition, Node};
+        let values = arrays::values(&values);
+        interruptible(py, |_| {
+            let places: Vec<(u16, u64)> = positions.into_iter().zip(sets).collect();
+            let listed: Vec<Condition> = starts.windows(2).map(|w| places[w[0]..w[1]].to_vec()).collect();
+            let node = |at: usize| match u32::try_from(conditions[at]) {
+                Ok(condition) => Node::Split { condition, yes: yes[at], no: no[at] },
+                Err(_) => Node::Leaf(values[at]),
+            };
+            let trees = roots.windows(2).map(|w| (w[0]..w[1]).map(node).collect()).collect();
+            shapsketch::trees::Ensemble::new(space.0, constant, listed, trees)
+        })
+        .map(Self)
+    }
+
+    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let codes = arrays::codes(&codes);
+        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    #[getter]
+    fn leaves(&self) -> usize {
+        self.0.leaves()
+    }
+
+    /// A sketch of the same function.
+    fn exact(&self, py: Python<'_>, max_terms: usize) -> PyResult<Sketch> {
+        let terms = interruptible(py, |cancel| self.0.exact(max_terms, cancel))?;
+        Ok(Sketch(Arc::new(shapsketch::Surrogate::Terms(terms).into())))
+    }
+
+    /// A sketch of all but a part of its variance, and the part of the variance that this has.
+    fn truncated(&self, py: Python<'_>, dropped: f64, max_terms: Option<usize>) -> PyResult<(Sketch, f64)> {
+        let keep = shapsketch::Keep { dropped, max_terms };
+        let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
+        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.share))
+    }
+}
+
 #[pymodule]
 mod _core {
     #[pymodule_export]
     use super::{
-        Components, Design, Dictionary, Peeling, Plan, Queries, Sketch, Space, Spectrum, peel, regress,
+        Components, Design, Dictionary, Ensemble, Peeling, Plan, Queries, Sketch, Space, Spectrum, peel,
+        regress,
     };
 
     use pyo3::prelude::*;

@@ -1,12 +1,14 @@
 //! Sketch files: safetensors with one metadata entry `shapsketch` that holds JSON.
 //!
-//! Version 1 has two kinds of surrogate. Both have the tensors `order` (u16, one for each term),
-//! `support` (u16) and `labels` (u8) one after the other, and `coefficients` (f64, real and imaginary
-//! part). Kind `spectrum`: one of each pair `k, -k`, ascending. Kind `patterns`: letter patterns by order,
-//! support, then letters, real; the constant is a pattern of order 0. Standard errors, where there are
-//! any, are the tensors `variances` (f64, of each pattern's coefficient), `position_variances` (f64, of the
-//! Shapley value of each position besides) and, in the metadata, that of the constant. A reader refuses
-//! kinds and versions that it does not know. Reading executes nothing and checks everything.
+//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one for each term), `support`
+//! (u16) and `labels` (u8) one after the other, and `coefficients` (f64, real and imaginary part). Kind
+//! `spectrum`: one of each pair `k, -k`, ascending. The others are real, ascending by order, support, then
+//! labels, and begin with the constant, a term of order 0; kind `patterns`: letter patterns; `centred`: centred
+//! letters; `sets`: indicators of sets of letters, which the tensor `sets` (u64, one bit for each letter)
+//! lists, with `labels` of type u16. Standard errors, where there are any, are the tensors `variances` (f64, of each
+//! pattern's coefficient), `position_variances` (f64, of the Shapley value of each position besides) and, in the
+//! metadata, that of the constant. A reader refuses kinds and versions that it does not know. Reading executes
+//! nothing and checks everything.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +27,8 @@ const KEY: &str = "shapsketch";
 const VERSION: u32 = 1;
 const SPECTRUM: &str = "spectrum";
 const PATTERNS: &str = "patterns";
+const CENTRED: &str = "centred";
+const SETS: &str = "sets";
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -50,15 +54,23 @@ impl Sketch {
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let (kind, terms) = match &self.surrogate {
-            Surrogate::Spectrum(spectrum) => (SPECTRUM, spectrum.representatives().to_vec()),
-            Surrogate::Patterns(patterns) => (PATTERNS, of_patterns(patterns)),
+            Surrogate::Spectrum(spectrum) => (SPECTRUM, Terms::of_spectrum(spectrum)),
+            Surrogate::Terms(terms) => match terms.basis {
+                Basis::Sets(_) => (SETS, Terms::of_product(terms)),
+                Basis::Centred => (CENTRED, Terms::of_product(terms)),
+                _ => (PATTERNS, Terms::of_product(terms)),
+            },
         };
         let bytes = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-        let order: Vec<u8> = terms.iter().flat_map(|(k, _)| (k.order() as u16).to_le_bytes()).collect();
-        let support: Vec<u8> =
-            terms.iter().flat_map(|(k, _)| k.support()).flat_map(|i| i.to_le_bytes()).collect();
-        let labels: Vec<u8> = terms.iter().flat_map(|(k, _)| k.labels()).copied().collect();
-        let coefficients = bytes(&terms.iter().flat_map(|(_, v)| [v.re, v.im]).collect::<Vec<_>>());
+        let words = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+        let (order, support) = (words(&terms.order), words(&terms.support));
+        let (sets, labels) = match &self.surrogate {
+            Surrogate::Terms(ProductTerms { basis: Basis::Sets(sets), .. }) => {
+                (sets.iter().flat_map(|set| set.to_le_bytes()).collect(), words(&terms.labels))
+            }
+            _ => (Vec::new(), terms.labels.iter().map(|&label| label as u8).collect()),
+        };
+        let coefficients = bytes(&terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect::<Vec<_>>());
         let space = self.surrogate.space();
         let header = Header {
             version: VERSION,
@@ -73,11 +85,17 @@ impl Sketch {
         let view =
             |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| unwritable(e.to_string()));
         let mut tensors = vec![
-            ("coefficients", view(Dtype::F64, vec![terms.len(), 2], &coefficients)?),
-            ("labels", view(Dtype::U8, vec![labels.len()], &labels)?),
-            ("order", view(Dtype::U16, vec![terms.len()], &order)?),
-            ("support", view(Dtype::U16, vec![labels.len()], &support)?),
+            ("coefficients", view(Dtype::F64, vec![terms.order.len(), 2], &coefficients)?),
+            (
+                "labels",
+                view(if kind == SETS { Dtype::U16 } else { Dtype::U8 }, vec![terms.labels.len()], &labels)?,
+            ),
+            ("order", view(Dtype::U16, vec![terms.order.len()], &order)?),
+            ("support", view(Dtype::U16, vec![terms.support.len()], &support)?),
         ];
+        if kind == SETS {
+            tensors.push(("sets", view(Dtype::U64, vec![sets.len() / 8], &sets)?));
+        }
         let (patterns, positions) = match &self.uncertainty {
             Some(known) => (bytes(&known.patterns), bytes(&known.positions)),
             None => Default::default(),
@@ -122,7 +140,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     }
     let header: Header =
         serde_json::from_str(json).map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    if ![SPECTRUM, PATTERNS].contains(&header.kind.as_str()) {
+    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
         return Err(format!(
             "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
             header.kind
@@ -139,33 +157,36 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     let u16s = |bytes: Vec<u8>| -> Vec<u16> {
         bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect()
     };
-    let order = u16s(tensor("order", Dtype::U16)?);
-    let support = u16s(tensor("support", Dtype::U16)?);
-    let labels = tensor("labels", Dtype::U8)?;
-    let f64s = |bytes: Vec<u8>| -> Vec<f64> {
-        let number = |c: &[u8]| f64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
+    let u64s = |bytes: Vec<u8>| -> Vec<u64> {
+        let number = |c: &[u8]| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
         bytes.chunks_exact(8).map(number).collect()
     };
-    let coefficients = f64s(tensor("coefficients", Dtype::F64)?);
-    let places: usize = order.iter().map(|&order| order as usize).sum();
-    if places != support.len() || places != labels.len() || coefficients.len() != 2 * order.len() {
+    let f64s = |bytes: Vec<u8>| -> Vec<f64> { u64s(bytes).into_iter().map(f64::from_bits).collect() };
+    let pairs = f64s(tensor("coefficients", Dtype::F64)?);
+    let terms = Terms {
+        order: u16s(tensor("order", Dtype::U16)?),
+        support: u16s(tensor("support", Dtype::U16)?),
+        labels: match header.kind.as_str() {
+            SETS => u16s(tensor("labels", Dtype::U16)?),
+            _ => tensor("labels", Dtype::U8)?.into_iter().map(u16::from).collect(),
+        },
+        coefficients: pairs.chunks_exact(2).map(|pair| Complex64::new(pair[0], pair[1])).collect(),
+    };
+    let places: usize = terms.order.iter().map(|&order| order as usize).sum();
+    if places != terms.support.len() || places != terms.labels.len() || pairs.len() != 2 * terms.order.len() {
         return Err("its tensors do not fit together".into());
     }
-    let mut at = 0;
-    let mut half = Vec::with_capacity(order.len());
-    for (&order, value) in order.iter().zip(coefficients.chunks_exact(2)) {
-        let range = at..at + order as usize;
-        at = range.end;
-        let k: Frequency =
-            support[range.clone()].iter().copied().zip(labels[range].iter().copied()).collect();
-        half.push((k, Complex64::new(value[0], value[1])));
-    }
     let surrogate = if header.kind == SPECTRUM {
-        let spectrum =
-            Spectrum::from_file(space, half).map_err(|e| format!("its spectrum is damaged: {e}"))?;
+        let spectrum = Spectrum::from_file(space, terms.into_frequencies())
+            .map_err(|e| format!("its spectrum is damaged: {e}"))?;
         Surrogate::Spectrum(spectrum)
     } else {
-        Surrogate::Patterns(to_patterns(space, half)?)
+        let basis = match header.kind.as_str() {
+            SETS => Basis::Sets(u64s(tensor("sets", Dtype::U64)?).into()),
+            CENTRED => Basis::Centred,
+            _ => Basis::Letters,
+        };
+        Surrogate::Terms(terms.into_product(space, basis)?)
     };
     let uncertainty = match header.constant_variance {
         None => None,
@@ -182,44 +203,84 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     Ok(Sketch { surrogate, uncertainty, info: header.info, held_out: None })
 }
 
-/// The patterns as pairs of places and coefficient, the constant first.
-fn of_patterns(patterns: &ProductTerms) -> Vec<(Frequency, Complex64)> {
-    let mut all = vec![(Frequency::default(), patterns.constant.into())];
-    for SupportTerms { support, labels, coefficients } in &patterns.supports {
-        for (letters, &coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
-            let places = support.iter().copied().zip(letters.iter().copied()).collect();
-            all.push((places, coefficient));
-        }
-    }
-    all
+/// Terms as the tensors have them.
+#[derive(Default)]
+struct Terms {
+    order: Vec<u16>,
+    support: Vec<u16>,
+    labels: Vec<u16>,
+    coefficients: Vec<Complex64>,
 }
 
-fn to_patterns(
-    space: SequenceSpace,
-    all: Vec<(Frequency, Complex64)>,
-) -> std::result::Result<ProductTerms, String> {
-    let damaged = |what: &str| format!("its patterns are damaged: {what}");
-    let mut all = all.into_iter();
-    let constant = match all.next() {
-        Some((places, value)) if places.order() == 0 => value.re,
-        _ => return Err(damaged("the constant is missing")),
-    };
-    let mut supports: Vec<SupportTerms> = Vec::new();
-    let mut last = Frequency::default();
-    for (places, value) in all {
-        if places <= last || value.im != 0.0 {
-            return Err(damaged("they are not ascending and real"));
-        }
-        if supports.last().is_none_or(|group| group.support != places.support()) {
-            supports.push(SupportTerms { support: places.support().to_vec(), ..SupportTerms::default() });
-        }
-        if let Some(group) = supports.last_mut() {
-            group.labels.extend_from_slice(places.labels());
-            group.coefficients.push(value);
-        }
-        last = places;
+impl Terms {
+    fn push(&mut self, support: &[u16], labels: impl IntoIterator<Item = u16>, coefficient: Complex64) {
+        self.order.push(support.len() as u16);
+        self.support.extend_from_slice(support);
+        self.labels.extend(labels);
+        self.coefficients.push(coefficient);
     }
-    let terms = ProductTerms { space, basis: Basis::Letters, constant, supports };
-    terms.check().map_err(|e| damaged(&e.to_string()))?;
-    Ok(terms)
+
+    fn of_spectrum(spectrum: &Spectrum) -> Self {
+        let mut terms = Self::default();
+        for (k, value) in spectrum.representatives() {
+            terms.push(k.support(), k.labels().iter().map(|&label| u16::from(label)), *value);
+        }
+        terms
+    }
+
+    fn of_product(product: &ProductTerms) -> Self {
+        let mut terms = Self::default();
+        terms.push(&[], [], product.constant.into());
+        for SupportTerms { support, labels, coefficients } in &product.supports {
+            for (labels, &coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
+                terms.push(support, labels.iter().copied(), coefficient);
+            }
+        }
+        terms
+    }
+
+    /// Support, labels and coefficient of each term.
+    fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
+        let mut at = 0;
+        self.order.iter().zip(&self.coefficients).map(move |(&order, &coefficient)| {
+            let range = at..at + order as usize;
+            at = range.end;
+            (&self.support[range.clone()], &self.labels[range], coefficient)
+        })
+    }
+
+    fn into_frequencies(self) -> Vec<(Frequency, Complex64)> {
+        let frequency = |support: &[u16], labels: &[u16]| {
+            support.iter().copied().zip(labels.iter().map(|&label| label as u8)).collect()
+        };
+        self.iter().map(|(support, labels, value)| (frequency(support, labels), value)).collect()
+    }
+
+    fn into_product(self, space: SequenceSpace, basis: Basis) -> std::result::Result<ProductTerms, String> {
+        let damaged = |what: &str| format!("its terms are damaged: {what}");
+        let mut all = self.iter();
+        let constant = match all.next() {
+            Some(([], _, value)) => value.re,
+            _ => return Err(damaged("the constant is missing")),
+        };
+        let mut supports: Vec<SupportTerms> = Vec::new();
+        let mut last: (usize, &[u16], &[u16]) = (0, &[], &[]);
+        for (support, labels, value) in all {
+            let next = (support.len(), support, labels);
+            if next <= last || value.im != 0.0 {
+                return Err(damaged("they are not ascending and real"));
+            }
+            if supports.last().is_none_or(|group| group.support != support) {
+                supports.push(SupportTerms { support: support.to_vec(), ..SupportTerms::default() });
+            }
+            if let Some(group) = supports.last_mut() {
+                group.labels.extend_from_slice(labels);
+                group.coefficients.push(value);
+            }
+            last = next;
+        }
+        let terms = ProductTerms { space, basis, constant, supports };
+        terms.check().map_err(|e| damaged(&e.to_string()))?;
+        Ok(terms)
+    }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+mod cover;
 pub mod design;
 mod error;
 pub mod explain;
@@ -16,6 +17,7 @@ mod space;
 pub mod surrogate;
 pub mod synthetic;
 pub mod transform;
+pub mod trees;
 
 pub use cancel::Cancel;
 pub use design::{
@@ -28,9 +30,9 @@ pub use fidelity::RSquared;
 pub use frequency::Frequency;
 pub use observations::Observations;
 pub use peel::{Peeling, PeelingDecoder, PeelingStatus};
-pub use regress::{Dictionary, Regression, Sample, SparseRegression, Strengths};
+pub use regress::{Atoms, Dictionary, Regression, Sample, SparseRegression, Strengths};
 pub use rustfft::num_complex::Complex64;
 pub use sketch::{Link, Method, Plan, Queries, RegressionInfo, Sketch, SketchInfo};
 pub use space::SequenceSpace;
-pub use surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Truncation, Uncertainty};
+pub use surrogate::{Basis, Keep, ProductTerms, Spectrum, SupportTerms, Surrogate, Truncation, Uncertainty};
 pub use transform::{QaryTransform, naive_transform};

@@ -18,9 +18,9 @@ use crate::fidelity::RSquared;
 use crate::frequency::Frequency;
 use crate::observations::{Observations, check_values};
 use crate::peel::{Peeling, PeelingDecoder};
-use crate::regress::{Dictionary, FEWEST, Regression, Sample, SparseRegression, Strengths};
+use crate::regress::{Atoms, Dictionary, FEWEST, Regression, Sample, SparseRegression, Strengths};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, Spectrum, Surrogate, Uncertainty};
+use crate::surrogate::{Spectrum, Surrogate, Uncertainty};
 
 /// Fewest groups that peeling works with: two agree by chance, a third decides.
 const MIN_GROUPS: usize = 3;
@@ -497,8 +497,8 @@ impl Sketch {
             r2,
             regression: Some(RegressionInfo {
                 basis: match regression.basis {
-                    Basis::Letters => "letters".into(),
-                    Basis::Characters => "characters".into(),
+                    Atoms::Letters => "letters".into(),
+                    Atoms::Characters => "characters".into(),
                 },
                 lambda: Some(regression.lambda).filter(|lambda| lambda.is_finite()),
                 refit: regression.refit,

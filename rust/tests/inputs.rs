@@ -137,7 +137,7 @@ fn frequencies_and_truncations() {
 
 #[test]
 fn product_terms() {
-    let components = |support: &[u16], labels: &[u8], coefficient: f64| {
+    let components = |support: &[u16], labels: &[u16], coefficient: f64| {
         let group = SupportTerms {
             support: support.to_vec(),
             labels: labels.to_vec(),
@@ -154,11 +154,21 @@ fn product_terms() {
     for support in [&[][..], &[2, 0], &[1, 1], &[29, 30]] {
         says(components(support, &vec![0; support.len()], 1.0), "ascending positions of the space");
     }
-    says(components(&[0, 1], &[1], 1.0), "one label below q at each position, got support 0: [1]");
-    says(components(&[0, 1], &[1, 4], 1.0), "one label below q at each position, got support 0: [1, 4]");
+    says(components(&[0, 1], &[1], 1.0), "one label of the basis at each position, got support 0: [1]");
+    says(components(&[0, 1], &[1, 4], 1.0), "one label of the basis at each position, got support 0: [1, 4]");
     says(components(&[0, 1], &[1, 3], f64::NAN), "finite, got support 0: NaN");
+    let sets = |sets: Vec<u64>| {
+        let basis = Basis::Sets(sets.into());
+        Components::new(&ProductTerms { space: dna(3), basis, constant: 0.0, supports: Vec::new() })
+    };
+    assert!(sets(vec![1, 0b1111]).is_ok());
+    says(sets(vec![1, 0]), "sets of letters of the alphabet that are not empty");
+    says(sets(vec![0b10000]), "sets of letters of the alphabet that are not empty");
     let long: Vec<u16> = (0..25).collect();
-    says(components(&long, &[0; 25], 1.0), "truncate the surrogate to lower orders");
+    let long = components(&long, &[0; 25], 1.0).unwrap();
+    says(long.moebius(&[0; 30], &Cancel::new()), "truncate the surrogate");
+    says(long.supports(), "truncate the surrogate");
+    assert!(long.predict(&[0; 30], &Cancel::new()).unwrap()[0] == 1.0);
 }
 
 #[test]

@@ -32,9 +32,12 @@ fn evaluate_spectrum(spectrum: &Spectrum, x: &[u8]) -> f64 {
 
 fn evaluate_terms(terms: &ProductTerms, x: &[u8]) -> f64 {
     let turn = std::f64::consts::TAU / terms.space.q() as f64;
-    let factor = |label: u8, letter: u8| match terms.basis {
+    let one = |holds: bool| f64::from(u8::from(holds));
+    let factor = |label: u16, letter: u8| match &terms.basis {
         Basis::Characters => Complex64::cis(turn * f64::from(label) * f64::from(letter)),
-        Basis::Letters => f64::from(u8::from(label == letter)).into(),
+        Basis::Letters => one(label == u16::from(letter)).into(),
+        Basis::Centred => (one(label == u16::from(letter)) - 1.0 / terms.space.q() as f64).into(),
+        Basis::Sets(sets) => one(sets[label as usize] >> letter & 1 == 1).into(),
     };
     let mut sum = terms.constant;
     for group in &terms.supports {
@@ -90,7 +93,8 @@ fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64) {
     }
     assert!((values.iter().sum::<f64>() + components.base_value() - f(x)).abs() < TOLERANCE);
     let mut found: BTreeMap<usize, f64> = BTreeMap::new();
-    for (support, value) in components.supports().iter().zip(components.moebius(x, &cancel).unwrap()) {
+    for (support, value) in components.supports().unwrap().iter().zip(components.moebius(x, &cancel).unwrap())
+    {
         let mask = support.iter().map(|&i| 1 << i).sum();
         assert!(found.insert(mask, value).is_none(), "support {support:?} stands twice");
     }
@@ -126,7 +130,11 @@ fn random_terms(basis: Basis, q: usize, n: usize, terms: usize, seed: u64) -> Pr
     for _ in 0..terms {
         let support = random_frequency(&mut rng, q, n, 4).support().to_vec();
         let group = groups.entry(support.clone()).or_default();
-        group.labels.extend(support.iter().map(|_| rng.random_range(0..q as u32) as u8));
+        let labels = match &basis {
+            Basis::Sets(sets) => sets.len(),
+            _ => q,
+        };
+        group.labels.extend(support.iter().map(|_| rng.random_range(0..labels as u32) as u16));
         group.coefficients.push(Complex64::new(rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0)));
         group.support = support;
     }

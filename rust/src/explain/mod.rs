@@ -5,6 +5,7 @@
 //! components (Tsui et al., arXiv 2410.19236; Grabisch & Roubens 1999 for the weights).
 
 mod components;
+mod products;
 mod uncertainty;
 
 pub use components::Components;

@@ -48,10 +48,10 @@ pub fn shapley_standard_errors(
                 let order = group.support.len();
                 for (letters, variance) in group.labels.chunks_exact(order).zip(&mut variances) {
                     let places = || group.support.iter().map(|&i| i as usize).zip(letters);
-                    let matches = places().filter(|&(i, letter)| row[i] == *letter).count();
+                    let matches = places().filter(|&(i, letter)| u16::from(row[i]) == *letter).count();
                     let (matching, other) = weights[order][matches];
                     for (i, letter) in places() {
-                        let weight = if row[i] == *letter { matching } else { other };
+                        let weight = if u16::from(row[i]) == *letter { matching } else { other };
                         out[i] += variance * weight * weight;
                     }
                 }

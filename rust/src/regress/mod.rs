@@ -93,6 +93,15 @@ const REST: f64 = 0.6;
 /// Stream of the generator for the folds.
 const FOLD_STREAM: u64 = 1 << 32;
 
+/// What a regression selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Atoms {
+    /// Letter patterns: motifs at their places.
+    Letters,
+    /// Characters: Fourier coefficients.
+    Characters,
+}
+
 /// Sequences of a space with one value each.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -180,7 +189,7 @@ pub struct SparseRegression {
     pub dictionary: Option<Dictionary>,
     /// Letter patterns or characters; `None` lets cross-validation choose, and takes letters where
     /// strengths are given.
-    pub basis: Option<Basis>,
+    pub basis: Option<Atoms>,
     /// Relative strengths of orders and parts; `None` lets cross-validation choose.
     pub strengths: Option<Strengths>,
     /// Penalty strength `λ` of `½/N ‖y - f̂‖² + λ Σ_j p_j |β_j|`, where `p_j` is the weight of the atom's
@@ -229,7 +238,7 @@ pub struct Regression {
     /// Predictions of each sequence by the fit that did not see it.
     pub held_out_predictions: Vec<f64>,
     /// What was fitted.
-    pub basis: Basis,
+    pub basis: Atoms,
     /// The penalty strength.
     pub lambda: f64,
     /// Strength of the refit relative to `lambda`; 1 is no refit.
@@ -270,30 +279,30 @@ impl SparseRegression {
         };
         let some = rows.min(SEARCHED);
         let searched =
-            || search(&tables(Basis::Letters, some), &index_of(&supports), &quarters(&folds[..some]), cancel);
+            || search(&tables(Atoms::Letters, some), &index_of(&supports), &quarters(&folds[..some]), cancel);
         let sparse = || -> Result<f64> {
             let config =
                 Config { strengths: EVEN, complete: false, refit: true, densest: SPARSE, lambda: None };
             let (folds, half) = (quarters(&folds[..some]), vec![false; some]);
-            let mut tables = tables(Basis::Characters, some);
+            let mut tables = tables(Atoms::Characters, some);
             Ok(follow(&mut tables, &mut Index::new(), &folds, &half, &config, cancel)?.interpolated)
         };
         let (basis, strengths) = match (self.basis, self.strengths) {
             (Some(basis), Some(strengths)) => (basis, strengths),
-            (Some(Basis::Characters), None) => (Basis::Characters, EVEN),
-            (Some(Basis::Letters), None) => (Basis::Letters, searched()?.0),
-            (None, Some(strengths)) => (Basis::Letters, strengths),
+            (Some(Atoms::Characters), None) => (Atoms::Characters, EVEN),
+            (Some(Atoms::Letters), None) => (Atoms::Letters, searched()?.0),
+            (None, Some(strengths)) => (Atoms::Letters, strengths),
             (None, None) => {
                 let (strengths, error) = searched()?;
                 let good = error <= GOOD * variance(&sample.values[..some]);
                 if !good && sparse()? < CLEARLY * error {
-                    (Basis::Characters, EVEN)
+                    (Atoms::Characters, EVEN)
                 } else {
-                    (Basis::Letters, strengths)
+                    (Atoms::Letters, strengths)
                 }
             }
         };
-        let growth = self.growth && basis == Basis::Letters && rows >= GROWING;
+        let growth = self.growth && basis == Atoms::Letters && rows >= GROWING;
         let grown = Strengths { growth: Strengths::default().growth, ..strengths };
         let choices = match self.strengths.is_none() && growth {
             false => vec![strengths],
@@ -302,7 +311,7 @@ impl SparseRegression {
             true => vec![grown],
         };
         let bins = match (&sample.observations, basis) {
-            (Some(observations), Basis::Characters) if Bins::suit(observations.design()) => {
+            (Some(observations), Atoms::Characters) if Bins::suit(observations.design()) => {
                 Some(Bins::new(observations, supports.clone(), cancel)?)
             }
             _ => None,
@@ -351,7 +360,7 @@ impl SparseRegression {
         &self,
         mut operator: O,
         sample: &Sample,
-        basis: Basis,
+        basis: Atoms,
         choices: &[Strengths],
         folds: &[u8],
         cancel: &Cancel,
@@ -528,11 +537,11 @@ fn index_of(supports: &[Vec<u16>]) -> Index {
 }
 
 /// The atoms in use as a sum of product terms.
-fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Basis, lanes: &Lanes<1>) -> Surrogate {
+fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Atoms, lanes: &Lanes<1>) -> Surrogate {
     let q = space.q();
     let used = lanes.atoms.iter().filter(|atom| atom.beta[0] != 0.0);
     match basis {
-        Basis::Characters => {
+        Atoms::Characters => {
             let mut terms = vec![(Frequency::default(), lanes.intercept(0).into())];
             for atom in used {
                 let support = &operator.supports()[atom.id.support as usize];
@@ -541,7 +550,7 @@ fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Basis, lan
             }
             Surrogate::Spectrum(Spectrum::from_representatives(space.clone(), terms))
         }
-        Basis::Letters => {
+        Atoms::Letters => {
             let mut patterns: Vec<(&Vec<u16>, Vec<u8>, f64)> = used
                 .map(|atom| {
                     let support = &operator.supports()[atom.id.support as usize];
@@ -555,12 +564,12 @@ fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Basis, lan
                     supports.push(SupportTerms { support: support.clone(), ..SupportTerms::default() });
                 }
                 if let Some(last) = supports.last_mut() {
-                    last.labels.extend(letters);
+                    last.labels.extend(letters.into_iter().map(u16::from));
                     last.coefficients.push(beta.into());
                 }
             }
             let constant = lanes.intercept(0);
-            Surrogate::Patterns(ProductTerms { space: space.clone(), basis, constant, supports })
+            Surrogate::Terms(ProductTerms { space: space.clone(), basis: Basis::Letters, constant, supports })
         }
     }
 }

@@ -4,17 +4,16 @@
 //! adds up the residuals of each word; these sums are the correlations with the letter patterns, and
 //! their transform those with the characters.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
+use super::Atoms;
 use super::operator::{AtomId, Column, Operator, word};
 use super::real::{Wave, cells, wave};
 use crate::cancel::Cancel;
+use crate::cover::{Block, cover};
 use crate::error::Result;
 use crate::space::roots_of_unity;
-use crate::surrogate::Basis;
 
 /// Blocks gathered by one task.
 const BLOCKS: usize = 4;
@@ -26,7 +25,7 @@ const CELLS_OF_ROWS: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     q: usize,
-    basis: Basis,
+    basis: Atoms,
     /// Codes, position by position.
     columns: Vec<Vec<u8>>,
     /// Rows with a letter at a position, position by position, then letter by letter.
@@ -49,7 +48,7 @@ impl Tables {
     pub(crate) fn new(
         q: usize,
         n: usize,
-        basis: Basis,
+        basis: Atoms,
         codes: &[u8],
         values: &[f64],
         supports: Vec<Vec<u16>>,
@@ -68,7 +67,7 @@ impl Tables {
             .collect();
         let frequencies: Vec<f64> = rows.iter().map(|rows| rows.len() as f64 / values.len() as f64).collect();
         let (mut scales, mut offsets) = (Vec::new(), Vec::new());
-        if basis == Basis::Letters {
+        if basis == Atoms::Letters {
             for support in &supports {
                 offsets.push(scales.len());
                 scales.extend(pattern_scales(support, &frequencies, q));
@@ -155,67 +154,6 @@ impl Tables {
             out[at] = character.map(|sum| wave.value(sum));
         }
     }
-}
-
-/// Positions whose words are gathered once for several supports.
-#[derive(Clone, Debug)]
-struct Block {
-    positions: Vec<u16>,
-    /// Indices of the supports, all of them among the positions.
-    supports: Vec<usize>,
-}
-
-/// Covers the supports by blocks: each starts with a support not covered yet and takes in the position
-/// that covers most others, as long as its table has at most `cells` cells. Six pairs then take
-/// one pass over the data.
-fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Block> {
-    let mut left: HashMap<&[u16], usize> =
-        supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
-    let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
-    let mut starts: Vec<usize> = (0..supports.len()).collect();
-    starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
-    let mut blocks = Vec::new();
-    for start in starts {
-        if !left.contains_key(supports[start].as_slice()) {
-            continue;
-        }
-        let mut positions = supports[start].clone();
-        while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
-            let others = (0..n as u16).filter(|i| !positions.contains(i));
-            let gains = others.map(|i| {
-                let mut wider = positions.clone();
-                wider.insert(wider.partition_point(|&p| p < i), i);
-                (among(&wider, longest, Some(i), &left).len(), std::cmp::Reverse(i), wider)
-            });
-            match gains.max() {
-                Some((gain, _, wider)) if gain > 0 => positions = wider,
-                _ => break,
-            }
-        }
-        let covered = among(&positions, longest, None, &left);
-        for &index in &covered {
-            left.remove(supports[index].as_slice());
-        }
-        blocks.push(Block { positions, supports: covered });
-    }
-    // Blocks that begin alike share the words of their beginnings.
-    blocks.sort_by(|a, b| a.positions.cmp(&b.positions));
-    blocks
-}
-
-/// The supports of a list that lie among some positions, and have one of them if that is asked.
-fn among(positions: &[u16], longest: usize, with: Option<u16>, left: &HashMap<&[u16], usize>) -> Vec<usize> {
-    let mut found = Vec::new();
-    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |at| 1 << at);
-    for bits in 1_usize..1 << positions.len() {
-        if bits & needed == needed && bits.count_ones() as usize <= longest {
-            let chosen = positions.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
-            let support: Vec<u16> = chosen.map(|(_, &i)| i).collect();
-            found.extend(left.get(support.as_slice()));
-        }
-    }
-    found.sort_unstable();
-    found
 }
 
 /// Adds up the cells of a block's table for each word of a support among its positions.
@@ -327,15 +265,15 @@ impl Operator for Tables {
 
     fn scale(&self, support: usize, cell: usize) -> f64 {
         match self.basis {
-            Basis::Characters => 1.0,
-            Basis::Letters => self.scales[self.offsets[support] + cell],
+            Atoms::Characters => 1.0,
+            Atoms::Letters => self.scales[self.offsets[support] + cell],
         }
     }
 
     fn column(&self, id: AtomId) -> Column {
         let support = &self.supports[id.support as usize];
         match self.basis {
-            Basis::Letters => {
+            Atoms::Letters => {
                 let letters = word(id.cell, self.q, support.len());
                 let at = |i: usize| &self.rows[support[i] as usize * self.q + letters[i] as usize];
                 let rarest = (0..support.len()).min_by_key(|&i| at(i).len()).unwrap_or(0);
@@ -348,7 +286,7 @@ impl Operator for Tables {
                     rows.filter(|&row| others.iter().all(|(column, a)| column[row as usize] == *a)).collect();
                 Column::Ones(rows)
             }
-            Basis::Characters => {
+            Atoms::Characters => {
                 let (labels, wave) = wave(id.cell, self.q, support.len());
                 let mut phases = vec![0_usize; self.values.len()];
                 for (&position, &label) in support.iter().zip(&labels) {
@@ -394,8 +332,8 @@ impl Operator for Tables {
                         let mut out = Vec::new();
                         marginal(&whole, &block.positions, support, self.q, &mut table);
                         match self.basis {
-                            Basis::Letters => visit(index, &table, &mut out),
-                            Basis::Characters => {
+                            Atoms::Letters => visit(index, &table, &mut out),
+                            Atoms::Characters => {
                                 self.transform(support.len(), &table, &mut waves);
                                 visit(index, &waves, &mut out);
                             }

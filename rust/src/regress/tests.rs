@@ -99,7 +99,7 @@ proptest! {
         let dictionary = Dictionary { orders: order.min(n), ..Dictionary::default() };
         let supports = dictionary.list(design.space(), values.len(), 1 << 30).unwrap();
         let codes = design.queries(0..design.len());
-        for basis in [Basis::Letters, Basis::Characters] {
+        for basis in [Atoms::Letters, Atoms::Characters] {
             check_adjoint(&Tables::new(q, n, basis, &codes, &values, supports.clone()), &mut rng);
         }
         if Bins::suit(&design) {
@@ -107,7 +107,7 @@ proptest! {
             let bins = Bins::new(&observations, supports.clone(), &Cancel::new()).unwrap();
             check_adjoint(&bins, &mut rng);
             // Both operators are the same in two orthonormal domains.
-            let tables = Tables::new(q, n, Basis::Characters, &codes, &values, supports.clone());
+            let tables = Tables::new(q, n, Atoms::Characters, &codes, &values, supports.clone());
             let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < TOLERANCE * 10.0);
             prop_assert!(close(&bins.to_rows(bins.values()), &values));
             prop_assert!(close(&bins.to_rows(bins.constant()), &vec![1.0; values.len()]));
@@ -138,7 +138,7 @@ proptest! {
         let weights: Vec<f64> = supports.iter().map(|s| strengths.of(s)).collect();
         let mut fits = Vec::new();
         for values in [first.values(), &values] {
-            let mut tables = Tables::new(3, 6, Basis::Letters, first.codes(), values, supports.clone());
+            let mut tables = Tables::new(3, 6, Atoms::Letters, first.codes(), values, supports.clone());
             let held = folds.iter().map(|fold| 1 << fold).collect();
             let mut lanes = [Lanes::<LANES>::new(&tables, held)];
             let mut index = index_of(&supports);
@@ -196,7 +196,7 @@ proptest! {
         let (letters, row): (Vec<u8>, Vec<u8>) = (digits(word), digits(row));
         let matches = letters.iter().zip(&row).filter(|(a, b)| a == b).count();
         let support: Vec<u16> = (0..order as u16).collect();
-        let group = SupportTerms { support, labels: letters.clone(), coefficients: vec![1.0.into()] };
+        let group = SupportTerms { support, labels: letters.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
         let terms = ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: vec![group] };
         let values = Components::new(&terms).unwrap().shapley_values(&row, &Cancel::new()).unwrap();
         let (matching, other) = shapley_of_pattern(q, order, matches);
@@ -216,7 +216,7 @@ proptest! {
 #[test]
 fn the_last_fit_is_at_its_optimum() {
     let sample = sample(4, 7, 900, 3);
-    for (basis, growth) in [(Basis::Letters, Some(2.0)), (Basis::Characters, None)] {
+    for (basis, growth) in [(Atoms::Letters, Some(2.0)), (Atoms::Characters, None)] {
         let regression = SparseRegression {
             basis: Some(basis),
             strengths: Some(Strengths { growth, ..Strengths::default() }),
@@ -240,7 +240,7 @@ fn patterns_grow_to_motifs_that_no_dictionary_lists() {
     }
     .fit(&sample, &Cancel::new())
     .unwrap();
-    let Surrogate::Patterns(terms) = &fitted.surrogate else { panic!("letters") };
+    let Surrogate::Terms(terms) = &fitted.surrogate else { panic!("letters") };
     let motif = terms.supports.iter().find(|group| group.support == [0, 1, 3, 4]).unwrap();
     assert!(motif.labels.chunks(4).any(|letters| letters == [0, 1, 1, 0]));
     assert!(fitted.r2.value > 0.95, "{:?}", fitted.r2);

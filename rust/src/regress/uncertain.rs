@@ -12,10 +12,10 @@ use super::operator::{Operator, word};
 use super::path::FOLDS;
 use super::solver::Lanes;
 use super::tables::Tables;
-use super::{Dictionary, Sample};
+use super::{Atoms, Dictionary, Sample};
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::surrogate::{Basis, Surrogate, Uncertainty};
+use crate::surrogate::{Surrogate, Uncertainty};
 
 /// Cells of all supports that are asked for structure, at most.
 const CELLS: u128 = 1 << 22;
@@ -47,7 +47,7 @@ pub(crate) fn estimate<O: Operator>(
         (support, atom.id.cell, noise / atom.norm[0])
     });
     match surrogate {
-        Surrogate::Patterns(_) => {
+        Surrogate::Terms(_) => {
             // In the order of the surrogate's terms.
             let mut all: Vec<_> = variances
                 .map(|(support, cell, variance)| {
@@ -99,7 +99,7 @@ fn structure(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) 
         }
     }
     let supports = dictionary.list(&sample.space, residuals.len(), u128::MAX)?;
-    let tables = Tables::new(q, n, Basis::Characters, &sample.codes, residuals, supports);
+    let tables = Tables::new(q, n, Atoms::Characters, &sample.codes, residuals, supports);
     // Pairs of rows of one fold only: the fit that predicts one fold has learnt from the others, whose noise
     // it would hide.
     let (mut counts, mut squares) = ([0.0; FOLDS], [0.0; FOLDS]);

@@ -260,7 +260,7 @@ impl Spectrum {
                 terms.supports.push(SupportTerms { support: k.support().to_vec(), ..Default::default() });
             }
             if let Some(last) = terms.supports.last_mut() {
-                last.labels.extend_from_slice(k.labels());
+                last.labels.extend(k.labels().iter().map(|&label| u16::from(label)));
                 last.coefficients.push(value * self.multiplicity(k) as f64);
             }
         }

@@ -39,7 +39,7 @@ impl Uncertainty {
         let bad = |expected, got: String| Err(Error::Parameter { name: "variances", expected, got });
         let patterns = match surrogate {
             Surrogate::Spectrum(_) => 0,
-            Surrogate::Patterns(terms) => terms.supports.iter().map(|group| group.coefficients.len()).sum(),
+            Surrogate::Terms(terms) => terms.supports.iter().map(|group| group.coefficients.len()).sum(),
         };
         if self.patterns.len() != patterns || self.positions.len() != surrogate.space().n() {
             let got = format!("{} and {}", self.patterns.len(), self.positions.len());
