@@ -14,17 +14,21 @@ from shapsketch._errors import (
 )
 from shapsketch.decode import PeelingDecoder
 from shapsketch.design import Observations, QueryDesign
+from shapsketch.ensembles import from_trees
 from shapsketch.explain import Explainer, Explanation, Interactions
-from shapsketch.regress import Dictionary, SparseRegressor, fit
-from shapsketch.sketch import Pattern, Plan, Sketch, load, plan, sketch
+from shapsketch.regress import Dictionary, SparseRegressor
+from shapsketch.sketch import Candidate, Pattern, Sketch, load
+from shapsketch.sketching import Plan, fit, plan, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
+from shapsketch.trees import TreeSketch
 
 __all__ = [
     "DNA",
     "PROTEIN",
     "RNA",
     "BudgetError",
+    "Candidate",
     "Dictionary",
     "Explainer",
     "Explanation",
@@ -43,8 +47,10 @@ __all__ = [
     "Sketch",
     "SparseRegressor",
     "Spectrum",
+    "TreeSketch",
     "__version__",
     "fit",
+    "from_trees",
     "load",
     "plan",
     "sketch",

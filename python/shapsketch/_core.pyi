@@ -106,9 +106,10 @@ class Sketch:
     def space(self) -> Space: ...
     def __len__(self) -> int: ...
     def spectrum(self) -> Spectrum: ...
+    def orders(self) -> list[int] | None: ...
     def patterns(
         self,
-    ) -> tuple[list[list[int]], list[bytes], npt.NDArray[np.float64], npt.NDArray[np.float64] | None] | None: ...
+    ) -> tuple[list[list[int]], list[list[int]], npt.NDArray[np.float64], npt.NDArray[np.float64] | None] | None: ...
     @property
     def constant(self) -> float: ...
     def standard_errors(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None: ...
@@ -122,8 +123,50 @@ class Sketch:
         values: npt.NDArray[np.float64] | None,
         predictions: npt.NDArray[np.float64] | None,
     ) -> Sketch: ...
+    def made_by(
+        self,
+        *,
+        method: str,
+        status: str,
+        budget: int,
+        queries: int,
+        seed: int,
+        codes: npt.NDArray[np.uint8],
+        values: npt.NDArray[np.float64],
+        predictions: npt.NDArray[np.float64],
+        share: float,
+        rest: float,
+        candidates: list[tuple[str, float, float, float]],
+        teacher: npt.NDArray[np.float64] | None,
+    ) -> Sketch: ...
+    def among(self, candidates: list[tuple[str, float, float, float]]) -> Sketch: ...
     @property
     def info(self) -> Any: ...
+
+class Ensemble:
+    def __new__(
+        cls,
+        space: Space,
+        *,
+        constant: float,
+        starts: list[int],
+        positions: list[int],
+        sets: list[int],
+        roots: list[int],
+        conditions: list[int],
+        yes: list[int],
+        no: list[int],
+        values: npt.NDArray[np.float64],
+    ) -> Ensemble: ...
+    @property
+    def leaves(self) -> int: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    def exact(self, max_terms: int) -> Sketch: ...
+    def truncated(self, dropped: float, max_terms: int | None) -> tuple[Sketch, float]: ...
+
+def combine(
+    sketches: list[Sketch], weights: list[float], *, constant: float, dropped: float, max_terms: int | None
+) -> Sketch: ...
 
 class Dictionary:
     def __new__(

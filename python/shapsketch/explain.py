@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch import _core
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
+from shapsketch.distill import Teacher
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences
 from shapsketch.spectrum import Spectrum
@@ -43,14 +45,18 @@ class Explanation:
     background: str
     link: str = "identity"
     _sketch: Sketch | None = field(default=None, repr=False)
+    _stderr: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     @cached_property
     def stderr(self) -> npt.NDArray[np.float64] | None:
         """Standard errors of the values (B, n); None where the sketch has none.
 
-        They follow from the regression's residuals: errors of its terms, and what its terms miss.
-        ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
+        They follow from the residuals at queries that were held out: errors of the terms, and what the
+        terms miss. ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
+        Of a teacher's values they are the errors of sampling.
         """
+        if self._stderr is not None:
+            return self._stderr
         return None if self._sketch is None else self._sketch._core.standard_errors(self.data)
 
     def __len__(self) -> int:
@@ -155,6 +161,47 @@ class Explainer:
         base_values = np.full(len(codes), self.base_value)
         return Explanation(values, base_values, codes, self.background, self._link, self._sketch)
 
+    def values_of_teacher(
+        self, sequences: Sequences, *, permutations: int = 64, random_state: int = 0
+    ) -> Explanation:
+        """Return Shapley values of the teacher that the sketch was distilled from.
+
+        The teacher may know what no sum of few terms can say, such as a motif wherever it is, but has no
+        closed form. What the sketch explains is taken from it exactly; only the difference is sampled, over
+        pairs of opposite permutations, each with a random background: unbiased, with standard errors.
+        Takes ``permutations * (n + 1)`` predictions of the teacher for each sequence, none of the model.
+
+        Parameters
+        ----------
+        sequences : iterable of str, or integer array (B, n)
+        permutations : int
+            Of each sequence, at least 4; rounded up to an even number.
+        random_state : int
+
+        Raises
+        ------
+        InputError
+            If the sketch has no teacher (it was not distilled, or loaded from a file, which holds none).
+        """
+        teacher = self._sketch.__dict__.get("_teacher")
+        if teacher is None:
+            raise InputError(
+                "this sketch has no teacher: only one made by method='distill' (or by 'auto', where it took "
+                "a distilled one) has it, until it is saved"
+            )
+        pairs = (integer("permutations", permutations, least=4) + 1) // 2
+        rng = np.random.default_rng(integer("random_state", random_state, least=0))
+        codes = self._space.encode(sequences)
+        student = self(codes)
+        values, base_values = student.values.copy(), student.base_values.copy()
+        errors = np.empty_like(values)
+        for index, row in enumerate(codes):
+            found, base = _sampled(teacher, self._components, row, pairs, self._space.q, rng)
+            values[index] += found.mean(axis=0)
+            base_values[index] += base
+            errors[index] = found.std(axis=0, ddof=1) / np.sqrt(pairs)
+        return Explanation(values, base_values, codes, self.background, self._link, None, errors)
+
     def interactions(
         self, sequences: Sequences, *, index: Literal["Moebius"] = "Moebius", max_order: int | None = None
     ) -> Interactions:
@@ -182,3 +229,26 @@ class Explainer:
             keep = [i for i, support in enumerate(supports) if len(support) <= most]
             supports, values = [supports[i] for i in keep], values[:, keep]
         return Interactions(supports, values, index, self.background, self._link)
+
+
+def _sampled(
+    teacher: Teacher,
+    student: _core.Components,
+    row: Codes,
+    pairs: int,
+    q: int,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return Shapley values of teacher less student (pairs, n), and its mean over the backgrounds."""
+    n = len(row)
+    order = rng.permuted(np.tile(np.arange(n), (pairs, 1)), axis=1)
+    both = np.concatenate([order, order[:, ::-1]])
+    backgrounds = np.tile(rng.integers(0, q, (pairs, n), dtype=np.uint8), (2, 1))
+    # Step k of a walk has the first k positions of its permutation from the sequence.
+    rank = np.argsort(both, axis=1)
+    known = rank[:, None, :] < np.arange(n + 1)[None, :, None]
+    hybrids = np.where(known, row, backgrounds[:, None, :]).reshape(-1, n)
+    difference = (teacher.predict(hybrids) - student.predict(hybrids)).reshape(2 * pairs, n + 1)
+    gains = np.empty((2 * pairs, n))
+    np.put_along_axis(gains, both, np.diff(difference, axis=1), axis=1)
+    return (gains[:pairs] + gains[pairs:]) / 2.0, float(difference[:, 0].mean())

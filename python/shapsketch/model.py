@@ -27,8 +27,9 @@ def evaluate(
     *,
     inputs: str,
     progress: bool,
+    what: str = "model",
 ) -> npt.NDArray[np.float64]:
-    """Return the model's values of `count` coded sequences that come in batches.
+    """Return the values of `count` coded sequences that come in batches; `what` names whose they are.
 
     Raises
     ------
@@ -40,17 +41,17 @@ def evaluate(
 
     values = np.empty(count)
     done = 0
-    with tqdm(total=count, desc="model", unit="seq", disable=not progress) as bar:
+    with tqdm(total=count, desc=what, unit="seq", disable=not progress) as bar:
         for codes in batches:
-            values[done : done + len(codes)] = _call(model, space, codes, inputs, done)
+            values[done : done + len(codes)] = _call(model, space, codes, inputs, done, what)
             done += len(codes)
             bar.update(len(codes))
-    logger.debug("evaluated the model on %d sequences", done)
+    logger.debug("evaluated the %s on %d sequences", what, done)
     return values
 
 
 def _call(
-    model: Model, space: SequenceSpace, codes: Codes, inputs: str, first: int
+    model: Model, space: SequenceSpace, codes: Codes, inputs: str, first: int, what: str
 ) -> npt.NDArray[np.float64]:
     where = f"on queries {first} to {first + len(codes) - 1} (the first is {space.decode(codes[:1])[0]!r})"
     argument: Any = codes
@@ -62,15 +63,15 @@ def _call(
         output = model(argument)
     except Exception as error:
         raise ModelError(
-            f"the model raised {type(error).__name__}: {error} {where}; it was given {inputs} "
+            f"the {what} raised {type(error).__name__}: {error} {where}; it was given {inputs} "
             f"(choose with inputs=)"
         ) from error
     try:
         array: npt.NDArray[Any] = np.asarray(output)
     except Exception as error:
-        raise ModelError(f"the model's output is no array: {error} {where}") from error
+        raise ModelError(f"the {what}'s output is no array: {error} {where}") from error
     if array.dtype.kind not in "fiub":
-        raise ModelError(f"the model must return real numbers, got {_kind(output, array)} {where}")
+        raise ModelError(f"the {what} must return real numbers, got {_kind(output, array)} {where}")
     if array.shape != (len(codes),):
         hint = ""
         if array.shape == (len(codes), 1):
@@ -78,7 +79,7 @@ def _call(
         elif array.ndim > 1 and len(array) == len(codes):
             hint = "; choose one output for each sequence"
         raise ModelError(
-            f"the model must return one number for each sequence, shape ({len(codes)},), "
+            f"the {what} must return one number for each sequence, shape ({len(codes)},), "
             f"got shape {array.shape} {where}{hint}"
         )
     values = array.astype(np.float64)
@@ -86,7 +87,7 @@ def _call(
     if len(wrong):
         sequence = space.decode(codes[wrong[:1]])[0]
         raise ModelError(
-            f"the model returned {values[wrong[0]]} for query {first + wrong[0]}, {sequence!r} "
+            f"the {what} returned {values[wrong[0]]} for query {first + wrong[0]}, {sequence!r} "
             f"({len(wrong)} of {len(codes)} values of this batch are not finite); every sequence of the "
             "space needs a finite score"
         )

@@ -13,8 +13,7 @@ from shapsketch import _core
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
 from shapsketch.design import Observations
-from shapsketch.link import LinkLike, parse
-from shapsketch.sketch import Sketch, _on_link, _warn_if_low
+from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences, SequenceSpace
 
 BASES = ("auto", "letters", "characters")
@@ -295,57 +294,6 @@ class SparseRegressor:
         codes, values = labelled(X, y, self.sketch_.space)
         residuals = values - self.predict(codes)
         return 1.0 - float((residuals**2).sum() / ((values - values.mean()) ** 2).sum())
-
-
-def fit(
-    X: Sequences,
-    y: npt.ArrayLike,
-    space: SequenceSpace,
-    *,
-    dictionary: Dictionary | Literal["auto"] = "auto",
-    link: LinkLike = "identity",
-    random_state: int = 0,
-) -> Sketch:
-    """Sketch labelled data: a measured library or a deep mutational scan, instead of a model.
-
-    Repeats and noise are fine. R² is cross-validated, with repeats of a sequence in one fold. Letters
-    that occur nowhere at a position are listed in the summary; terms with them are not identifiable and
-    left out. The background of explanations is uniform, whatever the data's distribution: where these
-    cover little of the space, explanations extrapolate.
-
-    Parameters
-    ----------
-    X : sequences (strings, or codes (N, n))
-    y : array of float, shape (N,)
-    space : SequenceSpace
-    dictionary : Dictionary or "auto"
-    link : {"identity", "log", "logit"} or (forward, inverse)
-    random_state : int
-
-    Raises
-    ------
-    InputError
-        If shapes do not match, a value is not finite (says which), or there are too few distinct
-        sequences.
-
-    Examples
-    --------
-    >>> import numpy as np, shapsketch as ss
-    >>> space = ss.SequenceSpace(ss.DNA, length=6)
-    >>> X = np.random.default_rng(1).integers(0, 4, (400, 6))
-    >>> sketch = ss.fit(X, np.exp(1.0 * (X[:, 2] == 0)), space, link="log")
-    >>> sketch.link, round(sketch.r2, 2)
-    ('log', 1.0)
-    """
-    if not isinstance(space, SequenceSpace):
-        raise InputError(f"space must be a SequenceSpace, got {type(space).__name__}")
-    scale = parse(link)
-    codes, values = labelled(X, y, space)
-    regressor = SparseRegressor(space, dictionary=dictionary, random_state=random_state)
-    regressor._fit(space, codes, scale.to_link(values, "y"), None)
-    made = Sketch._wrap(_on_link(regressor.sketch_._core, scale), scale)
-    _warn_if_low(made)
-    return made
 
 
 def labelled(

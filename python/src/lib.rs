@@ -276,18 +276,13 @@ impl Plan {
     #[pyo3(signature = (space, budget, *, method, seed))]
     fn new(py: Python<'_>, space: Space, budget: usize, method: &str, seed: u64) -> PyResult<Self> {
         // The names are checked in Python; "auto" leaves the choice to the core.
-        let method = match method {
-            "exact" => Some(shapsketch::Method::Exact),
-            "peel" => Some(shapsketch::Method::Peel),
-            "regress" => Some(shapsketch::Method::Regress),
-            _ => None,
-        };
+        let method = shapsketch::Method::of_name(method);
         short(py, || shapsketch::Plan::new(space.0, budget, method, seed)).map(Self)
     }
 
     #[getter]
     fn method(&self) -> &'static str {
-        method_name(self.0.method)
+        self.0.method.name()
     }
 
     #[getter]
@@ -329,14 +324,6 @@ impl Plan {
 
     fn queries(&self, py: Python<'_>) -> PyResult<Queries> {
         interruptible(py, |cancel| self.0.queries(cancel)).map(Queries)
-    }
-}
-
-fn method_name(method: shapsketch::Method) -> &'static str {
-    match method {
-        shapsketch::Method::Exact => "exact",
-        shapsketch::Method::Peel => "peel",
-        _ => "regress",
     }
 }
 
@@ -402,9 +389,21 @@ impl Sketch {
         interruptible(py, |_| self.0.surrogate.spectrum().map(std::borrow::Cow::into_owned)).map(Spectrum)
     }
 
+    /// Number of terms of each order of a sum of patterns; `None` for a spectrum.
+    fn orders(&self) -> Option<Vec<usize>> {
+        let shapsketch::Surrogate::Terms(terms) = &self.0.surrogate else { return None };
+        let highest = terms.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
+        let mut counts = vec![0; highest + 1];
+        terms.supports.iter().for_each(|group| counts[group.support.len()] += group.coefficients.len());
+        Some(counts)
+    }
+
     /// Letter patterns: supports, letters, coefficients, variances; `None` for a spectrum.
     fn patterns<'py>(&self, py: Python<'py>) -> Option<Patterns<'py>> {
         let shapsketch::Surrogate::Terms(terms) = &self.0.surrogate else { return None };
+        if terms.basis != shapsketch::Basis::Letters {
+            return None;
+        }
         let (mut supports, mut letters, mut coefficients) = (Vec::new(), Vec::new(), Vec::new());
         for group in &terms.supports {
             for (word, coefficient) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients)
@@ -469,12 +468,82 @@ impl Sketch {
         Ok(Self(Arc::new(sketch)))
     }
 
+    /// The same surrogate as the sketch of a method that Python carried out: predictions at sequences that it
+    /// was not fitted to, those of the surrogate as it is, and how much of the space was asked.
+    #[pyo3(signature = (
+        *, method, status, budget, queries, seed, codes, values, predictions, share, rest, candidates, teacher
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "all that is known of one sketch")]
+    fn made_by(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        status: String,
+        budget: usize,
+        queries: usize,
+        seed: u64,
+        codes: Codes<'_>,
+        values: Values<'_>,
+        predictions: Values<'_>,
+        share: f64,
+        rest: f64,
+        candidates: Vec<(String, f64, f64, f64)>,
+        teacher: Option<Values<'_>>,
+    ) -> PyResult<Self> {
+        let (codes, values, predictions) =
+            (arrays::codes(&codes), arrays::values(&values), arrays::values(&predictions));
+        let teacher = teacher.map(|teacher| arrays::values(&teacher));
+        // The names are ours.
+        let method = shapsketch::Method::of_name(method).unwrap_or(shapsketch::Method::Average);
+        let surrogate = self.0.surrogate.clone();
+        let candidate = |(name, r2, seconds, weight)| shapsketch::Candidate { name, r2, seconds, weight };
+        interruptible(py, |cancel| {
+            let fitted = shapsketch::Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
+            let mut r2 = shapsketch::RSquared::mixed(&values, &predictions, &fitted, share)?;
+            r2.high += rest * (1.0 - share) * (1.0 - r2.value);
+            let residuals: Vec<f64> = values.iter().zip(&predictions).map(|(v, p)| v - p).collect();
+            let noise = (residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64).sqrt();
+            let sample = shapsketch::Sample::new(surrogate.space().clone(), codes, residuals)?;
+            let info = shapsketch::SketchInfo {
+                method,
+                status,
+                unexplained: 1.0 - r2.value,
+                noise,
+                budget,
+                n_queries: queries,
+                seed,
+                r2,
+                regression: None,
+                link: shapsketch::Link::default(),
+                candidates: candidates.into_iter().map(candidate).collect(),
+                teacher: teacher.map(|teacher| shapsketch::RSquared::new(&values, &teacher)).transpose()?,
+            };
+            Ok(shapsketch::Sketch {
+                uncertainty: Some(shapsketch::missing(&sample, cancel)?),
+                surrogate,
+                info: Some(info),
+                held_out: Some((values, predictions)),
+            })
+        })
+        .map(|sketch| Self(Arc::new(sketch)))
+    }
+
+    /// The same sketch, with what was tried beside it.
+    fn among(&self, candidates: Vec<(String, f64, f64, f64)>) -> Self {
+        let mut sketch = (*self.0).clone();
+        let candidate = |(name, r2, seconds, weight)| shapsketch::Candidate { name, r2, seconds, weight };
+        if let Some(info) = &mut sketch.info {
+            info.candidates = candidates.into_iter().map(candidate).collect();
+        }
+        Self(Arc::new(sketch))
+    }
+
     /// How the sketch was made, as a dictionary; `None` where that is not known.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(info) = &self.0.info else { return Ok(None) };
         let dict = PyDict::new(py);
-        dict.set_item("method", method_name(info.method))?;
+        dict.set_item("method", info.method.name())?;
         dict.set_item("status", &info.status)?;
         dict.set_item("unexplained", info.unexplained)?;
         dict.set_item("noise", info.noise)?;
@@ -486,6 +555,9 @@ impl Sketch {
         dict.set_item("n_test", info.r2.count)?;
         dict.set_item("link", &info.link.name)?;
         dict.set_item("response_r2", info.link.response_r2.map(|r2| r2.value))?;
+        let candidates = info.candidates.iter().map(|c| (c.name.as_str(), c.r2, c.seconds, c.weight));
+        dict.set_item("candidates", candidates.collect::<Vec<_>>())?;
+        dict.set_item("teacher_r2", info.teacher.map(|r2| r2.value))?;
         dict.set_item("regression", info.regression.as_ref().map(|r| regression(py, r)).transpose()?)?;
         Ok(Some(dict))
     }
@@ -639,12 +711,31 @@ impl Ensemble {
     }
 }
 
+/// A weighted sum of sketches, as a sketch of no known origin.
+#[pyfunction]
+#[pyo3(signature = (sketches, weights, *, constant, dropped, max_terms))]
+fn combine(
+    py: Python<'_>,
+    sketches: Vec<Sketch>,
+    weights: Vec<f64>,
+    constant: f64,
+    dropped: f64,
+    max_terms: Option<usize>,
+) -> PyResult<Sketch> {
+    let keep = shapsketch::Keep { dropped, max_terms };
+    interruptible(py, |cancel| {
+        let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
+        shapsketch::Surrogate::combine(&parts, constant, keep, cancel)
+    })
+    .map(|surrogate| Sketch(Arc::new(surrogate.into())))
+}
+
 #[pymodule]
 mod _core {
     #[pymodule_export]
     use super::{
-        Components, Design, Dictionary, Ensemble, Peeling, Plan, Queries, Sketch, Space, Spectrum, peel,
-        regress,
+        Components, Design, Dictionary, Ensemble, Peeling, Plan, Queries, Sketch, Space, Spectrum, combine,
+        peel, regress,
     };
 
     use pyo3::prelude::*;

@@ -46,7 +46,7 @@ impl RSquared {
     ///
     /// # Errors
     /// As for [`RSquared::new`].
-    pub(crate) fn mixed(values: &[f64], predictions: &[f64], known: &[f64], share: f64) -> Result<Self> {
+    pub fn mixed(values: &[f64], predictions: &[f64], known: &[f64], share: f64) -> Result<Self> {
         let count = values.len();
         if count < 2 {
             return Err(Error::Parameter {

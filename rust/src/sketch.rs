@@ -50,6 +50,45 @@ pub enum Method {
     Peel,
     /// Uniform queries are explained by few atoms of a dictionary.
     Regress,
+    /// Trees were boosted on uniform queries.
+    Trees,
+    /// A predictor of features without a place was fitted to uniform queries, and its answers sketched.
+    Distill,
+    /// Several of these, each with a weight.
+    Average,
+    /// An ensemble of trees that somebody else had fitted.
+    Converted,
+}
+
+impl Method {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Peel => "peel",
+            Self::Regress => "regress",
+            Self::Trees => "trees",
+            Self::Distill => "distill",
+            Self::Average => "average",
+            Self::Converted => "converted",
+        }
+    }
+
+    /// The method of a name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::Exact,
+            Self::Peel,
+            Self::Regress,
+            Self::Trees,
+            Self::Distill,
+            Self::Average,
+            Self::Converted,
+        ];
+        all.into_iter().find(|method| method.name() == name)
+    }
 }
 
 /// What a budget will be spent on.
@@ -88,6 +127,12 @@ impl Plan {
         let fits = size.is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
         match method.unwrap_or(if fits { Method::Exact } else { Method::Regress }) {
             Method::Regress => Self::regress(space, budget, seed),
+            method @ (Method::Trees | Method::Distill | Method::Average | Method::Converted) => {
+                Err(Error::Design(format!(
+                    "{} is fitted outside of this crate, to the queries of a regression",
+                    method.name()
+                )))
+            }
             Method::Exact if fits => Ok(Self::exact(space, budget, seed)),
             Method::Exact => {
                 let reason =
@@ -359,6 +404,8 @@ impl Queries {
             r2: RSquared::new(truth, &predictions)?,
             regression: None,
             link: Link::default(),
+            candidates: Vec::new(),
+            teacher: None,
         };
         let held_out = Some((truth.to_vec(), predictions));
         Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out })
@@ -424,6 +471,25 @@ pub struct SketchInfo {
     /// The scale on which the sketch lives.
     #[serde(default)]
     pub link: Link,
+    /// What was tried, where several methods were.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
+    /// R² of the teacher, where the sketch is a student's.
+    #[serde(default)]
+    pub teacher: Option<RSquared>,
+}
+
+/// One of several methods that were tried on the same queries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// What it is.
+    pub name: String,
+    /// R² on the validation queries.
+    pub r2: f64,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Its weight in the sketch; 0 if it was not taken.
+    pub weight: f64,
 }
 
 /// The scale on which a sketch lives: the link's, where `link(score)` is what the surrogate predicts.
@@ -508,6 +574,8 @@ impl Sketch {
                 unseen: regression.unseen,
             }),
             link: Link::default(),
+            candidates: Vec::new(),
+            teacher: None,
         };
         let held_out = Some((sample.values().to_vec(), held_out_predictions));
         Self { surrogate, uncertainty: Some(uncertainty), info: Some(info), held_out }

@@ -75,7 +75,7 @@ proptest! {
         // As a sum of centred letters too, where nothing may be left out.
         if q <= 5 {
             let keep = Keep { dropped: 0.0, max_terms: None };
-            let all = Surrogate::combine(&[(&Surrogate::Terms(terms), 2.0)], keep, &cancel).unwrap();
+            let all = Surrogate::combine(&[(&Surrogate::Terms(terms), 2.0)], 0.0, keep, &cancel).unwrap();
             let doubled = Components::new(&all.terms()).unwrap().predict(&codes, &cancel).unwrap();
             prop_assert!(differs(&values.iter().map(|v| 2.0 * v).collect::<Vec<_>>(), &doubled) < 1e-9);
         }

@@ -51,6 +51,7 @@ use rand_chacha::ChaCha8Rng;
 
 pub use dictionary::Dictionary;
 pub use strengths::Strengths;
+pub use uncertain::missing;
 
 use bins::Bins;
 use growth::Index;

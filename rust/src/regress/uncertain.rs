@@ -65,14 +65,9 @@ pub(crate) fn estimate<O: Operator>(
     }
     let seen = structure(sample, residuals, folds, cancel)?;
     let known = uncertainty.mean_squares(&surrogate.terms());
-    // What is missing at each position, drawn towards the mean of all as far as their spread is chance.
     let missing: Vec<f64> = seen.iter().zip(&known).map(|((seen, _), known)| seen - known).collect();
     let count = missing.len() as f64;
-    let mean = missing.iter().sum::<f64>() / count;
-    let chance = seen.iter().map(|(_, variance)| variance).sum::<f64>() / count;
-    let spread = missing.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-    let trust = if spread > chance { 1.0 - chance / spread } else { 0.0 };
-    let error = (chance / count).sqrt();
+    let Drawn { mean, trust, error } = Drawn::new(&missing, &seen);
     // Terms that depend on each other err less than if each were on its own: what was seen decides.
     let total = known.iter().sum::<f64>() / count;
     if total + mean + error < total && total > 0.0 {
@@ -85,6 +80,46 @@ pub(crate) fn estimate<O: Operator>(
         *variance = (*variance + mean + trust * (missing - mean) + error).max(0.0);
     }
     Ok(uncertainty)
+}
+
+/// How far numbers, one for each position, are drawn towards their mean: as far as their spread is chance.
+struct Drawn {
+    mean: f64,
+    trust: f64,
+    /// Standard error of the mean.
+    error: f64,
+}
+
+impl Drawn {
+    fn new(missing: &[f64], seen: &[(f64, f64)]) -> Self {
+        let count = missing.len() as f64;
+        let mean = missing.iter().sum::<f64>() / count;
+        let chance = seen.iter().map(|(_, variance)| variance).sum::<f64>() / count;
+        let spread = missing.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+        let trust = if spread > chance { 1.0 - chance / spread } else { 0.0 };
+        Self { mean, trust, error: (chance / count).sqrt() }
+    }
+}
+
+/// Standard errors of any surrogate, from its residuals at held-out sequences alone: the mean square
+/// of the Shapley values of what it misses, position by position.
+///
+/// # Errors
+/// If the sequences are too many for memory, or the caller cancels.
+pub fn missing(residuals: &Sample, cancel: &Cancel) -> Result<Uncertainty> {
+    let values = &residuals.values;
+    let seen = structure(residuals, values, &vec![0; values.len()], cancel)?;
+    // One fold instead of several, of which the mean is taken.
+    let scale = FOLDS as f64;
+    let seen: Vec<(f64, f64)> = seen.iter().map(|(m, v)| (scale * m, scale * scale * v)).collect();
+    let means: Vec<f64> = seen.iter().map(|(mean, _)| *mean).collect();
+    let Drawn { mean, trust, error } = Drawn::new(&means, &seen);
+    let count = values.len() as f64;
+    Ok(Uncertainty {
+        patterns: Vec::new(),
+        positions: means.iter().map(|m| (mean + trust * (m - mean) + error).max(0.0)).collect(),
+        constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
+    })
 }
 
 /// Mean square of the Shapley value of each position of the held-out residuals, and the variance of

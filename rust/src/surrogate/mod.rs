@@ -310,12 +310,12 @@ impl Surrogate {
         }
     }
 
-    /// A weighted sum of surrogates, in centred letters.
+    /// A weighted sum of surrogates and a constant, in centred letters.
     ///
     /// # Errors
     /// If they are of different spaces, one is a spectrum of high order, the components would take too much
     /// memory, or the caller cancels.
-    pub fn combine(parts: &[(&Self, f64)], keep: Keep, cancel: &Cancel) -> Result<Self> {
+    pub fn combine(parts: &[(&Self, f64)], constant: f64, keep: Keep, cancel: &Cancel) -> Result<Self> {
         let Some((first, _)) = parts.first() else {
             return Err(Error::Parameter { name: "parts", expected: "at least one", got: "none".into() });
         };
@@ -324,6 +324,7 @@ impl Surrogate {
             first.space().check_same(part.space())?;
             anova.add_components(part, *weight, cancel)?;
         }
+        anova.add(&[], constant)?;
         anova.keep(keep);
         Ok(Self::Terms(anova.into_terms()))
     }

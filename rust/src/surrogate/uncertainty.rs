@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Variances of what a surrogate estimates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Uncertainty {
-    /// Variances of the coefficients of letter patterns, in their order; none for a spectrum.
+    /// Variances of the coefficients of letter patterns, in their order; none where terms have none of their own.
     pub patterns: Vec<f64>,
     /// Further variance of the Shapley value of each position, whatever the sequence.
     pub positions: Vec<f64>,
@@ -41,7 +41,8 @@ impl Uncertainty {
             Surrogate::Spectrum(_) => 0,
             Surrogate::Terms(terms) => terms.supports.iter().map(|group| group.coefficients.len()).sum(),
         };
-        if self.patterns.len() != patterns || self.positions.len() != surrogate.space().n() {
+        let fitting = self.patterns.is_empty() || self.patterns.len() == patterns;
+        if !fitting || self.positions.len() != surrogate.space().n() {
             let got = format!("{} and {}", self.patterns.len(), self.positions.len());
             return bad("one for each pattern and one for each position", got);
         }

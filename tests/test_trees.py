@@ -1,0 +1,487 @@
+"""Ensembles of trees: conversion, trees on queries, teacher and student, and the automatic choice."""
+
+import importlib
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import lightgbm
+import numpy as np
+import pytest
+import shapsketch as ss
+import xgboost
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn import ensemble, tree
+from sklearn.linear_model import Ridge
+from toys import game, shapley_values
+
+with warnings.catch_warnings():
+    # What shap imports warns of what it imports.
+    warnings.simplefilter("ignore")
+    import shap
+
+PROPERTY = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+QUIET = {"verbosity": -1, "num_threads": 2}
+
+
+def data(q, n, seed, rows=400):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, q, (rows, n))
+    table = rng.normal(size=(q, q))
+    y = table[codes[:, 0], codes[:, -1]] + (codes[:, n // 2] == 1) + 0.1 * rng.normal(size=rows)
+    return codes, y
+
+
+def features(codes, q, layout):
+    if layout == "onehot":
+        return np.eye(q)[codes].reshape(len(codes), -1)
+    return codes.astype(float)
+
+
+def space_of(q, n):
+    return ss.SequenceSpace("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:q], n)
+
+
+def brute_force(function, row, q):
+    """Shapley values and base value by the definition."""
+    values = game(function, q, row)
+    return shapley_values(values, len(row)), values[0]
+
+
+def agrees(model, q, n, layout, scores, **options):
+    """The sketch scores 1,000 random sequences as the library does; returns it."""
+    sketch = ss.from_trees(model, space_of(q, n), **options)
+    codes = np.random.default_rng(99).integers(0, q, (1000, n))
+    wanted = np.asarray(scores(features(codes, q, layout)), dtype=float)
+    np.testing.assert_allclose(
+        sketch.predict(codes), wanted, rtol=0, atol=1e-6 * max(1, np.abs(wanted).max())
+    )
+    assert sketch.n_queries == 0
+    assert sketch.method == "converted"
+    return sketch
+
+
+shapes = st.tuples(st.sampled_from([(2, 9), (3, 5), (4, 6), (5, 4), (20, 5)]), st.integers(0, 10**6))
+layouts = st.sampled_from(["codes", "onehot"])
+
+
+@PROPERTY
+@given(shape=shapes, layout=layouts, leaves=st.integers(2, 40), categorical=st.booleans())
+def test_lightgbm(shape, layout, leaves, categorical):
+    (q, n), seed = shape
+    codes, y = data(q, n, seed)
+    options = {"categorical_feature": list(range(n))} if categorical and layout == "codes" else {}
+    parameters = {"num_leaves": leaves, "min_data_in_leaf": 3, "min_data_per_group": 3, **QUIET}
+    train = lightgbm.Dataset(features(codes, q, layout), y, **options)
+    booster = lightgbm.train(parameters, train, 15)
+    agrees(booster, q, n, layout, booster.predict)
+
+
+@PROPERTY
+@given(shape=shapes, layout=layouts, depth=st.integers(1, 7), categorical=st.booleans())
+def test_xgboost(shape, layout, depth, categorical):
+    (q, n), seed = shape
+    codes, y = data(q, n, seed)
+    categorical = categorical and layout == "codes"
+    kinds = ["c"] * n if categorical else None
+    inputs = features(codes, q, layout)
+    matrix = xgboost.DMatrix(inputs, y, feature_types=kinds, enable_categorical=categorical)
+    booster = xgboost.train({"max_depth": depth, "max_cat_to_onehot": 3}, matrix, 15)
+
+    def scores(x):
+        return booster.predict(xgboost.DMatrix(x, feature_types=kinds, enable_categorical=categorical))
+
+    agrees(booster, q, n, layout, scores)
+
+
+@PROPERTY
+@given(shape=shapes, layout=layouts, depth=st.integers(1, 8))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tree.DecisionTreeRegressor,
+        tree.ExtraTreeRegressor,
+        ensemble.RandomForestRegressor,
+        ensemble.ExtraTreesRegressor,
+        ensemble.GradientBoostingRegressor,
+        ensemble.HistGradientBoostingRegressor,
+    ],
+)
+def test_scikit_learn(kind, shape, layout, depth):
+    (q, n), seed = shape
+    codes, y = data(q, n, seed)
+    options = {"max_depth": depth, "random_state": seed}
+    if kind is ensemble.HistGradientBoostingRegressor:
+        options |= {"max_iter": 10, "categorical_features": list(range(n)) if layout == "codes" else None}
+    elif "Tree" not in kind.__name__ or "Trees" in kind.__name__:
+        options["n_estimators"] = 8
+    model = kind(**options).fit(features(codes, q, layout), y)
+    agrees(model, q, n, layout, model.predict)
+
+
+def test_links_and_classes():
+    q, n = 4, 5
+    codes, y = data(q, n, 0)
+    two, three = (y > y.mean()).astype(int), np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    positive = np.exp(y)
+    small = {"n_estimators": 8}
+    classifier = lightgbm.LGBMClassifier(**small, verbosity=-1).fit(codes, two)
+    sketch = agrees(classifier, q, n, "codes", lambda x: classifier.predict(x, raw_score=True))
+    assert sketch.link == "logit"
+    probabilities = sketch.predict(codes, response=True)
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(codes)[:, 1], atol=1e-9)
+    counts = lightgbm.LGBMRegressor(**small, objective="poisson", verbosity=-1).fit(codes, positive)
+    assert agrees(counts, q, n, "codes", lambda x: np.log(counts.predict(x))).link == "log"
+    many = lightgbm.LGBMClassifier(**small, verbosity=-1).fit(codes, three)
+    agrees(many, q, n, "codes", lambda x: many.predict(x, raw_score=True)[:, 2], output=2)
+    logistic = xgboost.XGBClassifier(**small).fit(codes, two)
+    sketch = agrees(logistic, q, n, "codes", lambda x: logistic.predict(x, output_margin=True))
+    assert sketch.link == "logit"
+    several = xgboost.XGBClassifier(**small).fit(codes, three)
+    agrees(several, q, n, "codes", lambda x: several.predict(x, output_margin=True)[:, 1], output=1)
+    dart = xgboost.XGBRegressor(**small, booster="dart", rate_drop=0.3).fit(codes, y)
+    agrees(dart, q, n, "codes", dart.predict)
+    forest = ensemble.RandomForestClassifier(**small).fit(codes, two)
+    agrees(forest, q, n, "codes", lambda x: forest.predict_proba(x)[:, 1])
+    agrees(forest, q, n, "codes", lambda x: forest.predict_proba(x)[:, 0], output=0)
+    boosted = ensemble.GradientBoostingClassifier(**small).fit(codes, two)
+    assert agrees(boosted, q, n, "codes", boosted.decision_function).link == "logit"
+    histogram = ensemble.HistGradientBoostingClassifier(max_iter=8).fit(codes, three)
+    agrees(histogram, q, n, "codes", lambda x: histogram.decision_function(x)[:, 0], output=0)
+    wide = ensemble.ExtraTreesRegressor(**small).fit(codes, np.stack([y, -y], axis=1))
+    agrees(wide, q, n, "codes", lambda x: wide.predict(x)[:, 1], output=1)
+    averaged = lightgbm.LGBMRegressor(
+        **small, boosting_type="rf", bagging_freq=1, bagging_fraction=0.7, verbosity=-1
+    ).fit(codes, y)
+    agrees(averaged, q, n, "codes", averaged.predict)
+
+
+@PROPERTY
+@given(shape=st.tuples(st.sampled_from([(2, 7), (3, 5), (4, 4)]), st.integers(0, 10**6)), layout=layouts)
+def test_exact_shapley_values_equal_brute_force(shape, layout):
+    (q, n), seed = shape
+    codes, y = data(q, n, seed)
+    model = lightgbm.train(
+        {"num_leaves": 15, "min_data_in_leaf": 3, **QUIET},
+        lightgbm.Dataset(features(codes, q, layout), y),
+        10,
+    )
+    explanation = ss.Explainer(ss.from_trees(model, space_of(q, n)))(codes[:3])
+    for row, values, base in zip(codes[:3], explanation.values, explanation.base_values, strict=True):
+        wanted, mean = brute_force(lambda x: model.predict(features(x, q, layout)), row, q)
+        np.testing.assert_allclose(values, wanted, atol=1e-9)
+        assert abs(base - mean) < 1e-9
+
+
+def test_interventional_tree_explainer_of_shap_agrees():
+    q, n = 3, 5
+    codes, y = data(q, n, 1)
+    model = ensemble.RandomForestRegressor(12, random_state=0).fit(codes, y)
+    every = np.stack(np.meshgrid(*[np.arange(q)] * n, indexing="ij"), axis=-1).reshape(-1, n)
+    background = shap.maskers.Independent(every, max_samples=len(every))
+    peer = shap.TreeExplainer(model, data=background, feature_perturbation="interventional")
+    ours = ss.Explainer(ss.from_trees(model, space_of(q, n)))(codes[:20])
+    # shap adds up in single precision.
+    np.testing.assert_allclose(ours.values, peer.shap_values(codes[:20]), rtol=0, atol=1e-7)
+
+
+def test_deep_trees_are_explained_without_listing_components():
+    q, n = 4, 40
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, q, (3000, n))
+    # A chain: each leaf knows one letter more.
+    y = np.argmax(codes == 0, axis=1) + 0.01 * rng.normal(size=len(codes))
+    model = tree.DecisionTreeRegressor(min_samples_leaf=1).fit(codes, y)
+    assert model.get_depth() > 20
+    sketch = agrees(model, q, n, "codes", model.predict)
+    explanation = ss.Explainer(sketch)(codes[:10])
+    total = explanation.values.sum(axis=1) + explanation.base_values
+    np.testing.assert_allclose(total, model.predict(codes[:10]), atol=1e-8)
+    with pytest.raises(ss.InputError, match="truncate the surrogate"):
+        ss.Explainer(sketch).interactions(codes[:2])
+
+
+def test_models_that_cannot_be_converted_say_why(monkeypatch):
+    q, n = 4, 5
+    space = space_of(q, n)
+    codes, y = data(q, n, 0)
+    cases = [
+        (lightgbm.LGBMRegressor(), "not fitted"),
+        (xgboost.XGBRegressor(), "not fitted"),
+        (ensemble.RandomForestRegressor(), "not fitted"),
+        (Ridge().fit(codes, y), "scikit-learn Ridge; known are"),
+        ("a string", "cannot convert a builtins.str"),
+        (tree.DecisionTreeRegressor().fit(codes[:, :3], y), "3 features; sequences of .* have 5 as"),
+        (
+            lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(codes, np.digitize(y, [0, 1])),
+            "3 classes",
+        ),
+        (
+            ensemble.ExtraTreesRegressor(2).fit(codes, np.stack([y, y], 1)),
+            "2 outputs; choose one: output=0 to 1",
+        ),
+        (
+            lightgbm.LGBMRegressor(n_estimators=3, linear_tree=True, verbosity=-1).fit(
+                codes.astype(float), y
+            ),
+            "linear leaves",
+        ),
+        (
+            lightgbm.LGBMRegressor(n_estimators=3, zero_as_missing=True, verbosity=-1).fit(codes, y),
+            "zero_as_missing",
+        ),
+        (xgboost.XGBRegressor(n_estimators=2, booster="gblinear").fit(codes, y), "gblinear"),
+        (
+            ensemble.GradientBoostingRegressor(n_estimators=2, init=Ridge()).fit(codes, y),
+            "not the sum of its trees and a constant",
+        ),
+        (
+            lightgbm.LGBMRegressor(n_estimators=2, reg_sqrt=True, verbosity=-1).fit(codes, y - y.min()),
+            "reg_sqrt",
+        ),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for model, message in cases:
+            with pytest.raises(ss.InputError, match=message):
+                ss.from_trees(model, space)
+    fitted = ensemble.RandomForestRegressor(5, random_state=0).fit(codes, y)
+    with pytest.raises(ss.InputError, match="output must be below 1"):
+        ss.from_trees(fitted, space, output=1)
+    with pytest.raises(ss.InputError, match="space must be"):
+        ss.from_trees(fitted, "ACGT")
+    with pytest.raises(ss.InputError, match="exact form of these trees"):
+        ss.from_trees(fitted, space, max_terms=3)
+
+
+def missing(monkeypatch, *names):
+    real = importlib.import_module
+
+    def without(name, *rest):
+        if name.split(".")[0] in names:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+
+
+def motifs(codes):
+    """Motifs at places, and one wherever it is."""
+    codes = np.asarray(codes).astype(int)
+    pair = (codes[:, :-1] == 1) & (codes[:, 1:] == 2)
+    placed = (codes[:, 2] == 1) & (codes[:, 3] == 2) & (codes[:, 4] == 0)
+    return 1.0 * np.minimum(pair.sum(axis=1), 2) + 2.0 * placed + 0.3 * (codes[:, 9] == 3)
+
+
+SPACE = ss.SequenceSpace(ss.DNA, 14)
+
+
+def sketched(method, budget=1500, **options):
+    return ss.sketch(motifs, SPACE, budget=budget, method=method, inputs="codes", progress=False, **options)
+
+
+def truth(sketch, space=SPACE, model=motifs):
+    codes = np.random.default_rng(5).integers(0, space.q, (4000, space.n))
+    y = model(codes)
+    return 1 - ((y - sketch.predict(codes)) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+
+
+def test_trees_on_queries(tmp_path):
+    sketch = sketched("trees")
+    assert sketch.method == "trees"
+    assert [c.name for c in sketch.candidates] == ["trees"]
+    assert truth(sketch) > 0.9
+    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+    assert sketch.patterns is None
+    sketch.save(tmp_path / "trees")
+    again = ss.load(tmp_path / "trees")
+    codes = np.random.default_rng(0).integers(0, 4, (50, 14))
+    np.testing.assert_array_equal(again.predict(codes), sketch.predict(codes))
+    assert again.candidates == sketch.candidates
+    explanation = ss.Explainer(sketch)(codes)
+    np.testing.assert_allclose(
+        explanation.values.sum(axis=1) + explanation.base_values, sketch.predict(codes), atol=1e-9
+    )
+    assert explanation.stderr.shape == (50, 14)
+    # The same function as a spectrum.
+    np.testing.assert_allclose(sketch.spectrum.predict(codes), sketch.predict(codes), atol=1e-9)
+
+
+def test_tree_sketch_in_the_manners_of_scikit_learn():
+    codes = np.random.default_rng(1).integers(0, 4, (1500, 14))
+    fitted = ss.TreeSketch(SPACE, features="onehot", leaves=8, random_state=1).fit(codes, motifs(codes))
+    assert (fitted.features_, fitted.leaves_) == ("onehot", 8)
+    assert fitted.rounds_ >= 1
+    assert 0.9 < fitted.share_ <= 1.0
+    assert fitted.score(codes, motifs(codes)) > 0.6
+    few = ss.TreeSketch(SPACE, leaves=8, max_terms=60).fit(codes, motifs(codes))
+    assert few.sketch_.n_terms <= 60
+    assert abs(few.sketch_.r2 - truth(few.sketch_)) < 0.08
+    assert ss.TreeSketch(**fitted.get_params()).set_params(leaves=4).leaves == 4
+    for options, message in [
+        ({"features": "kmer"}, "did you mean 'kmers'"),
+        ({"leaves": 1}, "leaves must be at least 2"),
+        ({"dropped": 1.0}, "dropped must be"),
+        ({"max_terms": 0}, "max_terms must be at least 1"),
+    ]:
+        with pytest.raises(ss.InputError, match=message):
+            ss.TreeSketch(SPACE, **options).fit(codes, motifs(codes))
+    with pytest.raises(ss.InputError, match="300 distinct sequences"):
+        ss.TreeSketch(SPACE).fit(codes[:200], motifs(codes[:200]))
+
+
+def test_auto_chooses_by_held_out_queries(caplog):
+    with caplog.at_level(logging.INFO, logger="shapsketch"):
+        sketch = sketched("auto", fast=True)
+    names = {c.name for c in sketch.candidates}
+    assert names == {"regress", "trees"}
+    assert "trees of 31 leaves on kmers" in caplog.text
+    best = max(c.r2 for c in sketch.candidates)
+    assert sketch.r2 > best - 0.02
+    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+    assert all(name in sketch.summary() for name in names)
+
+
+def test_a_model_that_regression_has_whole_is_not_tried_further():
+    sketch = ss.sketch(lambda c: 1.0 * (c[:, 0] == 1), SPACE, budget=1000, inputs="codes", progress=False)
+    assert sketch.method == "regress"
+    assert [c.name for c in sketch.candidates] == ["regress"]
+
+
+def test_distilled():
+    sketch = sketched("distill")
+    assert sketch.method == "distill"
+    assert sketch.teacher_r2 > 0.9
+    assert truth(sketch) > 0.85
+    # The teacher's own values, against its exact game on few sequences: efficiency holds exactly.
+    codes = np.random.default_rng(0).integers(0, 4, (3, 14))
+    explainer = ss.Explainer(sketch)
+    values = explainer.values_of_teacher(codes, permutations=100)
+    teacher = sketch._teacher
+    np.testing.assert_allclose(
+        values.values.sum(axis=1) + values.base_values, teacher.predict(codes.astype(np.uint8)), atol=1e-9
+    )
+    finer = explainer.values_of_teacher(codes, permutations=800, random_state=1)
+    z = (values.values - finer.values) / np.hypot(values.stderr, finer.stderr)
+    assert np.abs(z).max() < 4.5
+    assert 0.5 < np.sqrt((z**2).mean()) < 1.6
+    with pytest.raises(ss.InputError, match="permutations must be at least 4"):
+        explainer.values_of_teacher(codes, permutations=2)
+    with pytest.raises(ss.InputError, match="no teacher"):
+        ss.Explainer(sketched("regress")).values_of_teacher(codes)
+
+
+def test_values_of_a_teacher_equal_brute_force():
+    space = ss.SequenceSpace("ABC", 6)
+    codes = np.random.default_rng(0).integers(0, 3, (600, 6))
+    sketch = ss.fit(codes, (codes == 1).sum(axis=1) ** 2.0, space, method="distill", progress=False)
+    row = codes[:1]
+    found = ss.Explainer(sketch).values_of_teacher(row, permutations=400)
+    teacher = sketch._teacher
+    wanted, _ = brute_force(lambda x: teacher.predict(np.asarray(x, dtype=np.uint8)), row[0], 3)
+    assert (np.abs(found.values[0] - wanted) <= 4.5 * found.stderr[0] + 1e-9).all()
+
+
+class Additive:
+    """A teacher of one's own."""
+
+    def __init__(self, answer=None):
+        self.answer = answer
+
+    def fit(self, X, y):
+        self.model = Ridge(1e-3).fit(np.eye(4)[np.asarray(X).astype(int)].reshape(len(X), -1), y)
+        return self
+
+    def predict(self, X):
+        if self.answer is not None:
+            return self.answer(X)
+        return self.model.predict(np.eye(4)[np.asarray(X).astype(int)].reshape(len(X), -1))
+
+
+def test_a_teacher_of_ones_own():
+    sketch = sketched("distill", teacher=Additive())
+    additive = Additive()
+    codes = np.random.default_rng(5).integers(0, 4, (4000, 14))
+    additive.fit(codes, motifs(codes))
+    best = 1 - ((motifs(codes) - additive.predict(codes)) ** 2).mean() / motifs(codes).var()
+    assert abs(truth(sketch) - best) < 0.05
+    for answer, message in [
+        (lambda X: np.full(len(X), np.nan), "the teacher returned nan"),
+        (lambda X: np.zeros((len(X), 2)), "the teacher must return one number"),
+        (lambda X: 1 / 0, "the teacher raised ZeroDivisionError"),
+    ]:
+        with pytest.raises(ss.ModelError, match=message):
+            sketched("distill", teacher=Additive(answer))
+    with pytest.raises(ss.InputError, match="the teacher's fit raised"):
+        sketched("distill", teacher=type("T", (), {"fit": lambda s: 0, "predict": lambda s, x: x})())
+    with pytest.raises(ss.InputError, match="needs a method 'fit'"):
+        sketched("distill", teacher=object())
+    with pytest.raises(ss.InputError, match="a teacher is for method='distill'"):
+        sketched("trees", teacher=Additive())
+    with pytest.raises(ss.InputError, match="max_terms is for method='auto'"):
+        sketched("regress", max_terms=100)
+
+
+def test_fewer_terms_are_the_users_choice():
+    sketch = sketched("trees", max_terms=100)
+    assert sketch.n_terms <= 100
+    assert "terms R² is" in sketch.status
+    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+
+
+def test_without_the_extra_auto_says_what_it_did_not_try(monkeypatch):
+    missing(monkeypatch, "lightgbm")
+    sketch = sketched("auto", budget=600)
+    assert sketch.method == "regress"
+    assert "shapsketch[trees]" in sketch.status
+    assert "shapsketch[trees]" in sketch.summary()
+    for method in ("trees", "distill"):
+        with pytest.raises(ss.MissingExtraError, match=r"pip install 'shapsketch\[trees\]'"):
+            sketched(method)
+
+
+def test_few_queries_are_left_to_regression():
+    sketch = sketched("auto", budget=200)
+    assert sketch.method == "regress"
+    assert "trees take 300 sequences" in sketch.status
+
+
+def test_labelled_data_by_any_method():
+    codes = np.random.default_rng(3).integers(0, 4, (1200, 14))
+    y = motifs(codes) + 0.05 * np.random.default_rng(4).normal(size=1200)
+    doubled = np.concatenate([codes, codes[:100]])
+    sketch = ss.fit(doubled, np.concatenate([y, y[:100]]), SPACE, method="auto", fast=True, progress=False)
+    assert truth(sketch) > 0.85
+    linked = ss.fit(codes, np.exp(y), SPACE, method="trees", link="log", progress=False)
+    assert linked.link == "log"
+    assert truth(linked) > 0.85
+    with pytest.raises(ss.InputError, match="method must be one of"):
+        ss.fit(codes, y, SPACE, method="peel")
+
+
+def test_plans_name_the_method():
+    assert "boosted trees: 1,000 uniform queries" in str(ss.plan(SPACE, 1000, method="trees"))
+    assert "teacher" in str(ss.plan(SPACE, 1000, method="distill"))
+    assert "average" in str(ss.plan(SPACE, 1000))
+
+
+def test_the_same_sketch_for_any_number_of_threads(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "import test_trees as t\n"
+        "import logging; logging.disable(50)\n"
+        "t.sketched('trees', budget=700).save(sys.argv[1])\n"
+    )
+    files = []
+    for threads in ("1", "2"):
+        path = tmp_path / threads
+        variables = {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, **variables})
+        # Times are not part of the function.
+        files.append(ss.load(path))
+    codes = np.random.default_rng(0).integers(0, 4, (500, 14))
+    np.testing.assert_array_equal(files[0].predict(codes), files[1].predict(codes))
+    assert files[0].r2 == files[1].r2
