@@ -106,7 +106,7 @@ def test_the_plan_says_what_the_sketch_does():
     assert ss.plan(RNA9, budget=plan.next_budget - 1, method="peel").design[0] == b
     assert ss.plan(RNA9, budget=4**9).method == "exact"
     regress = ss.plan(RNA9, budget=5000)
-    assert (regress.method, regress.design, regress.total_queries) == ("regress", None, 5000)
+    assert (regress.method, regress.design, regress.total_queries) == ("auto", None, 5000)
     assert regress.memory < 2**30
 
 

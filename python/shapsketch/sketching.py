@@ -253,6 +253,9 @@ def sketch(
     _check_options(method, teacher, terms)
     values: dict[bytes, float] = {}
 
+    # R² of the regression in it, which rests on all queries, of the last sketch.
+    steady = [float("nan")]
+
     def ask(plan: _core.Plan) -> Sketch:
         queries = plan.queries()
         logger.info("%s, %d queries", plan.method, len(queries))
@@ -276,15 +279,21 @@ def sketch(
             values.update(zip(rows, told.tolist(), strict=True))
             answers = np.array([values[row.tobytes()] for row in queries.batch(0, len(queries))])
         linked = scale.to_link(answers, "model")
+
+        def regress() -> _core.Sketch:
+            core = queries.sketch(linked)
+            steady[0] = core.info["r2"]
+            return core
+
         if plan.method != "regress" or method == "regress":
-            made = Sketch._wrap(queries.sketch(linked))
+            made = Sketch._wrap(regress())
         else:
             made = compare(
                 space,
                 queries.batch(0, len(queries)),
                 linked,
                 method=method,
-                regress=lambda: queries.sketch(linked),
+                regress=regress,
                 share=len(queries) / space.size,
                 budget=plan.budget,
                 max_terms=terms,
@@ -300,7 +309,7 @@ def sketch(
     if target_r2 is None:
         made = ask(planned)
     else:
-        made = _adaptive(ask, space, planned, method, float(target_r2), random_state)
+        made = _adaptive(ask, steady, space, planned, method, float(target_r2), random_state)
     made.__dict__["_link"] = scale
     _warn_if_low(made)
     return made
@@ -308,6 +317,7 @@ def sketch(
 
 def _adaptive(
     ask: Callable[[_core.Plan], Sketch],
+    steady: list[float],
     space: SequenceSpace,
     planned: _core.Plan,
     method: str,
@@ -319,20 +329,24 @@ def _adaptive(
         raise InputError(f"target_r2 asks in rounds, which method={method!r} cannot")
     if not target <= 1.0:
         raise InputError(f"target_r2 must be a number up to 1, got {target}")
-    budget, idle, before = planned.budget, 0, None
+    budget, idle = planned.budget, 0
+    before: tuple[float, float] | None = None
     asked = min(FIRST_ROUND, budget)
     while True:
         last = asked >= budget
         # The last round may be the exact transform.
         plan = planned if last else _core.Plan(space._core, asked, method="regress", seed=seed)
         made = ask(plan)
-        r2 = made._core.info["r2"]
-        logger.info("%d queries: R² %.4f", made._core.info["n_queries"], r2)
-        error = 1.0 - r2
-        slow = before is not None and error > (1.0 - WORTHWHILE) * before
-        # Where every sequence is affordable, that always pays.
+        info = made._core.info
+        r2, (_, high) = info["r2"], info["r2_interval"]
+        logger.info("%d queries: R² %.4f", info["n_queries"], r2)
+        error = 1.0 - steady[0]
+        # The regression's R² rests on all queries, that of the sketch, perhaps, on the few held out: a gain
+        # of the former counts at once, of the latter only beyond chance. Where every sequence is
+        # affordable, that always pays.
+        slow = before is not None and not error <= (1.0 - WORTHWHILE) * before[0] and r2 <= before[1]
         idle = idle + 1 if slow and planned.method != "exact" else 0
-        before = error
+        before = (error, high)
         status = None
         if r2 >= target:
             status = "target met"
