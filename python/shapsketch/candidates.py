@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 GOOD = 0.9995
 # An average must lower the error of the best by this part to be worth its terms.
 WORTHWHILE = 0.01
+# Candidates with a smaller share of the weights are left out.
+LIGHT = 0.05
 FAST_LEAVES = (31, 8)
 
 
@@ -67,15 +69,18 @@ def mix(predictions: dict[str, Array], values: Array, rows: npt.NDArray[np.intp]
     if len(predictions) == 1:
         return alone
     nnls = optional("scipy.optimize", "trees", "averaging sketches").nnls
-    table = np.stack([p[rows] for p in predictions.values()], axis=1)
-    means = table.mean(axis=0)
-    weights, _ = nnls(table - means, truth - truth.mean())
-    together = Mix(
-        {name: float(w) for name, w in zip(predictions, weights, strict=True) if w > 0.0},
-        float(truth.mean() - means @ weights),
-    )
-    if not together.weights:
+    names = list(predictions)
+    while True:
+        table = np.stack([predictions[name][rows] for name in names], axis=1)
+        means = table.mean(axis=0)
+        weights, _ = nnls(table - means, truth - truth.mean())
+        kept = [name for name, w in zip(names, weights, strict=True) if w > LIGHT * weights.sum()]
+        if len(kept) == len(names) or not kept:
+            break
+        names = kept
+    if not kept:
         return alone
+    together = Mix(dict(zip(names, map(float, weights), strict=True)), float(truth.mean() - means @ weights))
     error = float(((truth - together.of({n: p[rows] for n, p in predictions.items()})) ** 2).mean())
     return together if error < (1.0 - WORTHWHILE) * errors[best] else alone
 
