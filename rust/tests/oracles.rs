@@ -162,9 +162,12 @@ proptest! {
 
     #[test]
     fn terms_with_means_equal_brute_force(
-        (q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..15, letters: bool,
+        (q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..15, basis in 0usize..4,
     ) {
-        let basis = if letters { Basis::Letters } else { Basis::Characters };
+        let all = (1_u64 << q) - 1;
+        let sets: Vec<u64> = (0..2 * q as u64).map(|i| 1 + seed.wrapping_mul(2 * i + 1) % all).collect();
+        let bases = [Basis::Letters, Basis::Characters, Basis::Centred, Basis::Sets(sets.into())];
+        let basis = bases[basis].clone();
         let terms = random_terms(basis, q, n, terms, seed);
         check(&terms, &random_sequence(q, n, seed), &|x| evaluate_terms(&terms, x));
     }

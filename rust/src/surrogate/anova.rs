@@ -195,7 +195,7 @@ impl Anova {
         }
         match self.tables.get_mut(&support) {
             Some(Table::Dense(cells)) => {
-                part.entries().for_each(|(word, value)| cells[word as usize] += value)
+                part.entries().for_each(|(word, value)| cells[word as usize] += value);
             }
             Some(Table::Sparse(words)) => {
                 let before = words.len();

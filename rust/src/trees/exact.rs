@@ -18,6 +18,8 @@ use crate::surrogate::{Basis, ProductTerms, SupportTerms};
 const TREES: usize = 16;
 
 type Products = BTreeMap<Vec<(u16, u64)>, f64>;
+/// Labels and coefficients by support, low orders first.
+type Groups = BTreeMap<(usize, Vec<u16>), Vec<(Vec<u16>, f64)>>;
 
 impl Ensemble {
     /// The ensemble as a sum of products of sets: the same function, to rounding.
@@ -58,7 +60,7 @@ impl Ensemble {
             });
         }
         let label = |set: u64| sets.binary_search(&set).unwrap_or(0) as u16;
-        let mut groups: BTreeMap<(usize, Vec<u16>), Vec<(Vec<u16>, f64)>> = BTreeMap::new();
+        let mut groups = Groups::new();
         for (places, value) in all {
             let (support, chosen): (Vec<u16>, Vec<u64>) = places.into_iter().unzip();
             let labels = chosen.into_iter().map(label).collect();

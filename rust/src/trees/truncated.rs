@@ -265,7 +265,7 @@ fn every(space: &SequenceSpace) -> Vec<u8> {
 
 /// Adds up equal products.
 fn merge(products: &mut Vec<(Key, f64)>) {
-    products.sort_by(|a, b| a.0.cmp(&b.0));
+    products.sort_by_key(|product| product.0);
     products.dedup_by(|next, first| {
         let same = next.0 == first.0;
         if same {
