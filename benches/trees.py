@@ -10,11 +10,10 @@ import argparse
 import json
 import os
 import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
+from vs_shapzero import in_process
 
 QUERIES = 20_000
 
@@ -47,12 +46,6 @@ def landscape(codes):
         chosen = rng.choice(spins.shape[1], rng.integers(2, 6), replace=False)
         score += rng.normal() * spins[:, chosen].prod(axis=1)
     return 1.0 / (1.0 + np.exp(-0.6 * score))
-
-
-def side(*arguments):
-    """Run a part of this script in a process of its own and return what it prints."""
-    found = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
-    return json.loads(found.stdout.strip().splitlines()[-1])
 
 
 def peak():
@@ -109,7 +102,7 @@ def conversion():
         ("dna", "300 trees of depth 8, codes, q = 4, n = 50", "exact"),
     ]
     for kind, name, form in rows:
-        r = side("side-conversion", kind)
+        r = in_process("side-conversion", kind, script=__file__)
         print(
             f"| {name} | {form} | {r['s']:.1f} | {r['mib']:.0f} ({r['before']:.0f}) | {r['terms']:,} | {r['share']:.4f} |",
             flush=True,
@@ -140,7 +133,7 @@ def explain():
         ("protein", "depth-6 trees, q = 20, n = 56, exact"),
         ("dna", "depth-8 trees, q = 4, n = 50, exact"),
     ]:
-        r = side("side-explain", kind)
+        r = in_process("side-explain", kind, script=__file__)
         print(f"| {name} | {r['first']:.2f} | {r['rate']:,.0f} | {r['mib']:.0f} |", flush=True)
 
 
@@ -181,7 +174,7 @@ def auto():
     print("| | s | peak MiB | R² | claimed | teacher | tried: R² (weight) |")
     print("|---|--:|--:|--:|--:|--:|---|")
     for kind in ("fast", "full"):
-        r = side("side-auto", kind)
+        r = in_process("side-auto", kind, script=__file__)
         tried = ", ".join(f"{name} {r2:.3f} ({weight:.2f})" for name, r2, weight in r["tried"])
         teacher = f"{r['teacher']:.3f}" if r["teacher"] else ""
         print(

@@ -95,20 +95,15 @@ def cross_fitted(predictions: dict[str, Array], values: Array, seed: int) -> Arr
 
 
 @contextmanager
-def steps(count: int, progress: bool) -> Iterator[Callable[[str], None]]:
-    """Show a bar of `count` steps, and hand out what tells the next one."""
+def steps(progress: bool) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, and for how long; hand out what tells the next step."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=count, unit="step", disable=not progress, bar_format="{desc} {bar} {elapsed}") as bar:
-        begun = False
+    with tqdm(disable=not progress, bar_format="{desc} [{elapsed}]") as bar:
 
         def tell(what: str) -> None:
-            nonlocal begun
             logger.info("%s", what)
-            if begun:
-                bar.update()
-            begun = True
-            bar.set_description(what)
+            bar.set_description_str(what)
 
         yield tell
 
@@ -130,7 +125,7 @@ def compare(
     progress: bool,
 ) -> Sketch:
     """Fit what `method` names, choose on held-out queries, fit that again to all."""
-    with steps(24, progress) as tell:
+    with steps(progress) as tell:
         regressed, seconds = None, 0.0
         if method == "auto":
             started = time.perf_counter()

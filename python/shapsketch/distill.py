@@ -24,9 +24,10 @@ PARTS = 4
 FEATURES = ("counts", "frames", "parts")
 LEAVES = (15, 8, 31)
 CHUNK = 16_384
-# Answers of the teacher for a student of trees, and for one of regression; spaces of up to so many
-# sequences are answered whole.
-TREE_ANSWERS = 100_000
+# Answers of the teacher for a student of trees (so many letters in all, within bounds), and for one of
+# regression; spaces of up to so many sequences are answered whole.
+LETTERS = 5_000_000
+TREE_ANSWERS = (20_000, 100_000)
 REGRESSION_ANSWERS = 20_000
 WHOLE = 2**18
 STUDENT_LEAVES = 127
@@ -184,8 +185,11 @@ def choose_teacher(split: Split, places: Places, *, seed: int, tell: Callable[[s
         if best is None or boosted.error < best.boosted.error:
             best = BoostedTeacher(counts, boosted)
 
+    # Words of three letters have reading frames; where there are too many of them, nothing has.
+    framed = places.space.q**LONGEST <= COUNTED and places.space.n > LONGEST
     for kind in FEATURES:
-        attempt(kind, LEAVES[0])
+        if framed or kind != "frames":
+            attempt(kind, LEAVES[0])
     assert best is not None
     for leaves in LEAVES[1:]:
         attempt(best.counts.kind, leaves)
@@ -208,8 +212,9 @@ def students(
         return {"distill": queries.sketch(teacher.predict(queries.batch(0, len(queries))))}
     made = {}
     rng = np.random.default_rng([seed, 2])
-    codes = rng.integers(0, space.q, (TREE_ANSWERS, space.n), dtype=np.uint8)
-    tell(f"teacher: {TREE_ANSWERS:,} answers")
+    count = int(np.clip(LETTERS // space.n, *TREE_ANSWERS))
+    codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+    tell(f"teacher: {count:,} answers")
     answers = teacher.predict(codes)
     tell("student: trees")
     boosted = boost(

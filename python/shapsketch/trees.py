@@ -26,6 +26,8 @@ LEAVES = (31, 8, 127)
 RATE = 0.05
 MOST_ROUNDS = 1500
 PATIENCE = 50
+# Values times leaves below which one thread is enough.
+FEW = 200_000
 # Fewest values of a leaf.
 LEAST = 10
 # Share of the values that choose, and bounds of their number.
@@ -168,6 +170,8 @@ def boost(
         "deterministic": True,
         "force_col_wise": True,
         "seed": seed % 2**31,
+        # Threads that wait for each other cost more than they bring on little data; the result is the same.
+        "num_threads": 1 if len(values) * leaves < FEW else 0,
         "verbosity": -1,
     }
     names: Any = list(range(categories)) if categories else "auto"

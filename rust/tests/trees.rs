@@ -185,3 +185,18 @@ fn sketches_of_trees_survive_a_file() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn components_are_compiled_while_others_wait_for_them() {
+    // Many tasks ask for the same tables at once; none may wait for itself.
+    let cancel = Cancel::new();
+    let terms = random(4, 12, 40, 8, 2, 3).exact(1 << 20, &cancel).unwrap();
+    let codes = uniform(&terms.space, 5_000, 1, &cancel).unwrap();
+    for _ in 0..20 {
+        let components = Components::new(&terms).unwrap();
+        let values = components.predict(&codes, &cancel).unwrap();
+        let shares = components.shapley_values(&codes, &cancel).unwrap();
+        let sum = shares[..12].iter().sum::<f64>() + components.base_value();
+        assert!((sum - values[0]).abs() < 1e-9);
+    }
+}

@@ -373,8 +373,9 @@ impl Blocks {
         if cover.iter().map(|block| words(block) * block.positions.len()).sum::<usize>() > MAX_SHARES {
             return None;
         }
+        // One thread: a parallel iterator could take up a task that waits for these very tables.
         let blocks = cover
-            .into_par_iter()
+            .into_iter()
             .map(|block| {
                 let width = block.positions.len();
                 let mut table = vec![0.0; words(&block) * width];

@@ -21,9 +21,9 @@ const DENSE_SPACE: u128 = 1 << 18;
 /// Supports, at most.
 const SUPPORTS: usize = 60_000;
 /// Bytes that all tables may take.
-const MEMORY: usize = 1 << 31;
+const MEMORY: usize = 1 << 30;
 /// Bytes of a word that occurs.
-const ENTRY: usize = 32;
+const ENTRY: usize = 40;
 
 /// How much of a sum of components to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]

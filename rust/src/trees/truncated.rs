@@ -38,6 +38,10 @@ const TABULATED: u128 = 1 << 18;
 /// Sequences that measure what is kept.
 const SAMPLE: usize = 4000;
 const SAMPLE_SEED: u64 = 0x7265_6573;
+/// Words that the sets of letters of one product may make.
+const WORDS: usize = 1 << 12;
+/// The same of all products together.
+const ALL_WORDS: usize = 1 << 23;
 /// Trees taken apart together: sums are then the same for any number of threads.
 const TREES: usize = 8;
 /// Products gathered before equal ones are added up.
@@ -288,7 +292,7 @@ impl Ensemble {
                     let chances = Chances::new(self, tree);
                     constant += chances.values[0];
                     chances.products(least, &mut |chosen, coefficient| {
-                        if self.places(chosen) > PLACES {
+                        if !self.manageable(chosen) {
                             return;
                         }
                         for subset in 0..1_usize << chosen.len() {
@@ -376,11 +380,20 @@ impl Ensemble {
         let (constant, products) = self.products(least, cancel)?;
         let mut anova = Anova::new(self.space.clone());
         anova.add(&[], constant)?;
+        let mut words = 0;
         for (index, (key, coefficient)) in products.into_iter().enumerate() {
             if index % 1024 == 0 {
                 cancel.check()?;
             }
             if let Some(places) = self.intersection(&key) {
+                words += places.iter().map(|&(_, set)| self.words(set)).product::<usize>();
+                if words > ALL_WORDS {
+                    return Err(Error::TooLarge {
+                        what: "the words of these products",
+                        bytes: words as u128 * 8,
+                        advice: "keep less of the variance",
+                    });
+                }
                 anova.add(&places, coefficient)?;
             }
         }
@@ -388,13 +401,20 @@ impl Ensemble {
         Ok(anova)
     }
 
-    /// Number of positions of these conditions.
-    fn places(&self, chosen: &[(u32, f64)]) -> usize {
+    /// Letters, or letters outside and one for all, that a set is written in.
+    fn words(&self, set: u64) -> usize {
+        let letters = set.count_ones() as usize;
+        letters.min(self.space.q() - letters + 1)
+    }
+
+    /// Whether the conditions have few enough positions, and sets of letters that make few enough words.
+    fn manageable(&self, chosen: &[(u32, f64)]) -> bool {
         let conditions = chosen.iter().map(|&(condition, _)| &self.conditions[condition as usize]);
-        let mut positions: Vec<u16> = conditions.flatten().map(|place| place.0).collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions.len()
+        let mut places: Vec<(u16, usize)> =
+            conditions.flatten().map(|&(position, set)| (position, self.words(set))).collect();
+        places.sort_unstable();
+        places.dedup_by_key(|place| place.0);
+        places.len() <= PLACES && places.iter().map(|place| place.1).product::<usize>() <= WORDS
     }
 
     /// The letters that all of these conditions allow; `None` if there are none at some position.
