@@ -9,11 +9,13 @@ import warnings
 
 import lightgbm
 import numpy as np
+import pandas
 import pytest
 import shapsketch as ss
 import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from sklearn import ensemble, tree
 from sklearn.linear_model import Ridge
 from toys import game, shapley_values
@@ -94,7 +96,7 @@ def test_xgboost(shape, layout, depth, categorical):
     def scores(x):
         return booster.predict(xgboost.DMatrix(x, feature_types=kinds, enable_categorical=categorical))
 
-    agrees(booster, q, n, layout, scores)
+    agrees(booster, q, n, layout, scores, zeros_missing=False)
 
 
 @PROPERTY
@@ -157,6 +159,42 @@ def test_links_and_classes():
         **small, boosting_type="rf", bagging_freq=1, bagging_fraction=0.7, verbosity=-1
     ).fit(codes, y)
     agrees(averaged, q, n, "codes", averaged.predict)
+
+
+def test_what_a_library_does_with_zeros_categories_and_early_stops_is_followed_or_refused():
+    q, n = 4, 5
+    space = space_of(q, n)
+    codes, y = data(q, n, 0)
+    onehot = features(codes, q, "onehot")
+    sparse = xgboost.XGBRegressor(n_estimators=10).fit(csr_matrix(onehot), y)
+    with pytest.raises(ss.InputError, match="zeros_missing=True"):
+        ss.from_trees(sparse, space)
+    sketch = ss.from_trees(sparse, space, zeros_missing=True)
+    np.testing.assert_allclose(sketch.predict(codes), sparse.predict(csr_matrix(onehot)), atol=1e-5)
+    with pytest.raises(ss.InputError, match="missing=nan"):
+        ss.from_trees(xgboost.XGBRegressor(n_estimators=3, missing=0).fit(codes, y), space)
+    letters = pandas.DataFrame(
+        {str(i): pandas.Categorical([space.alphabet[a] for a in codes[:, i]], list("DCBA")) for i in range(n)}
+    )
+    for model in (
+        lightgbm.LGBMRegressor(n_estimators=3, verbosity=-1),
+        xgboost.XGBRegressor(n_estimators=3, enable_categorical=True),
+    ):
+        with pytest.raises(ss.InputError, match="categories"):
+            ss.from_trees(model.fit(letters, y), space)
+    stopped = xgboost.XGBRegressor(n_estimators=60, early_stopping_rounds=2)
+    stopped.fit(codes, y, eval_set=[(codes[:100], -y[:100])], verbose=False)
+    agrees(stopped, q, n, "codes", stopped.predict)
+    booster = stopped.get_booster()
+    agrees(booster, q, n, "codes", lambda x: booster.predict(xgboost.DMatrix(x)))
+    two = (y > y.mean()).astype(int)
+    doubled = ensemble.GradientBoostingClassifier(n_estimators=8, loss="exponential").fit(codes, two)
+    probabilities = ss.from_trees(doubled, space).predict(codes, response=True)
+    np.testing.assert_allclose(probabilities, doubled.predict_proba(codes)[:, 1], atol=1e-9)
+    # Small scores are compared with their own range.
+    small = ensemble.HistGradientBoostingRegressor(max_iter=10).fit(codes, 1e-7 * y)
+    converted = ss.from_trees(small, space).predict(codes)
+    np.testing.assert_allclose(converted, small.predict(codes), rtol=0, atol=1e-13)
 
 
 @PROPERTY
@@ -236,7 +274,7 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
         (xgboost.XGBRegressor(n_estimators=2, booster="gblinear").fit(codes, y), "gblinear"),
         (
             ensemble.GradientBoostingRegressor(n_estimators=2, init=Ridge()).fit(codes, y),
-            "not the sum of its trees and a constant",
+            "not the sum of its trees, as they were read, and a constant",
         ),
         (
             lightgbm.LGBMRegressor(n_estimators=2, reg_sqrt=True, verbosity=-1).fit(codes, y - y.min()),
@@ -441,6 +479,27 @@ def test_without_the_extra_auto_says_what_it_did_not_try(monkeypatch):
     for method in ("trees", "distill"):
         with pytest.raises(ss.MissingExtraError, match=r"pip install 'shapsketch\[trees\]'"):
             sketched(method)
+
+
+def test_few_distinct_sequences_and_lengths_of_sixteen():
+    codes = np.tile(np.random.default_rng(0).integers(0, 4, (45, 14)), (10, 1))
+    with pytest.raises(ss.InputError, match="300 distinct sequences"):
+        ss.fit(codes, motifs(codes), SPACE, method="trees", progress=False)
+    assert ss.fit(codes, motifs(codes), SPACE, method="auto", progress=False).method == "regress"
+    space = ss.SequenceSpace("01", 16)
+    sketch = ss.sketch(
+        lambda c: (c[:, :6].sum(axis=1) > 3) * 1.0,
+        space,
+        budget=800,
+        inputs="codes",
+        fast=True,
+        progress=False,
+    )
+    assert sketch.r2 > 0.8
+    short = ss.sketch(
+        lambda c: 1.0 * c[:, 0] + c[:, 1] * c[:, 2], space, budget=500, inputs="codes", max_terms=3
+    )
+    assert short.n_terms <= 3
 
 
 def test_few_queries_are_left_to_regression():

@@ -17,7 +17,7 @@ from shapsketch.distill import OwnTeacher, Predictor, Teacher, choose_teacher, s
 from shapsketch.ensembles import Array, optional
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, SequenceSpace
-from shapsketch.trees import DROPPED, FEWEST, LEAVES, REST, Choice, Split, choose, r2_of
+from shapsketch.trees import DROPPED, FEWEST, LEAVES, REST, Choice, Split, choose, enough, r2_of
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +134,12 @@ def compare(
             seconds = time.perf_counter() - started
             untried = _untried(codes, regressed.info["r2"], teacher)
             if untried is not None:
+                core = regressed
+                if max_terms is not None and len(regressed) > max_terms:
+                    core = _shortened(regressed, codes, max_terms, seed)
+                    untried = untried or core.info["status"]
                 return Sketch._wrap(
-                    regressed.described(
+                    core.described(
                         status=untried or None, budget=budget, link=None, values=None, predictions=None
                     ).among([("regress", regressed.info["r2"], seconds, 1.0)])
                 )
@@ -161,7 +165,7 @@ def _untried(codes: Codes, r2: float, teacher: Predictor | None) -> str | None:
     """Return why nothing but regression is tried; empty where nothing is left to gain."""
     if r2 >= GOOD:
         return ""
-    if len(codes) < FEWEST:
+    if len(np.unique(codes, axis=0)) < FEWEST:
         return f"cross-validated; trees take {FEWEST} sequences"
     try:
         optional("lightgbm", "trees", "trying trees")
@@ -188,6 +192,8 @@ def _compare(
     seed: int,
     tell: Callable[[str], None],
 ) -> Sketch:
+    if regressed is None:
+        enough(codes)
     split = Split.of(codes, values, seed)
     found = Candidates()
     if regressed is not None:
@@ -292,6 +298,27 @@ def _compare(
     if "teacher" in final:
         result.__dict__["_teacher"] = final["teacher"]
     return result
+
+
+def _shortened(regressed: _core.Sketch, codes: Codes, max_terms: int, seed: int) -> _core.Sketch:
+    """Return a regression with fewer terms, and what is cut off missing in its predictions too."""
+    held = regressed.held_out()
+    assert held is not None
+    short = _core.combine([regressed], [1.0], constant=0.0, dropped=0.0, max_terms=max_terms)
+    return short.made_by(
+        method="regress",
+        status=f"cross-validated; with all {len(regressed):,} terms R² is {regressed.info['r2']:.4f}",
+        budget=len(codes),
+        queries=len(np.unique(codes, axis=0)),
+        seed=seed,
+        codes=codes,
+        values=held[0],
+        predictions=held[1] + _predict(short, codes) - _predict(regressed, codes),
+        share=0.0,
+        rest=REST,
+        candidates=[],
+        teacher=None,
+    )
 
 
 def _predict(sketch: _core.Sketch, codes: Codes) -> Array:

@@ -30,6 +30,7 @@ LETTERS = 5_000_000
 TREE_ANSWERS = (20_000, 100_000)
 REGRESSION_ANSWERS = 20_000
 WHOLE = 2**18
+WHOLE_LENGTH = 15
 STUDENT_LEAVES = 127
 STUDENT_ROUNDS = 400
 STUDENT_RATE = 0.1
@@ -206,7 +207,7 @@ def students(
     tell: Callable[[str], None],
 ) -> dict[str, _core.Sketch]:
     """Sketch a teacher's free answers in every way that suits the space."""
-    if space.size <= WHOLE:
+    if space.size <= WHOLE and space.n <= WHOLE_LENGTH:
         tell("student: every sequence")
         queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
         return {"distill": queries.sketch(teacher.predict(queries.batch(0, len(queries))))}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,8 @@ class Tree:
     categories: dict[int, set[int]] = field(default_factory=dict)
     # "<=" (LightGBM, scikit-learn) or "<" (XGBoost).
     strict: bool = False
+    # Which way a missing value goes left, by node, where zeros count as missing.
+    zeros: list[bool] | None = None
     # Whether thresholds are compared in single precision.
     single: bool = False
 
@@ -166,6 +170,8 @@ class Layout:
             threshold = kind(tree.threshold[node])
             numbers = values.astype(kind)
             left = np.asarray(numbers < threshold if tree.strict else numbers <= threshold)
+            if tree.zeros is not None:
+                left = np.where(values == 0, tree.zeros[node], left)
         return position, sum(1 << int(a) for a in np.flatnonzero(left))
 
     def features(self, codes: Codes) -> Array:
@@ -185,10 +191,17 @@ class Converted:
     link: str
     # The library's own scores on the scale of the link, of features.
     scores: Any
+    # What the library rounds its scores by, relative to the largest.
+    rounding: float = 1e-12
 
 
 def from_trees(
-    model: Any, space: SequenceSpace, *, output: int | None = None, max_terms: int = MAX_TERMS
+    model: Any,
+    space: SequenceSpace,
+    *,
+    output: int | None = None,
+    max_terms: int = MAX_TERMS,
+    zeros_missing: bool | None = None,
 ) -> Sketch:
     """Turn a fitted tree ensemble into a sketch of the same function, without a query.
 
@@ -211,11 +224,15 @@ def from_trees(
         Which output or class, of a model with several.
     max_terms : int
         Terms that the sketch may have.
+    zeros_missing : bool, optional
+        Of an XGBoost model on one-hot features: whether these were a sparse matrix, whose zeros are missing
+        values to it. Asked for where it makes a difference.
 
     Returns
     -------
     Sketch
-        Agrees with the model to 1e-6 of its largest score; this is checked on random sequences.
+        Agrees with the model to 1e-6 of the range of its scores, and the library's own rounding; this is
+        checked on random sequences.
 
     Raises
     ------
@@ -239,7 +256,11 @@ def from_trees(
     limit = integer("max_terms", max_terms, least=1)
     which = None if output is None else integer("output", output, least=0)
     library = type(model).__module__.split(".")[0]
-    converters = {"lightgbm": _lightgbm, "xgboost": _xgboost, "sklearn": _sklearn}
+    converters: dict[str, Callable[..., Converted]] = {
+        "lightgbm": _lightgbm,
+        "xgboost": partial(_xgboost, zeros_missing=zeros_missing),
+        "sklearn": _sklearn,
+    }
     if library not in converters:
         raise InputError(
             f"cannot convert a {type(model).__module__}.{type(model).__name__}; known are the tree ensembles "
@@ -252,15 +273,22 @@ def from_trees(
         forest.grow(found.layout, tree)
     rng = np.random.default_rng(0)
     probes = rng.integers(0, space.q, (PROBES, space.n)).astype(np.uint8)
-    wanted = np.asarray(found.scores(found.layout.features(probes)), dtype=np.float64)
+    try:
+        wanted = np.asarray(found.scores(found.layout.features(probes)), dtype=np.float64)
+    except Exception as error:
+        raise InputError(
+            f"this {type(model).__name__} does not predict from numbers, with which a conversion is "
+            f"checked: {error}"
+        ) from error
     # Libraries keep what they start from in places of their own: it is what the trees do not account for.
     rest = wanted - forest.ensemble(0.0).predict(probes)
     constant = float(np.median(rest))
-    size = max(float(np.abs(wanted).max()), 1.0)
-    if not np.abs(rest - constant).max() <= AGREES * size:
+    allowed = AGREES * np.ptp(wanted) + found.rounding * float(np.abs(wanted).max())
+    if not np.abs(rest - constant).max() <= allowed:
         raise InputError(
-            f"this {type(model).__name__} is not the sum of its trees and a constant (scores differ by "
-            f"{np.abs(rest - constant).max():.2g}); it cannot be converted"
+            f"this {type(model).__name__} is not the sum of its trees, as they were read, and a constant: "
+            f"scores differ by {np.abs(rest - constant).max():.2g}; it cannot be converted (an encoder, or a "
+            "model that it starts from?)"
         )
     core = forest.ensemble(constant).exact(limit)
     made = core.made_by(
@@ -306,6 +334,13 @@ def _lightgbm(model: Any, space: SequenceSpace, output: int | None) -> Converted
     layout = Layout(space, dump["max_feature_idx"] + 1, "LightGBM")
     each = dump["num_tree_per_iteration"]
     chosen = _choose(output, each, "classes")
+    if dump.get("pandas_categorical"):
+        expected = [list(space.alphabet)] * len(dump["pandas_categorical"])
+        if dump["pandas_categorical"] != expected:
+            raise InputError(
+                "the model was trained on pandas categories that are not the alphabet in its order, "
+                f"{space.alphabet!r}; train it on codes, or with the categories list(alphabet)"
+            )
     words = dump.get("objective", "regression").split()
     objective = words[0]
     link = "identity"
@@ -361,7 +396,7 @@ def _lightgbm_tree(root: dict[str, Any]) -> Tree:
     return tree
 
 
-def _xgboost(model: Any, space: SequenceSpace, output: int | None) -> Converted:
+def _xgboost(model: Any, space: SequenceSpace, output: int | None, zeros_missing: bool | None) -> Converted:
     xgboost = optional("xgboost", "trees", "converting an XGBoost model")
     booster = model
     if not isinstance(model, xgboost.Booster):
@@ -383,7 +418,16 @@ def _xgboost(model: Any, space: SequenceSpace, output: int | None) -> Converted:
     groups = max(int(learner["learner_model_param"].get("num_class", 0)), 1)
     groups = max(groups, int(learner["learner_model_param"].get("num_target", 1)))
     chosen = _choose(output, groups, "outputs")
-    best = getattr(booster, "best_iteration", None) if booster.attr("best_iteration") else None
+    if inner["model"].get("cats", {}).get("enc"):
+        raise InputError(
+            "the model was trained on categories of a data frame, which have codes of their own; train it on "
+            "integer codes with feature_types=['c', ...]"
+        )
+    wrapped = booster is not model
+    if wrapped and not np.isnan(model.missing):
+        raise InputError(f"the model takes {model.missing} for a missing value; fit it with missing=nan")
+    # As the library itself: the wrapper predicts with the best iteration, a booster with all of them.
+    best = booster.best_iteration if wrapped and booster.attr("best_iteration") else None
     listed = inner["model"]["trees"]
     if best is not None:
         listed = listed[: inner["model"]["iteration_indptr"][int(best) + 1]]
@@ -392,19 +436,22 @@ def _xgboost(model: Any, space: SequenceSpace, output: int | None) -> Converted:
         if inner["model"]["tree_info"][index] != chosen:
             continue
         tree = _xgboost_tree(entry)
+        if layout.onehot:
+            tree.zeros = _zeros(entry, zeros_missing)
         if weights is not None:
             tree.value = [weights[index] * value for value in tree.value]
         trees.append(tree)
     objective = learner["objective"]["name"]
     link = "identity"
-    if objective in ("binary:logistic", "reg:logistic", "binary:logitraw"):
+    if objective in ("binary:logistic", "reg:logistic"):
         link = "logit"
-    elif objective in ("count:poisson", "reg:gamma", "reg:tweedie"):
+    elif objective in ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox"):
         link = "log"
 
     def scores(features: Array) -> Array:
         matrix = xgboost.DMatrix(
             features,
+            missing=0.0 if layout.onehot and zeros_missing else np.nan,
             feature_types=booster.feature_types,
             feature_names=booster.feature_names,
             enable_categorical=True,
@@ -413,7 +460,21 @@ def _xgboost(model: Any, space: SequenceSpace, output: int | None) -> Converted:
         raw: Array = booster.predict(matrix, output_margin=True, iteration_range=limit).astype(np.float64)
         return raw if raw.ndim == 1 else raw[:, chosen]
 
-    return Converted(layout, trees, 1.0, link, scores)
+    rounding = float(np.finfo(np.float32).eps) * np.sqrt(len(trees) + 1)
+    return Converted(layout, trees, 1.0, link, scores, rounding)
+
+
+def _zeros(entry: dict[str, Any], zeros_missing: bool | None) -> list[bool] | None:
+    """Return which way zeros go if they are missing values, which a sparse matrix makes of them."""
+    ways = [bool(way) for way in entry["default_left"]]
+    inner = [left >= 0 for left in entry["left_children"]]
+    smaller = [threshold > 0.0 for threshold in entry["split_conditions"]]
+    if zeros_missing is None and any(i and w != s for i, w, s in zip(inner, ways, smaller, strict=True)):
+        raise InputError(
+            "whether zeros were missing values in training decides where this model's splits send them: say "
+            "zeros_missing=True if the one-hot features were a sparse matrix, False if they were dense"
+        )
+    return ways if zeros_missing else None
 
 
 def _xgboost_tree(entry: dict[str, Any]) -> Tree:
@@ -475,6 +536,8 @@ def _sklearn(model: Any, space: SequenceSpace, output: int | None) -> Converted:
     groups = 1 if classes <= 2 else classes
     chosen = _choose(output, groups, "classes")
     link = "logit" if classes else "identity"
+    # The exponential loss has twice the logit of others.
+    factor = 2.0 if boosted and classes and model.loss == "exponential" else 1.0
     if histogram:
         trees = [_histogram_tree(stage[chosen]) for stage in model._predictors]
         loss = getattr(model, "loss", None)
@@ -483,13 +546,13 @@ def _sklearn(model: Any, space: SequenceSpace, output: int | None) -> Converted:
         scale = 1.0
     else:
         trees = [_sklearn_tree(stage[chosen].tree_, 0, None) for stage in model.estimators_]
-        scale = float(model.learning_rate)
+        scale = factor * float(model.learning_rate)
 
     def scores(features: Array) -> Array:
         if not classes:
             predicted: Array = model.predict(features)
             return np.log(predicted) if link == "log" else predicted
-        raw: Array = model.decision_function(features)
+        raw: Array = factor * model.decision_function(features)
         return raw if raw.ndim == 1 else raw[:, chosen]
 
     return Converted(layout, trees, scale, link if groups == 1 else "identity", scores)

@@ -273,9 +273,11 @@ class Sketch:
         info = self._info
         if info is not None:
             low, high = info["r2_interval"]
-            tested = {"exact": "all sequences", "regress": "cross-validated"}.get(
-                info["method"], f"{info['n_test']:,} held-out queries"
-            )
+            tested = {
+                "exact": "all sequences",
+                "regress": "cross-validated",
+                "converted": "against the ensemble, on random sequences",
+            }.get(info["method"], f"{info['n_test']:,} held-out queries")
             lines += [
                 f"method     {info['method']} ({info['status']})",
                 f"queries    {info['n_queries']:,} of a budget of {info['budget']:,}",

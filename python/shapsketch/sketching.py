@@ -151,11 +151,15 @@ def _plan(space: SequenceSpace, budget: int, method: str, random_state: int) -> 
     )
 
 
-def _check_options(method: str, teacher: Predictor | None, max_terms: int | None) -> None:
+def _check_options(method: str, teacher: Predictor | None, max_terms: int | None, fast: bool) -> None:
     """Refuse options that a method has no use for."""
     if teacher is not None:
         if method not in ("auto", "distill"):
             raise InputError(f"a teacher is for method='distill' and 'auto', not {method!r}")
+        if fast:
+            raise InputError(
+                "fast=True leaves out distillation, and the teacher with it; leave out one of them"
+            )
         for name in ("fit", "predict"):
             if not callable(getattr(teacher, name, None)):
                 raise InputError(f"a teacher needs a method {name!r}; {type(teacher).__name__} has none")
@@ -250,7 +254,12 @@ def sketch(
     scale = parse(link)
     planned = _plan(space, budget, method, random_state)
     terms = None if max_terms is None else integer("max_terms", max_terms, least=1)
-    _check_options(method, teacher, terms)
+    _check_options(method, teacher, terms, fast)
+    if planned.method == "exact" and terms is not None:
+        raise InputError(
+            "every sequence fits the budget, and the exact transform has all terms; leave out max_terms, and "
+            "shorten sketch.spectrum by its truncate()"
+        )
     values: dict[bytes, float] = {}
 
     # R² of the regression in it, which rests on all queries, of the last sketch.
@@ -422,7 +431,7 @@ def fit(
     codes, values = labelled(X, y, space)
     name = choice("method", method, UNIFORM)
     terms = None if max_terms is None else integer("max_terms", max_terms, least=1)
-    _check_options(name, teacher, terms)
+    _check_options(name, teacher, terms, fast)
     seed = integer("random_state", random_state, least=0)
     regressor = SparseRegressor(space, dictionary=dictionary, random_state=seed)
     linked = scale.to_link(values, "y")

@@ -218,7 +218,7 @@ class Split:
         _, unit = np.unique(codes, axis=0, return_inverse=True)
         unit = unit.reshape(-1)
         count = int(unit.max()) + 1
-        held = int(np.clip(round(HELD * count), HELD_BOUNDS[0], HELD_BOUNDS[1]))
+        held = min(int(np.clip(round(HELD * count), *HELD_BOUNDS)), count // 2)
         chosen = np.zeros(count, dtype=bool)
         chosen[np.random.default_rng([seed, 1]).permutation(count)[:held]] = True
         out = chosen[unit]

@@ -56,7 +56,7 @@ impl Ensemble {
             return Err(Error::TooLarge {
                 what: "the sets of letters of these trees",
                 bytes: sets.len() as u128 * 8,
-                advice: "keep a part of their variance instead",
+                advice: "fit smaller trees, or in Rust keep a part of their variance",
             });
         }
         let label = |set: u64| sets.binary_search(&set).unwrap_or(0) as u16;
@@ -87,7 +87,7 @@ fn enough(terms: usize, max_terms: usize) -> Result<()> {
         return Err(Error::TooLarge {
             what: "the exact form of these trees",
             bytes: terms as u128 * 64,
-            advice: "keep a part of their variance instead, or allow more terms",
+            advice: "allow more terms, or fit smaller trees",
         });
     }
     Ok(())

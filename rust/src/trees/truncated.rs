@@ -35,13 +35,14 @@ const LEAST: [(f64, f64); 7] = [
 ];
 /// Spaces of up to this many sequences are tabulated.
 const TABULATED: u128 = 1 << 18;
+const TABULATED_LENGTH: usize = 15;
 /// Sequences that measure what is kept.
 const SAMPLE: usize = 4000;
 const SAMPLE_SEED: u64 = 0x7265_6573;
 /// Words that the sets of letters of one product may make.
 const WORDS: usize = 1 << 12;
 /// The same of all products together.
-const ALL_WORDS: usize = 1 << 23;
+const ALL_WORDS: usize = 1 << 20;
 /// Trees taken apart together: sums are then the same for any number of threads.
 const TREES: usize = 8;
 /// Products gathered before equal ones are added up.
@@ -347,7 +348,9 @@ impl Ensemble {
         let count = self.space.size().map_or(SAMPLE, |size| size.min(SAMPLE as u128) as usize);
         let sample = uniform(&self.space, count, SAMPLE_SEED, cancel)?;
         let values = self.predict(&sample, cancel)?;
-        let mut anova = if self.space.size().is_some_and(|size| size <= TABULATED) {
+        let small = self.space.size().is_some_and(|size| size <= TABULATED);
+        // Every subset of positions has a component.
+        let mut anova = if small && self.space.n() <= TABULATED_LENGTH {
             let mut anova = Anova::of_table(&self.space, self.predict(&every(&self.space), cancel)?)?;
             anova.centre(cancel)?;
             anova
