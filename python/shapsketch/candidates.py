@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._errors import MissingExtraError
+from shapsketch._errors import InputError, MissingExtraError
 from shapsketch.distill import OwnTeacher, Predictor, Teacher, choose_teacher, students
 from shapsketch.ensembles import Array, optional
 from shapsketch.sketch import Sketch
@@ -143,22 +143,34 @@ def compare(
                         status=untried or None, budget=budget, link=None, values=None, predictions=None
                     ).among([("regress", regressed.info["r2"], seconds, 1.0)])
                 )
-        return _compare(
-            space,
-            codes,
-            values,
-            method,
-            regressed,
-            seconds,
-            share,
-            budget,
-            max_terms,
-            teacher,
-            inputs,
-            fast,
-            seed,
-            tell,
-        )
+        try:
+            return _compare(
+                space,
+                codes,
+                values,
+                method,
+                regressed,
+                seconds,
+                share,
+                budget,
+                max_terms,
+                teacher,
+                inputs,
+                fast,
+                seed,
+                tell,
+            )
+        except InputError as error:
+            # The queries are paid for: what regression made of them is not lost.
+            if regressed is None or teacher is not None:
+                raise
+            logger.warning("trees and distillation failed, the sketch is that of regression: %s", error)
+            status = f"cross-validated; trees and distillation failed: {error}"
+            return Sketch._wrap(
+                regressed.described(
+                    status=status, budget=budget, link=None, values=None, predictions=None
+                ).among([("regress", regressed.info["r2"], seconds, 1.0)])
+            )
 
 
 def _untried(codes: Codes, r2: float, teacher: Predictor | None) -> str | None:
