@@ -20,7 +20,7 @@ use crate::surrogate::{Anova, Keep, ProductTerms};
 /// Splits in one product, at most.
 const SPLITS: usize = 6;
 /// Positions of one product, at most.
-const PLACES: usize = 8;
+const PLACES: usize = 6;
 /// Variances, relative to the ensemble's, from which on a product counts: of up to two splits, and of more, which have
 /// components of their own where pairs of motifs share theirs. The first that give no more components than can be
 /// handled.
