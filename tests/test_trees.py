@@ -521,6 +521,25 @@ def test_labelled_data_by_any_method():
         ss.fit(codes, y, SPACE, method="peel")
 
 
+def test_noise_is_not_called_signal():
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        codes, noise = rng.integers(0, 4, (320, 12)), rng.normal(size=320)
+        trees = ss.TreeSketch(ss.SequenceSpace(ss.DNA, 12), random_state=seed).fit(codes, noise)
+        found.append(trees.sketch_.r2)
+    assert np.mean(found) < 0.02
+
+
+def test_options_that_would_be_ignored_are_refused():
+    codes = np.random.default_rng(3).integers(0, 4, (400, 14))
+    y = motifs(codes)
+    with pytest.raises(ss.InputError, match="dictionary is for method='regress' and 'auto'"):
+        ss.fit(codes, y, SPACE, method="trees", dictionary=ss.Dictionary(windows=2))
+    with pytest.raises(ss.InputError, match="there is none"):
+        ss.fit(codes, y, SPACE, inputs="strings")
+
+
 def test_plans_name_the_method():
     assert "boosted trees: 1,000 uniform queries" in str(ss.plan(SPACE, 1000, method="trees"))
     assert "teacher" in str(ss.plan(SPACE, 1000, method="distill"))

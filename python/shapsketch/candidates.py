@@ -17,7 +17,19 @@ from shapsketch.distill import OwnTeacher, Predictor, Teacher, choose_teacher, s
 from shapsketch.ensembles import Array, optional
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, SequenceSpace
-from shapsketch.trees import DROPPED, FEWEST, LEAVES, REST, Choice, Split, choose, enough, r2_of
+from shapsketch.trees import (
+    DROPPED,
+    FEWEST,
+    LEAVES,
+    REST,
+    Choice,
+    Split,
+    choose,
+    enough,
+    r2_of,
+    scores,
+    without,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +237,7 @@ def _compare(
         def trees() -> _core.Sketch:
             return picked.sketch(picked.refit(codes, values, seed), DROPPED, None)[0]
 
-        found.add("trees", _predict(tested, split.held_codes), trees, time.perf_counter() - started)
+        found.add("trees", scores(tested, split.held_codes), trees, time.perf_counter() - started)
     taught: Array | None = None
     final: dict[str, Teacher | dict[str, _core.Sketch]] = {}
     if method == "distill" or (method == "auto" and not fast):
@@ -254,7 +266,7 @@ def _compare(
 
         spent = (time.perf_counter() - started) / len(pupils)
         for name, made in pupils.items():
-            found.add(name, _predict(made, split.held_codes), pupil(name), spent)
+            found.add(name, scores(made, split.held_codes), pupil(name), spent)
     truth = split.held_values
     weights = mix(found.predictions, truth, np.arange(len(truth)))
     predictions = cross_fitted(found.predictions, truth, seed)
@@ -277,20 +289,15 @@ def _compare(
         list(weights.weights.values()),
         constant=weights.constant,
         dropped=0.0,
-        max_terms=max_terms,
+        max_terms=None,
     )
     status = "validated"
     if max_terms is not None:
-        whole = _core.combine(
-            list(parts.values()),
-            list(weights.weights.values()),
-            constant=weights.constant,
-            dropped=0.0,
-            max_terms=None,
-        )
+        whole = sketch
+        sketch = _core.combine([whole], [1.0], constant=0.0, dropped=0.0, max_terms=max_terms)
         # What was cut off is missing in predictions too.
         status = f"validated; with all {len(whole):,} terms R² is {r2_of(truth, predictions):.4f}"
-        predictions = predictions + _predict(sketch, split.held_codes) - _predict(whole, split.held_codes)
+        predictions = without(predictions, whole, sketch, split.held_codes)
     names = {name.split(" ")[0] for name in weights.weights}
     core = sketch.made_by(
         method=names.pop() if len(names) == 1 else "average",
@@ -325,16 +332,12 @@ def _shortened(regressed: _core.Sketch, codes: Codes, max_terms: int, seed: int)
         seed=seed,
         codes=codes,
         values=held[0],
-        predictions=held[1] + _predict(short, codes) - _predict(regressed, codes),
+        predictions=without(held[1], regressed, short, codes),
         share=0.0,
         rest=REST,
         candidates=[],
         teacher=None,
     )
-
-
-def _predict(sketch: _core.Sketch, codes: Codes) -> Array:
-    return _core.Components.of_sketch(sketch).predict(codes)
 
 
 def _rows(codes: Codes, held: Codes, predictions: Array) -> Array:

@@ -110,7 +110,7 @@ class BoostedTeacher:
 
     def refit(self, codes: Codes, values: Array, seed: int) -> BoostedTeacher:
         """Fit the same to other values."""
-        again = _boost(self.counts, codes, values, self.boosted.leaves, seed, rounds=self.boosted.rounds)
+        again = _boost(self.counts, codes, values, self.boosted.leaves, seed, rounds=self.boosted.again)
         return BoostedTeacher(self.counts, again)
 
 
@@ -167,24 +167,34 @@ def _boost(
     held: tuple[Codes, Array] | None = None,
 ) -> Boosted:
     matrix = counts.matrix(codes)
-    options: dict[str, Any] = {} if rounds is None else {"rounds": rounds}
-    if held is not None:
-        options["held"] = (counts.matrix(held[0]), held[1])
-    return boost(matrix, values, leaves=leaves, seed=seed, categories=counts.places.categories, **options)
+    valid = None if held is None else (counts.matrix(held[0]), held[1])
+    return boost(
+        matrix,
+        values,
+        leaves=leaves,
+        seed=seed,
+        categories=counts.places.categories,
+        held=valid,
+        rounds=rounds,
+    )
 
 
 def choose_teacher(split: Split, places: Places, *, seed: int, tell: Callable[[str], None]) -> BoostedTeacher:
-    """Choose the teacher's features, then the size of its trees, on the held-out values."""
+    """Choose the teacher's features, then the size of its trees, as those of trees are chosen."""
+    inner = split.inner(seed)
     best: BoostedTeacher | None = None
+
+    def fitted(part: Split, counts: Counts, leaves: int, rounds: int | None = None) -> BoostedTeacher:
+        held = (part.held_codes, part.held_values)
+        boosted = _boost(counts, part.codes, part.values, leaves, seed, held=held, rounds=rounds)
+        return BoostedTeacher(counts, boosted)
 
     def attempt(kind: str, leaves: int) -> None:
         nonlocal best
         tell(f"teacher of {leaves} leaves with {kind}")
-        counts = Counts(places, kind)
-        held = (split.held_codes, split.held_values)
-        boosted = _boost(counts, split.codes, split.values, leaves, seed, held=held)
-        if best is None or boosted.error < best.boosted.error:
-            best = BoostedTeacher(counts, boosted)
+        found = fitted(inner, Counts(places, kind), leaves)
+        if best is None or found.boosted.error < best.boosted.error:
+            best = found
 
     # Words of three letters have reading frames; where there are too many of them, nothing has.
     framed = places.space.q**LONGEST <= COUNTED and places.space.n > LONGEST
@@ -194,7 +204,8 @@ def choose_teacher(split: Split, places: Places, *, seed: int, tell: Callable[[s
     assert best is not None
     for leaves in LEAVES[1:]:
         attempt(best.counts.kind, leaves)
-    return best
+    tell("the chosen teacher")
+    return fitted(split, best.counts, best.boosted.leaves, best.boosted.rounds)
 
 
 def students(

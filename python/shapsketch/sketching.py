@@ -83,7 +83,10 @@ class Plan:
             }[self.method]
             queries = f"{what}: {self.design_queries:,} uniform queries of a budget of {self.budget:,}"
             if self.method in ("trees", "distill"):
-                return f"{queries},\na fifth of them held out to choose and to report R², then all fitted"
+                return (
+                    f"{queries},\n"
+                    "a fifth of them held out to report R², a fifth of the others to choose, then all fitted"
+                )
             return (
                 f"{queries},\n"
                 f"{self.candidates:,} candidate terms and those grown from them, cross-validated "
@@ -356,16 +359,18 @@ def _adaptive(
         slow = before is not None and not error <= (1.0 - WORTHWHILE) * before[0] and r2 <= before[1]
         idle = idle + 1 if slow and planned.method != "exact" else 0
         before = (error, high)
-        status = None
+        ended = None
         if r2 >= target:
-            status = "target met"
+            ended = "target met"
         elif last:
-            status = "budget spent"
+            ended = "budget spent"
         elif idle == 2:
-            status = "more queries no longer pay"
-        if status is not None:
+            ended = "more queries no longer pay"
+        if ended is not None:
+            # What was not tried, or cut off, is still said.
+            _, *notes = (made.status or "").split("; ", 1)
             made._core = made._core.described(
-                status=status, budget=budget, link=None, values=None, predictions=None
+                status="; ".join([ended, *notes]), budget=budget, link=None, values=None, predictions=None
             )
             return made
         asked = min(GROWTH * asked, budget)
@@ -432,6 +437,10 @@ def fit(
     name = choice("method", method, UNIFORM)
     terms = None if max_terms is None else integer("max_terms", max_terms, least=1)
     _check_options(name, teacher, terms, fast)
+    if dictionary != "auto" and name in ("trees", "distill"):
+        raise InputError(f"a dictionary is for method='regress' and 'auto', not {name!r}")
+    if inputs != "codes" and teacher is None:
+        raise InputError(f"inputs={inputs!r} says what a teacher takes, and there is none")
     seed = integer("random_state", random_state, least=0)
     regressor = SparseRegressor(space, dictionary=dictionary, random_state=seed)
     linked = scale.to_link(values, "y")

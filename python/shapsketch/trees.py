@@ -26,6 +26,8 @@ LEAVES = (31, 8, 127)
 RATE = 0.05
 MOST_ROUNDS = 1500
 PATIENCE = 50
+# More values want more rounds, up to so many times those chosen on fewer.
+FURTHER = 1.5
 # Values times leaves below which one thread is enough.
 FEW = 200_000
 # Fewest values of a leaf.
@@ -127,12 +129,13 @@ def windows(codes: Codes, q: int, k: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Boosted:
-    """A booster, how many rounds of it count, and what it took."""
+    """A booster, how many rounds of it count, and how many count once it is fitted to all values."""
 
     booster: Any
     rounds: int
     leaves: int
     error: float
+    again: int
 
     def predict(self, matrix: Any) -> Array:
         """Return predictions of features."""
@@ -148,12 +151,13 @@ def boost(
     seed: int,
     categories: int = 0,
     held: tuple[Any, Array] | None = None,
-    rounds: int = MOST_ROUNDS,
+    rounds: int | None = None,
     rate: float = RATE,
 ) -> Boosted:
-    """Boost trees; with held-out features and values, as many rounds as predict these best.
+    """Boost trees for so many rounds, or as many as predict held-out features and values best.
 
-    The first `categories` features are categories.
+    With both, the rounds that would predict these best are ``again``. The first `categories` features are
+    categories.
     """
     lightgbm = optional("lightgbm", "trees", "fitting trees")
     parameters = {
@@ -188,24 +192,28 @@ def boost(
 
     train = dataset(matrix, values)
     if held is None:
+        assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds)
-        return Boosted(booster, rounds, leaves, float("nan"))
+        return Boosted(booster, rounds, leaves, float("nan"), rounds)
     errors: dict[str, Any] = {}
+    callbacks = [lightgbm.record_evaluation(errors)]
+    if rounds is None:
+        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
     booster = lightgbm.train(
         parameters,
         train,
-        num_boost_round=rounds,
+        num_boost_round=MOST_ROUNDS if rounds is None else int(FURTHER * rounds) + PATIENCE,
         valid_sets=[dataset(*held, reference=train)],
-        callbacks=[lightgbm.record_evaluation(errors), lightgbm.early_stopping(PATIENCE, verbose=False)],
+        callbacks=callbacks,
     )
     curve = errors["valid_0"]["l2"]
     best = int(np.argmin(curve)) + 1
-    return Boosted(booster, best, leaves, float(curve[best - 1]))
+    return Boosted(booster, rounds or best, leaves, float(curve[best - 1]), best)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Values that fit, and values that choose and report."""
+    """Values that fit, and values that are held out."""
 
     codes: Codes
     values: Array
@@ -213,22 +221,36 @@ class Split:
     held_values: Array
 
     @classmethod
-    def of(cls, codes: Codes, values: Array, seed: int) -> Split:
+    def of(cls, codes: Codes, values: Array, seed: int, stream: int = 1) -> Split:
         """Hold out a random fifth; copies of one sequence stay together."""
         _, unit = np.unique(codes, axis=0, return_inverse=True)
         unit = unit.reshape(-1)
         count = int(unit.max()) + 1
         held = min(int(np.clip(round(HELD * count), *HELD_BOUNDS)), count // 2)
         chosen = np.zeros(count, dtype=bool)
-        chosen[np.random.default_rng([seed, 1]).permutation(count)[:held]] = True
+        chosen[np.random.default_rng([seed, stream]).permutation(count)[:held]] = True
         out = chosen[unit]
         return cls(codes[~out], values[~out], codes[out], values[out])
+
+    def inner(self, seed: int) -> Split:
+        """Hold out a fifth of the values that fit, to choose by: the R² of others is then honest."""
+        return Split.of(self.codes, self.values, seed, stream=4)
 
 
 def r2_of(values: Array, predictions: Array) -> float:
     """Return R² of predictions."""
     spread = float(((values - values.mean()) ** 2).sum())
     return 1.0 - float(((values - predictions) ** 2).sum()) / spread if spread > 0 else 0.0
+
+
+def scores(sketch: _core.Sketch, codes: Codes) -> Array:
+    """Return what a sketch predicts for codes."""
+    return _core.Components.of_sketch(sketch).predict(codes)
+
+
+def without(predictions: Array, whole: _core.Sketch, short: _core.Sketch, codes: Codes) -> Array:
+    """Return predictions of a fit to other values, less what a sketch of all values lost to fewer terms."""
+    return predictions + scores(short, codes) - scores(whole, codes)
 
 
 def kinds(space: SequenceSpace) -> list[str]:
@@ -240,7 +262,7 @@ def kinds(space: SequenceSpace) -> list[str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The features and the size of the trees that predict held-out values best."""
+    """The features and the size of trees that were chosen, and these trees."""
 
     places: Places
     boosted: Boosted
@@ -253,7 +275,7 @@ class Choice:
             leaves=self.boosted.leaves,
             seed=seed,
             categories=self.places.categories,
-            rounds=self.boosted.rounds,
+            rounds=self.boosted.again,
         )
 
     def sketch(self, boosted: Boosted, dropped: float, max_terms: int | None) -> tuple[_core.Sketch, float]:
@@ -271,39 +293,44 @@ def choose(
     seed: int,
     tell: Callable[[str], None],
 ) -> Choice:
-    """Choose features, then the size of the trees, on the held-out values."""
+    """Choose features, then the size of the trees, on a fifth of the values that fit; fit all of these."""
+    inner = split.inner(seed)
     best: Choice | None = None
+
+    def fitted(part: Split, places: Places, size: int, rounds: int | None = None) -> Choice:
+        boosted = boost(
+            places.matrix(part.codes),
+            part.values,
+            leaves=size,
+            seed=seed,
+            categories=places.categories,
+            held=(places.matrix(part.held_codes), part.held_values),
+            rounds=rounds,
+        )
+        return Choice(places, boosted)
 
     def attempt(kind: str, size: int) -> None:
         nonlocal best
         tell(f"trees of {size} leaves on {kind}")
-        places = Places(space, kind)
-        held = (places.matrix(split.held_codes), split.held_values)
-        boosted = boost(
-            places.matrix(split.codes),
-            split.values,
-            leaves=size,
-            seed=seed,
-            categories=places.categories,
-            held=held,
-        )
-        if best is None or boosted.error < best.boosted.error:
-            best = Choice(places, boosted)
+        found = fitted(inner, Places(space, kind), size)
+        if best is None or found.boosted.error < best.boosted.error:
+            best = found
 
     for kind in kinds(space) if features == "auto" else [features]:
         attempt(kind, leaves[0])
     assert best is not None
     for size in leaves[1:]:
         attempt(best.places.kind, size)
-    return best
+    tell("the chosen trees")
+    return fitted(split, best.places, best.boosted.leaves, best.boosted.rounds)
 
 
 class TreeSketch:
     """Boosted trees (LightGBM) on letters and motifs at their places, as a sum of terms.
 
-    The trees are fitted to sequences and their values, with features and sizes chosen on a fifth of them,
-    fitted again to all, and converted: into the functional ANOVA components that carry all but a small
-    part of their variance.
+    A fifth of the sequences and their values is held out to report R², a fifth of the others to choose
+    features and sizes; then the trees are fitted to all, and converted: into the functional ANOVA
+    components that carry all but a small part of their variance.
 
     Parameters
     ----------
@@ -404,9 +431,13 @@ class TreeSketch:
         started = time.perf_counter()
         split = Split.of(codes, values, seed)
         chosen = choose(split, self.space, features=features, leaves=leaves, seed=seed, tell=lambda _: None)
-        tested, _ = chosen.sketch(chosen.boosted, self.dropped, terms)
-        predictions = _core.Components.of_sketch(tested).predict(split.held_codes)
-        final, self.share_ = chosen.sketch(chosen.refit(codes, values, seed), self.dropped, terms)
+        tested, _ = chosen.sketch(chosen.boosted, self.dropped, None)
+        predictions = scores(tested, split.held_codes)
+        refitted = chosen.refit(codes, values, seed)
+        final, self.share_ = chosen.sketch(refitted, self.dropped, terms)
+        if terms is not None:
+            whole, _ = chosen.sketch(refitted, self.dropped, None)
+            predictions = without(predictions, whole, final, split.held_codes)
         seconds = time.perf_counter() - started
         core = final.made_by(
             method="trees",
@@ -424,7 +455,7 @@ class TreeSketch:
         )
         self.sketch_ = Sketch._wrap(core)
         self.features_ = chosen.places.kind
-        self.leaves_, self.rounds_ = chosen.boosted.leaves, chosen.boosted.rounds
+        self.leaves_, self.rounds_ = chosen.boosted.leaves, chosen.boosted.again
         return self
 
     def predict(self, X: Sequences) -> Array:
