@@ -193,7 +193,7 @@ def test_truncation_and_explanation_arguments():
         spectrum.truncate(max_terms=-1)
     with says("expected a Sketch or a Spectrum", "str"):
         ss.Explainer("sketch")
-    with says("background must be one of 'uniform'"):
+    with says("background must be 'uniform', a reference of"):
         ss.Explainer(spectrum, background="unifrom")
     with says("index must be one of", "did you mean 'Moebius'"):
         ss.Explainer(spectrum).interactions(["ACGT"], index="Mobius")

@@ -397,17 +397,17 @@ def test_distilled():
     # The teacher's own values, against its exact game on few sequences: efficiency holds exactly.
     codes = np.random.default_rng(0).integers(0, 4, (3, 14))
     explainer = ss.Explainer(sketch)
-    values = explainer.values_of_teacher(codes, permutations=100)
+    values = explainer.values_of_teacher(codes, calls_per_sequence=1500)
     teacher = sketch._teacher
     np.testing.assert_allclose(
         values.values.sum(axis=1) + values.base_values, teacher.predict(codes.astype(np.uint8)), atol=1e-9
     )
-    finer = explainer.values_of_teacher(codes, permutations=800, random_state=1)
+    finer = explainer.values_of_teacher(codes, calls_per_sequence=12000, random_state=1)
     z = (values.values - finer.values) / np.hypot(values.stderr, finer.stderr)
     assert np.abs(z).max() < 4.5
     assert 0.5 < np.sqrt((z**2).mean()) < 1.6
-    with pytest.raises(ss.InputError, match="permutations must be at least 4"):
-        explainer.values_of_teacher(codes, permutations=2)
+    with pytest.raises(ss.InputError, match="calls_per_sequence must be at least 32"):
+        explainer.values_of_teacher(codes, calls_per_sequence=2)
     with pytest.raises(ss.InputError, match="no teacher"):
         ss.Explainer(sketched("regress")).values_of_teacher(codes)
 
@@ -417,7 +417,7 @@ def test_values_of_a_teacher_equal_brute_force():
     codes = np.random.default_rng(0).integers(0, 3, (600, 6))
     sketch = ss.fit(codes, (codes == 1).sum(axis=1) ** 2.0, space, method="distill", progress=False)
     row = codes[:1]
-    found = ss.Explainer(sketch).values_of_teacher(row, permutations=400)
+    found = ss.Explainer(sketch).values_of_teacher(row, calls_per_sequence=2800)
     teacher = sketch._teacher
     wanted, _ = brute_force(lambda x: teacher.predict(np.asarray(x, dtype=np.uint8)), row[0], 3)
     assert (np.abs(found.values[0] - wanted) <= 4.5 * found.stderr[0] + 1e-9).all()

@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shapsketch::{Cancel, Components};
+use shapsketch::{Background, Cancel, Components, Index, dinucleotide_shuffles};
 use shapsketch_benches::{explained_spectrum, tiger_design};
 
 const SEQUENCES: usize = 10_000;
@@ -20,9 +20,31 @@ fn explain(c: &mut Criterion) {
     group.bench_function("Shapley values, one core", |b| {
         b.iter(|| pool.install(|| components.shapley_values(&codes, &cancel).unwrap()));
     });
-    group.bench_function("interactions, one core", |b| {
-        b.iter(|| pool.install(|| components.moebius(&codes, &cancel).unwrap()));
+    for (index, most) in [(Index::Moebius, 26), (Index::Fsii, 2), (Index::KSii, 2)] {
+        let interactions = components.interactions(index, most).unwrap();
+        group.bench_function(format!("{}, order up to {most}, one core", index.name()), |b| {
+            b.iter(|| pool.install(|| components.values(&interactions, &codes, &cancel).unwrap()));
+        });
+    }
+    group.bench_function("mutation effects, one core", |b| {
+        b.iter(|| pool.install(|| components.mutation_effects(&codes, &cancel).unwrap()));
     });
+    let composition = Background::product(&terms.space, [0.3, 0.2, 0.2, 0.3].repeat(26)).unwrap();
+    let shifted = Components::with_background(&terms, &composition).unwrap();
+    group.bench_function("Shapley values, product background, one core", |b| {
+        b.iter(|| pool.install(|| shifted.shapley_values(&codes, &cancel).unwrap()));
+    });
+    let shuffles = dinucleotide_shuffles(&terms.space, &codes[..26 * 500], 20, 0).unwrap();
+    group.throughput(Throughput::Elements(500));
+    group.sample_size(10);
+    group.bench_function("Shapley values, 20 shuffles of each sequence, one core", |b| {
+        b.iter(|| {
+            pool.install(|| {
+                components.shapley_values_against(&codes[..26 * 500], &shuffles, &cancel).unwrap()
+            })
+        });
+    });
+    group.throughput(Throughput::Elements(SEQUENCES as u64));
     group.bench_function("scores, one core", |b| {
         b.iter(|| pool.install(|| components.predict(&codes, &cancel).unwrap()));
     });

@@ -12,24 +12,30 @@ from shapsketch._errors import (
     ModelError,
     ShapsketchError,
 )
+from shapsketch.background import DinucleotideShuffles
 from shapsketch.decode import PeelingDecoder
 from shapsketch.design import Observations, QueryDesign
 from shapsketch.ensembles import from_trees
-from shapsketch.explain import Explainer, Explanation, Interactions
+from shapsketch.explain import Epistasis, Explainer, Explanation, Interactions
+from shapsketch.mutants import Mutants
 from shapsketch.regress import Dictionary, SparseRegressor
 from shapsketch.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.sketching import Plan, fit, plan, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
 from shapsketch.trees import TreeSketch
+from shapsketch.views import AttributionMap, Motif, Motifs, Sobol
 
 __all__ = [
     "DNA",
     "PROTEIN",
     "RNA",
+    "AttributionMap",
     "BudgetError",
     "Candidate",
     "Dictionary",
+    "DinucleotideShuffles",
+    "Epistasis",
     "Explainer",
     "Explanation",
     "FileError",
@@ -37,6 +43,9 @@ __all__ = [
     "Interactions",
     "MissingExtraError",
     "ModelError",
+    "Motif",
+    "Motifs",
+    "Mutants",
     "Observations",
     "Pattern",
     "PeelingDecoder",
@@ -45,6 +54,7 @@ __all__ = [
     "SequenceSpace",
     "ShapsketchError",
     "Sketch",
+    "Sobol",
     "SparseRegressor",
     "Spectrum",
     "TreeSketch",

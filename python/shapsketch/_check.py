@@ -23,6 +23,7 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of `choices`; otherwise suggest the nearest."""
     if isinstance(value, str) and value in choices:
         return value
-    near = get_close_matches(str(value), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    lower = {known.lower(): known for known in choices}
+    near = get_close_matches(str(value).lower(), lower, n=1)
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")

@@ -299,7 +299,7 @@ def from_trees(
         seed=0,
         codes=probes,
         values=wanted,
-        predictions=_core.Components.of_sketch(core).predict(probes),
+        predictions=_core.Components(core).predict(probes),
         share=0.0,
         rest=0.0,
         candidates=[],

@@ -1,8 +1,9 @@
-"""Explaining sequences: Shapley values and interactions, read off a sketch."""
+"""Explaining sequences: Shapley values, interactions and mutations, read off a sketch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -12,12 +13,25 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
-from shapsketch.distill import Teacher
+from shapsketch.background import Background, BackgroundLike
+from shapsketch.model import INPUTS, Inputs, Model, evaluate
+from shapsketch.mutants import Mutants, best_mutants
+from shapsketch.sampling import LEAST, Sampled, sample
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences
 from shapsketch.spectrum import Spectrum
+from shapsketch.views import Array, AttributionMap, Motifs, Sobol, Support
 
-Support = tuple[int, ...]
+Index = Literal[
+    "SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap"
+]
+INDICES = ("SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap")
+# Indices that have every order unless told otherwise; the others have pairs.
+ALL_ORDERS = ("Moebius", "Co-Moebius", "Faith-Shap")
+# Sequences explained at a time where batches are ours to choose.
+BATCH = 65_536
+# Mutants compared one by one, at most, unless told otherwise.
+COMPARED = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -39,25 +53,43 @@ class Explanation:
         The scale of the values: "identity" is the model's own.
     """
 
-    values: npt.NDArray[np.float64]
-    base_values: npt.NDArray[np.float64]
+    values: Array
+    base_values: Array
     data: Codes
     background: str
     link: str = "identity"
     _sketch: Sketch | None = field(default=None, repr=False)
-    _stderr: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    _stderr: Array | None = field(default=None, repr=False)
 
     @cached_property
-    def stderr(self) -> npt.NDArray[np.float64] | None:
-        """Standard errors of the values (B, n); None where the sketch has none.
+    def stderr(self) -> Array:
+        """Standard errors of the values (B, n).
 
         They follow from the residuals at queries that were held out: errors of the terms, and what the
         terms miss. ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
-        Of a teacher's values they are the errors of sampling.
+        0 of an exact sketch.
+        Of refined values and of a teacher's they are the errors of sampling.
+
+        Raises
+        ------
+        InputError
+            If none are known: of sketches that were peeled or converted, and under other backgrounds than
+            the uniform one.
         """
         if self._stderr is not None:
             return self._stderr
-        return None if self._sketch is None else self._sketch._core.standard_errors(self.data)
+        if self._sketch is not None and self.background == "uniform":
+            known = self._sketch._core.standard_errors(self.data)
+            if known is not None:
+                return known
+            if self._sketch.method == "exact":
+                return np.zeros_like(self.values)
+            why = "the sketch has none (regression, trees, distillation and their averages have)"
+        else:
+            why = f"they are known under the uniform background, this is {self.background}"
+        raise InputError(
+            f"no standard errors: {why}; Explainer.refine estimates them from further model calls"
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,13 +112,22 @@ class Interactions:
         What a missing position stands for.
     link : str
         The scale of the values: "identity" is the model's own.
+    base_values : numpy.ndarray of float64, shape (B,)
+        The surrogate's mean over the background.
+    length : int
+        Positions of a sequence.
+    stderr : numpy.ndarray of float64, shape (B, n_supports), or None
+        Standard errors of sampling, of refined interactions only.
     """
 
     supports: list[Support]
-    values: npt.NDArray[np.float64]
+    values: Array
     index: str
     background: str
-    link: str = "identity"
+    link: str
+    base_values: Array
+    length: int
+    stderr: Array | None = None
 
     @cached_property
     def _orders(self) -> npt.NDArray[np.int64]:
@@ -95,28 +136,72 @@ class Interactions:
     def order(self, order: int) -> Interactions:
         """Return the interactions of one order."""
         keep = np.flatnonzero(self._orders == order)
-        supports = [self.supports[i] for i in keep]
-        return Interactions(supports, self.values[:, keep], self.index, self.background, self.link)
+        errors = None if self.stderr is None else self.stderr[:, keep]
+        return replace(
+            self, supports=[self.supports[i] for i in keep], values=self.values[:, keep], stderr=errors
+        )
 
     def top(self, count: int) -> list[tuple[Support, float]]:
         """Return the `count` supports of largest mean absolute value, with that value."""
         size = np.abs(self.values).mean(axis=0)
         return [(self.supports[i], float(size[i])) for i in np.argsort(-size, kind="stable")[:count]]
 
+    def dense(self) -> Array:
+        """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
+
+        Orders above 2 are not in it.
+        """
+        n = self.length
+        out = np.zeros((len(self.values), n, n))
+        for support, column in zip(self.supports, self.values.T, strict=True):
+            if len(support) <= 2:
+                i, j = support[0], support[-1]
+                out[:, i, j] = out[:, j, i] = column
+        return out
+
+
+@dataclass(frozen=True)
+class Epistasis:
+    """Epistasis of two substitutions, for the pairs of positions that share a term.
+
+    Attributes
+    ----------
+    pairs : list of (int, int)
+        Positions; of all others epistasis is 0.
+    values : numpy.ndarray of float64, shape (B, n_pairs, q, q)
+        Score of both substitutions less those of each, plus that of the sequence itself: entry ``[b, p, a,
+        c]`` for letter ``a`` at the first position of pair ``p`` and ``c`` at the second.
+    data : numpy.ndarray of uint8, shape (B, n)
+    link : str
+    """
+
+    pairs: list[tuple[int, int]]
+    values: Array
+    data: Codes
+    link: str
+
 
 class Explainer:
     """Explains any sequence from a sketch, without further model calls.
 
-    A position that is missing from a coalition is drawn uniformly from the alphabet: the game is
-    ``v_x(T) = E f(x_T, X_rest)`` over uniform ``X`` (Tsui et al., arXiv 2410.19236). Its Möbius
-    transform is the functional ANOVA component ``a(S)`` of each support, and Shapley values are
-    ``SV_i = sum_{S with i} a(S) / |S|``.
+    A position that is missing from a coalition is drawn from the background: the game is
+    ``v_x(T) = E f(x_T, X_rest)`` (Tsui et al., arXiv 2410.19236, with uniform ``X``; interventional
+    Shapley values in general). Its Möbius transform ``a(S)`` is a table for each support, and all indices
+    are weighted sums: ``SV_i = sum_{S with i} a(S) / |S|``.
 
     Parameters
     ----------
     sketch : Sketch or Spectrum
-    background : {"uniform"}
-        What a missing position stands for.
+    background : "uniform", array, str, list or DinucleotideShuffles
+        What a missing position is drawn from: every letter alike; a product distribution, an array (n, q)
+        of probabilities such as a base composition or a position weight matrix; one reference sequence such
+        as the wild type (a string, or codes (n,)); a list of sequences, each equally likely (strings, or
+        codes (R, n)); or :class:`DinucleotideShuffles` of each explained sequence.
+
+    Raises
+    ------
+    InputError
+        If the background is none of these, or its probabilities are negative or do not add up to 1.
 
     Examples
     --------
@@ -128,25 +213,52 @@ class Explainer:
     array([[0.375, 0.375, 0.   ]])
     >>> explainer.interactions(["110"]).supports
     [(0,), (1,), (0, 1)]
+    >>> ss.Explainer(both, background="010")(["110"]).values
+    array([[1., 0., 0.]])
     """
 
-    def __init__(self, sketch: Sketch | Spectrum, background: Literal["uniform"] = "uniform") -> None:
+    def __init__(self, sketch: Sketch | Spectrum, background: BackgroundLike = "uniform") -> None:
         if not isinstance(sketch, (Sketch, Spectrum)):
             raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
-        self.background = choice("background", background, ("uniform",))
         self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
         self._space = self._sketch.space
-        self._components = self._sketch._components
+        self._background = Background.parse(background, self._space)
         self._link = self._sketch.link
 
     @cached_property
-    def _supports(self) -> list[Support]:
-        return [tuple(support) for support in self._components.supports]
+    def _components(self) -> _core.Components:
+        if self._background.uniform or self._background.shuffles is not None:
+            return self._sketch._components
+        return _core.Components(self._sketch._core, self._background.core)
+
+    @property
+    def background(self) -> str:
+        """What a missing position is drawn from, in words."""
+        return str(self._background)
 
     @property
     def base_value(self) -> float:
-        """The surrogate's mean over the background."""
+        """The surrogate's mean over the background.
+
+        Raises
+        ------
+        InputError
+            If the background differs by sequence: then explanations have ``base_values``.
+        """
+        if self._background.shuffles is not None:
+            raise InputError("each sequence has a base value of its own; see base_values of its explanation")
         return self._components.base_value
+
+    def _references(self, codes: Codes) -> Codes | None:
+        """Return the background sequences (B * R, n) of each sequence's own, if it has any."""
+        own = self._background.shuffles
+        return None if own is None else own.of(self._space, codes).reshape(-1, self._space.n)
+
+    def _base_values(self, codes: Codes, references: Codes | None) -> Array:
+        if references is None:
+            return np.full(len(codes), self.base_value)
+        scores: Array = self._components.predict(references).reshape(len(codes), -1)
+        return np.asarray(scores.mean(axis=1))
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -157,25 +269,327 @@ class Explainer:
             If a sequence is not one of the sketch's space: says which and where.
         """
         codes = self._space.encode(sequences)
-        values = self._components.shapley_values(codes)
-        base_values = np.full(len(codes), self.base_value)
-        return Explanation(values, base_values, codes, self.background, self._link, self._sketch)
+        references = self._references(codes)
+        if references is None:
+            values = self._components.shapley_values(codes)
+        else:
+            values = self._components.shapley_values_against(codes, references)
+        base = self._base_values(codes, references)
+        return Explanation(values, base, codes, self.background, self._link, self._sketch)
 
-    def values_of_teacher(
-        self, sequences: Sequences, *, permutations: int = 64, random_state: int = 0
-    ) -> Explanation:
-        """Return Shapley values of the teacher that the sketch was distilled from.
+    def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
+        """Yield the explanation of each batch of sequences, in constant memory.
 
-        The teacher may know what no sum of few terms can say, such as a motif wherever it is, but has no
-        closed form. What the sketch explains is taken from it exactly; only the difference is sampled, over
-        pairs of opposite permutations, each with a random background: unbiased, with standard errors.
-        Takes ``permutations * (n + 1)`` predictions of the teacher for each sequence, none of the model.
+        Parameters
+        ----------
+        batches : iterable of batches
+            Each a list of strings or codes (B, n); a generator is read batch by batch.
+
+        Raises
+        ------
+        InputError
+            If a batch has a sequence that is not of the space: says which batch and which sequence.
+        """
+        for number, batch in enumerate(batches):
+            try:
+                explanation = self(batch)
+            except InputError as error:
+                raise InputError(f"batch {number}: {error}") from error
+            yield explanation
+
+    def interactions(
+        self, sequences: Sequences, *, index: Index = "Moebius", max_order: int | None = None
+    ) -> Interactions:
+        """Return interactions of sequences (strings, or codes (B, n)).
+
+        With ``a(T)`` the Möbius transform of the game, ``t = |T|``, ``s = |S|`` and highest order ``l``,
+        each index is a weighted sum of ``a(T)`` over ``T`` that contain ``S``:
+
+        - ``SV``: ``a(T) / t``, Shapley values; ``BV``: ``a(T) / 2**(t-1)``, Banzhaf values (both of order 1).
+        - ``SII``: ``a(T) / (t-s+1)`` (Grabisch & Roubens 1999): what ``S`` does together, on average over
+          who else is there. ``BII``: ``a(T) / 2**(t-s)``, the same with all coalitions alike.
+        - ``k-SII`` (Bordt & von Luxburg 2023): ``SII`` aggregated so that all orders add up to the
+          score; order 1 and 2 are what n-Shapley plots show.
+        - ``STII`` (Sundararajan et al. 2020): ``a(S)`` below order ``l``, all the rest divided at ``l``.
+        - ``FSII``, ``FBII`` (Tsai et al. 2023): the best approximation of the game by terms of order up
+          to ``l``, with Shapley weights or all coalitions alike.
+        - ``Moebius``: ``a(S)`` itself, exact at every order; ``Faith-Shap`` of full order, as in the SHAP
+          zero paper, is the same.
+        - ``Co-Moebius``: the sum of ``a(T)``: what is lost if ``S`` is taken from the whole.
+
+        Take ``FSII`` or ``k-SII`` for a faithful summary in pairs, ``SII`` to test one pair, ``Moebius`` to
+        see the terms of the sketch themselves.
 
         Parameters
         ----------
         sequences : iterable of str, or integer array (B, n)
-        permutations : int
-            Of each sequence, at least 4; rounded up to an even number.
+        index : str
+        max_order : int, optional
+            Highest order, from 1 to n; 2 by default, and every order for ``Moebius``, ``Co-Moebius`` and
+            ``Faith-Shap``.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        InputError
+            If the index is not known (suggests one), the order is out of range, or a sequence is not of the
+            space.
+        """
+        name = choice("index", index, INDICES)
+        n = self._space.n
+        if max_order is None:
+            most = n if name in ALL_ORDERS else min(2, n)
+        else:
+            most = integer("max_order", max_order, least=1)
+            if name == "Faith-Shap" and most != n:
+                raise InputError(
+                    f"Faith-Shap has full order, n = {n}; FSII is the same of order max_order={most}"
+                )
+        codes = self._space.encode(sequences)
+        references = self._references(codes)
+        core = self._indexed("Moebius" if name == "Faith-Shap" else name, most, references is not None)
+        if references is None:
+            values = self._components.values(core, codes)
+        else:
+            values = self._components.values_against(core, codes, references)
+        supports = [tuple(support) for support in core.supports]
+        base = self._base_values(codes, references)
+        return Interactions(supports, values, name, self.background, self._link, base, n)
+
+    def _indexed(self, index: str, most: int, against: bool) -> _core.Interactions:
+        known: dict[tuple[str, int, bool], _core.Interactions] = self.__dict__.setdefault("_indices", {})
+        key = (index, most, against)
+        if key not in known:
+            known[key] = self._components.interactions(index, most, against=against)
+        return known[key]
+
+    def mutation_effects(self, sequences: Sequences) -> Array:
+        """Return the predicted change of score for every single substitution, (B, n, q).
+
+        In-silico saturation mutagenesis from the sketch, on its scale; 0 for the letter that is there. The
+        same under every background.
+        """
+        codes = self._space.encode(sequences)
+        effects: Array = self._sketch._components.mutation_effects(codes)
+        return effects.reshape(len(codes), self._space.n, self._space.q)
+
+    def epistasis(self, sequences: Sequences) -> Epistasis:
+        """Return the predicted epistasis of every two substitutions: how far their effects do not add up.
+
+        Takes ``8 B n_pairs q**2`` bytes.
+        """
+        codes = self._space.encode(sequences)
+        components = self._sketch._components
+        q, pairs = self._space.q, components.pairs
+        values = components.epistasis(codes).reshape(len(codes), len(pairs), q, q)
+        return Epistasis(pairs, values, codes, self._link)
+
+    def best_mutants(
+        self,
+        sequence: str | Codes,
+        mutations: int,
+        *,
+        count: int = 10,
+        minimize: bool = False,
+        limit: int = COMPARED,
+    ) -> Mutants:
+        """Return the mutants of a sequence with the highest (or lowest) predicted scores.
+
+        All mutants with exactly so many mutations are compared if there are at most `limit`; otherwise a beam
+        search keeps the best 200 from step to step, and ``exact`` is False.
+
+        Parameters
+        ----------
+        sequence : str, or integer array (n,)
+        mutations : int
+            Substitutions, from 1 to n.
+        count : int
+            Mutants to return.
+        minimize : bool
+            Find the lowest scores.
+        limit : int
+            Mutants to compare; each takes about a microsecond for each hundred terms.
+        """
+        one = [sequence] if isinstance(sequence, str) else np.asarray(sequence)[None]
+        row = self._space.encode(one)[0]
+        number = integer("mutations", mutations, least=1)
+        if number > self._space.n:
+            raise InputError(f"mutations must be at most {self._space.n}, the length, got {number}")
+        return best_mutants(
+            self._sketch._components,
+            self._space,
+            row,
+            mutations=number,
+            count=integer("count", count, least=1),
+            minimize=bool(minimize),
+            limit=integer("limit", limit, least=0),
+        )
+
+    def sobol(self) -> Sobol:
+        """Return how the surrogate's variance over the background divides among sets of positions.
+
+        Raises
+        ------
+        InputError
+            If positions of the background are not independent (sequences, shuffles).
+        """
+        self._independent("Sobol indices")
+        return Sobol.of(self._components, self._space.n, self.background)
+
+    def motifs(
+        self, count: int = 20, *, max_order: int | None = None, sequences: Sequences | None = None
+    ) -> Motifs:
+        """Return the motifs that carry most of the surrogate's variance over the background.
+
+        Parameters
+        ----------
+        count : int
+        max_order : int, optional
+            Most letters of a motif.
+        sequences : optional
+            Sequences to look for the motifs in.
+        """
+        self._independent("motifs")
+        most = self._space.n if max_order is None else integer("max_order", max_order, least=1)
+        codes = None if sequences is None else self._space.encode(sequences)
+        number = integer("count", count, least=1)
+        return Motifs.of(self._components, self._space, self.background, number, most, codes)
+
+    def _independent(self, what: str) -> None:
+        if self._background.shuffles is not None:
+            raise InputError(f"{what} need a background that is the same for all sequences, not shuffles")
+
+    def attribution_map(self, sequences: Sequences) -> AttributionMap:
+        """Return mean and mean absolute Shapley values of each letter at each position over sequences."""
+        codes = self._space.encode(sequences)
+        batches = (codes[start : start + BATCH] for start in range(0, len(codes), BATCH))
+        explained = ((part.data, part.values) for part in self.stream(batches))
+        return AttributionMap.of(explained, self._space, self.background)
+
+    def refine(
+        self,
+        model: Model,
+        sequences: Sequences,
+        *,
+        calls_per_sequence: int = 1000,
+        index: Literal["SV", "SII"] = "SV",
+        inputs: Inputs = "strings",
+        batch_size: int = 4096,
+        random_state: int = 0,
+        progress: bool = True,
+    ) -> Explanation | Interactions:
+        """Return Shapley values of the model itself, sampled with the sketch as control variate.
+
+        What the sketch explains is taken from it exactly; only the difference between model and sketch is
+        sampled: unbiased, with standard errors, and a variance some ``1 / (1 - R²)`` times smaller than
+        without the sketch. The method is described in :mod:`shapsketch.sampling`.
+
+        Parameters
+        ----------
+        model : callable
+            The model, on its own scale; the sketch's link is applied.
+        sequences : iterable of str, or integer array (B, n)
+        calls_per_sequence : int
+            Model evaluations for each sequence, at least 32; never exceeded.
+        index : {"SV", "SII"}
+            Shapley values, or single positions and pairs by the Shapley interaction index.
+        inputs, batch_size, progress
+            As for :func:`sketch`.
+        random_state : int
+
+        Returns
+        -------
+        Explanation, or Interactions for ``"SII"``
+            With ``stderr``.
+
+        Raises
+        ------
+        ModelError
+            If the model fails, or returns something else than asked.
+        """
+        if not callable(model):
+            raise InputError(f"model must be a callable, got {type(model).__name__}")
+        name = choice("index", index, ("SV", "SII"))
+        calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
+        size = integer("batch_size", batch_size, least=1)
+        taken = choice("inputs", inputs, INPUTS)
+        seed = integer("random_state", random_state, least=0)
+        codes = self._space.encode(sequences)
+
+        def ask(batches: Iterator[Codes], count: int) -> Array:
+            scores = evaluate(model, self._space, batches, count, inputs=taken, progress=progress)
+            return self._sketch._link.to_link(scores, "model")
+
+        sampled = self._sampled(ask, codes, calls, size, seed, pairs=name == "SII")
+        if sampled.pairs is None:
+            explained = self(codes)
+            return replace(
+                explained,
+                values=explained.values + sampled.values,
+                base_values=explained.base_values + sampled.base,
+                _sketch=None,
+                _stderr=sampled.errors,
+            )
+        assert sampled.pair_errors is not None
+        found = self.interactions(codes, index="SII", max_order=2)
+        n = self._space.n
+        i, j = np.triu_indices(n, 1)
+        dense = found.dense()
+        singles = np.diagonal(dense, axis1=1, axis2=2) + sampled.values
+        return Interactions(
+            [(k,) for k in range(n)] + [(int(a), int(b)) for a, b in zip(i, j, strict=True)],
+            np.concatenate([singles, dense[:, i, j] + sampled.pairs[:, i, j]], axis=1),
+            "SII",
+            self.background,
+            self._link,
+            found.base_values + sampled.base,
+            n,
+            np.concatenate([sampled.errors, sampled.pair_errors[:, i, j]], axis=1),
+        )
+
+    def _sampled(
+        self,
+        ask: Callable[[Iterator[Codes], int], Array],
+        codes: Codes,
+        calls: int,
+        size: int,
+        seed: int,
+        *,
+        pairs: bool = False,
+    ) -> Sampled:
+        """Sample what the sketch leaves of scores that are asked for in batches of one size."""
+
+        def difference(hybrids: Iterator[Codes], count: int) -> Array:
+            known = np.empty(count)
+
+            def batches() -> Iterator[Codes]:
+                done = 0
+                for batch in _rebatched(hybrids, size):
+                    known[done : done + len(batch)] = self._sketch._components.predict(batch)
+                    done += len(batch)
+                    yield batch
+
+            return ask(batches(), count) - known
+
+        return sample(difference, codes, self._background, calls=calls, seed=seed, pairs=pairs)
+
+    def values_of_teacher(
+        self, sequences: Sequences, *, calls_per_sequence: int = 4000, random_state: int = 0
+    ) -> Explanation:
+        """Return Shapley values of the teacher that the sketch was distilled from.
+
+        The teacher may know what no sum of few terms can say, such as a motif wherever it is, but has no
+        closed form: its values are sampled as :meth:`refine` samples a model's. None of these calls is one of
+        the model.
+
+        Parameters
+        ----------
+        sequences : iterable of str, or integer array (B, n)
+        calls_per_sequence : int
+            Predictions of the teacher for each sequence, at least 32.
         random_state : int
 
         Raises
@@ -189,66 +603,38 @@ class Explainer:
                 "this sketch has no teacher: only one made by method='distill' (or by 'auto', where it took "
                 "a distilled one) has it, until it is saved"
             )
-        pairs = (integer("permutations", permutations, least=4) + 1) // 2
-        rng = np.random.default_rng(integer("random_state", random_state, least=0))
+        calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
+        seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
-        student = self(codes)
-        values, base_values = student.values.copy(), student.base_values.copy()
-        errors = np.empty_like(values)
-        for index, row in enumerate(codes):
-            found, base = _sampled(teacher, self._components, row, pairs, self._space.q, rng)
-            values[index] += found.mean(axis=0)
-            base_values[index] += base
-            errors[index] = found.std(axis=0, ddof=1) / np.sqrt(pairs)
-        return Explanation(values, base_values, codes, self.background, self._link, None, errors)
 
-    def interactions(
-        self, sequences: Sequences, *, index: Literal["Moebius"] = "Moebius", max_order: int | None = None
-    ) -> Interactions:
-        """Return interactions of sequences (strings, or codes (B, n)).
+        def ask(batches: Iterator[Codes], count: int) -> Array:
+            answers = np.concatenate([teacher.predict(batch) for batch in batches])
+            assert len(answers) == count
+            return answers
 
-        Parameters
-        ----------
-        sequences : iterable of str, or integer array (B, n)
-        index : {"Moebius"}
-            The Möbius transform of the game, ``a(S)``: the full-order interactions that the SHAP zero
-            paper calls Faith-Shap.
-        max_order : int, optional
-            Leave out supports of higher order.
-
-        Returns
-        -------
-        Interactions
-        """
-        choice("index", index, ("Moebius",))
-        codes = self._space.encode(sequences)
-        values = self._components.moebius(codes)
-        supports = self._supports
-        if max_order is not None:
-            most = integer("max_order", max_order, least=1)
-            keep = [i for i, support in enumerate(supports) if len(support) <= most]
-            supports, values = [supports[i] for i in keep], values[:, keep]
-        return Interactions(supports, values, index, self.background, self._link)
+        sampled = self._sampled(ask, codes, calls, BATCH, seed)
+        explained = self(codes)
+        return replace(
+            explained,
+            values=explained.values + sampled.values,
+            base_values=explained.base_values + sampled.base,
+            _sketch=None,
+            _stderr=sampled.errors,
+        )
 
 
-def _sampled(
-    teacher: Teacher,
-    student: _core.Components,
-    row: Codes,
-    pairs: int,
-    q: int,
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return Shapley values of teacher less student (pairs, n), and its mean over the backgrounds."""
-    n = len(row)
-    order = rng.permuted(np.tile(np.arange(n), (pairs, 1)), axis=1)
-    both = np.concatenate([order, order[:, ::-1]])
-    backgrounds = np.tile(rng.integers(0, q, (pairs, n), dtype=np.uint8), (2, 1))
-    # Step k of a walk has the first k positions of its permutation from the sequence.
-    rank = np.argsort(both, axis=1)
-    known = rank[:, None, :] < np.arange(n + 1)[None, :, None]
-    hybrids = np.where(known, row, backgrounds[:, None, :]).reshape(-1, n)
-    difference = (teacher.predict(hybrids) - student.predict(hybrids)).reshape(2 * pairs, n + 1)
-    gains = np.empty((2 * pairs, n))
-    np.put_along_axis(gains, both, np.diff(difference, axis=1), axis=1)
-    return (gains[:pairs] + gains[pairs:]) / 2.0, float(difference[:, 0].mean())
+def _rebatched(batches: Iterator[Codes], size: int) -> Iterator[Codes]:
+    """Yield the same rows in batches of one size, the last perhaps smaller."""
+    held: list[Codes] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += len(batch)
+        if count >= size:
+            rows = np.concatenate(held)
+            full = count - count % size
+            for start in range(0, full, size):
+                yield rows[start : start + size]
+            held, count = [rows[full:]], count - full
+    if count:
+        yield np.concatenate(held)

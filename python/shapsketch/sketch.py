@@ -138,7 +138,7 @@ class Sketch:
 
     @cached_property
     def _components(self) -> _core.Components:
-        return _core.Components.of_sketch(self._core)
+        return _core.Components(self._core)
 
     @cached_property
     def _info(self) -> _Info | None:

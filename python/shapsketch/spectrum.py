@@ -85,7 +85,7 @@ class Spectrum:
 
     @cached_property
     def _components(self) -> _core.Components:
-        return _core.Components(self._core)
+        return _core.Components(_core.Sketch(self._core))
 
     @property
     def frequencies(self) -> Codes:

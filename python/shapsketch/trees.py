@@ -245,7 +245,7 @@ def r2_of(values: Array, predictions: Array) -> float:
 
 def scores(sketch: _core.Sketch, codes: Codes) -> Array:
     """Return what a sketch predicts for codes."""
-    return _core.Components.of_sketch(sketch).predict(codes)
+    return _core.Components(sketch).predict(codes)
 
 
 def without(predictions: Array, whole: _core.Sketch, short: _core.Sketch, codes: Codes) -> Array:

@@ -5,6 +5,7 @@
 
 mod arrays;
 mod errors;
+mod explain;
 mod work;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use work::{interruptible, short};
 
 #[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
 #[derive(Clone, PartialEq)]
-struct Space(shapsketch::SequenceSpace);
+pub(crate) struct Space(shapsketch::SequenceSpace);
 
 #[pymethods]
 impl Space {
@@ -219,52 +220,6 @@ impl Spectrum {
     }
 }
 
-/// The components of a surrogate, compiled.
-#[pyclass(frozen, module = "shapsketch._core")]
-struct Components(shapsketch::Components);
-
-#[pymethods]
-impl Components {
-    #[new]
-    fn new(py: Python<'_>, spectrum: Spectrum) -> PyResult<Self> {
-        interruptible(py, |_| shapsketch::Components::new(&spectrum.0.terms())).map(Self)
-    }
-
-    #[staticmethod]
-    fn of_sketch(py: Python<'_>, sketch: Sketch) -> PyResult<Self> {
-        interruptible(py, |_| shapsketch::Components::new(&sketch.0.surrogate.terms())).map(Self)
-    }
-
-    #[getter]
-    fn base_value(&self) -> f64 {
-        self.0.base_value()
-    }
-
-    #[getter]
-    fn supports(&self, py: Python<'_>) -> PyResult<Vec<Vec<u16>>> {
-        short(py, || self.0.supports().map(<[_]>::to_vec))
-    }
-
-    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let codes = arrays::codes(&codes);
-        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
-    }
-
-    fn shapley_values<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        let n = self.0.space().n();
-        let values = interruptible(py, |cancel| self.0.shapley_values(&codes, cancel))?;
-        arrays::matrix(py, values, codes.len() / n, n)
-    }
-
-    fn moebius<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        let values = interruptible(py, |cancel| self.0.moebius(&codes, cancel))?;
-        let width = short(py, || self.0.supports().map(<[_]>::len))?;
-        arrays::matrix(py, values, codes.len() / self.0.space().n(), width)
-    }
-}
-
 /// What a budget is spent on.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
@@ -358,7 +313,7 @@ type Patterns<'py> =
 
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-struct Sketch(Arc<shapsketch::Sketch>);
+pub(crate) struct Sketch(Arc<shapsketch::Sketch>);
 
 #[pymethods]
 impl Sketch {
@@ -733,9 +688,10 @@ fn combine(
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::explain::{Background, Components, Interactions, dinucleotide_shuffles};
+    #[pymodule_export]
     use super::{
-        Components, Design, Dictionary, Ensemble, Peeling, Plan, Queries, Sketch, Space, Spectrum, combine,
-        peel, regress,
+        Design, Dictionary, Ensemble, Peeling, Plan, Queries, Sketch, Space, Spectrum, combine, peel, regress,
     };
 
     use pyo3::prelude::*;

@@ -25,7 +25,9 @@ pub use design::{
     uniform,
 };
 pub use error::{Error, Result};
-pub use explain::{Components, shapley_standard_errors};
+pub use explain::{
+    Background, Components, Index, Interactions, Motif, dinucleotide_shuffles, shapley_standard_errors,
+};
 pub use fidelity::RSquared;
 pub use frequency::Frequency;
 pub use observations::Observations;

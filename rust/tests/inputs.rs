@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use shapsketch::synthetic::Planted;
 use shapsketch::{
-    Basis, Cancel, Complex64, Components, DelayFamily, DesignConfig, Frequency, Method, Observations,
+    Basis, Cancel, Complex64, Components, DelayFamily, DesignConfig, Frequency, Index, Method, Observations,
     PeelingDecoder, Plan, ProductTerms, QueryDesign, RSquared, Result, SequenceSpace, Spectrum,
     SubsamplingFamily, SupportTerms, Truncation, held_out,
 };
@@ -166,7 +166,7 @@ fn product_terms() {
     says(sets(vec![0b10000]), "sets of letters of the alphabet that are not empty");
     let long: Vec<u16> = (0..25).collect();
     let long = components(&long, &[0; 25], 1.0).unwrap();
-    says(long.moebius(&[0; 30], &Cancel::new()), "truncate the surrogate");
+    says(long.interactions(Index::Moebius, 2), "truncate the surrogate");
     says(long.supports(), "truncate the surrogate");
     assert!(long.predict(&[0; 30], &Cancel::new()).unwrap()[0] == 1.0);
 }

@@ -1,40 +1,28 @@
-//! Components `a_x(S) = f_S(x_S)` of a sum of product terms, and what follows from them.
-//!
-//! With `z_i = g(l_i, x_i)` and `u_i = E g(l_i, X_i)`, a term `c Π_{i∈T} g(l_i, ·)` has the components
-//! `a_x(S) = c Π_{i∈S} (z_i - u_i) Π_{i∈T∖S} u_i` for `S ⊆ T`. Characters have `u = 0`: only `S = T`
-//! is left.
+//! Components `a_x(S)` of a sum of product terms under a background, compiled for evaluation.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use rustfft::num_complex::Complex64;
 
+use super::background::Background;
 use super::products::Products;
+use super::spread::{Factors, Term, Values, projected, spread};
 use crate::cancel::Cancel;
 use crate::cover::{Block, cover};
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, SupportTerms, table};
+use crate::surrogate::{Basis, ProductTerms};
 
 /// Sequences explained by one task.
 const ROWS: usize = 256;
-/// Tables up to this many entries are always made.
-const SMALL_TABLE: usize = 512;
-/// Tables up to this many entries are made as long as all of them have at most `MANY_ENTRIES`.
-const LARGE_TABLE: usize = 4096;
-const MANY_ENTRIES: usize = 1 << 24;
-/// Larger tables are made where they have at most this many entries for each term they replace: a
-/// look-up then beats the sum, at a few times the memory.
-const ENTRIES_PER_TERM: usize = 8;
-/// Components of single terms that are added up; terms with more are evaluated as they are.
-const MAX_PARTS: f64 = (1 << 22) as f64;
 /// Words of a block that is made of several supports.
 const BLOCK_CELLS: usize = 256;
 /// Entries of the tables of all blocks.
 const MAX_SHARES: usize = 1 << 26;
+/// Words of a component whose table is made on the way.
+const LARGEST: u128 = 1 << 24;
 
-/// The components of a surrogate under the uniform background, compiled for evaluation.
+/// The components of a surrogate under a background, compiled for evaluation.
 ///
 /// ```
 /// use shapsketch::{Cancel, Components, Frequency, SequenceSpace, Spectrum};
@@ -51,106 +39,105 @@ const MAX_SHARES: usize = 1 << 26;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Components {
-    space: SequenceSpace,
+    background: Background,
     base_value: f64,
-    form: Form,
+    pub(super) form: Form,
 }
 
 #[derive(Clone, Debug)]
-enum Form {
+pub(super) enum Form {
     Compiled(Compiled),
     /// The terms have too many components to list; scores and Shapley values come from the terms.
     Direct(Products),
 }
 
 #[derive(Clone, Debug)]
-struct Compiled {
+pub(super) struct Compiled {
     q: usize,
     n: usize,
-    supports: Vec<Vec<u16>>,
+    pub(super) supports: Vec<Vec<u16>>,
     evaluators: Vec<Evaluator>,
     /// Entries of all tables.
     tables: Vec<f64>,
-    /// Factors less their means, row `l`.
-    centred: Vec<Complex64>,
+    factors: Factors,
     blocks: OnceLock<Option<Blocks>>,
 }
 
 #[derive(Clone, Debug)]
 enum Evaluator {
-    /// `f_S` for every `x_S`, the first position most significant, from this offset on.
+    /// `a(S)` for every `x_S`, the first position most significant, from this offset on.
     Table(usize),
     /// The terms themselves.
-    Terms(SupportTerms),
+    Terms(Vec<Term>),
 }
 
 impl Components {
-    /// Compiles the components of a sum of product terms.
+    /// Compiles the components of a sum of product terms under the uniform background.
     ///
     /// # Errors
     /// If a term is not one of its space, or a coefficient is not finite.
     pub fn new(terms: &ProductTerms) -> Result<Self> {
+        Self::with_background(terms, &Background::uniform(&terms.space))
+    }
+
+    /// Compiles the components of a sum of product terms under a background.
+    ///
+    /// # Errors
+    /// If a term is not one of its space, a coefficient is not finite, or the background is one of another
+    /// space; [`Error::TooLarge`] if long characters have too many components.
+    pub fn with_background(terms: &ProductTerms, background: &Background) -> Result<Self> {
         terms.check()?;
+        terms.space.check_same(background.space())?;
         let q = terms.space.q();
-        let means = terms.basis.means(q);
-        let real = terms.basis != Basis::Characters;
-        let parts: f64 = terms
-            .supports
-            .iter()
-            .map(|group| group.coefficients.len() as f64 * 2.0_f64.powi(group.support.len() as i32))
-            .sum();
-        if real && parts > MAX_PARTS && means.iter().any(|&mean| mean != 0.0) {
-            let products = Products::new(terms);
-            return Ok(Self {
-                space: terms.space.clone(),
-                base_value: products.base_value(),
-                form: Form::Direct(products),
-            });
-        }
-        let mut centred = terms.basis.factors(q);
-        for (i, factor) in centred.iter_mut().enumerate() {
-            *factor -= means[i / q];
-        }
-        let (base_value, supports) = spread(terms, &means);
-        let size = |group: &SupportTerms| q.checked_pow(group.support.len() as u32);
-        let tables = supports.iter().filter_map(size).filter(|&size| size <= LARGE_TABLE);
-        let small = if tables.sum::<usize>() <= MANY_ENTRIES { LARGE_TABLE } else { SMALL_TABLE };
-        let compiled: Vec<std::result::Result<Vec<f64>, SupportTerms>> = supports
-            .par_iter()
-            .map(|group| {
-                let limit = small.max(ENTRIES_PER_TERM * group.coefficients.len());
-                match size(group) {
-                    Some(size) if size <= limit => Ok(values(group, &centred, q)),
-                    _ => Err(group.clone()),
-                }
-            })
-            .collect();
-        let mut tables = Vec::new();
-        let evaluators = compiled
+        let factors = terms.basis.factors(q);
+        let means = background.means(&terms.basis, &factors);
+        let factors = Factors { q, factors, means };
+        let background = background.clone();
+        let Some((base_value, components)) = spread(terms, &background, &factors)? else {
+            if terms.basis == Basis::Characters {
+                return Err(Error::TooLarge {
+                    what: "the components of this spectrum under that background",
+                    bytes: terms.len() as u128 * background.parts() as u128 * 1024,
+                    advice: "truncate the spectrum to lower orders, or give fewer background sequences",
+                });
+            }
+            let products = Products::new(terms, factors.means);
+            return Ok(Self { background, base_value: products.base_value(), form: Form::Direct(products) });
+        };
+        let (mut supports, mut tables) = (Vec::new(), Vec::new());
+        let evaluators = components
             .into_iter()
-            .map(|compiled| match compiled {
-                Ok(entries) => {
-                    let offset = tables.len();
-                    tables.extend(entries);
-                    Evaluator::Table(offset)
+            .map(|(support, values)| {
+                supports.push(support);
+                match values {
+                    Values::Table(entries) => {
+                        let offset = tables.len();
+                        tables.extend(entries);
+                        Evaluator::Table(offset)
+                    }
+                    Values::Terms(terms) => Evaluator::Terms(terms),
                 }
-                Err(terms) => Evaluator::Terms(terms),
             })
             .collect();
-        let supports = supports.into_iter().map(|group| group.support).collect();
         let n = terms.space.n();
         let blocks = OnceLock::new();
-        let form = Form::Compiled(Compiled { q, n, supports, evaluators, tables, centred, blocks });
-        Ok(Self { space: terms.space.clone(), base_value, form })
+        let form = Form::Compiled(Compiled { q, n, supports, evaluators, tables, factors, blocks });
+        Ok(Self { background, base_value, form })
     }
 
     /// The sequence space.
     #[must_use]
     pub fn space(&self) -> &SequenceSpace {
-        &self.space
+        self.background.space()
     }
 
-    /// `a(∅)`, the mean of the surrogate over uniform sequences.
+    /// The background.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// `a(∅)`, the mean of the surrogate over the background.
     #[must_use]
     pub fn base_value(&self) -> f64 {
         self.base_value
@@ -164,7 +151,7 @@ impl Components {
         self.compiled().map(|compiled| compiled.supports.as_slice())
     }
 
-    fn compiled(&self) -> Result<&Compiled> {
+    pub(super) fn compiled(&self) -> Result<&Compiled> {
         match &self.form {
             Form::Compiled(compiled) => Ok(compiled),
             Form::Direct(products) => Err(Error::TooLarge {
@@ -176,14 +163,15 @@ impl Components {
     }
 
     /// Fills `width` numbers for each sequence, tile by tile, in parallel.
-    fn map_tiles(
+    pub(super) fn map_tiles(
         &self,
         codes: &[u8],
+        rows: usize,
         width: usize,
         cancel: &Cancel,
         fill: impl Fn(&[u8], &mut [f64]) + Sync,
     ) -> Result<Vec<f64>> {
-        let count = self.space.check(codes)?;
+        let count = self.space().check(codes)?;
         let bytes = 8 * count as u128 * width as u128;
         if bytes > isize::MAX as u128 {
             return Err(Error::TooLarge {
@@ -192,10 +180,10 @@ impl Components {
                 advice: "explain fewer sequences at a time",
             });
         }
-        let n = self.space.n();
+        let n = self.space().n();
         let mut out = vec![0.0; count * width];
         if width > 0 {
-            out.par_chunks_mut(ROWS * width).zip(codes.par_chunks(ROWS * n)).try_for_each(
+            out.par_chunks_mut(rows * width).zip(codes.par_chunks(rows * n)).try_for_each(
                 |(out, codes)| {
                     cancel.check()?;
                     fill(codes, out);
@@ -211,7 +199,7 @@ impl Components {
     /// # Errors
     /// If the codes are not sequences of the space.
     pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        self.map_tiles(codes, 1, cancel, |codes, out| match &self.form {
+        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
             Form::Compiled(compiled) => compiled.scores(self.base_value, codes, out),
             Form::Direct(products) => products.scores(codes, out),
         })
@@ -223,33 +211,16 @@ impl Components {
     /// # Errors
     /// If the codes are not sequences of the space.
     pub fn shapley_values(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        self.map_tiles(codes, self.space.n(), cancel, |codes, out| match &self.form {
+        self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| match &self.form {
             Form::Compiled(compiled) => compiled.shapley_values(codes, out),
             Form::Direct(products) => products.shapley_values(codes, out),
-        })
-    }
-
-    /// The Möbius transform `a(S)` of the game at each sequence, for every support of
-    /// [`Components::supports`]; shape `(B, supports)`. These are the full-order interactions that
-    /// the SHAP zero paper calls Faith-Shap.
-    ///
-    /// # Errors
-    /// If the codes are not sequences of the space, there are too many supports to list, or the result would
-    /// exceed the address space.
-    pub fn moebius(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        let compiled = self.compiled()?;
-        let width = compiled.supports.len();
-        self.map_tiles(codes, width, cancel, |codes, out| {
-            for (row, out) in codes.chunks_exact(self.space.n()).zip(out.chunks_exact_mut(width)) {
-                out.iter_mut().enumerate().for_each(|(s, out)| *out = compiled.value(s, row));
-            }
         })
     }
 }
 
 impl Compiled {
     /// Component number `index` at one sequence.
-    fn value(&self, index: usize, row: &[u8]) -> f64 {
+    pub(super) fn value(&self, index: usize, row: &[u8]) -> f64 {
         let q = self.q;
         let support = &self.supports[index];
         match &self.evaluators[index] {
@@ -257,17 +228,60 @@ impl Compiled {
                 let at = support.iter().fold(0, |at, &i| at * q + row[i as usize] as usize);
                 self.tables[offset + at]
             }
-            Evaluator::Terms(terms) => terms
-                .coefficients
-                .iter()
-                .zip(terms.labels.chunks_exact(support.len()))
-                .map(|(&coefficient, labels)| {
-                    let product = labels.iter().zip(support).fold(coefficient, |product, (&label, &i)| {
-                        product * self.centred[label as usize * q + row[i as usize] as usize]
+            Evaluator::Terms(terms) => self.factors.value(support, terms, row),
+        }
+    }
+
+    /// Hands on the change of a component for every substitution: position, letter, change.
+    pub(super) fn substitutions(&self, index: usize, row: &[u8], mut add: impl FnMut(usize, usize, f64)) {
+        let q = self.q;
+        let support = &self.supports[index];
+        match &self.evaluators[index] {
+            Evaluator::Table(offset) => {
+                let word = support.iter().fold(0, |at, &i| at * q + row[i as usize] as usize);
+                let before = self.tables[offset + word];
+                let mut stride = 1;
+                for &i in support.iter().rev() {
+                    let first = offset + word - row[i as usize] as usize * stride;
+                    for letter in 0..q {
+                        add(i as usize, letter, self.tables[first + letter * stride] - before);
+                    }
+                    stride *= q;
+                }
+            }
+            Evaluator::Terms(terms) => {
+                let mut mutant = row.to_vec();
+                let before = self.factors.value(support, terms, row);
+                for &i in support {
+                    for letter in 0..q {
+                        mutant[i as usize] = letter as u8;
+                        add(i as usize, letter, self.factors.value(support, terms, &mutant) - before);
+                    }
+                    mutant[i as usize] = row[i as usize];
+                }
+            }
+        }
+    }
+
+    /// The table of a component, made if it has none.
+    ///
+    /// # Errors
+    /// If it has more words than fit into memory.
+    pub(super) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
+        let support = &self.supports[index];
+        match &self.evaluators[index] {
+            Evaluator::Table(offset) => Ok(self.tables[*offset..][..self.q.pow(support.len() as u32)].into()),
+            Evaluator::Terms(terms) => {
+                let cells = (self.q as u128).saturating_pow(support.len() as u32);
+                if cells > LARGEST {
+                    return Err(Error::TooLarge {
+                        what: "the table of one component",
+                        bytes: cells.saturating_mul(8),
+                        advice: "truncate the surrogate to lower orders",
                     });
-                    product.re
-                })
-                .sum(),
+                }
+                Ok(self.factors.table(support, terms).into())
+            }
         }
     }
 
@@ -396,65 +410,4 @@ impl Blocks {
             .collect();
         Some(Self { blocks })
     }
-}
-
-/// For every word of some positions, the word of those that are in the support.
-fn projected(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
-    let mut words = vec![0];
-    for position in positions {
-        let kept = support.contains(position);
-        let step = |word: usize| (0..q).map(move |letter| if kept { word * q + letter } else { word });
-        words = words.into_iter().flat_map(step).collect();
-    }
-    words
-}
-
-/// Rewrites terms in centred factors: the mean, and terms grouped and sorted by support.
-fn spread(terms: &ProductTerms, means: &[f64]) -> (f64, Vec<SupportTerms>) {
-    let mut base_value = terms.constant;
-    let centred_already =
-        terms.supports.iter().all(|group| group.labels.iter().all(|&l| means[l as usize] == 0.0));
-    let mut spread: BTreeMap<(usize, Vec<u16>), BTreeMap<Vec<u16>, Complex64>> = BTreeMap::new();
-    if centred_already {
-        let mut groups = terms.supports.clone();
-        groups.sort_by(|a, b| (a.support.len(), &a.support).cmp(&(b.support.len(), &b.support)));
-        return (base_value, groups);
-    }
-    for group in &terms.supports {
-        let order = group.support.len();
-        for (labels, &coefficient) in group.labels.chunks_exact(order).zip(&group.coefficients) {
-            for subset in 0..1_u64 << order {
-                let mut weight = coefficient;
-                let (mut support, mut kept) = (Vec::new(), Vec::new());
-                for (i, &label) in labels.iter().enumerate() {
-                    if subset >> i & 1 == 1 {
-                        support.push(group.support[i]);
-                        kept.push(label);
-                    } else {
-                        weight *= means[label as usize];
-                    }
-                }
-                if support.is_empty() {
-                    base_value += weight.re;
-                } else if weight != Complex64::ZERO {
-                    *spread.entry((support.len(), support)).or_default().entry(kept).or_default() += weight;
-                }
-            }
-        }
-    }
-    let groups = spread
-        .into_iter()
-        .map(|((_, support), terms)| SupportTerms {
-            support,
-            labels: terms.keys().flatten().copied().collect(),
-            coefficients: terms.into_values().collect(),
-        })
-        .collect();
-    (base_value, groups)
-}
-
-/// `Re Σ_t c_t Π_i centred(l_{t,i}, x_i)` for every `x_S`.
-fn values(group: &SupportTerms, centred: &[Complex64], q: usize) -> Vec<f64> {
-    let SupportTerms { support, labels, coefficients } = group;
-    table(centred, q, labels, coefficients, support.len()).into_iter().map(|value| value.re).collect()
 }

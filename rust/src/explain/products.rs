@@ -7,18 +7,21 @@
 //!
 //! of a polynomial of degree `d - 1`, which Gauss-Legendre quadrature with `⌈d/2⌉` nodes gets exactly.
 
+use super::background::Means;
 use crate::surrogate::ProductTerms;
+use rustfft::num_complex::Complex64;
+use std::sync::Arc;
 
-/// Product terms with real, nonnegative factors, ready for evaluation.
+/// Product terms with real factors, ready for evaluation.
 #[derive(Clone, Debug)]
 pub(crate) struct Products {
     q: usize,
     n: usize,
     constant: f64,
-    /// `g(l, a)`, row `l`, and their means.
-    factors: Vec<f64>,
-    means: Vec<f64>,
-    groups: Vec<Group>,
+    /// `g(l, a)`, row `l`, and their means under each part of the background.
+    factors: Arc<[Complex64]>,
+    means: Vec<Means>,
+    groups: Arc<[Group]>,
 }
 
 /// The terms of one support.
@@ -35,7 +38,7 @@ struct Group {
 type Rule = Vec<(f64, f64)>;
 
 impl Products {
-    pub(crate) fn new(terms: &ProductTerms) -> Self {
+    pub(crate) fn new(terms: &ProductTerms, means: Vec<Means>) -> Self {
         let q = terms.space.q();
         let groups = terms
             .supports
@@ -51,10 +54,16 @@ impl Products {
             q,
             n: terms.space.n(),
             constant: terms.constant,
-            factors: terms.basis.factors(q).into_iter().map(|factor| factor.re).collect(),
-            means: terms.basis.means(q),
+            factors: terms.basis.factors(q).into(),
+            means,
             groups,
         }
+    }
+
+    /// The same terms under a background of these sequences.
+    pub(crate) fn against(&self, references: &[u8]) -> Self {
+        let means = |row: &[u8]| Means::Reference { q: self.q, row: row.to_vec() };
+        Self { means: references.chunks_exact(self.n).map(means).collect(), ..self.clone() }
     }
 
     /// Number of components of single terms.
@@ -64,23 +73,28 @@ impl Products {
         self.groups.iter().map(parts).sum()
     }
 
-    /// The mean over uniform sequences.
+    /// The mean over the background.
     pub(crate) fn base_value(&self) -> f64 {
-        let mean = |labels: &[u16]| labels.iter().map(|&label| self.means[label as usize]).product::<f64>();
-        let of_group = |group: &Group| {
-            let terms = group.labels.chunks_exact(group.support.len()).zip(&group.coefficients);
-            terms.map(|(labels, coefficient)| coefficient * mean(labels)).sum::<f64>()
-        };
-        self.constant + self.groups.iter().map(of_group).sum::<f64>()
+        let mut sum = 0.0;
+        for means in &self.means {
+            for Group { support, labels, coefficients, .. } in self.groups.iter() {
+                for (labels, coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
+                    let places = labels.iter().zip(support);
+                    sum += coefficient
+                        * places.map(|(&l, &i)| means.of(&self.factors, i, l).re).product::<f64>();
+                }
+            }
+        }
+        self.constant + sum / self.means.len() as f64
     }
 
     fn factor(&self, label: u16, letter: u8) -> f64 {
-        self.factors[label as usize * self.q + letter as usize]
+        self.factors[label as usize * self.q + letter as usize].re
     }
 
     pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64]) {
         out.fill(self.constant);
-        for Group { support, labels, coefficients, .. } in &self.groups {
+        for Group { support, labels, coefficients, .. } in self.groups.iter() {
             for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
                 for (labels, coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
                     let factors = labels.iter().zip(support).map(|(&l, &i)| self.factor(l, row[i as usize]));
@@ -93,20 +107,31 @@ impl Products {
     pub(crate) fn shapley_values(&self, codes: &[u8], out: &mut [f64]) {
         let longest = self.groups.iter().map(|group| group.rule).max().unwrap_or(0);
         let rules: Vec<Rule> = (0..=longest).map(gauss_legendre).collect();
-        for Group { support, labels, coefficients, rule } in &self.groups {
+        let share = 1.0 / self.means.len() as f64;
+        for Group { support, labels, coefficients, rule } in self.groups.iter() {
             let order = support.len();
             let mut places = vec![(0.0, 0.0); order];
+            let mut before = vec![1.0; order];
             for (row, out) in codes.chunks_exact(self.n).zip(out.chunks_exact_mut(self.n)) {
-                for (labels, coefficient) in labels.chunks_exact(order).zip(coefficients) {
+                for ((labels, coefficient), means) in labels
+                    .chunks_exact(order)
+                    .zip(coefficients)
+                    .flat_map(|term| self.means.iter().map(move |means| (term, means)))
+                {
                     for ((place, &label), &i) in places.iter_mut().zip(labels).zip(support) {
-                        *place = (self.factor(label, row[i as usize]), self.means[label as usize]);
+                        *place = (self.factor(label, row[i as usize]), means.of(&self.factors, i, label).re);
                     }
                     for &(t, weight) in &rules[*rule] {
-                        // No factor is 0: nodes are inside of the interval, and means above 0.
-                        let all = places.iter().map(|(z, u)| t * z + (1.0 - t) * u).product::<f64>();
-                        let scale = weight * coefficient * all;
-                        for (&(z, u), &i) in places.iter().zip(support) {
-                            out[i as usize] += scale * (z - u) / (t * z + (1.0 - t) * u);
+                        // Products of all factors but one: those before it times those after it.
+                        let mut product = weight * coefficient * share;
+                        for (before, (z, u)) in before.iter_mut().zip(&places) {
+                            *before = product;
+                            product *= t * z + (1.0 - t) * u;
+                        }
+                        let mut after = 1.0;
+                        for ((&(z, u), &i), before) in places.iter().zip(support).zip(&before).rev() {
+                            out[i as usize] += before * after * (z - u);
+                            after *= t * z + (1.0 - t) * u;
                         }
                     }
                 }
@@ -149,9 +174,14 @@ mod tests {
 
     use super::*;
     use crate::cancel::Cancel;
-    use crate::explain::Components;
+    use crate::explain::{Background, Components};
     use crate::space::SequenceSpace;
     use crate::surrogate::{Basis, SupportTerms};
+
+    /// Probabilities of the letters of one position, one of them 0.
+    fn chances(q: usize) -> Vec<f64> {
+        (0..q).map(|letter| 2.0 * letter as f64 / (q * (q - 1)) as f64).collect()
+    }
 
     proptest! {
         #[test]
@@ -175,8 +205,15 @@ mod tests {
                 .collect();
             let space = SequenceSpace::of_size(q, n).unwrap();
             let row: Vec<u8> = (0..n).map(|_| draw(q as u64) as u8).collect();
+            let background = match draw(3) {
+                0 => Background::uniform(&space),
+                1 => Background::product(&space, chances(q).repeat(n)).unwrap(),
+                _ => Background::references(&space, &(0..3 * n).map(|_| draw(q as u64) as u8).collect::<Vec<_>>()).unwrap(),
+            };
             let terms = ProductTerms { space, basis, constant: 2.0, supports };
-            let (products, components) = (Products::new(&terms), Components::new(&terms).unwrap());
+            let means = background.means(&terms.basis, &terms.basis.factors(q));
+            let products = Products::new(&terms, means);
+            let components = Components::with_background(&terms, &background).unwrap();
             let (mut score, mut values) = (vec![0.0], vec![0.0; n]);
             products.scores(&row, &mut score);
             products.shapley_values(&row, &mut values);

@@ -1,0 +1,135 @@
+//! Shuffles of a sequence that keep its dinucleotides.
+//!
+//! A sequence is a walk on the graph whose edges are its pairs of neighbours; every other walk over all of its
+//! edges has the same pairs, and the same first and last letter. One is drawn uniformly by drawing the last edges
+//! that leave each letter, a random tree that leads to the last letter, and the order of the others (Altschul &
+//! Erickson, Mol. Biol. Evol. 1985; Kandel et al., Discrete Appl. Math. 1996; the tree by Wilson, STOC 1996).
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::space::SequenceSpace;
+
+/// `count` shuffles of each sequence that keep how often each letter follows each other one; codes
+/// `(B, count, n)`.
+///
+/// The shuffles of a sequence depend on the seed and on the sequence, not on the others of the batch.
+///
+/// # Errors
+/// If the codes are not sequences of the space.
+pub fn dinucleotide_shuffles(
+    space: &SequenceSpace,
+    codes: &[u8],
+    count: usize,
+    seed: u64,
+) -> Result<Vec<u8>> {
+    space.check(codes)?;
+    let (q, n) = (space.q(), space.n());
+    Ok(codes
+        .par_chunks_exact(n)
+        .flat_map_iter(|row| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(xxhash_rust::xxh3::xxh3_64(row));
+            (0..count).flat_map(|_| shuffled(row, q, &mut rng)).collect::<Vec<u8>>()
+        })
+        .collect())
+}
+
+fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let last = row[row.len() - 1];
+    let mut edges: Vec<Vec<u8>> = vec![Vec::new(); q];
+    row.windows(2).for_each(|pair| edges[pair[0] as usize].push(pair[1]));
+    // The last edges of all letters are a tree that leads to the last letter: random walks without their loops.
+    let mut exits = vec![0; q];
+    let mut done = vec![false; q];
+    done[last as usize] = true;
+    for start in 0..q {
+        if edges[start].is_empty() {
+            continue;
+        }
+        let mut letter = start;
+        while !done[letter] {
+            exits[letter] = rng.random_range(0..edges[letter].len());
+            letter = edges[letter][exits[letter]] as usize;
+        }
+        letter = start;
+        while !done[letter] {
+            done[letter] = true;
+            letter = edges[letter][exits[letter]] as usize;
+        }
+    }
+    for (letter, out) in edges.iter_mut().enumerate() {
+        let mut free = out.len();
+        if letter != last as usize && free > 0 {
+            free -= 1;
+            out.swap(exits[letter], free);
+        }
+        out[..free].shuffle(rng);
+    }
+    let mut next = vec![0; q];
+    let mut walk = vec![row[0]];
+    while walk.len() < row.len() {
+        let letter = walk[walk.len() - 1] as usize;
+        walk.push(edges[letter][next[letter]]);
+        next[letter] += 1;
+    }
+    walk
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(row: &[u8]) -> Vec<&[u8]> {
+        let mut pairs: Vec<&[u8]> = row.windows(2).collect();
+        pairs.sort_unstable();
+        pairs
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_are_kept(row in prop::collection::vec(0_u8..5, 1..60), seed in 0_u64..99) {
+            let space = SequenceSpace::of_size(5, row.len()).unwrap();
+            let found = dinucleotide_shuffles(&space, &row, 4, seed).unwrap();
+            prop_assert_eq!(found.len(), 4 * row.len());
+            for shuffle in found.chunks(row.len()) {
+                prop_assert_eq!(pairs(shuffle), pairs(&row));
+                prop_assert_eq!((shuffle[0], shuffle.last()), (row[0], row.last()));
+            }
+        }
+    }
+
+    #[test]
+    fn all_walks_are_equally_likely() {
+        // Every sequence with the same pairs, found by trying all sequences.
+        let row = [0_u8, 1, 0, 2, 1, 1, 0, 2, 2, 0];
+        let space = SequenceSpace::of_size(3, row.len()).unwrap();
+        let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        for index in 0..3_usize.pow(10) {
+            let other: Vec<u8> = (0..10).map(|i| (index / 3_usize.pow(9 - i) % 3) as u8).collect();
+            if pairs(&other) == pairs(&row) && other[0] == row[0] {
+                counts.insert(other, 0);
+            }
+        }
+        let draws = 400 * counts.len();
+        for shuffle in dinucleotide_shuffles(&space, &row, draws, 5).unwrap().chunks(row.len()) {
+            *counts.get_mut(shuffle).unwrap() += 1;
+        }
+        let excess: f64 = counts.values().map(|&count| (count as f64 - 400.0).powi(2) / 400.0).sum();
+        let freedom = counts.len() as f64 - 1.0;
+        // Chi squared, four standard deviations above its mean.
+        assert!(
+            counts.len() > 10 && excess < freedom + 4.0 * (2.0 * freedom).sqrt(),
+            "{excess} of {freedom}"
+        );
+    }
+}

@@ -1,0 +1,501 @@
+"""Every index under every background, mutations, views and refined values against slow definitions."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import shapiq
+import shapsketch as ss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys import all_sequences, evaluate, random_spectrum, shapley_values
+
+SHAPES = [(2, 7), (3, 5), (4, 5), (5, 4), (20, 3)]
+INDICES = ["SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius"]
+
+
+def pattern_sum(q, n, seed):
+    """A surrogate of letter patterns of up to four letters, fitted to values that are just such a sum."""
+    rng = np.random.default_rng(seed)
+    space = ss.SequenceSpace("ACGTBDEFHIJKLMNOPQRSUVWXYZ"[:q], n)
+    patterns = []
+    for _ in range(8):
+        support = np.sort(rng.choice(n, rng.integers(1, min(4, n) + 1), replace=False))
+        patterns.append((support, rng.integers(0, q, len(support)), rng.normal()))
+
+    def model(codes):
+        return sum(c * (codes[:, s] == letters).all(axis=1) for s, letters, c in patterns)
+
+    budget = min(q**n - 1, 400)
+    sketch = ss.sketch(model, space, budget=budget, method="regress", inputs="codes", progress=False)
+    return sketch, sketch.predict
+
+
+def surrogates(kind, shape, seed):
+    q, n = shape
+    if kind == "patterns":
+        return pattern_sum(q, n, seed)
+    spectrum = random_spectrum(q, n, seed)
+    return spectrum, lambda codes: evaluate(spectrum, codes)
+
+
+def backgrounds(space, seed):
+    """Yield what a user would give, and the same as sequences with probabilities."""
+    q, n = space.q, space.n
+    rng = np.random.default_rng(seed)
+    everything = all_sequences(q, n)
+    yield "uniform", everything, np.full(q**n, q**-n)
+    chances = rng.dirichlet(np.full(q, 0.5), size=n)
+    yield chances, everything, np.prod(chances[np.arange(n), everything], axis=1)
+    reference = rng.integers(0, q, (1, n))
+    yield space.decode(reference)[0], reference, np.ones(1)
+    several = rng.integers(0, q, (5, n))
+    yield several, several, np.full(5, 0.2)
+
+
+def game(function, rows, chances, x):
+    """v(T) for all coalitions as bit masks."""
+    values = np.empty(2 ** len(x))
+    for mask in range(2 ** len(x)):
+        mixed = np.array(rows, dtype=np.uint8)
+        fixed = [i for i in range(len(x)) if mask >> i & 1]
+        mixed[:, fixed] = x[fixed]
+        values[mask] = function(mixed) @ chances
+    return values
+
+
+def exact(values, n, index, order):
+    """The index of a game by another package, as a dictionary."""
+
+    def coalitions(masks):
+        return values[np.asarray(masks).astype(int) @ (1 << np.arange(n))]
+
+    found = shapiq.ExactComputer(coalitions, n_players=n)(index, order)
+    return {support: found[support] for support in found.interaction_lookup if support}
+
+
+def faithful(values, n, order, shapley):
+    """FSII or FBII by their definition: the best approximation by terms up to an order."""
+    supports = [s for size in range(1, order + 1) for s in itertools.combinations(range(n), size)]
+    masks = np.arange(2**n)
+    members = np.array([sum(1 << i for i in s) for s in supports])
+    inside = (masks[:, None] & members == members).astype(float)
+    if not shapley:
+        solved = np.linalg.lstsq(np.column_stack([np.ones(2**n), inside]), values, rcond=None)[0]
+        return dict(zip(supports, solved[1:], strict=True))
+    # Exact for nobody and for all, by eliminating the last term; between them weighted.
+    sizes = np.array([int(mask).bit_count() for mask in masks[1:-1]])
+    weights = [(n - 1) / (math.comb(n, t) * t * (n - t)) for t in sizes.tolist()]
+    root = np.sqrt(weights)
+    target, rows = values[1:-1] - values[0], inside[1:-1]
+    total = values[-1] - values[0]
+    reduced = rows[:, :-1] - rows[:, -1:]
+    solved = np.linalg.lstsq(reduced * root[:, None], (target - rows[:, -1] * total) * root, rcond=None)[0]
+    return dict(zip(supports, [*solved, total - solved.sum()], strict=True))
+
+
+def agrees(found, expected, atol=1e-9):
+    table = dict(zip(found.supports, found.values[0], strict=True))
+    assert len(table) == len(found.supports)
+    for support, value in expected.items():
+        assert table.pop(support, 0.0) == pytest.approx(value, abs=atol), support
+    assert all(abs(value) < atol for value in table.values()), "an interaction too many"
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.sampled_from(SHAPES),
+    kind=st.sampled_from(["spectrum", "patterns"]),
+    index=st.sampled_from(INDICES),
+    seed=st.integers(0, 2**31),
+)
+def test_every_index_under_every_background_equals_shapiq(shape, kind, index, seed):
+    q, n = shape
+    surrogate, function = surrogates(kind, shape, seed)
+    x = np.random.default_rng(seed).integers(0, q, n).astype(np.uint8)
+    for background, rows, chances in backgrounds(surrogate.space, seed):
+        explainer = ss.Explainer(surrogate, background)
+        values = game(function, rows, chances, x)
+        for order in [1] if index in ("SV", "BV") else range(1, min(4, n) + 1):
+            found = explainer.interactions(x[None], index=index, max_order=order)
+            expected = exact(values, n, index, n if index in ("Moebius", "Co-Moebius") else order)
+            if index in ("FSII", "FBII"):
+                # The package approximates constraints by large weights.
+                agrees(found, expected, atol=1e-6)
+                expected = faithful(values, n, order, index == "FSII")
+            agrees(found, {s: v for s, v in expected.items() if len(s) <= order})
+            assert found.base_values[0] == pytest.approx(values[0], abs=1e-9)
+        explanation = explainer(x[None])
+        np.testing.assert_allclose(explanation.values[0], shapley_values(values, n), atol=1e-9)
+        np.testing.assert_allclose(explanation.base_values[0], values[0], atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(shape=st.sampled_from([(2, 8), (4, 7), (20, 4)]), seed=st.integers(0, 2**31))
+def test_shuffles_are_a_list_of_sequences_of_each_ones_own(shape, seed):
+    q, n = shape
+    spectrum = random_spectrum(q, n, seed)
+    codes = np.random.default_rng(seed).integers(0, q, (3, n)).astype(np.uint8)
+    shuffles = ss.DinucleotideShuffles(count=4, random_state=seed)
+    explainer = ss.Explainer(spectrum, shuffles)
+    explanation = explainer(codes)
+    for row, own, values, base in zip(
+        codes, shuffles.of(spectrum.space, codes), explanation.values, explanation.base_values, strict=True
+    ):
+        listed = ss.Explainer(spectrum, own)
+        np.testing.assert_allclose(values, listed(row[None]).values[0], atol=1e-9)
+        assert base == pytest.approx(listed.base_value, abs=1e-9)
+        found = explainer.interactions(row[None], index="FSII", max_order=2)
+        other = listed.interactions(row[None], index="FSII", max_order=2)
+        agrees(found, dict(zip(other.supports, other.values[0], strict=True)))
+        # Each keeps the pairs of neighbours.
+        pairs = sorted(itertools.pairwise(row))
+        assert all(sorted(itertools.pairwise(s)) == pairs for s in own)
+
+
+def test_long_leaves_of_trees_under_other_backgrounds():
+    # Too many components to list: Shapley values come from the terms themselves.
+    lightgbm = pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(0)
+    space = ss.SequenceSpace(ss.PROTEIN, 14)
+    X = rng.integers(0, 20, (4000, 14))
+    y = rng.normal(size=4000) + (X[:, 0] < 9) * (X[:, 5] > 3)
+    options = {"num_leaves": 400, "max_depth": 12, "min_data_in_leaf": 2, "verbosity": -1}
+    model = lightgbm.train(options, lightgbm.Dataset(X.astype(float), y), 60)
+    sketch = ss.from_trees(model, space)
+    with pytest.raises(ss.InputError, match="truncate"):
+        ss.Explainer(sketch).interactions(X[:1])
+    reference, x = X[7].astype(np.uint8), X[3].astype(np.uint8)
+    found = ss.Explainer(sketch, reference)(x[None])
+    # Permutations of the few positions in which the two differ at first.
+    x = np.where(np.arange(14) < 6, x, reference).astype(np.uint8)
+    values = np.empty(2**6)
+    for mask in range(2**6):
+        mixed = reference.copy()
+        fixed = [i for i in range(6) if mask >> i & 1]
+        mixed[fixed] = x[fixed]
+        values[mask] = model.predict(mixed[None].astype(float))[0]
+    found = ss.Explainer(sketch, reference)(x[None]).values[0]
+    np.testing.assert_allclose(found[:6], shapley_values(values, 6), atol=1e-6)
+    np.testing.assert_allclose(found[6:], 0.0, atol=1e-9)
+    own = ss.Explainer(sketch, ss.DinucleotideShuffles(count=3))(X[:2])
+    total = own.values.sum(axis=1) + own.base_values
+    np.testing.assert_allclose(total, sketch.predict(X[:2]), atol=1e-9)
+    effects = ss.Explainer(sketch).mutation_effects(X[:1])[0]
+    mutant = X[:1].copy()
+    mutant[0, 5] = 2
+    assert effects[5, 2] == pytest.approx(sketch.predict(mutant)[0] - sketch.predict(X[:1])[0], abs=1e-9)
+
+
+@settings(max_examples=20)
+@given(shape=st.sampled_from(SHAPES), seed=st.integers(0, 2**31))
+def test_mutations_equal_predictions(shape, seed):
+    q, n = shape
+    spectrum = random_spectrum(q, n, seed)
+    x = np.random.default_rng(seed).integers(0, q, n).astype(np.uint8)
+    explainer = ss.Explainer(spectrum)
+    own = evaluate(spectrum, x[None])[0]
+    effects = explainer.mutation_effects(x[None])
+    assert effects.shape == (1, n, q)
+
+    def change(*mutations):
+        mutant = x.copy()
+        for i, a in mutations:
+            mutant[i] = a
+        return evaluate(spectrum, mutant[None])[0] - own
+
+    for i, a in itertools.product(range(n), range(q)):
+        assert effects[0, i, a] == pytest.approx(change((i, a)), abs=1e-9)
+    epistasis = explainer.epistasis(x[None])
+    table = dict(zip(epistasis.pairs, epistasis.values[0], strict=True))
+    for i, j in itertools.combinations(range(n), 2):
+        for a, b in [(0, 1), (q - 1, 0)]:
+            wanted = change((i, a), (j, b)) - change((i, a)) - change((j, b))
+            found = table[i, j][a, b] if (i, j) in table else 0.0
+            assert found == pytest.approx(wanted, abs=1e-9)
+    for mutations, minimize in [(1, False), (2, True), (min(3, n), False)]:
+        mutants = [
+            (change(*zip(places, letters, strict=True)), places, letters)
+            for places in itertools.combinations(range(n), mutations)
+            for letters in itertools.product(*[[a for a in range(q) if a != x[i]] for i in places])
+        ]
+        best = sorted((m[0] for m in mutants), reverse=not minimize)[:5]
+        found = explainer.best_mutants(x, mutations, count=5, minimize=minimize)
+        assert found.exact
+        np.testing.assert_allclose(found.changes, best, atol=1e-9)
+        np.testing.assert_allclose(evaluate(spectrum, found.codes) - own, best, atol=1e-9)
+        assert ((found.codes != x).sum(axis=1) == mutations).all()
+        searched = explainer.best_mutants(x, mutations, count=5, minimize=minimize, limit=0)
+        assert not searched.exact
+        assert ((searched.codes != x).sum(axis=1) == mutations).all()
+        if mutations == 1:
+            np.testing.assert_allclose(searched.changes, best, atol=1e-9)
+
+
+def test_mutants_are_named():
+    space = ss.SequenceSpace(ss.DNA, 4)
+    sketch = ss.sketch(lambda s: [t.count("GC") for t in s], space, budget=256, progress=False)
+    found = ss.Explainer(sketch).best_mutants("AATA", 2, count=1)
+    assert found.sequences[0].count("GC") == 1
+    assert found.mutations[0] in ("A0G A1C", "A1G T2C", "T2G A3C")
+    assert "mutations" in str(found)
+
+
+@settings(max_examples=20)
+@given(shape=st.sampled_from(SHAPES), seed=st.integers(0, 2**31))
+def test_sobol_indices_equal_conditional_variances(shape, seed):
+    q, n = shape
+    spectrum = random_spectrum(q, n, seed)
+    given_backgrounds = list(backgrounds(spectrum.space, seed))
+    for background, rows, chances in given_backgrounds[:2]:
+        scores = evaluate(spectrum, rows)
+        mean = scores @ chances
+        variance = (scores - mean) ** 2 @ chances
+        sobol = ss.Explainer(spectrum, background).sobol()
+        assert sobol.variance == pytest.approx(variance, abs=1e-9)
+        assert sobol.shares.sum() == pytest.approx(1.0)
+        assert sobol.by_order.sum() == pytest.approx(1.0)
+        for i in range(n):
+            of_letter = np.zeros(q)
+            of_rest = {}
+            for row, p, score in zip(rows, chances, scores, strict=True):
+                of_letter[row[i]] += p * score
+                rest = bytes(np.delete(row, i))
+                weight, total = of_rest.get(rest, (0.0, 0.0))
+                of_rest[rest] = (weight + p, total + p * score)
+            letters = np.bincount(rows[:, i], chances, minlength=q)
+            held = letters > 0
+            first = letters[held] @ (of_letter[held] / letters[held] - mean) ** 2 / variance
+            rest = sum(w * (t / w - mean) ** 2 for w, t in of_rest.values() if w > 0) / variance
+            assert sobol.first[i] == pytest.approx(first, abs=1e-7)
+            assert sobol.total[i] == pytest.approx(1.0 - rest, abs=1e-7)
+    for background, _, _ in given_backgrounds[2:]:
+        with pytest.raises(ss.InputError, match="product distribution"):
+            ss.Explainer(spectrum, background).sobol()
+
+
+def test_views_find_what_was_planted():
+    space = ss.SequenceSpace(ss.DNA, 8)
+
+    def model(codes):
+        return 3.0 * ((codes[:, 2] == 1) & (codes[:, 3] == 2)) + 0.5 * (codes[:, 6] == 0)
+
+    sketch = ss.sketch(model, space, budget=4**8, inputs="codes", progress=False)
+    explainer = ss.Explainer(sketch)
+    codes = np.random.default_rng(0).integers(0, 4, (5000, 8))
+    motifs = explainer.motifs(5, sequences=codes)
+    assert (motifs.motifs[0].support, motifs.motifs[0].letters) in [((2, 3), "CG"), ((2,), "C"), ((3,), "G")]
+    both = next(m for m in explainer.motifs(max_order=2) if m.letters == "CG")
+    assert both.effect == pytest.approx(3.0 - 3.0 / 16)
+    assert both.frequency == pytest.approx(1 / 16)
+    found = next(m.found for m in explainer.motifs(sequences=codes) if m.letters == "CG")
+    assert found == pytest.approx(1 / 16, abs=0.02)
+    sobol = explainer.sobol()
+    assert {support for support, _ in sobol.top(4)} == {(2,), (3,), (2, 3), (6,)}
+    assert sobol.records()[6]["total"] == pytest.approx(sobol.first[6])
+    drawn = explainer.attribution_map(codes)
+    explanation = explainer(codes)
+    held = codes[:, 6] == 0
+    assert drawn.mean[6, 0] == pytest.approx(explanation.values[held, 6].mean())
+    assert drawn.mean_absolute[6, 0] == pytest.approx(np.abs(explanation.values[held, 6]).mean())
+    assert drawn.counts.sum() == codes.size
+    for view in (motifs, sobol, drawn):
+        assert len(str(view).splitlines()) == 1 + min(len(view.records()), 20) + (len(view.records()) > 20)
+    alone = explainer.attribution_map(["AAAAAAAA"])
+    assert np.isnan(alone.mean[:, 1:]).all()
+
+
+def test_a_stream_is_explained_batch_by_batch():
+    spectrum = random_spectrum(4, 6, 1)
+    explainer = ss.Explainer(spectrum)
+    codes = np.random.default_rng(0).integers(0, 4, (100, 6))
+    read = []
+
+    def batches():
+        for start in range(0, 100, 30):
+            read.append(start)
+            yield codes[start : start + 30]
+
+    stream = explainer.stream(batches())
+    first = next(stream)
+    assert read == [0]
+    values = np.concatenate([first.values, *(part.values for part in stream)])
+    np.testing.assert_array_equal(values, explainer(codes).values)
+    with pytest.raises(ss.InputError, match="batch 1: sequence 0"):
+        list(explainer.stream([codes[:2], ["ACGTAX"]]))
+
+
+def test_interactions_can_be_seen_as_matrices():
+    spectrum = random_spectrum(4, 6, 3, terms=20)
+    codes = np.random.default_rng(0).integers(0, 4, (5, 6))
+    found = ss.Explainer(spectrum).interactions(codes, index="k-SII", max_order=2)
+    dense = found.dense()
+    assert dense.shape == (5, 6, 6)
+    np.testing.assert_array_equal(dense, dense.transpose(0, 2, 1))
+    # k-SII adds up to the score.
+    upper = np.triu(np.ones((6, 6), bool))
+    total = dense[:, upper].sum(axis=1) + found.base_values
+    np.testing.assert_allclose(total, spectrum.predict(codes), atol=1e-9)
+    assert found.order(2).stderr is None
+
+
+def rough(codes):
+    """A function that no sketch of low order explains whole, over 8 letters of a DNA sequence."""
+    codes = np.asarray(codes).astype(int)
+    return np.sin(codes @ np.arange(1, codes.shape[1] + 1)) + 2.0 * (codes[:, 1] == 2) * (codes[:, 4] == 3)
+
+
+def poor_sketch(n=8):
+    space = ss.SequenceSpace(ss.DNA, n)
+    X = np.random.default_rng(0).integers(0, 4, (600, n))
+    return ss.fit(X, rough(X), space, dictionary=ss.Dictionary(windows=1, orders=2))
+
+
+@pytest.mark.filterwarnings("ignore:the sketch")
+def test_refined_values_are_unbiased_and_their_errors_cover():
+    sketch = poor_sketch()
+    x = np.random.default_rng(5).integers(0, 4, (1, 8)).astype(np.uint8)
+    chances = np.random.default_rng(6).dirichlet(np.ones(4), size=8)
+    rows = all_sequences(4, 8)
+    for background, weights in [
+        ("uniform", np.full(4**8, 4.0**-8)),
+        (chances, np.prod(chances[np.arange(8), rows], axis=1)),
+        (rows[77], None),
+    ]:
+        listed = (rows, weights) if weights is not None else (rows[77:78], np.ones(1))
+        values = game(rough, *listed, x[0])
+        explainer = ss.Explainer(sketch, background)
+        z = []
+        for seed in range(120):
+            found = explainer.refine(
+                rough, x, calls_per_sequence=150, inputs="codes", random_state=seed, progress=False
+            )
+            z.append((found.values[0] - shapley_values(values, 8)) / found.stderr[0])
+        z = np.array(z)
+        # 960 numbers, of which those of one run hang together.
+        assert abs(z.mean()) < 0.15
+        assert 0.90 < (np.abs(z) < 1.96).mean() < 0.985
+        if isinstance(background, str):
+            refined = np.std(z * found.stderr[0], axis=0)
+            assert refined.mean() < 0.9 * np.std(list(plain(x[0], 150)), axis=0).mean()
+
+
+def plain(x, calls, repeats=100):
+    """Permutation sampling without a sketch, at as many calls."""
+    n = len(x)
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        gains = []
+        for _ in range(calls // (n + 1)):
+            order, mixed = rng.permutation(n), rng.integers(0, 4, n)
+            walk = [mixed.copy()]
+            for i in order:
+                mixed[i] = x[i]
+                walk.append(mixed.copy())
+            gain = np.empty(n)
+            gain[order] = np.diff(rough(np.array(walk)))
+            gains.append(gain)
+        yield np.mean(gains, axis=0)
+
+
+@pytest.mark.filterwarnings("ignore:the sketch")
+def test_refined_pairs_are_unbiased_and_their_errors_cover():
+    sketch = poor_sketch(6)
+    x = np.random.default_rng(5).integers(0, 4, (1, 6)).astype(np.uint8)
+    rows = all_sequences(4, 6)
+    values = game(rough, rows, np.full(len(rows), 1 / len(rows)), x[0])
+    wanted = exact(values, 6, "SII", 2)
+    explainer = ss.Explainer(sketch)
+    z = []
+    for seed in range(80):
+        found = explainer.refine(
+            rough, x, calls_per_sequence=400, index="SII", inputs="codes", random_state=seed, progress=False
+        )
+        truth = np.array([wanted[support] for support in found.supports])
+        z.append((found.values[0] - truth) / found.stderr[0])
+    z = np.array(z)
+    assert len(found.supports) == 6 + 15
+    assert np.abs(z.mean(axis=0)).max() < 4.5 / np.sqrt(80)
+    assert 0.90 < (np.abs(z) < 1.96).mean() < 0.985
+
+
+def test_refining_keeps_its_budget_and_batches():
+    sketch = ss.Explainer(random_spectrum(4, 6, 2))
+    sizes = []
+
+    def model(codes):
+        sizes.append(len(codes))
+        return np.zeros(len(codes))
+
+    codes = np.random.default_rng(0).integers(0, 4, (7, 6))
+    sketch.refine(model, codes, calls_per_sequence=100, inputs="codes", batch_size=64, progress=False)
+    assert sum(sizes) <= 700
+    assert set(sizes[:-1]) == {64}
+
+
+def test_one_position():
+    space = ss.SequenceSpace("01", 1)
+    spectrum = ss.Spectrum(space, [[0], [1]], [0.5, -0.5])
+    explainer = ss.Explainer(spectrum)
+    assert explainer.interactions(["1"], index="FSII").supports == [(0,)]
+    found = explainer.refine(lambda s: [float(t) for t in s], ["1"], calls_per_sequence=64, progress=False)
+    assert found.values[0, 0] == pytest.approx(0.5, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("background", "message"),
+    [
+        (np.full((6, 4), 0.3), "add up to 1 at each position, got 1.2 at position 0"),
+        (np.array([[0.5, 0.5, 0.5, -0.5]] * 6), "-0.5 for letter 3 at position 0"),
+        (np.full((5, 4), 0.25), r"shape \(n, q\) = \(6, 4\), got \(5, 4\)"),
+        ("ACGTA", "a reference of 6 symbols"),
+        ("ACGTAX", "symbol 'X' at position 5"),
+        ([], "list of sequences is empty"),
+        (["ACGTAC", "ACG"], "sequence 1 has 3 symbols"),
+        (np.zeros((0, 6), int), "list of sequences is empty"),
+        (np.zeros((2, 5), int), r"shape \(6,\) or \(R, 6\), got \(2, 5\)"),
+        (np.full(6, 7), "code 7 at position 0"),
+        (None, "NoneType"),
+        (ss.DinucleotideShuffles(count=0), "count must be at least 1"),
+    ],
+)
+def test_bad_backgrounds(background, message):
+    with pytest.raises(ss.InputError, match=message):
+        ss.Explainer(random_spectrum(4, 6, 0), background)(["ACGTAC"])
+
+
+def test_bad_requests():
+    explainer = ss.Explainer(random_spectrum(4, 6, 0))
+    for options, message in [
+        ({"index": "fsi"}, "did you mean 'FSII'"),
+        ({"index": "k-sii"}, "did you mean 'k-SII'"),
+        ({"index": "FSII", "max_order": 0}, "max_order must be at least 1"),
+        ({"index": "FSII", "max_order": 7}, "max_order must be from 1 to the length"),
+        ({"index": "Faith-Shap", "max_order": 2}, "FSII is the same of order max_order=2"),
+    ]:
+        with pytest.raises(ss.InputError, match=message):
+            explainer.interactions(["ACGTAC"], **options)
+    with pytest.raises(ss.InputError, match="no standard errors: the sketch has none"):
+        _ = explainer(["ACGTAC"]).stderr
+    sketch = poor_sketch()
+    assert ss.Explainer(sketch)(["ACGTACGT"]).stderr.shape == (1, 8)
+    with pytest.raises(ss.InputError, match="known under the uniform background, this is reference ACGTACGT"):
+        _ = ss.Explainer(sketch, "ACGTACGT")(["ACGTACGT"]).stderr
+    own = ss.Explainer(sketch, ss.DinucleotideShuffles())
+    with pytest.raises(ss.InputError, match="base value of its own"):
+        _ = own.base_value
+    with pytest.raises(ss.InputError, match="not shuffles"):
+        own.motifs()
+    for arguments, message in [((7,), "at most 6"), ((0,), "at least 1")]:
+        with pytest.raises(ss.InputError, match=message):
+            explainer.best_mutants("ACGTAC", *arguments)
+    for options, message in [
+        ({"calls_per_sequence": 10}, "at least 32"),
+        ({"index": "FSII"}, "index must be one of 'SV', 'SII'"),
+        ({"inputs": "letters"}, "inputs must be one of"),
+    ]:
+        with pytest.raises(ss.InputError, match=message):
+            explainer.refine(lambda s: [0.0] * len(s), ["ACGTAC"], **options)
+    with pytest.raises(ss.ModelError, match="returned nan"):
+        explainer.refine(lambda s: [math.nan] * len(s), ["ACGTAC"], progress=False)
