@@ -499,3 +499,85 @@ def test_bad_requests():
             explainer.refine(lambda s: [0.0] * len(s), ["ACGTAC"], **options)
     with pytest.raises(ss.ModelError, match="returned nan"):
         explainer.refine(lambda s: [math.nan] * len(s), ["ACGTAC"], progress=False)
+
+
+def additive(codes):
+    return np.asarray(codes) @ np.arange(1.0, 9.0)
+
+
+def test_faithfulness_tells_good_attributions_from_bad_ones():
+    space = ss.SequenceSpace(ss.DNA, 8)
+    sketch = ss.sketch(additive, space, budget=1000, inputs="codes", progress=False)
+    codes = np.random.default_rng(0).integers(0, 4, (12, 8))
+    calls = []
+
+    def model(rows):
+        calls.append(len(rows))
+        return additive(rows)
+
+    wrong = -ss.Explainer(sketch)(codes).values
+    noise = np.random.default_rng(1).normal(size=(12, 8))
+    found = ss.faithfulness(
+        model,
+        ss.Explainer(sketch),
+        codes,
+        budget=8000,
+        attributions={"wrong": wrong, "noise": noise},
+        inputs="codes",
+        progress=False,
+    )
+    assert found.n_calls == sum(calls) <= 8000
+    assert found.n_calls > 6000
+    assert found.r2 == pytest.approx(1.0, abs=1e-6)
+    assert found.shapley_correlation["sketch"].value == pytest.approx(1.0, abs=1e-6)
+    assert found.shapley_correlation["wrong"].value == pytest.approx(-1.0, abs=1e-6)
+    assert abs(found.shapley_correlation["noise"].value) < 0.4
+    exact = (codes - 1.5) * np.arange(1.0, 9.0)
+    for name, values in [("sketch", -wrong), ("wrong", wrong), ("noise", noise)]:
+        truth = np.sqrt(((values - exact) ** 2).mean())
+        assert found.shapley_rmse[name].value == pytest.approx(truth, rel=1e-3, abs=1e-4)
+    assert found.mutation_correlation["sketch (mutation effects)"].value == pytest.approx(1.0, abs=1e-6)
+    assert found.mutation_correlation["sketch"].value > 0.6 > found.mutation_correlation["noise"].value
+    for curves, better in [(found.deletion, -1), (found.insertion, 1)]:
+        area = {name: curve.mean() * better for name, curve in curves.items()}
+        assert area["sketch"] > area["random"] > area["wrong"]
+        assert len(curves["noise"]) == len(found.fractions)
+    # What is deleted whole is the background; what is inserted whole is the sequence.
+    assert found.insertion["sketch"][-1] == pytest.approx(additive(codes).mean())
+    assert found.deletion["sketch"][0] == pytest.approx(additive(codes).mean())
+    assert "sketch (mutation effects)" in str(found)
+
+
+@pytest.mark.filterwarnings("ignore:the sketch")
+def test_faithfulness_says_that_a_sketch_is_poor():
+    sketch = poor_sketch()
+    codes = np.random.default_rng(0).integers(0, 4, (10, 8))
+    found = ss.faithfulness(rough, ss.Explainer(sketch), codes, budget=30_000, inputs="codes", progress=False)
+    rows = all_sequences(4, 8)
+    truth = np.array(
+        [shapley_values(game(rough, rows, np.full(len(rows), 1 / len(rows)), x), 8) for x in codes[:3]]
+    )
+    exact = np.sqrt(((ss.Explainer(sketch)(codes[:3]).values - truth) ** 2).mean())
+    assert found.r2 < 0.8
+    assert 0.5 * exact < found.shapley_rmse["sketch"].value < 2.0 * exact
+
+
+def test_bad_faithfulness_requests():
+    explainer = ss.Explainer(random_spectrum(4, 6, 0))
+    codes = np.zeros((5, 6), int)
+
+    def check(budget=2000, **options):
+        return ss.faithfulness(lambda s: [0.0] * len(s), explainer, codes, budget=budget, **options)
+
+    with pytest.raises(ss.BudgetError, match=r"a budget of 100 is too small .*; 4\d\d is the least"):
+        check(budget=100)
+    with pytest.raises(ss.InputError, match=r"'a' must have shape \(5, 6\), got \(5, 5\)"):
+        check(attributions={"a": np.zeros((5, 5))})
+    with pytest.raises(ss.InputError, match="'a': nan for sequence 0 at position 0"):
+        check(attributions={"a": np.full((5, 6), np.nan)})
+    with pytest.raises(ss.InputError, match="taken"):
+        check(attributions={"random": np.zeros((5, 6))})
+    with pytest.raises(ss.InputError, match="must be an Explainer"):
+        ss.faithfulness(rough, 3, codes, budget=100)
+    least = check(budget=5 * 81, progress=False)
+    assert least.n_calls <= 5 * 81

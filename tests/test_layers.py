@@ -35,6 +35,7 @@ ROOMS = [
     "views",
     "mutants",
     "explain",
+    "faithfulness",
     "plot",
     "demo",
     "cli",

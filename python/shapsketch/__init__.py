@@ -17,6 +17,7 @@ from shapsketch.decode import PeelingDecoder
 from shapsketch.design import Observations, QueryDesign
 from shapsketch.ensembles import from_trees
 from shapsketch.explain import Epistasis, Explainer, Explanation, Interactions
+from shapsketch.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.mutants import Mutants
 from shapsketch.regress import Dictionary, SparseRegressor
 from shapsketch.sketch import Candidate, Pattern, Sketch, load
@@ -30,6 +31,7 @@ __all__ = [
     "DNA",
     "PROTEIN",
     "RNA",
+    "Agreement",
     "AttributionMap",
     "BudgetError",
     "Candidate",
@@ -38,6 +40,7 @@ __all__ = [
     "Epistasis",
     "Explainer",
     "Explanation",
+    "Faithfulness",
     "FileError",
     "InputError",
     "Interactions",
@@ -59,6 +62,7 @@ __all__ = [
     "Spectrum",
     "TreeSketch",
     "__version__",
+    "faithfulness",
     "fit",
     "from_trees",
     "load",

@@ -37,6 +37,8 @@ LEAST = 32
 class Sampled:
     """Shapley values (B, n) of a difference, their standard errors, and its means over the background."""
 
+    # Calls spent on each sequence.
+    calls: int
     values: Array
     errors: Array
     base: Array
@@ -137,7 +139,7 @@ def sample(
         if tables is not None:
             ends = row[0] + means[index]
             tables[0][index], tables[1][index] = _pairs(drawn, inside + outside, ends, spreads[index])
-    return Sampled(values, errors, np.array(means), *(tables or (None, None)))
+    return Sampled(each, values, errors, np.array(means), *(tables or (None, None)))
 
 
 def _values(drawn: _Draw, differences: Array) -> tuple[Array, Array]:

@@ -1,0 +1,282 @@
+"""How far explanations can be trusted on given sequences, checked against the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch._check import choice, integer
+from shapsketch._errors import BudgetError, InputError
+from shapsketch.explain import Explainer
+from shapsketch.model import INPUTS, Inputs, Model, evaluate
+from shapsketch.sampling import LEAST
+from shapsketch.space import Codes, Sequences
+from shapsketch.views import Array, Record, Table
+
+# Parts of the calls that go to Shapley values, to mutations, and to curves.
+SHAPLEY, MUTATIONS = 0.4, 0.25
+# Points of a curve between nothing and all.
+POINTS = 8
+# Fewest mutations of a sequence, and draws of a curve.
+FEWEST = 8
+RESAMPLED = 200
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A measure, its standard error over sequences, and how it is called."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness(Table):
+    """What :func:`faithfulness` found; ``print`` it for a table.
+
+    Attributes
+    ----------
+    n_calls : int
+        Model evaluations spent.
+    r2, rmse : float
+        Of the surrogate's scores, on these sequences.
+    shapley_correlation : dict of str to Agreement
+        For each attribution: mean correlation over sequences with sampled Shapley values of the model. The
+        noise of sampling lowers it.
+    shapley_rmse : dict of str to Agreement
+        Root mean squared error against them, less the noise of sampling.
+    shapley_noise : float
+        Root mean squared standard error of the sampled values.
+    mutation_correlation : dict of str to Agreement
+        Mean rank correlation over sequences between the attribution of a position and what the model's score
+        loses with a random substitution there (Ozbulak et al. 2022, arXiv 2212.06151); ``"sketch (mutation
+        effects)"`` is the sketch's own prediction of each substitution.
+    deletion, insertion : dict of str to numpy.ndarray (points,)
+        Mean score after the positions of highest attribution were replaced by the background, or all others
+        were; ``"random"`` takes positions in random order. A faithful attribution of what raises the score
+        falls fast, and rises fast.
+    fractions : numpy.ndarray (points,)
+        Part of the positions replaced, or kept.
+    """
+
+    n_calls: int
+    r2: float
+    rmse: float
+    shapley_correlation: dict[str, Agreement]
+    shapley_rmse: dict[str, Agreement]
+    shapley_noise: float
+    mutation_correlation: dict[str, Agreement]
+    deletion: dict[str, Array]
+    insertion: dict[str, Array]
+    fractions: Array
+
+    def records(self) -> list[Record]:
+        """Return one row for each attribution, with areas under its curves."""
+
+        def area(curve: Array) -> float:
+            return float(((curve[1:] + curve[:-1]) / 2.0 * np.diff(self.fractions)).sum())
+
+        rows = []
+        for name in dict.fromkeys([*self.deletion, *self.mutation_correlation]):
+            row: Record = {"attribution": name}
+            for column, measure in [
+                ("SV correlation", self.shapley_correlation),
+                ("SV RMSE", self.shapley_rmse),
+                ("mutation rank correlation", self.mutation_correlation),
+            ]:
+                row[column] = measure[name].value if name in measure else float("nan")
+                row[f"{column} ±"] = measure[name].error if name in measure else float("nan")
+            for column, curves in [("deletion area", self.deletion), ("insertion area", self.insertion)]:
+                row[column] = area(curves[name]) if name in curves else float("nan")
+            rows.append(row)
+        return rows
+
+
+def faithfulness(
+    model: Model,
+    explainer: Explainer,
+    sequences: Sequences,
+    *,
+    budget: int,
+    attributions: Mapping[str, npt.ArrayLike] | None = None,
+    inputs: Inputs = "strings",
+    batch_size: int = 4096,
+    random_state: int = 0,
+    progress: bool = True,
+) -> Faithfulness:
+    """Check explanations of given sequences against the model, with a stated number of further calls.
+
+    R² of a sketch is about random sequences; this is about yours: whether the surrogate predicts them, its
+    Shapley values agree with sampled ones, and attributions say which mutations matter.
+
+    Parameters
+    ----------
+    model : callable
+        As for :func:`sketch`, on its own scale.
+    explainer : Explainer
+        Its background is that of sampled values and of curves.
+    sequences : iterable of str, or integer array (B, n)
+    budget : int
+        Most model evaluations.
+    attributions : mapping of str to array (B, n), optional
+        Other attributions of the same sequences to compare, such as gradients.
+    inputs, batch_size, progress
+        As for :func:`sketch`.
+    random_state : int
+
+    Returns
+    -------
+    Faithfulness
+
+    Raises
+    ------
+    BudgetError
+        If the budget is too small: says what is needed.
+    InputError
+        If an attribution has another shape, or holds a number that is not finite.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> def model(sequences):
+    ...     return [s.count("G") + 2.0 * (s[2:4] == "AU") for s in sequences]
+    >>> sketch = ss.sketch(model, ss.SequenceSpace(ss.RNA, length=9), budget=2_000, progress=False)
+    >>> checked = ss.faithfulness(model, ss.Explainer(sketch), ["GGAUCGUAC"], budget=500, progress=False)
+    >>> round(checked.shapley_correlation["sketch"].value, 3)
+    1.0
+    """
+    if not callable(model):
+        raise InputError(f"model must be a callable, got {type(model).__name__}")
+    if not isinstance(explainer, Explainer):
+        raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
+    most = integer("budget", budget, least=1)
+    taken = choice("inputs", inputs, INPUTS)
+    size = integer("batch_size", batch_size, least=1)
+    seed = integer("random_state", random_state, least=0)
+    space, surrogate = explainer._space, explainer._sketch
+    codes = space.encode(sequences)
+    count, n = codes.shape
+    explained = explainer(codes)
+    named = {"sketch": explained.values}
+    for name, given in (attributions or {}).items():
+        array = np.asarray(given, dtype=np.float64)
+        if array.shape != (count, n):
+            raise InputError(f"attributions {name!r} must have shape ({count}, {n}), got {array.shape}")
+        if not np.isfinite(array).all():
+            b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
+            raise InputError(f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}")
+        if name in ("sketch", "random"):
+            raise InputError(f"attributions may not be called {name!r}: that name is taken")
+        named[name] = array
+    each = (most - count) // count
+    points = min(POINTS, n)
+    curves = 2 * (len(named) + 1) * points
+    least = max(LEAST / SHAPLEY, FEWEST / MUTATIONS, curves / (1.0 - SHAPLEY - MUTATIONS))
+    if each < least:
+        needed = count * (1 + int(np.ceil(least)))
+        raise BudgetError(
+            f"a budget of {most:,} is too small to check {count} sequences with {len(named)} attributions; "
+            f"{needed:,} is the least, or check fewer sequences"
+        )
+
+    # All substitutions if they fit; what is left over goes to Shapley values.
+    tried = min(int(MUTATIONS * each), n * (space.q - 1))
+    draws = max(1, int(each * (1.0 - SHAPLEY - MUTATIONS)) // curves)
+    calls = each - tried - draws * curves
+
+    def ask(batches: Iterator[Codes], total: int) -> Array:
+        scores = evaluate(model, space, batches, total, inputs=taken, progress=progress)
+        return surrogate._link.to_link(scores, "model")
+
+    def answers(rows: Codes) -> Array:
+        return ask((rows[at : at + size] for at in range(0, len(rows), size)), len(rows))
+
+    rng = np.random.default_rng([seed, 1])
+    scores = answers(codes)
+    sampled = explainer._sampled(ask, codes, calls, size, seed)
+    truth = explained.values + sampled.values
+    spent = count * (1 + sampled.calls)
+
+    changes = np.stack([rng.permutation(n * (space.q - 1))[:tried] for _ in range(count)])
+    positions = changes // (space.q - 1)
+    letters = (np.take_along_axis(codes, positions, axis=1) + 1 + changes % (space.q - 1)) % space.q
+    mutants = np.repeat(codes, tried, axis=0)
+    mutants[np.arange(len(mutants)), positions.ravel()] = letters.ravel()
+    effects = answers(mutants).reshape(count, tried) - scores[:, None]
+    spent += len(mutants)
+    predicted = surrogate.predict(mutants).reshape(count, tried) - surrogate.predict(codes)[:, None]
+
+    orders = {name: np.argsort(-values, axis=1, kind="stable") for name, values in named.items()}
+    orders["random"] = np.argsort(rng.random((count, n)), axis=1)
+    sizes = np.unique(np.round(np.linspace(0, n, points + 1)).astype(int))
+    fillings = np.stack([explainer._background.draw(row, draws, rng) for row in codes])
+    deletion, insertion = {}, {}
+    for name, order in orders.items():
+        rank = np.argsort(order, axis=1)
+        # (B, draws, points, n): the first of the order are replaced, or kept.
+        first = (rank[:, None, :] < sizes[1:, None])[:, None]
+        own, other = codes[:, None, None, :], fillings[:, :, None, :]
+        hybrids = np.concatenate([np.where(first, other, own), np.where(first, own, other)], axis=2)
+        found = answers(hybrids.reshape(-1, n)).reshape(count * draws, -1).mean(axis=0)
+        spent += count * draws * hybrids.shape[2]
+        steps = len(sizes) - 1
+        start = float(scores.mean())
+        deletion[name] = np.concatenate([[start], found[:steps]])
+        # What nothing is kept of is what all was replaced of.
+        insertion[name] = np.concatenate([[found[steps - 1]], found[steps:]])
+    ranks = {name: np.take_along_axis(values, positions, axis=1) for name, values in named.items()}
+    mutated = {name: _over(_correlations(_ranks(r), _ranks(-effects))) for name, r in ranks.items()}
+    mutated["sketch (mutation effects)"] = _over(_correlations(_ranks(predicted), _ranks(effects)))
+    error = scores - surrogate.predict(codes)
+    spread = float(((scores - scores.mean()) ** 2).sum())
+    return Faithfulness(
+        n_calls=spent,
+        r2=1.0 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
+        rmse=float(np.sqrt((error**2).mean())),
+        shapley_correlation={name: _over(_correlations(a, truth)) for name, a in named.items()},
+        shapley_rmse={name: _rmse(a - truth, sampled.errors, rng) for name, a in named.items()},
+        shapley_noise=float(np.sqrt((sampled.errors**2).mean())),
+        mutation_correlation=mutated,
+        deletion=deletion,
+        insertion=insertion,
+        fractions=sizes / n,
+    )
+
+
+def _correlations(a: Array, b: Array) -> Array:
+    """Return the correlation of each row; NaN where one of them is constant."""
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    nothing = np.full(len(a), np.nan)
+    found: Array = np.divide((a * b).sum(axis=1), size, out=nothing, where=size > 0)
+    return found
+
+
+def _ranks(values: Array) -> Array:
+    """Return the rank of each number in its row, equal ones sharing theirs."""
+    ranks = np.empty(values.shape)
+    for row, out in zip(values, ranks, strict=True):
+        _, which, counts = np.unique(row, return_inverse=True, return_counts=True)
+        out[:] = (np.cumsum(counts) - (counts + 1) / 2.0)[which.reshape(-1)]
+    return ranks
+
+
+def _over(values: Array) -> Agreement:
+    """Return the mean over sequences and its standard error."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Agreement(float("nan"), float("nan"))
+    error = float(known.std(ddof=1) / np.sqrt(len(known))) if len(known) > 1 else float("nan")
+    return Agreement(float(known.mean()), error)
+
+
+def _rmse(errors: Array, noise: Array, rng: np.random.Generator) -> Agreement:
+    """Return a root mean square less that of the noise, and its standard error by resampling sequences."""
+    squares = (errors**2 - noise**2).mean(axis=1)
+
+    again = squares[rng.integers(0, len(squares), (RESAMPLED, len(squares)))].mean(axis=1)
+    value, resampled = float(squares.mean()), np.sqrt(np.maximum(again, 0.0))
+    return Agreement(float(np.sqrt(max(value, 0.0))), float(resampled.std()))
