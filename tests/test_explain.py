@@ -501,13 +501,16 @@ def test_bad_requests():
         explainer.refine(lambda s: [math.nan] * len(s), ["ACGTAC"], progress=False)
 
 
+WEIGHTS = np.sqrt([2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0])
+
+
 def additive(codes):
-    return np.asarray(codes) @ np.arange(1.0, 9.0)
+    return np.asarray(codes) @ WEIGHTS
 
 
 def test_faithfulness_tells_good_attributions_from_bad_ones():
     space = ss.SequenceSpace(ss.DNA, 8)
-    sketch = ss.sketch(additive, space, budget=1000, inputs="codes", progress=False)
+    sketch = ss.sketch(additive, space, budget=4**8, inputs="codes", progress=False)
     codes = np.random.default_rng(0).integers(0, 4, (12, 8))
     calls = []
 
@@ -532,7 +535,7 @@ def test_faithfulness_tells_good_attributions_from_bad_ones():
     assert found.shapley_correlation["sketch"].value == pytest.approx(1.0, abs=1e-6)
     assert found.shapley_correlation["wrong"].value == pytest.approx(-1.0, abs=1e-6)
     assert abs(found.shapley_correlation["noise"].value) < 0.4
-    exact = (codes - 1.5) * np.arange(1.0, 9.0)
+    exact = (codes - 1.5) * WEIGHTS
     for name, values in [("sketch", -wrong), ("wrong", wrong), ("noise", noise)]:
         truth = np.sqrt(((values - exact) ** 2).mean())
         assert found.shapley_rmse[name].value == pytest.approx(truth, rel=1e-3, abs=1e-4)

@@ -63,8 +63,11 @@ fn game(background: &[(Vec<u8>, f64)], x: &[u8], f: &dyn Fn(&[u8]) -> f64) -> Ve
         .collect()
 }
 
+/// Sequences with their probabilities.
+type Weighted = Vec<(Vec<u8>, f64)>;
+
 /// Backgrounds of every kind, and the same sequence by sequence.
-fn backgrounds(space: &SequenceSpace, seed: u64) -> Vec<(Background, Vec<(Vec<u8>, f64)>)> {
+fn backgrounds(space: &SequenceSpace, seed: u64) -> Vec<(Background, Weighted)> {
     let (q, n) = (space.q(), space.n());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let all = sequences(q, n);
