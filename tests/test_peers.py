@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapzero.shap.shap_explainer import shap_explainer
 from toys import evaluate, game, random_spectrum
+
+with warnings.catch_warnings():
+    # What shap imports warns of what it imports.
+    warnings.simplefilter("ignore")
+    import shap
 
 
 def published(spectrum):
@@ -63,3 +69,19 @@ def test_shapiq_agrees(shape, seed):
     for support in exact.interaction_lookup:
         if support:
             assert table.get(support, 0.0) == pytest.approx(exact[support], abs=1e-10)
+
+
+@settings(max_examples=15)
+@given(shape=st.sampled_from([(2, 8), (4, 6), (20, 4)]), seed=st.integers(0, 2**31))
+def test_shaps_exact_explainer_agrees_with_a_reference(shape, seed):
+    q, n = shape
+    spectrum = random_spectrum(q, n, seed)
+    rng = np.random.default_rng(seed)
+    reference, codes = rng.integers(0, q, (1, n)), rng.integers(0, q, (3, n))
+    masker = shap.maskers.Independent(reference.astype(float), max_samples=1)
+    theirs = shap.explainers.Exact(lambda rows: evaluate(spectrum, rows.astype(int)), masker)(
+        codes.astype(float)
+    )
+    ours = ss.Explainer(spectrum, background=reference[0])(codes)
+    np.testing.assert_allclose(ours.values, theirs.values, atol=1e-9)
+    np.testing.assert_allclose(ours.base_values, theirs.base_values, atol=1e-9)

@@ -563,3 +563,20 @@ def test_the_same_sketch_for_any_number_of_threads(tmp_path):
     codes = np.random.default_rng(0).integers(0, 4, (500, 14))
     np.testing.assert_array_equal(files[0].predict(codes), files[1].predict(codes))
     assert files[0].r2 == files[1].r2
+
+
+def test_standard_errors_of_trees_cover_what_no_low_order_holds():
+    # A count that is bent, over a space that is small enough to know all values exactly.
+    space = ss.SequenceSpace("AB", 12)
+
+    def model(codes):
+        counts = np.asarray(codes).sum(axis=1)
+        return np.sin(1.7 * counts) + 0.4 * codes[:, 3]
+
+    exact = ss.Explainer(ss.sketch(model, space, budget=2**12, inputs="codes", progress=False))
+    sketch = ss.sketch(model, space, budget=900, method="trees", inputs="codes", progress=False)
+    codes = np.random.default_rng(1).integers(0, 2, (300, 12))
+    found = ss.Explainer(sketch)(codes)
+    inside = np.abs(found.values - exact(codes).values) <= 1.96 * found.stderr
+    assert sketch.r2 < 0.9
+    assert inside.mean() > 0.9

@@ -9,6 +9,7 @@ import numpy as np
 from shapsketch._errors import MissingExtraError
 from shapsketch.explain import Explanation, Interactions
 from shapsketch.space import SequenceSpace
+from shapsketch.views import AttributionMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +34,8 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
     """
     pyplot = _pyplot()
     ax = pyplot.subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
-    means = np.full((space.q, space.n), np.nan)
-    for letter in range(space.q):
-        held = explanation.data == letter
-        counts = held.sum(axis=0)
-        sums = np.where(held, explanation.values, 0.0).sum(axis=0)
-        np.divide(sums, counts, out=means[letter], where=counts > 0)
+    drawn = AttributionMap.of(iter([(explanation.data, explanation.values)]), space, explanation.background)
+    means = drawn.mean.T
     limit = float(np.nanmax(np.abs(means))) or 1.0
     image = ax.imshow(means, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
     ax.set_facecolor("0.85")

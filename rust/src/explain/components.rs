@@ -16,7 +16,7 @@ use crate::surrogate::{Basis, ProductTerms};
 /// Sequences explained by one task.
 const ROWS: usize = 256;
 /// Words of a block that is made of several supports.
-const BLOCK_CELLS: usize = 256;
+const BLOCK_CELLS: usize = 1024;
 /// Entries of the tables of all blocks.
 const MAX_SHARES: usize = 1 << 26;
 /// Words of a component whose table is made on the way.

@@ -14,14 +14,12 @@ use super::background::{Background, Means};
 use crate::error::Result;
 use crate::surrogate::{ProductTerms, SupportTerms, table};
 
-/// Tables up to this many entries are always made.
-const SMALL_TABLE: usize = 512;
-/// Tables up to this many entries are made as long as all of them have at most `MANY_ENTRIES`.
-const LARGE_TABLE: usize = 4096;
+/// Tables of at most so many entries, or so many for each term they replace, are always made: a look-up beats
+/// the sum, at a few times the memory.
+const STRICT: (usize, usize) = (1 << 9, 8);
+/// The same as long as all of them have at most `MANY_ENTRIES`.
+const GENEROUS: (usize, usize) = (1 << 12, 64);
 const MANY_ENTRIES: usize = 1 << 24;
-/// Larger tables are made where they have at most this many entries for each term they replace: a
-/// look-up then beats the sum, at a few times the memory.
-const ENTRIES_PER_TERM: usize = 8;
 /// Components of single terms that are added up.
 const MAX_PARTS: f64 = (1 << 22) as f64;
 /// Entries of all tables.
@@ -117,12 +115,12 @@ pub(super) fn spread(
 ) -> Result<Option<Spread>> {
     let q = factors.q;
     let size = |order: usize| q.checked_pow(order as u32);
-    let sizes = terms.supports.iter().filter_map(|group| size(group.support.len()));
-    let large = sizes.filter(|&size| size <= LARGE_TABLE).sum::<usize>() <= MANY_ENTRIES;
-    let small = if large { LARGE_TABLE } else { SMALL_TABLE };
-    let tabled = |order: usize, terms: usize| {
-        size(order).is_some_and(|size| size <= small.max(terms.saturating_mul(ENTRIES_PER_TERM)))
+    let within = |(entries, each): (usize, usize), order: usize, terms: usize| {
+        size(order).filter(|&size| size <= entries.max(terms.saturating_mul(each)))
     };
+    let sizes = terms.supports.iter().filter_map(|g| within(GENEROUS, g.support.len(), g.coefficients.len()));
+    let limit = if sizes.sum::<usize>() <= MANY_ENTRIES { GENEROUS } else { STRICT };
+    let tabled = |order: usize, terms: usize| within(limit, order, terms).is_some();
     let vanishing = |group: &SupportTerms| vanishing(group, factors);
     let parts: f64 = terms
         .supports

@@ -63,7 +63,7 @@ pub(crate) fn estimate<O: Operator>(
             support.iter().for_each(|&i| uncertainty.positions[i as usize] += share);
         }),
     }
-    let seen = structure(sample, residuals, folds, cancel)?;
+    let seen = structure(sample, residuals, folds, cancel)?.positions;
     let known = uncertainty.mean_squares(&surrogate.terms());
     let missing: Vec<f64> = seen.iter().zip(&known).map(|((seen, _), known)| seen - known).collect();
     let count = missing.len() as f64;
@@ -104,27 +104,45 @@ impl Drawn {
 /// Standard errors of any surrogate, from its residuals at held-out sequences alone: the mean square
 /// of the Shapley values of what it misses, position by position.
 ///
+/// What low orders do not account for counts as of the next order, spread over all positions: of a component of
+/// order `t`, `1/t` of the variance is in squared Shapley values. Noise of the values counts as well, so errors
+/// of noisy ones are too large rather than too small.
+///
 /// # Errors
 /// If the sequences are too many for memory, or the caller cancels.
 pub fn missing(residuals: &Sample, cancel: &Cancel) -> Result<Uncertainty> {
     let values = &residuals.values;
-    let seen = structure(residuals, values, &vec![0; values.len()], cancel)?;
+    let Structure { positions: seen, energy, orders } =
+        structure(residuals, values, &vec![0; values.len()], cancel)?;
     // One fold instead of several, of which the mean is taken.
     let scale = FOLDS as f64;
     let seen: Vec<(f64, f64)> = seen.iter().map(|(m, v)| (scale * m, scale * scale * v)).collect();
     let means: Vec<f64> = seen.iter().map(|(mean, _)| *mean).collect();
     let Drawn { mean, trust, error } = Drawn::new(&means, &seen);
     let count = values.len() as f64;
+    let centre = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / count;
+    let n = residuals.space.n();
+    let rest = if orders < n { (variance - scale * energy).max(0.0) } else { 0.0 };
+    let higher = rest / ((orders + 1) * n) as f64;
     Ok(Uncertainty {
         patterns: Vec::new(),
-        positions: means.iter().map(|m| (mean + trust * (m - mean) + error).max(0.0)).collect(),
+        positions: means.iter().map(|m| (mean + trust * (m - mean) + error).max(0.0) + higher).collect(),
         constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
     })
 }
 
-/// Mean square of the Shapley value of each position of the held-out residuals, and the variance of
-/// that estimate.
-fn structure(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) -> Result<Vec<(f64, f64)>> {
+/// What held-out residuals show of their components of low order.
+struct Structure {
+    /// Mean square of the Shapley value of each position, and the variance of that estimate.
+    positions: Vec<(f64, f64)>,
+    /// Variance of all these components.
+    energy: f64,
+    /// The highest order looked at.
+    orders: usize,
+}
+
+fn structure(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) -> Result<Structure> {
     let (q, n) = (sample.space.q(), sample.space.n());
     let mut dictionary = Dictionary { orders: 1, ..Dictionary::default() };
     for orders in 2..=ORDER.min(n) {
@@ -161,12 +179,14 @@ fn structure(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) 
             out.push((support, mean, variance));
         },
     )?;
-    let mut seen = vec![(0.0, 0.0); n];
-    for (support, energy, variance) in parts {
-        for &i in &tables.supports()[support] {
-            seen[i as usize].0 += energy;
-            seen[i as usize].1 += variance;
+    let mut found = Structure { positions: vec![(0.0, 0.0); n], energy: 0.0, orders: dictionary.orders };
+    for (support, square, variance) in parts {
+        let support = &tables.supports()[support];
+        found.energy += square * (support.len() * support.len()) as f64;
+        for &i in support {
+            found.positions[i as usize].0 += square;
+            found.positions[i as usize].1 += variance;
         }
     }
-    Ok(seen)
+    Ok(found)
 }
