@@ -465,6 +465,13 @@ def test_bad_backgrounds(background, message):
         ss.Explainer(random_spectrum(4, 6, 0), background)(["ACGTAC"])
 
 
+def test_whole_numbers_that_may_be_one_hot_are_refused():
+    spectrum = random_spectrum(4, 4, 0)
+    with pytest.raises(ss.InputError, match="may be one-hot or codes"):
+        ss.Explainer(spectrum, np.eye(4, dtype=int))
+    assert ss.Explainer(spectrum, np.eye(4)).background == "product distribution"
+
+
 def test_bad_requests():
     explainer = ss.Explainer(random_spectrum(4, 6, 0))
     for options, message in [
@@ -584,3 +591,51 @@ def test_bad_faithfulness_requests():
         ss.faithfulness(rough, 3, codes, budget=100)
     least = check(budget=5 * 81, progress=False)
     assert least.n_calls <= 5 * 81
+
+
+def test_nothing_is_asked_that_cannot_be_explained(tmp_path):
+    calls = []
+
+    def model(codes):
+        calls.append(len(codes))
+        return np.exp(0.5 * np.asarray(codes).sum(axis=1))
+
+    space = ss.SequenceSpace(ss.DNA, 4)
+    link = (np.log, np.exp)
+    ss.sketch(model, space, budget=256, link=link, inputs="codes", progress=False).save(tmp_path / "own")
+    loaded = ss.Explainer(ss.load(tmp_path / "own"))
+    long = ss.Spectrum(ss.SequenceSpace("01", 60), [[0] * 60, [1] * 60], [1.0, 1.0])
+    calls.clear()
+    with pytest.raises(ss.InputError, match="give it again"):
+        loaded.refine(model, ["ACGT"], inputs="codes")
+    with pytest.raises(ss.InputError, match="give it again"):
+        ss.faithfulness(model, loaded, ["ACGT"], budget=1000, inputs="codes")
+    for background in ["0" * 60, ss.DinucleotideShuffles()]:
+        with pytest.raises(ss.InputError, match="truncate"):
+            ss.Explainer(long, background).refine(model, ["1" * 60], inputs="codes")
+    for view in ("sobol", "motifs"):
+        with pytest.raises(ss.InputError, match="truncate"):
+            getattr(ss.Explainer(long), view)()
+    with pytest.raises(ss.InputError, match="truncate"):
+        ss.Explainer(long).interactions(["1" * 60], index="Co-Moebius")
+    assert not calls
+    again = ss.Explainer(ss.load(tmp_path / "own", link=link))
+    found = again.refine(model, ["ACGT"], calls_per_sequence=64, inputs="codes", progress=False)
+    np.testing.assert_allclose(found.values[0], [-0.75, -0.25, 0.25, 0.75], atol=1e-9)
+    assert (ss.Explainer(ss.load(tmp_path / "own"), "AAAA")(["ACGT"]).stderr == 0.0).all()
+
+
+def test_pairs_of_long_sequences_are_finite():
+    space = ss.SequenceSpace("01", 1100)
+    key = np.zeros((1, 1100), int)
+    sketch = ss.Explainer(ss.Spectrum(space, key, [1.0]))
+    found = sketch.refine(
+        lambda c: c[:, 0] * c[:, 1] * 1.0,
+        np.ones((1, 1100), int),
+        calls_per_sequence=40,
+        index="SII",
+        inputs="codes",
+        progress=False,
+    )
+    assert np.isfinite(found.values).all()
+    assert np.isfinite(found.stderr).all()

@@ -107,6 +107,14 @@ class Background:
                     f"background codes must have shape ({space.n},) or (R, {space.n}), got {array.shape}; "
                     "probabilities are an array of floats"
                 )
+            if (
+                array.shape == (space.n, space.q)
+                and (np.sort(array, axis=1) == [0] * (space.q - 1) + [1]).all()
+            ):
+                raise InputError(
+                    "background: an integer array that may be one-hot or codes; pass floats for "
+                    "probabilities, strings for sequences"
+                )
             return cls(space, references=space.encode(array))
         if array.dtype.kind != "f":
             raise InputError(
@@ -117,7 +125,10 @@ class Background:
             raise InputError(
                 f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), got {array.shape}"
             )
-        return cls(space, probabilities=array.astype(np.float64))
+        made = cls(space, probabilities=array.astype(np.float64))
+        # Checked now, not when it is first used.
+        made.core  # noqa: B018
+        return made
 
     @cached_property
     def core(self) -> _core.Background:

@@ -34,7 +34,7 @@ BATCH = 65_536
 COMPARED = 5_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
 
@@ -78,12 +78,12 @@ class Explanation:
         """
         if self._stderr is not None:
             return self._stderr
+        if self._sketch is not None and self._sketch.method == "exact":
+            return np.zeros_like(self.values)
         if self._sketch is not None and self.background == "uniform":
             known = self._sketch._core.standard_errors(self.data)
             if known is not None:
                 return known
-            if self._sketch.method == "exact":
-                return np.zeros_like(self.values)
             why = "the sketch has none (regression, trees, distillation and their averages have)"
         else:
             why = f"they are known under the uniform background, this is {self.background}"
@@ -95,7 +95,7 @@ class Explanation:
         return len(self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """Interactions of a batch of sequences, for the supports that have any.
 
@@ -160,7 +160,7 @@ class Interactions:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Epistasis:
     """Epistasis of two substitutions, for the pairs of positions that share a term.
 
@@ -485,7 +485,9 @@ class Explainer:
 
         What the sketch explains is taken from it exactly; only the difference between model and sketch is
         sampled: unbiased, with standard errors, and a variance some ``1 / (1 - R²)`` times smaller than
-        without the sketch. The method is described in :mod:`shapsketch.sampling`.
+        without the sketch. With few calls the noise of sampling may exceed the error of the sketch itself:
+        compare ``stderr`` with that of the explanation; pairs are noisier than single positions. The method
+        is described in :mod:`shapsketch.sampling`.
 
         Parameters
         ----------
@@ -518,24 +520,20 @@ class Explainer:
         taken = choice("inputs", inputs, INPUTS)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
+        self._sketch._link.known()
 
         def ask(batches: Iterator[Codes], count: int) -> Array:
             scores = evaluate(model, self._space, batches, count, inputs=taken, progress=progress)
             return self._sketch._link.to_link(scores, "model")
 
-        sampled = self._sampled(ask, codes, calls, size, seed, pairs=name == "SII")
-        if sampled.pairs is None:
-            explained = self(codes)
-            return replace(
-                explained,
-                values=explained.values + sampled.values,
-                base_values=explained.base_values + sampled.base,
-                _sketch=None,
-                _stderr=sampled.errors,
-            )
-        assert sampled.pair_errors is not None
-        found = self.interactions(codes, index="SII", max_order=2)
+        # What the sketch cannot explain is refused before any call is paid for.
+        if name == "SV":
+            return self._refined(codes, lambda: self._sampled(ask, codes, calls, size, seed))
         n = self._space.n
+        found = self.interactions(codes, index="SII", max_order=min(2, n))
+        sampled = self._sampled(ask, codes, calls, size, seed, pairs=True)
+        assert sampled.pairs is not None
+        assert sampled.pair_errors is not None
         i, j = np.triu_indices(n, 1)
         dense = found.dense()
         singles = np.diagonal(dense, axis1=1, axis2=2) + sampled.values
@@ -612,8 +610,12 @@ class Explainer:
             assert len(answers) == count
             return answers
 
-        sampled = self._sampled(ask, codes, calls, BATCH, seed)
+        return self._refined(codes, lambda: self._sampled(ask, codes, calls, BATCH, seed))
+
+    def _refined(self, codes: Codes, draw: Callable[[], Sampled]) -> Explanation:
+        """Return the sketch's values plus those sampled of what it leaves over."""
         explained = self(codes)
+        sampled = draw()
         return replace(
             explained,
             values=explained.values + sampled.values,

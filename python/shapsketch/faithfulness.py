@@ -23,6 +23,7 @@ POINTS = 8
 # Fewest mutations of a sequence, and draws of a curve.
 FEWEST = 8
 RESAMPLED = 200
+MUTATED = "sketch (mutation effects)"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Faithfulness(Table):
     ----------
     n_calls : int
         Model evaluations spent.
+    background : str
+        What missing positions were drawn from.
     r2, rmse : float
         Of the surrogate's scores, on these sequences.
     shapley_correlation : dict of str to Agreement
@@ -63,6 +66,7 @@ class Faithfulness(Table):
     """
 
     n_calls: int
+    background: str
     r2: float
     rmse: float
     shapley_correlation: dict[str, Agreement]
@@ -157,18 +161,26 @@ def faithfulness(
     size = integer("batch_size", batch_size, least=1)
     seed = integer("random_state", random_state, least=0)
     space, surrogate = explainer._space, explainer._sketch
+    surrogate._link.known()
     codes = space.encode(sequences)
     count, n = codes.shape
     explained = explainer(codes)
     named = {"sketch": explained.values}
+    if attributions is not None and not isinstance(attributions, Mapping):
+        raise InputError(
+            f"attributions must be a mapping of names to arrays, got {type(attributions).__name__}"
+        )
     for name, given in (attributions or {}).items():
-        array = np.asarray(given, dtype=np.float64)
+        raw = np.asarray(given)
+        if raw.dtype.kind not in "fiub":
+            raise InputError(f"attributions {name!r} must be real numbers, got dtype {raw.dtype}")
+        array = raw.astype(np.float64)
         if array.shape != (count, n):
             raise InputError(f"attributions {name!r} must have shape ({count}, {n}), got {array.shape}")
         if not np.isfinite(array).all():
             b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
             raise InputError(f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}")
-        if name in ("sketch", "random"):
+        if name in ("sketch", "random", MUTATED):
             raise InputError(f"attributions may not be called {name!r}: that name is taken")
         named[name] = array
     each = (most - count) // count
@@ -229,11 +241,12 @@ def faithfulness(
         insertion[name] = np.concatenate([[found[steps - 1]], found[steps:]])
     ranks = {name: np.take_along_axis(values, positions, axis=1) for name, values in named.items()}
     mutated = {name: _over(_correlations(_ranks(r), _ranks(-effects))) for name, r in ranks.items()}
-    mutated["sketch (mutation effects)"] = _over(_correlations(_ranks(predicted), _ranks(effects)))
+    mutated[MUTATED] = _over(_correlations(_ranks(predicted), _ranks(effects)))
     error = scores - surrogate.predict(codes)
     spread = float(((scores - scores.mean()) ** 2).sum())
     return Faithfulness(
         n_calls=spent,
+        background=explainer.background,
         r2=1.0 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
         rmse=float(np.sqrt((error**2).mean())),
         shapley_correlation={name: _over(_correlations(a, truth)) for name, a in named.items()},

@@ -33,9 +33,12 @@ class Link:
         ------
         ModelError
             If a value is outside the link's domain: says which.
+        InputError
+            If the sketch was loaded and its link is a pair of functions, which no file holds.
         """
         if self.name == "identity":
             return values
+        self.known()
         outside = {
             "log": values <= 0.0,
             "logit": (values <= 0.0) | (values >= 1.0),
@@ -61,12 +64,22 @@ class Link:
         """
         if self.name == "identity":
             return values
+        self.known()
+        assert self.inverse is not None
+        return _applied(self.inverse, values, "inverse")
+
+    def known(self) -> None:
+        """Refuse a link of one's own that was not given again after loading.
+
+        Raises
+        ------
+        InputError
+        """
         if self.inverse is None:
             raise InputError(
                 "this sketch has a link of one's own, which its file does not hold; "
                 "give it again: load(path, link=(forward, inverse))"
             )
-        return _applied(self.inverse, values, "inverse")
 
 
 def _applied(function: Function, values: Array, which: str) -> Array:

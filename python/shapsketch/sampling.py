@@ -167,28 +167,27 @@ def _pairs(drawn: _Draw, sums: Array, ends: float, spread: float) -> tuple[Array
     inside, sizes = drawn.inside, drawn.sizes
     count, n = inside.shape
     lists, chance, _ = _sizes(n)
-    # One over the probability of a coalition, times the weight of its value: by how many of the two it has.
-    # Of sizes t and n - t together, for a coalition and its complement alike.
-    ways = np.ones(n + 1)
-    for t in range(n):
-        ways[t + 1] = ways[t] * (n - t) / (t + 1)
-    inner = np.ones(max(n - 1, 1))
-    for t in range(n - 2):
-        inner[t + 1] = inner[t] * (n - 2 - t) / (t + 1)
+    # The weight of a coalition's value over the coalition's probability, by how many of the two it has:
+    # C(n, t) / C(n - 2, t - both) with the signs of a second difference.
     by_size = np.zeros((n + 1, 3))
-    for t, p in zip(lists, chance, strict=True):
-        for both, sign in ((0, 1.0), (1, -1.0), (2, 1.0)):
-            if 0 <= t - both <= n - 2:
-                by_size[t, both] = sign * ways[t] / (p * (n - 1) * inner[t - both])
+    total_pairs = n * (n - 1.0)
+    if n > 2:
+        inner = lists[lists < n - 1]
+        by_size[inner, 0] = total_pairs / ((n - inner) * (n - inner - 1.0))
+        inner = lists[lists > 1]
+        by_size[inner, 2] = total_pairs / (inner * (inner - 1.0))
+    by_size[lists, 1] = -total_pairs / (lists * (n - lists))
+    by_size[lists] /= (chance * (n - 1))[:, None]
     # What is left of the others' mean has no linear part: that of a coalition and its complement cancel.
     left = (sums - sums.mean()) * count / (count - 1)
     total, square = np.zeros((n, n)), np.zeros((n, n))
-    for chosen, size, value, both_values in zip(inside, sizes, left, sums, strict=True):
+    for chosen, size, value in zip(inside, sizes, left, strict=True):
         both = chosen[:, None].astype(np.int64) + chosen[None, :]
-        found = by_size[size][both] * (value / 2.0) - both_values / (n - 1)
+        found = by_size[size][both] * (value / 2.0)
         total += found
         square += found**2
     mean = total / count
     variance = np.maximum(square / count - mean**2, 0.0) / (count - 1) + spread / (n - 1) ** 2
     upper = np.triu(np.ones((n, n), dtype=bool), 1)
-    return np.where(upper, mean + ends / (n - 1), 0.0), np.where(upper, np.sqrt(variance), 0.0)
+    corner = (ends - sums.mean()) / (n - 1)
+    return np.where(upper, mean + corner, 0.0), np.where(upper, np.sqrt(variance), 0.0)

@@ -368,7 +368,7 @@ def _adaptive(
             ended = "more queries no longer pay"
         if ended is not None:
             # What was not tried, or cut off, is still said.
-            _, *notes = (made.status or "").split("; ", 1)
+            _, *notes = (info["status"] or "").split("; ", 1)
             made._core = made._core.described(
                 status="; ".join([ended, *notes]), budget=budget, link=None, values=None, predictions=None
             )
@@ -395,8 +395,8 @@ def fit(
 
     Repeats and noise are fine. R² is cross-validated, with repeats of a sequence in one fold. Letters
     that occur nowhere at a position are listed in the summary; terms with them are not identifiable and
-    left out. The background of explanations is uniform, whatever the data's distribution: where these
-    cover little of the space, explanations extrapolate.
+    left out. Explanations are uniform over the space unless given ``background=X``: where the data cover
+    little of it, they extrapolate.
 
     Parameters
     ----------

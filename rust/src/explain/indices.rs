@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 /// Sequences explained by one task, and numbers it may hold.
 const ROWS: usize = 64;
 const HELD: usize = 1 << 16;
+/// Subsets of all supports, at most.
+const MAX_SUBSETS: f64 = (1 << 21) as f64;
 
 /// Which interaction index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +178,20 @@ impl Interactions {
     }
 }
 
+/// # Errors
+/// [`Error::TooLarge`] if supports have more subsets than can be listed.
+fn few(supports: &[Vec<u16>], subsets: impl Fn(usize) -> f64) -> Result<()> {
+    let all: f64 = supports.iter().map(|support| subsets(support.len())).sum();
+    if all > MAX_SUBSETS {
+        return Err(Error::TooLarge {
+            what: "the list of subsets of these supports",
+            bytes: all as u128 * 64,
+            advice: "truncate the surrogate to lower orders, or take another background or a lower max_order",
+        });
+    }
+    Ok(())
+}
+
 /// All subsets of `size` positions.
 fn combinations(support: &[u16], size: usize) -> Vec<Vec<u16>> {
     if size == 0 {
@@ -211,7 +227,10 @@ impl Components {
     /// list.
     pub fn interactions(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
-        Ok(Interactions::new(self.supports()?, index, most, None))
+        let supports = self.supports()?;
+        let highest = if index == Index::Moebius { 0 } else { most };
+        few(supports, |t| (1..=highest.min(t)).map(|s| binomial(t, s)).sum::<f64>() + 1.0)?;
+        Ok(Interactions::new(supports, index, most, None))
     }
 
     /// The same for [`Components::values_against`].
@@ -221,6 +240,7 @@ impl Components {
     pub fn interactions_against(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
         let supports = self.supports()?;
+        few(supports, |t| 2.0_f64.powi(t as i32))?;
         let subset = |support: &[u16], mask: usize| -> Vec<u16> {
             support.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
         };

@@ -23,9 +23,9 @@ const MANY_ENTRIES: usize = 1 << 24;
 /// Components of single terms that are added up.
 const MAX_PARTS: f64 = (1 << 22) as f64;
 /// Entries of all tables.
-const MAX_ENTRIES: usize = 1 << 27;
+const MAX_ENTRIES: usize = 1 << 25;
 /// Supports taken apart at a time.
-const SUPPORTS: usize = 1024;
+const SUPPORTS: usize = 256;
 
 /// The component of one support.
 #[derive(Clone, Debug)]

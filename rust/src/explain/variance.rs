@@ -48,8 +48,8 @@ impl Components {
             .into_par_iter()
             .map(|component| {
                 cancel.check()?;
-                let chances = self.background().words(&compiled.supports[component]);
                 let table = compiled.table(component)?;
+                let chances = self.background().words(&compiled.supports[component]);
                 Ok(table.iter().zip(chances).map(|(value, p)| p * value * value).sum())
             })
             .collect()
@@ -68,8 +68,8 @@ impl Components {
             .filter(|&component| compiled.supports[component].len() <= max_order)
             .map(|component| {
                 cancel.check()?;
-                let chances = self.background().words(&compiled.supports[component]);
                 let table = compiled.table(component)?;
+                let chances = self.background().words(&compiled.supports[component]);
                 let mut words: Vec<(f64, usize, usize)> = table
                     .iter()
                     .zip(chances)
