@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,12 +21,12 @@ Record = dict[str, Any]
 SHOWN = 20
 
 
-class Table:
+class Table(ABC):
     """A result that is a table: :meth:`records` for ``pandas.DataFrame``, ``print`` for people."""
 
+    @abstractmethod
     def records(self) -> list[Record]:
         """Return the rows as dictionaries."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         rows = self.records()
