@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import lightgbm
 import numpy as np
 import pytest
 import shapiq
@@ -156,7 +157,6 @@ def test_shuffles_are_a_list_of_sequences_of_each_ones_own(shape, seed):
 
 def test_long_leaves_of_trees_under_other_backgrounds():
     # Too many components to list: Shapley values come from the terms themselves.
-    lightgbm = pytest.importorskip("lightgbm")
     rng = np.random.default_rng(0)
     space = ss.SequenceSpace(ss.PROTEIN, 14)
     X = rng.integers(0, 20, (4000, 14))
