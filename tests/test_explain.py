@@ -361,9 +361,10 @@ def test_refined_values_are_unbiased_and_their_errors_cover():
     for background, weights in [
         ("uniform", np.full(4**8, 4.0**-8)),
         (chances, np.prod(chances[np.arange(8), rows], axis=1)),
-        (rows[77], None),
+        # Differs everywhere: 256 coalitions, of which 150 cannot be all.
+        ((x[0] + 1) % 4, None),
     ]:
-        listed = (rows, weights) if weights is not None else (rows[77:78], np.ones(1))
+        listed = (rows, weights) if weights is not None else (background[None], np.ones(1))
         values = game(rough, *listed, x[0])
         explainer = ss.Explainer(sketch, background)
         z = []
@@ -379,6 +380,61 @@ def test_refined_values_are_unbiased_and_their_errors_cover():
         if isinstance(background, str):
             refined = np.std(z * found.stderr[0], axis=0)
             assert refined.mean() < 0.9 * np.std(list(plain(x[0], 150)), axis=0).mean()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.filterwarnings("ignore:the sketch")
+def test_errors_of_short_sequences_cover_with_few_calls(n):
+    space = ss.SequenceSpace(ss.DNA, n)
+    rows = all_sequences(4, n)
+    scores = np.random.default_rng(n).normal(size=len(rows))
+    explainer = ss.Explainer(ss.Spectrum(space, [[0] * n], [0.0]))
+
+    def model(codes):
+        return scores[codes @ 4 ** np.arange(n)[::-1]]
+
+    values = game(model, rows, np.full(len(rows), 1 / len(rows)), rows[1])
+    z = []
+    for seed in range(300):
+        found = explainer.refine(
+            model, rows[1:2], calls_per_sequence=32, inputs="codes", random_state=seed, progress=False
+        )
+        z.append((found.values[0] - shapley_values(values, n)) / found.stderr[0])
+    assert abs(np.mean(z)) < 0.2
+    assert 0.90 < (np.abs(z) < 1.96).mean() < 0.985
+
+
+@pytest.mark.filterwarnings("ignore:the sketch")
+@pytest.mark.parametrize("index", ["SV", "SII"])
+def test_against_a_reference_few_differences_are_refined_exactly(index):
+    explained = np.random.default_rng(3).integers(0, 4, (3, 8)).astype(np.uint8)
+    reference = explained[0].copy()
+    reference[[1, 4, 6]] = (reference[[1, 4, 6]] + 2) % 4
+    explained[1:] = reference, (reference + 1) % 4
+    explainer = ss.Explainer(poor_sketch(), reference)
+    asked = []
+
+    def model(codes):
+        asked.append(codes.copy())
+        return rough(codes)
+
+    found = explainer.refine(
+        model, explained, calls_per_sequence=40, index=index, inputs="codes", progress=False
+    )
+    # 2**3 hybrids of the first, the second is the reference, and the third differs everywhere.
+    asked = np.concatenate(asked)
+    assert 8 + 1 < len(asked) <= 8 + 1 + 40
+    assert len(np.unique(asked[:8], axis=0)) == 8
+    for row in (0, 1):
+        values = game(rough, reference[None], np.ones(1), explained[row])
+        if index == "SV":
+            wanted = shapley_values(values, 8)
+        else:
+            truth = exact(values, 8, "SII", 2)
+            wanted = [truth[support] for support in found.supports]
+        np.testing.assert_allclose(found.values[row], wanted, atol=1e-9)
+        assert not found.stderr[row].any()
+    assert found.stderr[2].any()
 
 
 def plain(x, calls, repeats=100):
@@ -463,6 +519,21 @@ def test_one_position():
 def test_bad_backgrounds(background, message):
     with pytest.raises(ss.InputError, match=message):
         ss.Explainer(random_spectrum(4, 6, 0), background)(["ACGTAC"])
+
+
+def test_references_come_in_any_list():
+    spectrum = random_spectrum(4, 6, 0)
+    rows = ["ACGTAC", "GGGTTA"]
+    wanted = ss.Explainer(spectrum, rows)(["CCCTTA"]).values
+    for listed in [tuple(rows), np.array(rows), np.array(rows, dtype=object), iter(rows)]:
+        np.testing.assert_array_equal(ss.Explainer(spectrum, listed)(["CCCTTA"]).values, wanted)
+
+
+def test_values_of_order_one_allow_any_order():
+    explainer = ss.Explainer(random_spectrum(4, 3, 0))
+    for index in ("SV", "BV"):
+        found = explainer.interactions(["ACG"], index=index, max_order=9)
+        assert {len(support) for support in found.supports} == {1}
 
 
 def test_whole_numbers_that_may_be_one_hot_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -89,6 +90,10 @@ class Background:
                     f"an (n, q) array of probabilities or DinucleotideShuffles; got {background!r}"
                 )
             return cls(space, references=space.encode([background]))
+        if isinstance(background, Iterator):
+            background = list(background)
+        if isinstance(background, np.ndarray) and background.dtype.kind in "UO":
+            background = background.tolist()
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
                 raise InputError("background: the list of sequences is empty")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from shapsketch.views import Array, AttributionMap, Motifs, Sobol, Support
 Index = Literal[
     "SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap"
 ]
-INDICES = ("SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap")
+INDICES: tuple[str, ...] = get_args(Index)
 # Indices that have every order unless told otherwise; the others have pairs.
 ALL_ORDERS = ("Moebius", "Co-Moebius", "Faith-Shap")
 # Sequences explained at a time where batches are ours to choose.
@@ -344,6 +344,9 @@ class Explainer:
             most = n if name in ALL_ORDERS else min(2, n)
         else:
             most = integer("max_order", max_order, least=1)
+            if name in ("SV", "BV"):
+                # They have order 1, whatever is allowed.
+                most = 1
             if name == "Faith-Shap" and most != n:
                 raise InputError(
                     f"Faith-Shap has full order, n = {n}; FSII is the same of order max_order={most}"
@@ -465,7 +468,9 @@ class Explainer:
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each letter at each position over sequences."""
         codes = self._space.encode(sequences)
-        batches = (codes[start : start + BATCH] for start in range(0, len(codes), BATCH))
+        own = self._background.shuffles
+        size = BATCH if own is None else max(1, BATCH // own.count)
+        batches = (codes[start : start + size] for start in range(0, len(codes), size))
         explained = ((part.data, part.values) for part in self.stream(batches))
         return AttributionMap.of(explained, self._space, self.background)
 

@@ -185,7 +185,8 @@ def faithfulness(
         named[name] = array
     each = (most - count) // count
     points = min(POINTS, n)
-    curves = 2 * (len(named) + 1) * points
+    # What is replaced nowhere is the sequence; what is replaced everywhere is asked for once.
+    curves = 2 * (len(named) + 1) * (points - 1) + 1
     least = max(LEAST / SHAPLEY, FEWEST / MUTATIONS, curves / (1.0 - SHAPLEY - MUTATIONS))
     if each < least:
         needed = count * (1 + int(np.ceil(least)))
@@ -196,7 +197,8 @@ def faithfulness(
 
     # All substitutions if they fit; what is left over goes to Shapley values.
     tried = min(int(MUTATIONS * each), n * (space.q - 1))
-    draws = max(1, int(each * (1.0 - SHAPLEY - MUTATIONS)) // curves)
+    fixed = explainer._background.fixed
+    draws = 1 if fixed else max(1, int(each * (1.0 - SHAPLEY - MUTATIONS)) // curves)
     calls = each - tried - draws * curves
 
     def ask(batches: Iterator[Codes], total: int) -> Array:
@@ -210,7 +212,7 @@ def faithfulness(
     scores = answers(codes)
     sampled = explainer._sampled(ask, codes, calls, size, seed)
     truth = explained.values + sampled.values
-    spent = count * (1 + sampled.calls)
+    spent = count + sampled.calls
 
     changes = np.stack([rng.permutation(n * (space.q - 1))[:tried] for _ in range(count)])
     positions = changes // (space.q - 1)
@@ -225,20 +227,23 @@ def faithfulness(
     orders["random"] = np.argsort(rng.random((count, n)), axis=1)
     sizes = np.unique(np.round(np.linspace(0, n, points + 1)).astype(int))
     fillings = np.stack([explainer._background.draw(row, draws, rng) for row in codes])
+    replaced = fillings.reshape(-1, n)[: 1 if fixed else None]
+    start, end = float(scores.mean()), float(answers(replaced).mean())
+    spent += len(replaced)
     deletion, insertion = {}, {}
     for name, order in orders.items():
         rank = np.argsort(order, axis=1)
         # (B, draws, points, n): the first of the order are replaced, or kept.
-        first = (rank[:, None, :] < sizes[1:, None])[:, None]
+        first = (rank[:, None, :] < sizes[1:-1, None])[:, None]
         own, other = codes[:, None, None, :], fillings[:, :, None, :]
         hybrids = np.concatenate([np.where(first, other, own), np.where(first, own, other)], axis=2)
-        found = answers(hybrids.reshape(-1, n)).reshape(count * draws, -1).mean(axis=0)
-        spent += count * draws * hybrids.shape[2]
-        steps = len(sizes) - 1
-        start = float(scores.mean())
-        deletion[name] = np.concatenate([[start], found[:steps]])
-        # What nothing is kept of is what all was replaced of.
-        insertion[name] = np.concatenate([[found[steps - 1]], found[steps:]])
+        found = np.empty(0)
+        if hybrids.size:
+            found = answers(hybrids.reshape(-1, n)).reshape(count * draws, -1).mean(axis=0)
+            spent += count * draws * hybrids.shape[2]
+        steps = len(sizes) - 2
+        deletion[name] = np.concatenate([[start], found[:steps], [end]])
+        insertion[name] = np.concatenate([[end], found[steps:], [start]])
     ranks = {name: np.take_along_axis(values, positions, axis=1) for name, values in named.items()}
     mutated = {name: _over(_correlations(_ranks(r), _ranks(-effects))) for name, r in ranks.items()}
     mutated[MUTATED] = _over(_correlations(_ranks(predicted), _ranks(effects)))
@@ -289,7 +294,7 @@ def _over(values: Array) -> Agreement:
 def _rmse(errors: Array, noise: Array, rng: np.random.Generator) -> Agreement:
     """Return a root mean square less that of the noise, and its standard error by resampling sequences."""
     squares = (errors**2 - noise**2).mean(axis=1)
-
     again = squares[rng.integers(0, len(squares), (RESAMPLED, len(squares)))].mean(axis=1)
     value, resampled = float(squares.mean()), np.sqrt(np.maximum(again, 0.0))
-    return Agreement(float(np.sqrt(max(value, 0.0))), float(resampled.std()))
+    error = float(resampled.std()) if len(squares) > 1 else float("nan")
+    return Agreement(float(np.sqrt(max(value, 0.0))), error)

@@ -10,6 +10,9 @@ and ``-t / c`` outside, ``E[w d / 2] + (r(x) - E r(b)) / n`` are the Shapley val
 al., NeurIPS 2023; with paired coalitions the unbiased KernelSHAP of Covert & Lee, AISTATS 2021). A linear
 part of ``d`` is predicted for each pair by a ridge regression on all other pairs, and taken off: still
 unbiased, with less variance (regression-adjusted sampling: Witter et al., NeurIPS 2025).
+
+Against one reference, positions where the sequence has the reference's letter play no part: the game is that
+of the others, each hybrid is asked for once, and all of them if they are few enough; then values are exact.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ Array = npt.NDArray[np.float64]
 # Coded sequences in; the difference between model and surrogate out, for batches in their order.
 Score = Callable[[Iterator[Codes], int], Array]
 
-# Part of the calls of each sequence that estimate the mean over the background.
-BASE = 0.05
+# Part of the calls of each sequence that estimate the mean over the background: at least this, more where
+# there are few positions to share its noise, and never fewer calls than FEWEST.
+BASE, FEWEST = 0.05, 8
 # Fewest calls of a sequence.
 LEAST = 32
 
@@ -37,7 +41,7 @@ LEAST = 32
 class Sampled:
     """Shapley values (B, n) of a difference, their standard errors, and its means over the background."""
 
-    # Calls spent on each sequence.
+    # Calls spent on all sequences together.
     calls: int
     values: Array
     errors: Array
@@ -48,24 +52,110 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """Pairs of coalitions of one sequence: who is inside (K, n), their sizes, background sequences."""
+class _Estimate:
+    """Values (m,) of the positions that play, their variances, and those of pairs (m, m)."""
 
+    values: Array
+    variances: Array
+    pairs: Array | None = None
+    pair_variances: Array | None = None
+
+
+@dataclass(frozen=True)
+class _All:
+    """Every coalition of the positions where a sequence differs from the one reference."""
+
+    players: npt.NDArray[np.int64]
+    # By mask: the first is the reference.
+    hybrids: Codes
+
+    @classmethod
+    def of(cls, row: Codes, reference: Codes, players: npt.NDArray[np.int64]) -> _All:
+        hybrids = np.repeat(reference[None], 2 ** len(players), axis=0)
+        inside = (np.arange(len(hybrids))[:, None] >> np.arange(len(players)) & 1).astype(bool)
+        hybrids[:, players] = np.where(inside, row[players], reference[players])
+        return cls(players, hybrids)
+
+    def mean(self, answers: Array) -> tuple[float, float]:
+        """Return the mean over the background and its variance."""
+        return float(answers[0]), 0.0
+
+    def estimate(self, answers: Array, _mean: float, _spread: float, pairs: bool) -> _Estimate:
+        m = len(self.players)
+        moebius = answers.copy()
+        masks = np.arange(len(moebius))
+        for player in range(m):
+            inside = masks[masks >> player & 1 == 1]
+            moebius[inside] -= moebius[inside ^ 1 << player]
+        inside = masks[:, None] >> np.arange(m) & 1
+        size = inside.sum(axis=1)
+        values = (moebius / np.maximum(size, 1)) @ inside
+        if not pairs:
+            return _Estimate(values, np.zeros(m))
+        weighted = moebius / np.maximum(size - 1, 1)
+        return _Estimate(values, np.zeros(m), (inside.T * weighted) @ inside, np.zeros((m, m)))
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of coalitions: who is inside (K, m), with one background sequence for each pair."""
+
+    players: npt.NDArray[np.int64]
     inside: npt.NDArray[np.bool_]
-    sizes: npt.NDArray[np.int64]
-    backgrounds: Codes
-    base: Codes
+    # Background sequences for the mean.
+    base: int
+    # The sequences to ask, and where among them are: the sequence itself, those for the mean, coalitions, and
+    # complements.
+    hybrids: Codes
+    at: npt.NDArray[np.int64]
 
-    def hybrids(self, row: Codes) -> Codes:
-        """Return the sequences to ask: itself, those for the mean, coalitions, complements."""
-        return np.concatenate(
-            [
-                row[None],
-                self.base,
-                np.where(self.inside, row, self.backgrounds),
-                np.where(self.inside, self.backgrounds, row),
-            ]
+    @classmethod
+    def of(
+        cls,
+        row: Codes,
+        players: npt.NDArray[np.int64],
+        backgrounds: Codes,
+        base: int,
+        rng: np.random.Generator,
+        once: bool,
+    ) -> _Pairs:
+        """Draw coalitions; ``once`` asks for hybrids that are the same once."""
+        m, others = len(players), backgrounds[base:]
+        inside = np.empty((len(others), m), dtype=bool)
+        within = np.zeros(others.shape, dtype=bool)
+        if len(others):
+            sizes, chances, _ = _sizes(m)
+            drawn = rng.choice(sizes, len(others), p=chances)
+            inside = np.argsort(rng.random(inside.shape), axis=1) < drawn[:, None]
+        within[:, players] = inside
+        hybrids = np.concatenate(
+            [row[None], backgrounds[:base], np.where(within, row, others), np.where(within, others, row)]
         )
+        at = np.arange(len(hybrids))
+        if once:
+            hybrids, at = np.unique(hybrids, axis=0, return_inverse=True)
+        return cls(players, inside, base, hybrids, at.reshape(-1))
+
+    def mean(self, answers: Array) -> tuple[float, float]:
+        """Return the mean over the background and its variance."""
+        found = answers[self.at][1 : 1 + self.base]
+        return float(found.mean()), float(found.var(ddof=1) / self.base) if self.base > 1 else 0.0
+
+    def estimate(self, answers: Array, mean: float, spread: float, pairs: bool) -> _Estimate:
+        m = len(self.players)
+        answers = answers[self.at]
+        gain = answers[0] - mean
+        if m == 1:
+            return _Estimate(
+                np.array([gain]), np.array([spread]), *((np.zeros((1, 1)),) * 2 if pairs else ())
+            )
+        inside, outside = np.split(answers[1 + self.base :], 2)
+        values, variances = _values(self.inside, inside - outside)
+        values, variances = values + gain / m, variances + spread / m**2
+        if not pairs:
+            return _Estimate(values, variances)
+        found = _pairs(self.inside, inside + outside, answers[0] + mean, spread)
+        return _Estimate(values, variances, *found)
 
 
 def _sizes(n: int) -> tuple[npt.NDArray[np.int64], Array, float]:
@@ -76,23 +166,19 @@ def _sizes(n: int) -> tuple[npt.NDArray[np.int64], Array, float]:
     return sizes, chances * c, float(c)
 
 
-def _draw(row: Codes, calls: int, background: Background, rng: np.random.Generator) -> _Draw:
+def _draw(row: Codes, calls: int, background: Background, rng: np.random.Generator) -> _All | _Pairs:
+    if background.fixed:
+        assert background.references is not None
+        players = np.flatnonzero(row != background.references[0])
+        if 2 ** len(players) <= calls:
+            return _All.of(row, background.references[0], players)
+        backgrounds = np.repeat(background.references, 1 + (calls - 2) // 2, axis=0)
+        return _Pairs.of(row, players, backgrounds, 1, rng, once=True)
     n = len(row)
-    base = 1 if background.fixed else max(1, round(BASE * calls))
-    pairs = (calls - 1 - base) // 2
-    if n == 1:
-        # There is nothing between nobody and all.
-        return _Draw(
-            np.empty((0, 1), dtype=bool),
-            np.empty(0, dtype=np.int64),
-            row[None][:0],
-            background.draw(row, base, rng),
-        )
-    sizes, chances, _ = _sizes(n)
-    drawn = rng.choice(sizes, pairs, p=chances)
-    rank = np.argsort(rng.random((len(drawn), n)), axis=1)
-    both = background.draw(row, len(drawn) + base, rng)
-    return _Draw(rank < drawn[:, None], drawn, both[base:], both[:base])
+    # Of a single position there is nothing between nobody and all.
+    base = max(FEWEST, round(max(BASE, 0.5 / n) * calls)) if n > 1 else calls - 1
+    backgrounds = background.draw(row, base + (calls - 1 - base) // 2, rng)
+    return _Pairs.of(row, np.arange(n), backgrounds, base, rng, once=False)
 
 
 def sample(
@@ -100,58 +186,47 @@ def sample(
 ) -> Sampled:
     """Sample the Shapley values of a difference at codes (B, n), with at most `calls` of each."""
 
-    def draw(index: int) -> _Draw:
+    # Drawn again where it is needed: what is asked for is not held for all sequences.
+    def draw(index: int) -> _All | _Pairs:
         return _draw(codes[index], calls, background, np.random.default_rng([seed, index]))
 
-    def batches() -> Iterator[Codes]:
-        for index, row in enumerate(codes):
-            yield draw(index).hybrids(row)
-
     count, n = codes.shape
-    first = draw(0)
-    each = 1 + len(first.base) + 2 * len(first.inside)
-    answers = score(batches(), count * each).reshape(count, each)
-    split = 1 + len(first.base)
-    means, spreads = answers[:, 1:split].mean(axis=1), np.zeros(count)
-    if not background.fixed:
-        # A background that all share has one mean.
-        own = background.shuffles is not None
-        rows = (
-            answers[:, 1:split]
-            if own
-            else np.broadcast_to(answers[:, 1:split].reshape(1, -1), (1, count * (split - 1)))
-        )
-        means = np.broadcast_to(rows.mean(axis=1), count)
-        if rows.shape[1] > 1:
-            spreads = np.broadcast_to(rows.var(axis=1, ddof=1) / rows.shape[1], count)
-    values, errors = np.empty((count, n)), np.empty((count, n))
+    each = [len(draw(index).hybrids) for index in range(count if background.fixed else 1)]
+    each *= count // len(each)
+    ends = np.cumsum(each)
+    answers = np.split(score((draw(index).hybrids for index in range(count)), int(ends[-1])), ends[:-1])
+    found = [draw(index).mean(answer) for index, answer in enumerate(answers)]
+    means, spreads = np.array(found).T
+    if not background.fixed and background.shuffles is None:
+        # All share one background, of which each drew as many.
+        means, spreads = np.broadcast_to(means.mean(), count), np.broadcast_to(spreads.mean() / count, count)
+    values, errors = np.zeros((count, n)), np.zeros((count, n))
     tables = (np.zeros((count, n, n)), np.zeros((count, n, n))) if pairs else None
-    for index, row in enumerate(answers):
+    for index, answer in enumerate(answers):
         drawn = draw(index)
-        inside, outside = np.split(row[split:], 2)
-        gain = row[0] - means[index]
-        if n == 1:
-            values[index], errors[index] = gain, np.sqrt(spreads[index])
-            continue
-        found, variance = _values(drawn, inside - outside)
-        values[index] = found + gain / n
-        errors[index] = np.sqrt(variance + spreads[index] / n**2)
+        made = drawn.estimate(answer, means[index], spreads[index], pairs)
+        values[index, drawn.players] = made.values
+        errors[index, drawn.players] = np.sqrt(made.variances)
         if tables is not None:
-            ends = row[0] + means[index]
-            tables[0][index], tables[1][index] = _pairs(drawn, inside + outside, ends, spreads[index])
-    return Sampled(each, values, errors, np.array(means), *(tables or (None, None)))
+            assert made.pairs is not None
+            assert made.pair_variances is not None
+            at = np.ix_(drawn.players, drawn.players)
+            tables[0][index][at], tables[1][index][at] = made.pairs, np.sqrt(made.pair_variances)
+    return Sampled(int(ends[-1]), values, errors, np.array(means), *(tables or (None, None)))
 
 
-def _values(drawn: _Draw, differences: Array) -> tuple[Array, Array]:
+def _values(inside: npt.NDArray[np.bool_], differences: Array) -> tuple[Array, Array]:
     """Return the part of Shapley values that adds up to 0, and its variance."""
-    inside, sizes = drawn.inside, drawn.sizes
     pairs, n = inside.shape
+    sizes = inside.sum(axis=1)
     c = _sizes(n)[2]
     signs = np.where(inside, 1.0, -1.0)
     # Ridge regression of differences on who is inside, weighted as the estimate weighs their errors.
     weights = sizes * (n - sizes) / (n * n / 4.0)
     weighted = signs * weights[:, None]
-    inverse = np.linalg.inv(signs.T @ weighted + weights.mean() * n * np.eye(n))
+    # Of a strength that no draw has a part in: the mean of the weights is 4 c (n - 1) / n².
+    strength = 4.0 * c * (n - 1) / n
+    inverse = np.linalg.inv(signs.T @ weighted + strength * np.eye(n))
     fitted = inverse @ (weighted.T @ differences)
     leverage = ((signs @ inverse) * weighted).sum(axis=1)
     left = (differences - signs @ fitted) / (1.0 - leverage)
@@ -162,10 +237,10 @@ def _values(drawn: _Draw, differences: Array) -> tuple[Array, Array]:
     return each.mean(axis=0), each.var(axis=0, ddof=1) / pairs
 
 
-def _pairs(drawn: _Draw, sums: Array, ends: float, spread: float) -> tuple[Array, Array]:
-    """Return Shapley interactions of pairs (n, n) above the diagonal, and their standard errors."""
-    inside, sizes = drawn.inside, drawn.sizes
+def _pairs(inside: npt.NDArray[np.bool_], sums: Array, ends: float, spread: float) -> tuple[Array, Array]:
+    """Return Shapley interactions of pairs (n, n) above the diagonal, and their variances."""
     count, n = inside.shape
+    sizes = inside.sum(axis=1)
     lists, chance, _ = _sizes(n)
     # The weight of a coalition's value over the coalition's probability, by how many of the two it has:
     # C(n, t) / C(n - 2, t - both) with the signs of a second difference.
@@ -190,4 +265,4 @@ def _pairs(drawn: _Draw, sums: Array, ends: float, spread: float) -> tuple[Array
     variance = np.maximum(square / count - mean**2, 0.0) / (count - 1) + spread / (n - 1) ** 2
     upper = np.triu(np.ones((n, n), dtype=bool), 1)
     corner = (ends - sums.mean()) / (n - 1)
-    return np.where(upper, mean + corner, 0.0), np.where(upper, np.sqrt(variance), 0.0)
+    return np.where(upper, mean + corner, 0.0), np.where(upper, variance, 0.0)
