@@ -32,11 +32,6 @@ impl Background {
         short(py, || shapsketch::Background::references(&space.0, &codes)).map(Self)
     }
 
-    #[getter]
-    fn is_product(&self) -> bool {
-        self.0.is_product()
-    }
-
     fn __str__(&self) -> String {
         self.0.to_string()
     }

@@ -647,11 +647,6 @@ impl Ensemble {
         interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
     }
 
-    #[getter]
-    fn leaves(&self) -> usize {
-        self.0.leaves()
-    }
-
     /// A sketch of the same function.
     fn exact(&self, py: Python<'_>, max_terms: usize) -> PyResult<Sketch> {
         let terms = interruptible(py, |cancel| self.0.exact(max_terms, cancel))?;

@@ -47,15 +47,18 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
     blocks
 }
 
+/// The positions whose bits a mask has.
+pub(crate) fn subset(positions: &[u16], mask: usize) -> Vec<u16> {
+    positions.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
+}
+
 /// The supports of a list that lie among some positions, and have one of them if that is asked.
 fn among(positions: &[u16], longest: usize, with: Option<u16>, left: &HashMap<&[u16], usize>) -> Vec<usize> {
     let mut found = Vec::new();
     let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |at| 1 << at);
     for bits in 1_usize..1 << positions.len() {
         if bits & needed == needed && bits.count_ones() as usize <= longest {
-            let chosen = positions.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
-            let support: Vec<u16> = chosen.map(|(_, &i)| i).collect();
-            found.extend(left.get(support.as_slice()));
+            found.extend(left.get(subset(positions, bits).as_slice()));
         }
     }
     found.sort_unstable();

@@ -13,6 +13,8 @@ use crate::surrogate::Basis;
 
 /// How far from 1 the probabilities of a position may add up.
 const SLACK: f64 = 1e-6;
+/// A mean of factors below this is one that vanishes, but for rounding.
+const ROUNDING: f64 = 1e-13;
 
 /// A distribution of background sequences.
 ///
@@ -164,7 +166,10 @@ impl Background {
             // Means that vanish are exactly 0.
             Kind::Uniform => vec![Means::Same(basis.means(q).into_iter().map(Complex64::from).collect())],
             Kind::Product(_) => {
-                let rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.letters(i))).collect();
+                let mut rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.letters(i))).collect();
+                rows.iter_mut()
+                    .filter(|mean| mean.norm() < ROUNDING)
+                    .for_each(|mean| *mean = Complex64::ZERO);
                 vec![Means::Each { labels: factors.len() / q, values: rows }]
             }
             Kind::References(codes) => {
@@ -228,6 +233,22 @@ mod tests {
         assert!(product(&[0.5, 0.5, 0.5, 0.4]).contains("0.9 at position 1"));
         assert!(message(Background::references(&space, &[])).contains("at least one sequence"));
         assert!(message(Background::references(&space, &[0, 2])).contains("code 2"));
+    }
+
+    #[test]
+    fn means_of_a_product_that_is_uniform_vanish() {
+        for q in [3, 6, 20] {
+            let space = SequenceSpace::of_size(q, 2).unwrap();
+            let product = Background::product(&space, vec![1.0 / q as f64; 2 * q]).unwrap();
+            for basis in [Basis::Characters, Basis::Letters] {
+                let factors = basis.factors(q);
+                let (same, uniform) = (&product.means(&basis, &factors)[0], &basis.means(q));
+                for (label, &mean) in uniform.iter().enumerate() {
+                    let found = same.of(&factors, 1, label as u16);
+                    assert_eq!(found == Complex64::ZERO, mean == 0.0, "q = {q}, label {label}: {found}");
+                }
+            }
+        }
     }
 
     #[test]

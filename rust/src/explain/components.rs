@@ -94,14 +94,14 @@ impl Components {
         let factors = Factors { q, factors, means };
         let background = background.clone();
         let Some((base_value, components)) = spread(terms, &background, &factors)? else {
+            let products = Products::new(terms, factors.means);
             if terms.basis == Basis::Characters {
                 return Err(Error::TooLarge {
                     what: "the components of this spectrum under that background",
-                    bytes: terms.len() as u128 * background.parts() as u128 * 1024,
+                    bytes: products.parts() as u128 * background.parts() as u128 * 32,
                     advice: "truncate the spectrum to lower orders, or give fewer background sequences",
                 });
             }
-            let products = Products::new(terms, factors.means);
             return Ok(Self { background, base_value: products.base_value(), form: Form::Direct(products) });
         };
         let (mut supports, mut tables) = (Vec::new(), Vec::new());
@@ -292,8 +292,7 @@ impl Compiled {
 
     fn scores(&self, base_value: f64, codes: &[u8], out: &mut [f64]) {
         out.fill(base_value);
-        let loose = self.blocks().map_or(0..self.supports.len(), |_| 0..0).chain(self.loose());
-        for index in loose {
+        for index in self.loose() {
             for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
                 *out += self.value(index, row);
             }
@@ -307,8 +306,7 @@ impl Compiled {
 
     fn shapley_values(&self, codes: &[u8], out: &mut [f64]) {
         let n = self.n;
-        let loose = self.blocks().map_or(0..self.supports.len(), |_| 0..0).chain(self.loose());
-        for index in loose {
+        for index in self.loose() {
             let support = &self.supports[index];
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
                 let share = self.value(index, row) / support.len() as f64;
@@ -346,11 +344,83 @@ impl Compiled {
         }
     }
 
-    /// Supports that have no table, where the others are in blocks.
+    /// Supports that are in no block.
     fn loose(&self) -> impl Iterator<Item = usize> {
         let blocks = self.blocks().is_some();
-        let loose = move |index: &usize| blocks && matches!(self.evaluators[*index], Evaluator::Terms(_));
+        let loose = move |index: &usize| !blocks || matches!(self.evaluators[*index], Evaluator::Terms(_));
         (0..self.supports.len()).filter(loose)
+    }
+
+    /// Adds the Shapley values of one sequence whose background is these sequences, each equally likely.
+    ///
+    /// Each block, and each support that is in none, is a game of its positions where the two sequences differ.
+    pub(super) fn shapley_values_against(&self, row: &[u8], references: &[u8], out: &mut [f64]) {
+        let weight = self.n as f64 / references.len() as f64;
+        let (mut players, mut words, mut game) = (Vec::new(), Vec::new(), Vec::new());
+        let mut mixed = row.to_vec();
+        for reference in references.chunks_exact(self.n) {
+            let differs = |&&i: &&u16| row[i as usize] != reference[i as usize];
+            for Shares { positions, table } in self.blocks().map_or(&[][..], |blocks| &blocks.blocks) {
+                players.clear();
+                words.clear();
+                words.push(0_usize);
+                let mut stride = 1;
+                for &i in positions.iter().rev() {
+                    let (own, other) = (row[i as usize] as usize, reference[i as usize] as usize);
+                    let all = words.len();
+                    if own != other {
+                        players.push(i);
+                        words.extend_from_within(..);
+                        words[all..].iter_mut().for_each(|word| *word += own * stride);
+                    }
+                    words[..all].iter_mut().for_each(|word| *word += other * stride);
+                    stride *= self.q;
+                }
+                let width = positions.len();
+                let score = |word: usize| table[word * width..][..width].iter().sum::<f64>();
+                game.clear();
+                game.extend(words.iter().map(|&word| score(word)));
+                add_shapley_values(&mut game, &players, weight, out);
+            }
+            for index in self.loose() {
+                let support = &self.supports[index];
+                players.clear();
+                players.extend(support.iter().filter(differs));
+                support.iter().for_each(|&i| mixed[i as usize] = row[i as usize]);
+                game.clear();
+                for mask in 0..1_usize << players.len() {
+                    for (at, &i) in players.iter().enumerate() {
+                        let from = if mask >> at & 1 == 1 { row } else { reference };
+                        mixed[i as usize] = from[i as usize];
+                    }
+                    game.push(self.value(index, &mixed));
+                }
+                add_shapley_values(&mut game, &players, weight, out);
+            }
+        }
+    }
+}
+
+/// Turns the scores of all coalitions, by mask, into a game's components, in place.
+pub(super) fn moebius(game: &mut [f64]) {
+    let mut step = 1;
+    while step < game.len() {
+        for pair in game.chunks_exact_mut(2 * step) {
+            let (without, with) = pair.split_at_mut(step);
+            with.iter_mut().zip(without).for_each(|(with, without)| *with -= *without);
+        }
+        step *= 2;
+    }
+}
+
+/// Adds the Shapley values of a game, given by its scores; they become its components.
+fn add_shapley_values(game: &mut [f64], players: &[u16], weight: f64, out: &mut [f64]) {
+    moebius(game);
+    for (mask, component) in game.iter().enumerate().skip(1) {
+        let share = weight * component / f64::from(mask.count_ones());
+        for (_, &i) in players.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1) {
+            out[i as usize] += share;
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
-use super::components::{Components, Form};
+use super::components::{Components, Form, moebius};
 use crate::cancel::Cancel;
+use crate::cover::subset;
 use crate::error::{Error, Result};
 
 /// Sequences explained by one task, and numbers it may hold.
@@ -241,9 +242,6 @@ impl Components {
         let most = self.order(index, max_order)?;
         let supports = self.supports()?;
         few(supports, |t| 2.0_f64.powi(t as i32))?;
-        let subset = |support: &[u16], mask: usize| -> Vec<u16> {
-            support.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
-        };
         let mut number: HashMap<Vec<u16>, u32> = HashMap::new();
         let mut closure = Vec::new();
         let mut subsets = Vec::with_capacity(supports.len());
@@ -333,11 +331,7 @@ impl Components {
                         }
                         local.push(compiled.value(component, &mixed));
                     }
-                    for at in 0..support.len() {
-                        for mask in (0..local.len()).filter(|mask| mask >> at & 1 == 1) {
-                            local[mask] -= local[mask & !(1 << at)];
-                        }
-                    }
+                    moebius(&mut local);
                     for (&number, value) in numbers.iter().zip(&local) {
                         game[number as usize] += weight * value;
                     }
@@ -363,23 +357,10 @@ impl Components {
         cancel: &Cancel,
     ) -> Result<Vec<f64>> {
         let n = self.space().n();
-        if let Form::Direct(products) = &self.form {
-            return self.each_against(codes, references, n, cancel, |row, references, out| {
-                products.against(references).shapley_values(row, out);
-            });
-        }
-        let interactions = self.interactions_against(Index::Sv, 1)?;
-        let values = self.values_against(&interactions, codes, references, cancel)?;
-        let width = interactions.supports.len();
-        let mut out = vec![0.0; codes.len()];
-        if width > 0 {
-            for (out, values) in out.chunks_exact_mut(n).zip(values.chunks_exact(width)) {
-                for (support, value) in interactions.supports.iter().zip(values) {
-                    out[support[0] as usize] = *value;
-                }
-            }
-        }
-        Ok(out)
+        self.each_against(codes, references, n, cancel, |row, references, out| match &self.form {
+            Form::Compiled(compiled) => compiled.shapley_values_against(row, references, out),
+            Form::Direct(products) => products.against(references).shapley_values(row, out),
+        })
     }
 
     fn each_against(

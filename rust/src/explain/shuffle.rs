@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
 
 /// `count` shuffles of each sequence that keep how often each letter follows each other one; codes
@@ -19,7 +19,7 @@ use crate::space::SequenceSpace;
 /// The shuffles of a sequence depend on the seed and on the sequence, not on the others of the batch.
 ///
 /// # Errors
-/// If the codes are not sequences of the space.
+/// If the codes are not sequences of the space; [`Error::TooLarge`] if the shuffles exceed the memory.
 pub fn dinucleotide_shuffles(
     space: &SequenceSpace,
     codes: &[u8],
@@ -28,14 +28,22 @@ pub fn dinucleotide_shuffles(
 ) -> Result<Vec<u8>> {
     space.check(codes)?;
     let (q, n) = (space.q(), space.n());
-    Ok(codes
-        .par_chunks_exact(n)
-        .flat_map_iter(|row| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(xxhash_rust::xxh3::xxh3_64(row));
-            (0..count).flat_map(|_| shuffled(row, q, &mut rng)).collect::<Vec<u8>>()
-        })
-        .collect())
+    let bytes = codes.len() as u128 * count as u128;
+    let mut out = Vec::new();
+    if usize::try_from(bytes).ok().and_then(|bytes| out.try_reserve_exact(bytes).ok()).is_none() {
+        return Err(Error::TooLarge {
+            what: "the shuffles",
+            bytes,
+            advice: "take fewer of each sequence, or fewer sequences at a time",
+        });
+    }
+    out.resize(codes.len() * count, 0);
+    out.par_chunks_exact_mut(n * count.max(1)).zip(codes.par_chunks_exact(n)).for_each(|(out, row)| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(xxhash_rust::xxh3::xxh3_64(row));
+        out.chunks_exact_mut(n).for_each(|out| out.copy_from_slice(&shuffled(row, q, &mut rng)));
+    });
+    Ok(out)
 }
 
 fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::background::{Background, Means};
+use crate::cover::subset;
 use crate::error::Result;
 use crate::surrogate::{ProductTerms, SupportTerms, table};
 
@@ -268,13 +269,10 @@ fn axis_by_axis(
 fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec<u16>, Vec<f64>)> {
     let q = background.space().q();
     let joint = background.words(support);
-    let chosen = |mask: usize| -> Vec<u16> {
-        support.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
-    };
     let all = (1 << support.len()) - 1;
     let mut games: Vec<(Vec<u16>, Vec<f64>)> = (0..=all)
         .map(|mask| {
-            let (inside, outside) = (chosen(mask), chosen(all & !mask));
+            let (inside, outside) = (subset(support, mask), subset(support, all & !mask));
             let (known, missing) = (projected(support, &inside, q), projected(support, &outside, q));
             let mut chances = vec![0.0; q.pow(outside.len() as u32)];
             missing.iter().zip(&joint).for_each(|(&word, p)| chances[word] += p);
