@@ -24,6 +24,7 @@ from shapsketch.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.sketching import Plan, fit, plan, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
+from shapsketch.store import Store
 from shapsketch.trees import TreeSketch
 from shapsketch.views import AttributionMap, Motif, Motifs, Sobol
 
@@ -60,6 +61,7 @@ __all__ = [
     "Sobol",
     "SparseRegressor",
     "Spectrum",
+    "Store",
     "TreeSketch",
     "__version__",
     "faithfulness",

@@ -130,7 +130,6 @@ class OwnTeacher:
             _chunks(codes),
             len(codes),
             inputs=self.inputs,
-            progress=False,
             what="teacher",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from shapsketch import _core
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
 from shapsketch.background import Background, BackgroundLike
-from shapsketch.model import INPUTS, Inputs, Model, evaluate
+from shapsketch.model import Inputs, Model, Progress, Runner, evaluate, inputs_of
 from shapsketch.mutants import Mutants, best_mutants
 from shapsketch.sampling import LEAST, Sampled, sample
 from shapsketch.sketch import Sketch
@@ -481,10 +481,13 @@ class Explainer:
         *,
         calls_per_sequence: int = 1000,
         index: Literal["SV", "SII"] = "SV",
-        inputs: Inputs = "strings",
+        inputs: Inputs | None = None,
         batch_size: int = 4096,
         random_state: int = 0,
-        progress: bool = True,
+        progress: Progress = True,
+        executor: Any = None,
+        in_flight: int | None = None,
+        retries: int = 0,
     ) -> Explanation | Interactions:
         """Return Shapley values of the model itself, sampled with the sketch as control variate.
 
@@ -503,7 +506,7 @@ class Explainer:
             Model evaluations for each sequence, at least 32; never exceeded.
         index : {"SV", "SII"}
             Shapley values, or single positions and pairs by the Shapley interaction index.
-        inputs, batch_size, progress
+        inputs, batch_size, progress, executor, in_flight, retries
             As for :func:`sketch`.
         random_state : int
 
@@ -517,18 +520,17 @@ class Explainer:
         ModelError
             If the model fails, or returns something else than asked.
         """
-        if not callable(model):
-            raise InputError(f"model must be a callable, got {type(model).__name__}")
+        taken = inputs_of(model, inputs)
+        runner = Runner(executor, in_flight, retries, progress)
         name = choice("index", index, ("SV", "SII"))
         calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
         size = integer("batch_size", batch_size, least=1)
-        taken = choice("inputs", inputs, INPUTS)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
         self._sketch._link.known()
 
         def ask(batches: Iterator[Codes], count: int) -> Array:
-            scores = evaluate(model, self._space, batches, count, inputs=taken, progress=progress)
+            scores = evaluate(model, self._space, batches, count, inputs=taken, runner=runner)
             return self._sketch._link.to_link(scores, "model")
 
         # What the sketch cannot explain is refused before any call is paid for.

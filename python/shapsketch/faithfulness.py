@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._check import choice, integer
+from shapsketch._check import integer
 from shapsketch._errors import BudgetError, InputError
 from shapsketch.explain import Explainer
-from shapsketch.model import INPUTS, Inputs, Model, evaluate
+from shapsketch.model import Inputs, Model, Progress, Runner, evaluate, inputs_of
 from shapsketch.sampling import LEAST
 from shapsketch.space import Codes, Sequences
 from shapsketch.views import Array, Record, Table
@@ -106,10 +107,13 @@ def faithfulness(
     *,
     budget: int,
     attributions: Mapping[str, npt.ArrayLike] | None = None,
-    inputs: Inputs = "strings",
+    inputs: Inputs | None = None,
     batch_size: int = 4096,
     random_state: int = 0,
-    progress: bool = True,
+    progress: Progress = True,
+    executor: Any = None,
+    in_flight: int | None = None,
+    retries: int = 0,
 ) -> Faithfulness:
     """Check explanations of given sequences against the model, with a stated number of further calls.
 
@@ -127,7 +131,7 @@ def faithfulness(
         Most model evaluations.
     attributions : mapping of str to array (B, n), optional
         Other attributions of the same sequences to compare, such as gradients.
-    inputs, batch_size, progress
+    inputs, batch_size, progress, executor, in_flight, retries
         As for :func:`sketch`.
     random_state : int
 
@@ -152,12 +156,11 @@ def faithfulness(
     >>> round(checked.shapley_correlation["sketch"].value, 3)
     1.0
     """
-    if not callable(model):
-        raise InputError(f"model must be a callable, got {type(model).__name__}")
+    taken = inputs_of(model, inputs)
+    runner = Runner(executor, in_flight, retries, progress)
     if not isinstance(explainer, Explainer):
         raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
     most = integer("budget", budget, least=1)
-    taken = choice("inputs", inputs, INPUTS)
     size = integer("batch_size", batch_size, least=1)
     seed = integer("random_state", random_state, least=0)
     space, surrogate = explainer._space, explainer._sketch
@@ -202,7 +205,7 @@ def faithfulness(
     calls = each - tried - draws * curves
 
     def ask(batches: Iterator[Codes], total: int) -> Array:
-        scores = evaluate(model, space, batches, total, inputs=taken, progress=progress)
+        scores = evaluate(model, space, batches, total, inputs=taken, runner=runner)
         return surrogate._link.to_link(scores, "model")
 
     def answers(rows: Codes) -> Array:

@@ -1,15 +1,20 @@
-"""The one place that calls the model: batches in, checked values out."""
+"""The one place that calls the model: batches in, checked values out, here or on an executor."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._errors import ModelError
+from shapsketch._check import choice, integer
+from shapsketch._errors import InputError, ModelError
 from shapsketch.space import Codes, SequenceSpace
 
 logger = logging.getLogger(__name__)
@@ -17,6 +22,95 @@ logger = logging.getLogger(__name__)
 Inputs: TypeAlias = Literal["strings", "codes", "onehot"]
 INPUTS = ("strings", "codes", "onehot")
 Model: TypeAlias = Callable[[Any], Any]
+# A bar, nothing, or a function of your own of what is done and of all there is to do.
+Progress: TypeAlias = bool | Callable[[int, int], None]
+Array: TypeAlias = npt.NDArray[np.float64]
+# Takes a batch and its answers, as they come.
+Keep: TypeAlias = Callable[[Codes, Array], None]
+# Batches of an executor that wait for each worker.
+AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a model is asked, beyond what it is.
+
+    Attributes
+    ----------
+    executor : concurrent.futures.Executor or distributed.Client, optional
+        Where batches run; here, one after another, if there is none.
+    in_flight : int, optional
+        Most batches handed to the executor at a time; two for each of its workers by default.
+    retries : int
+        How often a batch that failed is tried again.
+    progress : bool or callable
+        A bar, or a function of (done, total).
+    """
+
+    executor: Any = None
+    in_flight: int | None = None
+    retries: int = 0
+    progress: Progress = True
+
+    def __post_init__(self) -> None:
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise InputError(
+                "executor must be a concurrent.futures.Executor or a distributed.Client, got "
+                f"{type(self.executor).__name__}"
+            )
+        if self.in_flight is not None:
+            integer("in_flight", self.in_flight, least=1)
+            if self.executor is None:
+                raise InputError("in_flight is for an executor, and there is none")
+        integer("retries", self.retries, least=0)
+        if not (isinstance(self.progress, bool) or callable(self.progress)):
+            raise InputError(
+                f"progress must be True, False or a function of (done, total), got {self.progress!r}"
+            )
+
+    @property
+    def bar(self) -> bool:
+        """Whether a progress bar is shown."""
+        return self.progress is True
+
+
+SILENT = Runner(progress=False)
+
+
+def inputs_of(model: Model, inputs: Inputs | None) -> str:
+    """Return what a model takes: as told, else as it says itself, else strings.
+
+    Raises
+    ------
+    InputError
+        If the model is no callable, or inputs are not known.
+    """
+    if not callable(model):
+        raise InputError(f"model must be a callable, got {type(model).__name__}")
+    return choice("inputs", getattr(model, "inputs", "strings") if inputs is None else inputs, INPUTS)
+
+
+def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of outputs, checked.
+
+    Raises
+    ------
+    InputError
+        If there is none, one is no string, or one is there twice.
+    """
+    if outputs is None:
+        return None
+    if isinstance(outputs, str):
+        raise InputError(f"outputs must be a list of names, got the string {outputs!r}; put it into a list")
+    names = tuple(outputs)
+    if not names:
+        raise InputError("outputs: the list of names is empty; leave it out for a model with one output")
+    for at, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise InputError(f"outputs: name {at} is {name!r}, expected a string")
+        if name in names[:at]:
+            raise InputError(f"outputs: {name!r} is there twice")
+    return names
 
 
 def evaluate(
@@ -26,72 +120,235 @@ def evaluate(
     count: int,
     *,
     inputs: str,
-    progress: bool,
+    outputs: tuple[str, ...] | None = None,
+    runner: Runner = SILENT,
+    keep: Keep | None = None,
     what: str = "model",
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Return the values of `count` coded sequences that come in batches; `what` names whose they are.
+
+    The shape is (count,), or (count, k) if there are `outputs`. The result does not depend on the executor,
+    nor on the order in which batches end. Values go to `keep` as they come.
 
     Raises
     ------
     ModelError
         If the model raises (its exception is the cause), or does not return one finite real number
-        for each sequence of a batch.
+        for each sequence of a batch; or the executor does not run it.
     """
-    from tqdm.auto import tqdm
-
-    values = np.empty(count)
+    values = np.empty(count if outputs is None else (count, len(outputs)))
+    job = _Job(model, space, inputs, outputs, what)
     done = 0
-    with tqdm(total=count, desc=what, unit="seq", disable=not progress) as bar:
-        for codes in batches:
-            values[done : done + len(codes)] = _call(model, space, codes, inputs, done, what)
+
+    with reporting(runner.progress, count, what) as advance:
+
+        def take(first: int, codes: Codes, answers: Array) -> None:
+            nonlocal done
+            values[first : first + len(codes)] = answers
+            if keep is not None:
+                keep(codes, answers)
             done += len(codes)
-            bar.update(len(codes))
+            advance(len(codes))
+
+        if runner.executor is None:
+            for first, codes in _numbered(batches):
+                take(first, codes, _patiently(job, codes, first, runner.retries))
+        else:
+            _on_executor(job, _numbered(batches), take, runner)
     logger.debug("evaluated the %s on %d sequences", what, done)
     return values
 
 
-def _call(
-    model: Model, space: SequenceSpace, codes: Codes, inputs: str, first: int, what: str
-) -> npt.NDArray[np.float64]:
-    where = f"on queries {first} to {first + len(codes) - 1} (the first is {space.decode(codes[:1])[0]!r})"
-    argument: Any = codes
-    if inputs == "strings":
-        argument = space.decode(codes)
-    elif inputs == "onehot":
-        argument = np.eye(space.q, dtype=np.float32)[codes]
+@contextmanager
+def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Show progress; yields a function to call with how many more are done."""
+    if callable(progress):
+        told, done = progress, 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            told(done, total)
+
+        yield advance
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=what, unit="seq", disable=not progress) as bar:
+        yield bar.update
+
+
+def _numbered(batches: Iterable[Codes]) -> Iterator[tuple[int, Codes]]:
+    first = 0
+    for codes in batches:
+        yield first, codes
+        first += len(codes)
+
+
+def _patiently(job: _Job, codes: Codes, first: int, retries: int) -> Array:
+    for attempt in range(retries):
+        try:
+            return job(codes, first)
+        except ModelError as error:
+            _retried(error, attempt, retries)
+    return job(codes, first)
+
+
+def _retried(error: BaseException, attempt: int, retries: int) -> None:
+    logger.warning("a batch failed and is tried again (%d of %d): %s", attempt + 1, retries, error)
+
+
+def _on_executor(
+    job: _Job,
+    batches: Iterator[tuple[int, Codes]],
+    take: Callable[[int, Codes, Array], None],
+    runner: Runner,
+) -> None:
+    """Run batches on an executor, a bounded number at a time; what ended is taken even if others fail."""
+    pool, most = _pool(runner)
+    waiting: dict[Future[Array], tuple[int, Codes, int]] = {}
+    failed: BaseException | None = None
+
+    def submit(first: int, codes: Codes, attempt: int) -> None:
+        try:
+            waiting[pool.submit(job, codes, first)] = (first, codes, attempt)
+        except Exception as error:
+            raise ModelError(
+                f"the executor takes no more batches: {error}; give one that is open, and not shut down "
+                "while it is in use"
+            ) from error
+
     try:
-        output = model(argument)
-    except Exception as error:
-        raise ModelError(
-            f"the {what} raised {type(error).__name__}: {error} {where}; it was given {inputs} "
-            f"(choose with inputs=)"
-        ) from error
-    try:
-        array: npt.NDArray[Any] = np.asarray(output)
-    except Exception as error:
-        raise ModelError(f"the {what}'s output is no array: {error} {where}") from error
-    if array.dtype.kind not in "fiub":
-        raise ModelError(f"the {what} must return real numbers, got {_kind(output, array)} {where}")
-    if array.shape != (len(codes),):
+        while True:
+            while failed is None and len(waiting) < most:
+                following = next(batches, None)
+                if following is None:
+                    break
+                submit(*following, 0)
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                first, codes, attempt = waiting.pop(future)
+                error = _error(future)
+                if error is None:
+                    take(first, codes, future.result())
+                elif failed is None and attempt < runner.retries and not isinstance(error, CancelledError):
+                    _retried(error, attempt, runner.retries)
+                    submit(first, codes, attempt + 1)
+                else:
+                    failed = failed or error
+                    # Those that run will end, and count; the others need not begin.
+                    for other in waiting:
+                        other.cancel()
+    except BaseException:
+        for future in waiting:
+            future.cancel()
+        # What had ended was paid for. What still runs is not waited for.
+        for future, (first, codes, _) in waiting.items():
+            if future.done() and _error(future) is None:
+                take(first, codes, future.result())
+        raise
+    if isinstance(failed, ModelError):
+        raise failed
+    if failed is not None:
         hint = ""
-        if array.shape == (len(codes), 1):
-            hint = "; return the one column as `output[:, 0]`"
-        elif array.ndim > 1 and len(array) == len(codes):
-            hint = "; choose one output for each sequence"
-        raise ModelError(
-            f"the {what} must return one number for each sequence, shape ({len(codes)},), "
-            f"got shape {array.shape} {where}{hint}"
-        )
-    values = array.astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        sequence = space.decode(codes[wrong[:1]])[0]
-        raise ModelError(
-            f"the {what} returned {values[wrong[0]]} for query {first + wrong[0]}, {sequence!r} "
-            f"({len(wrong)} of {len(codes)} values of this batch are not finite); every sequence of the "
-            "space needs a finite score"
-        )
-    return values
+        if "pickle" in str(failed).lower():
+            hint = (
+                "; other processes get the model by pickle: give a function of a module, or "
+                "ss.models.imported('package.module:name')"
+            )
+        raise ModelError(f"the executor lost a batch: {type(failed).__name__}: {failed}{hint}") from failed
+
+
+def _error(future: Future[Array]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as error:
+        return error
+
+
+def _pool(runner: Runner) -> tuple[Any, int]:
+    """Return what takes batches, and how many at a time."""
+    executor = runner.executor
+    workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+    # A client of Dask has such an executor, whose tasks are all run.
+    if callable(getattr(executor, "get_executor", None)):
+        workers = sum(executor.nthreads().values())
+        executor = executor.get_executor(pure=False)
+    return executor, runner.in_flight or AHEAD * max(workers, 1)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The model, ready to be asked, in this process or another."""
+
+    model: Model
+    space: SequenceSpace
+    inputs: str
+    outputs: tuple[str, ...] | None
+    what: str
+
+    def __call__(self, codes: Codes, first: int) -> Array:
+        """Return the checked values of a batch, whose first sequence has this number."""
+        where = f"on queries {first} to {first + len(codes) - 1} (the first is {self._decoded(codes[0])!r})"
+        argument: Any = codes
+        if self.inputs == "strings":
+            argument = self.space.decode(codes)
+        elif self.inputs == "onehot":
+            argument = np.eye(self.space.q, dtype=np.float32)[codes]
+        try:
+            output = self.model(argument)
+        except Exception as error:
+            raise ModelError(
+                f"the {self.what} raised {type(error).__name__}: {error} {where}; it was given "
+                f"{self.inputs} (choose with inputs=)"
+            ) from error
+        values = self._checked(output, len(codes), where)
+        wrong = np.argwhere(~np.isfinite(values))
+        if len(wrong):
+            number = wrong[0][0]
+            raise ModelError(
+                f"the {self.what} returned {values[tuple(wrong[0])]} for query {first + number}, "
+                f"{self._decoded(codes[number])!r} ({len(wrong)} of {values.size} values of this batch are "
+                "not finite); every sequence of the space needs a finite score"
+            )
+        return values
+
+    def _decoded(self, row: Codes) -> str:
+        return self.space.decode(row[None])[0]
+
+    def _checked(self, output: object, count: int, where: str) -> Array:
+        """Return a model's output as numbers of the right shape."""
+        names = self.outputs
+        if names is not None and isinstance(output, Mapping):
+            missing = [name for name in names if name not in output]
+            if missing:
+                raise ModelError(
+                    f"the {self.what} returned outputs {', '.join(map(repr, output))}, without "
+                    f"{missing[0]!r} {where}"
+                )
+        try:
+            if names is not None and isinstance(output, Mapping):
+                array: npt.NDArray[Any] = np.column_stack([np.asarray(output[name]) for name in names])
+            else:
+                array = np.asarray(output)
+        except Exception as error:
+            raise ModelError(f"the {self.what}'s output is no array: {error} {where}") from error
+        if array.dtype.kind not in "fiub":
+            raise ModelError(f"the {self.what} must return real numbers, got {_kind(output, array)} {where}")
+        shape = (count,) if names is None else (count, len(names))
+        if array.shape != shape:
+            each = "one number" if names is None else f"{len(names)} numbers"
+            hint = ""
+            if names is None and array.shape == (count, 1):
+                hint = "; return the one column as `output[:, 0]`"
+            elif names is None and array.ndim > 1 and len(array) == count:
+                hint = "; choose one output for each sequence, or name all of them with outputs=[...]"
+            raise ModelError(
+                f"the {self.what} must return {each} for each sequence, shape {shape}, "
+                f"got shape {array.shape} {where}{hint}"
+            )
+        return array.astype(np.float64)
 
 
 def _kind(output: object, array: npt.NDArray[Any]) -> str:

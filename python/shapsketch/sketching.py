@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +19,15 @@ from shapsketch._errors import InputError
 from shapsketch.candidates import compare
 from shapsketch.distill import Predictor
 from shapsketch.link import LinkLike, parse
-from shapsketch.model import INPUTS, Inputs, Model, evaluate
+from shapsketch.model import INPUTS, Inputs, Model, Progress, Runner, evaluate, inputs_of, named_outputs
 from shapsketch.regress import Dictionary, SparseRegressor, labelled
 from shapsketch.sketch import Sketch, _on_link, _warn_if_low
 from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.store import Known, OpenStore, Store
 
 logger = logging.getLogger(__name__)
+
+Array: TypeAlias = npt.NDArray[np.float64]
 
 METHODS = ("auto", "regress", "peel", "trees", "distill", "exact")
 Method: TypeAlias = Literal["auto", "regress", "peel", "trees", "distill", "exact"]
@@ -67,6 +73,17 @@ class Plan:
     next_budget: int | None
     candidates: int | None
     memory: int | None
+    _core: _core.Plan = field(repr=False, compare=False)
+
+    def batches(self, size: int = 65_536) -> Iterator[Codes]:
+        """Yield the sequences that :func:`sketch` will ask for, as codes, at most `size` at a time.
+
+        They can be scored elsewhere: see :func:`write_sequences` and :func:`shapsketch.models.table`.
+        """
+        size = integer("size", size, least=1)
+        queries = self._core.queries()
+        for start in range(0, len(queries), size):
+            yield queries.batch(start, min(start + size, len(queries)))
 
     @property
     def total_queries(self) -> int:
@@ -139,6 +156,7 @@ def plan(
         core.next_budget,
         candidates,
         memory,
+        core,
     )
 
 
@@ -173,6 +191,50 @@ def _check_options(method: str, teacher: Predictor | None, max_terms: int | None
         )
 
 
+@overload
+def sketch(
+    model: Model,
+    space: SequenceSpace,
+    *,
+    budget: int,
+    method: Method = ...,
+    target_r2: float | None = ...,
+    link: LinkLike = ...,
+    inputs: Inputs | None = ...,
+    batch_size: int = ...,
+    random_state: int = ...,
+    progress: Progress = ...,
+    teacher: Predictor | None = ...,
+    max_terms: int | None = ...,
+    fast: bool = ...,
+    outputs: None = ...,
+    store: str | os.PathLike[str] | Store | None = ...,
+    executor: Any = ...,
+    in_flight: int | None = ...,
+    retries: int = ...,
+) -> Sketch: ...
+@overload
+def sketch(
+    model: Model,
+    space: SequenceSpace,
+    *,
+    budget: int,
+    method: Method = ...,
+    target_r2: float | None = ...,
+    link: LinkLike = ...,
+    inputs: Inputs | None = ...,
+    batch_size: int = ...,
+    random_state: int = ...,
+    progress: Progress = ...,
+    teacher: Predictor | None = ...,
+    max_terms: int | None = ...,
+    fast: bool = ...,
+    outputs: Sequence[str],
+    store: str | os.PathLike[str] | Store | None = ...,
+    executor: Any = ...,
+    in_flight: int | None = ...,
+    retries: int = ...,
+) -> dict[str, Sketch]: ...
 def sketch(
     model: Model,
     space: SequenceSpace,
@@ -181,14 +243,19 @@ def sketch(
     method: Method = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
-    inputs: Inputs = "strings",
+    inputs: Inputs | None = None,
     batch_size: int = 4096,
     random_state: int = 0,
-    progress: bool = True,
+    progress: Progress = True,
     teacher: Predictor | None = None,
     max_terms: int | None = None,
     fast: bool = False,
-) -> Sketch:
+    outputs: Sequence[str] | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    executor: Any = None,
+    in_flight: int | None = None,
+    retries: int = 0,
+) -> Sketch | dict[str, Sketch]:
     """Sketch a model: ask it for at most `budget` sequences and find a closed form of its scores.
 
     Parameters
@@ -213,14 +280,15 @@ def sketch(
     link : {"identity", "log", "logit"} or (forward, inverse)
         Sketch ``link(score)`` instead of the score: many models are sparse only there. The sketch and
         its explanations live on that scale.
-    inputs : {"strings", "codes", "onehot"}
-        What the model takes: list of str, uint8 array (B, n), or float32 array (B, n, q).
+    inputs : {"strings", "codes", "onehot"}, optional
+        What the model takes: list of str, uint8 array (B, n), or float32 array (B, n, q). By default what
+        an adapter of :mod:`shapsketch.models` says, and strings of other callables.
     batch_size : int
         Most sequences in one call of the model.
     random_state : int
         Seed of every random choice, at least 0.
-    progress : bool
-        Show a progress bar.
+    progress : bool or callable
+        Show a progress bar, or call a function with (done, total) after each batch.
     teacher : object with ``fit`` and ``predict``, optional
         A predictor of your own for ``distill`` and ``auto``; it is given what the model is, and fitted
         twice.
@@ -229,17 +297,36 @@ def sketch(
         ``sketch.status`` has R² with all.
     fast : bool
         Let ``auto`` leave out distillation and large trees.
+    outputs : list of str, optional
+        Names of the outputs of a model that returns (B, k) numbers, or a mapping of names to (B,): all are
+        asked for at once, and each gets a sketch.
+    store : path or Store, optional
+        Keep every value in this file as it comes, and ask for none that it has: a run that was killed goes
+        on, a larger budget asks only what is new. See :class:`Store`; eight of its sequences are asked
+        again, whenever it has some, to see that it is the same model.
+    executor : concurrent.futures.Executor or distributed.Client, optional
+        Where batches run: threads, processes, or a Dask cluster. The sketch is the same. Other processes get
+        the model by pickle.
+    in_flight : int, optional
+        Most batches handed to the executor at a time; two for each worker by default.
+    retries : int
+        How often a batch that fails is tried again.
 
     Returns
     -------
-    Sketch
+    Sketch, or dict of str to Sketch if there are `outputs`
 
     Raises
     ------
     BudgetError
         If the budget is too small to mean anything.
     ModelError
-        If the model fails, returns something else than asked, or leaves the link's domain.
+        If the model fails, returns something else than asked, or leaves the link's domain; or the executor
+        does.
+    FileError
+        If the store cannot be written, is damaged, or another process has it.
+    InputError
+        If the store is of another model or space.
 
     Examples
     --------
@@ -250,9 +337,9 @@ def sketch(
     >>> sketch.method, round(sketch.r2, 3)
     ('regress', 1.0)
     """
-    if not callable(model):
-        raise InputError(f"model must be a callable, got {type(model).__name__}")
-    inputs_checked = choice("inputs", inputs, INPUTS)
+    taken = inputs_of(model, inputs)
+    names = named_outputs(outputs)
+    runner = Runner(executor, in_flight, retries, progress)
     size = integer("batch_size", batch_size, least=1)
     scale = parse(link)
     planned = _plan(space, budget, method, random_state)
@@ -263,33 +350,11 @@ def sketch(
             "every sequence fits the budget, and the exact transform has all terms; leave out max_terms, and "
             "shorten sketch.spectrum by its truncate()"
         )
-    values: dict[bytes, float] = {}
 
     # R² of the regression in it, which rests on all queries, of the last sketch.
     steady = [float("nan")]
 
-    def ask(plan: _core.Plan) -> Sketch:
-        queries = plan.queries()
-        logger.info("%s, %d queries", plan.method, len(queries))
-
-        def fresh() -> Iterator[Codes]:
-            for start in range(0, len(queries), size):
-                batch = queries.batch(start, min(start + size, len(queries)))
-                new = [i for i, row in enumerate(batch) if row.tobytes() not in values] if values else None
-                if new is None:
-                    yield batch
-                elif new:
-                    yield batch[new]
-
-        if target_r2 is None:
-            answers = evaluate(model, space, fresh(), len(queries), inputs=inputs_checked, progress=progress)
-        else:
-            new = list(fresh())
-            count = sum(map(len, new))
-            told = evaluate(model, space, iter(new), count, inputs=inputs_checked, progress=progress)
-            rows = (row.tobytes() for batch in new for row in batch)
-            values.update(zip(rows, told.tolist(), strict=True))
-            answers = np.array([values[row.tobytes()] for row in queries.batch(0, len(queries))])
+    def make(plan: _core.Plan, queries: _core.Queries, answers: Array) -> Sketch:
         linked = scale.to_link(answers, "model")
 
         def regress() -> _core.Sketch:
@@ -310,21 +375,119 @@ def sketch(
                 budget=plan.budget,
                 max_terms=terms,
                 teacher=teacher,
-                inputs=inputs_checked,
+                inputs=taken,
                 fast=fast,
                 seed=random_state,
-                progress=progress,
+                progress=runner.bar,
             )
         made._core = _on_link(made._core, scale)
         return made
 
-    if target_r2 is None:
-        made = ask(planned)
-    else:
-        made = _adaptive(ask, steady, space, planned, method, float(target_r2), random_state)
-    made.__dict__["_link"] = scale
-    _warn_if_low(made)
-    return made
+    with ExitStack() as stack:
+        kept: OpenStore | None = None
+        if store is not None:
+            given = store if isinstance(store, Store) else Store(store)
+            kept = stack.enter_context(given.open(space, names))
+            stack.push(kept.say_how_to_go_on)
+        observer = _Observer(model, space, taken, names, size, runner, kept, rounds=target_r2 is not None)
+        width = 1 if names is None else len(names)
+        if target_r2 is None:
+            queries = planned.queries()
+            answers = observer.ask(planned, queries)
+            sketches = [make(planned, queries, answers[:, output]) for output in range(width)]
+        else:
+
+            def ask(output: int, plan: _core.Plan) -> Sketch:
+                queries = plan.queries()
+                return make(plan, queries, np.ascontiguousarray(observer.ask(plan, queries)[:, output]))
+
+            sketches = [
+                _adaptive(
+                    partial(ask, output),
+                    steady,
+                    space,
+                    planned,
+                    method,
+                    float(target_r2),
+                    random_state,
+                )
+                for output in range(width)
+            ]
+    for made in sketches:
+        made.__dict__["_link"] = scale
+        _warn_if_low(made)
+    return sketches[0] if names is None else dict(zip(names, sketches, strict=True))
+
+
+class _Observer:
+    """Asks a model for the queries of plans, and for none whose value is known."""
+
+    def __init__(
+        self,
+        model: Model,
+        space: SequenceSpace,
+        inputs: str,
+        outputs: tuple[str, ...] | None,
+        size: int,
+        runner: Runner,
+        kept: OpenStore | None,
+        *,
+        rounds: bool,
+    ) -> None:
+        self._model, self._space, self._inputs, self._outputs = model, space, inputs, outputs
+        self._size, self._runner, self._kept = size, runner, kept
+        self._width = 1 if outputs is None else len(outputs)
+        # Of a single round without a store nothing need be known.
+        self._known = Known(space.n, self._width) if rounds else None
+        if kept is not None:
+            self._known = kept.known
+            kept.check_model(lambda codes: self._evaluate(iter([codes]), len(codes), Runner(progress=False)))
+
+    def _evaluate(
+        self, batches: Iterator[Codes], count: int, runner: Runner, keep: Callable[..., None] | None = None
+    ) -> Array:
+        return evaluate(
+            self._model,
+            self._space,
+            batches,
+            count,
+            inputs=self._inputs,
+            outputs=self._outputs,
+            runner=runner,
+            keep=keep,
+        )
+
+    def ask(self, plan: _core.Plan, queries: _core.Queries) -> Array:
+        """Return the values (N, k) of queries."""
+        count = len(queries)
+        starts = range(0, count, self._size)
+        known = self._known
+        logger.info("%s, %d queries", plan.method, count)
+        if known is None:
+            batches = (queries.batch(start, min(start + self._size, count)) for start in starts)
+            return self._evaluate(batches, count, self._runner).reshape(count, self._width)
+        known.settle()
+        answers = np.empty((count, self._width))
+        missing = np.ones(count, dtype=bool)
+        for start in starts:
+            found, values = known.find(queries.batch(start, min(start + self._size, count)))
+            at = start + np.flatnonzero(found)
+            answers[at], missing[at] = values, False
+        asked = np.flatnonzero(missing)
+
+        def batches_of_missing() -> Iterator[Codes]:
+            for at in range(0, len(asked), self._size):
+                rows = asked[at : at + self._size]
+                first, last = int(rows[0]), int(rows[-1]) + 1
+                yield queries.batch(first, last)[rows - first]
+
+        keep = known.add if self._kept is None else self._kept.keep
+        if len(asked):
+            if len(asked) < count:
+                logger.info("%d of %d values are known", count - len(asked), count)
+            told = self._evaluate(batches_of_missing(), len(asked), self._runner, keep)
+            answers[asked] = told.reshape(len(asked), self._width)
+        return answers
 
 
 def _adaptive(

@@ -1,0 +1,392 @@
+"""Values that were paid for, kept in a file as they come.
+
+A store is an SQLite database (application id 0x73686170, user version 1) with two tables. ``meta`` has
+rows ``key, value``: ``alphabet``, ``length``, ``model`` (the name that the user gave it) and ``outputs`` (a
+JSON list, ``null`` for a model with one output). ``batches`` has a row for each batch of answers, in the
+order they came: ``id`` from 1 on, ``codes`` (uint8, B x n), ``scores`` (little-endian float64, B x outputs),
+and ``digest``, the 16 byte BLAKE2b of the digest before it, ``id`` (8 bytes, little-endian), ``codes`` and
+``scores``; the first follows the digest of ``meta`` (its rows by key, as JSON). Nothing in it is executed.
+
+Each batch is one transaction, so that a process that is killed leaves a store that is whole. SQLite locks it:
+a second process is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch._errors import FileError, InputError
+from shapsketch.space import Codes, SequenceSpace
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float64]
+APPLICATION = 0x73686170
+VERSION = 1
+# Sequences asked again when a store is taken up, to see that it is the same model.
+PROBES = 8
+
+
+class Known:
+    """Sequences whose values are known: an index in memory of some (n + 8 k) bytes for each."""
+
+    def __init__(self, n: int, width: int) -> None:
+        self._row = np.dtype((np.void, n))
+        self._keys = np.empty(0, dtype=self._row)
+        self._values = np.empty((0, width))
+        self._new: list[tuple[npt.NDArray[np.void], Array]] = []
+
+    def __len__(self) -> int:
+        return len(self._keys) + sum(len(keys) for keys, _ in self._new)
+
+    def add(self, codes: Codes, values: Array) -> None:
+        """Note the values (B, k), or (B,) of one output, of codes (B, n)."""
+        self._new.append((self._of(codes), values if values.ndim == 2 else values[:, None]))
+
+    def _of(self, codes: Codes) -> npt.NDArray[np.void]:
+        return np.frombuffer(np.ascontiguousarray(codes).tobytes(), dtype=self._row)
+
+    def settle(self) -> None:
+        """Sort in what was added."""
+        if not self._new:
+            return
+        keys = np.concatenate([self._keys, *(keys for keys, _ in self._new)])
+        values = np.concatenate([self._values, *(values for _, values in self._new)])
+        self._new = []
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._values = keys[order], values[order]
+
+    def find(self, codes: Codes) -> tuple[npt.NDArray[np.bool_], Array]:
+        """Return which of codes (B, n) are known of what is settled, and their values, (known, k)."""
+        if not len(self._keys):
+            return np.zeros(len(codes), dtype=bool), self._values[:0]
+        keys = self._of(codes)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        known = self._keys[at] == keys
+        return known, self._values[at[known]]
+
+    def probes(self, count: int, n: int) -> tuple[Codes, Array]:
+        """Return some sequences and their values, from the lowest to the highest of the first output."""
+        self.settle()
+        order = np.argsort(self._values[:, 0], kind="stable")
+        at = np.unique(order[np.linspace(0, len(order) - 1, count).astype(int)])
+        codes = np.frombuffer(self._keys[at].tobytes(), dtype=np.uint8).reshape(-1, n)
+        return codes, self._values[at]
+
+    def spread(self) -> Array:
+        """Return the standard deviation of each output."""
+        return np.asarray(self._values.std(axis=0))
+
+
+@dataclass(frozen=True)
+class Store:
+    """A file that keeps every value of a model as it comes, so that none is asked for twice.
+
+    Pass it, or its path alone, as ``store=`` of :func:`sketch`. A run that was interrupted or killed goes on
+    where it was, and a larger budget or another method asks only what is new: values are kept by sequence. A
+    store belongs to one model, one space and one list of outputs, and refuses others. To tell the model,
+    eight of its sequences are asked again whenever a store is taken up. The format is described in
+    :mod:`shapsketch.store`.
+
+    Parameters
+    ----------
+    path : str or path
+    model_name : str
+        A name for the model, such as its version; another name is refused.
+    tolerance : float
+        How far answers of the same model may differ from those in the store, as a part of the standard
+        deviation of its values. A model that is random by more is refused unless this says how much.
+
+    Examples
+    --------
+    >>> import tempfile, shapsketch as ss
+    >>> space = ss.SequenceSpace(ss.DNA, length=6)
+    >>> model = lambda sequences: [float(s.count("A")) for s in sequences]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = ss.Store(folder + "/values.db", model_name="counts 1.0")
+    ...     sketch = ss.sketch(model, space, budget=1_000, store=store, progress=False)
+    ...     codes, values = store.read()
+    >>> codes.shape, values.shape
+    ((1000, 6), (1000,))
+    """
+
+    path: str | os.PathLike[str]
+    model_name: str = ""
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise InputError(f"a store needs a path, got {type(self.path).__name__}")
+        if not isinstance(self.model_name, str):
+            raise InputError(f"model_name must be a string, got {self.model_name!r}")
+        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)):
+            raise InputError(f"tolerance must be a number, got {self.tolerance!r}")
+        if not self.tolerance >= 0.0:
+            raise InputError(f"tolerance must be at least 0, got {self.tolerance}")
+
+    def read(self) -> tuple[Codes, Array]:
+        """Return all codes (N, n) and values (N,), or (N, k) of several outputs, in the order they came.
+
+        Raises
+        ------
+        FileError
+            If there is no store, it is damaged, or another process has it.
+        """
+        path = Path(self.path)
+        if not path.exists():
+            raise FileError(f"{path}: there is no such store")
+        with _connected(path) as connection:
+            meta = _meta(path, connection)
+            try:
+                n, outputs = int(meta["length"]), json.loads(meta["outputs"])
+                width = 1 if outputs is None else len(outputs)
+            except (TypeError, ValueError) as error:
+                raise _damaged(path, "its description is not that of a store") from error
+            rows = list(_batches(path, connection, meta, n, width))
+        codes = np.concatenate([np.empty((0, n), dtype=np.uint8), *(c for c, _ in rows)])
+        values = np.concatenate([np.empty((0, width)), *(v for _, v in rows)])
+        return codes, values[:, 0] if outputs is None else values
+
+    @contextmanager
+    def open(self, space: SequenceSpace, outputs: tuple[str, ...] | None) -> Iterator[OpenStore]:
+        """Open it for a model, made if it is not there.
+
+        Raises
+        ------
+        FileError
+            If it cannot be opened or made, is damaged, or another process has it.
+        InputError
+            If it is of another model, space or list of outputs.
+        """
+        path = Path(self.path)
+        wanted = {
+            "alphabet": space.alphabet,
+            "length": str(space.n),
+            "model": self.model_name,
+            "outputs": json.dumps(None if outputs is None else list(outputs)),
+        }
+        if not path.exists():
+            _create(path, wanted)
+        with _connected(path) as connection:
+            meta = _meta(path, connection)
+            for key, what in wanted.items():
+                if meta[key] != what:
+                    raise InputError(
+                        f"{path} has values of another {_KINDS[key]}: {meta[key]!r}, not {what!r}; give each "
+                        "model, space and list of outputs a store of its own"
+                    )
+            known = Known(space.n, 1 if outputs is None else len(outputs))
+            for codes, values in _batches(path, connection, meta, space.n, known._values.shape[1]):
+                known.add(codes, values)
+            known.settle()
+            yield OpenStore(self, path, connection, meta, known, space)
+
+
+_KINDS = {"alphabet": "alphabet", "length": "sequence length", "model": "model", "outputs": "list of outputs"}
+
+
+class OpenStore:
+    """A store in use."""
+
+    def __init__(
+        self,
+        store: Store,
+        path: Path,
+        connection: sqlite3.Connection,
+        meta: dict[str, str],
+        known: Known,
+        space: SequenceSpace,
+    ) -> None:
+        self.known, self.path = known, path
+        self._store, self._connection, self._space = store, connection, space
+        last = connection.execute("SELECT id, digest FROM batches ORDER BY id DESC LIMIT 1").fetchone()
+        self._last: tuple[int, bytes] = last or (0, _of_meta(meta))
+
+    def keep(self, codes: Codes, values: Array) -> None:
+        """Write a batch of answers.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written: what was written before stays.
+        """
+        scores = values.reshape(len(codes), -1).astype("<f8")
+        number = self._last[0] + 1
+        row = (number, codes.tobytes(), scores.tobytes())
+        digest = _digest(self._last[1], *row)
+        try:
+            self._connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (*row, digest))
+        except sqlite3.Error as error:
+            raise FileError(
+                f"{self.path}: a batch could not be kept: {error}; the {len(self.known):,} values before it "
+                "are; make room, and the same call asks only for the rest"
+            ) from error
+        self._last = (number, digest)
+        self.known.add(codes, scores.astype(np.float64))
+
+    def say_how_to_go_on(self, kind: object, _error: object, _traceback: object) -> None:
+        """Log it where a run ends before its time: an exit of a context."""
+        if kind is not None:
+            logger.warning(
+                "stopped; %s has %d values, and the same call asks only for the rest",
+                self.path,
+                len(self.known),
+            )
+
+    def check_model(self, ask: Callable[[Codes], Array]) -> None:
+        """See that a model gives the answers that are here.
+
+        Raises
+        ------
+        InputError
+            If it does not: says where.
+        """
+        if not len(self.known):
+            return
+        codes, values = self.known.probes(PROBES, self._space.n)
+        again = ask(codes).reshape(len(codes), -1)
+        spread = self.known.spread()
+        allowed = self._store.tolerance * np.where(spread > 0, spread, np.maximum(np.abs(values), 1.0))
+        wrong = np.argwhere(np.abs(again - values) > allowed)
+        if len(wrong):
+            row, output = wrong[0]
+            raise InputError(
+                f"{self.path} has values of another model: {values[row, output]:.6g} for "
+                f"{self._space.decode(codes[row : row + 1])[0]!r}, where this one says "
+                f"{again[row, output]:.6g} ({len(np.unique(wrong[:, 0]))} of {len(codes)} probes differ); "
+                "give each model a store of its own. If it is the same one and random, say how much by "
+                "ss.Store(path, tolerance=...)"
+            )
+
+
+def _of_meta(meta: dict[str, str]) -> bytes:
+    text = json.dumps(sorted(meta.items()), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _digest(before: bytes, number: int, codes: bytes, scores: bytes) -> bytes:
+    made = hashlib.blake2b(before, digest_size=16)
+    for part in (number.to_bytes(8, "little"), codes, scores):
+        made.update(part)
+    return made.digest()
+
+
+def _create(path: Path, meta: dict[str, str]) -> None:
+    """Make an empty store; it is there whole, or not at all."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        draft.unlink(missing_ok=True)
+        connection = sqlite3.connect(draft, isolation_level=None)
+        try:
+            connection.executescript(
+                f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+                "BEGIN;"
+                "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+                "CREATE TABLE batches (id INTEGER PRIMARY KEY, codes BLOB NOT NULL, scores BLOB NOT NULL, "
+                "digest BLOB NOT NULL);"
+                "COMMIT;"
+            )
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", sorted(meta.items()))
+        finally:
+            connection.close()
+        try:
+            # Fails if another process was faster: then that store is taken, or found to be in use.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except (OSError, sqlite3.Error) as error:
+        draft.unlink(missing_ok=True)
+        raise FileError(f"{path}: the store cannot be made: {error}") from error
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a store for this process alone."""
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None
+        )
+    except sqlite3.Error as error:
+        raise FileError(f"{path}: the store cannot be opened: {error}") from error
+    try:
+        try:
+            if path.stat().st_size == 0:
+                raise _damaged(path, "it is empty")
+            # With the lock of one process, a log of changes needs no shared memory; a killed process loses no
+            # batch that was written.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # A database of something else is left as it is.
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            if application != APPLICATION:
+                raise _damaged(path, "it is a database of something else")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise FileError(
+                    f"{path}: another process has this store; wait for it, or give a store of its own"
+                ) from error
+            raise _damaged(path, str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, str(error)) from error
+        yield connection
+    finally:
+        connection.close()
+
+
+def _damaged(path: Path, why: str) -> FileError:
+    return FileError(
+        f"{path} is no store, or damaged: {why}; move it away and start anew, or take it from a backup"
+    )
+
+
+def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            raise FileError(
+                f"{path}: a store of version {version}, this program reads {VERSION}; take a newer program"
+            )
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise _damaged(path, found)
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
+    if set(meta) != set(_KINDS) or not all(isinstance(value, str) for value in meta.values()):
+        raise _damaged(path, "its description is not that of a store")
+    return meta
+
+
+def _batches(
+    path: Path, connection: sqlite3.Connection, meta: dict[str, str], n: int, width: int
+) -> Iterator[tuple[Codes, Array]]:
+    """Yield the answers, checked against their digests."""
+    before = _of_meta(meta)
+    expected = 1
+    try:
+        for number, codes, scores, digest in connection.execute("SELECT * FROM batches ORDER BY id"):
+            if number != expected or digest != _digest(before, number, codes, scores):
+                raise _damaged(path, f"batch {expected} is not what was written")
+            rows = np.frombuffer(codes, dtype=np.uint8).reshape(-1, n)
+            yield rows, np.frombuffer(scores, dtype="<f8").reshape(len(rows), width).astype(np.float64)
+            before, expected = digest, expected + 1
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, f"batch {expected} is not what was written") from error
