@@ -551,18 +551,15 @@ def test_the_same_sketch_for_any_number_of_threads(tmp_path):
         "import sys; sys.path.insert(0, 'tests')\n"
         "import test_trees as t\n"
         "import logging; logging.disable(50)\n"
-        "t.sketched('trees', budget=700).save(sys.argv[1])\n"
+        "t.sketched('auto', budget=700, fast=True).save(sys.argv[1])\n"
     )
     files = []
     for threads in ("1", "2"):
         path = tmp_path / threads
         variables = {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, **variables})
-        # Times are not part of the function.
-        files.append(ss.load(path))
-    codes = np.random.default_rng(0).integers(0, 4, (500, 14))
-    np.testing.assert_array_equal(files[0].predict(codes), files[1].predict(codes))
-    assert files[0].r2 == files[1].r2
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
 
 
 def test_standard_errors_of_trees_cover_what_no_low_order_holds():

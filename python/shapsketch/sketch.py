@@ -78,15 +78,15 @@ class Candidate:
     name : str
     r2 : float
         R² on held-out queries.
-    seconds : float
-        Time it took, all its choices included.
+    seconds : float or None
+        Time it took, all its choices included; None of a loaded sketch: the same run gives the same file.
     weight : float
         Its weight in the sketch; 0 if it was not taken.
     """
 
     name: str
     r2: float
-    seconds: float
+    seconds: float | None
     weight: float
 
 
@@ -103,7 +103,7 @@ class _Info(TypedDict):
     n_test: int
     link: str
     response_r2: float | None
-    candidates: list[tuple[str, float, float, float]]
+    candidates: list[tuple[str, float, float | None, float]]
     teacher_r2: float | None
     regression: dict[str, Any] | None
 
@@ -288,7 +288,7 @@ class Sketch:
             if len(info["candidates"]) > 1:
                 lines.append("tried      R²      seconds  weight")
                 lines += [
-                    f"           {r2:<7.4f} {seconds:7.1f} {weight:7.2f}  {name}"
+                    f"           {r2:<7.4f} {'' if seconds is None else f'{seconds:.1f}':>7} {weight:7.2f}  {name}"
                     for name, r2, seconds, weight in info["candidates"]
                 ]
             if info["link"] != "identity":

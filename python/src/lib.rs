@@ -442,7 +442,7 @@ impl Sketch {
         predictions: Values<'_>,
         share: f64,
         rest: f64,
-        candidates: Vec<(String, f64, f64, f64)>,
+        candidates: Vec<(String, f64, Option<f64>, f64)>,
         teacher: Option<Values<'_>>,
     ) -> PyResult<Self> {
         let (codes, values, predictions) =
@@ -484,7 +484,7 @@ impl Sketch {
     }
 
     /// The same sketch, with what was tried beside it.
-    fn among(&self, candidates: Vec<(String, f64, f64, f64)>) -> Self {
+    fn among(&self, candidates: Vec<(String, f64, Option<f64>, f64)>) -> Self {
         let mut sketch = (*self.0).clone();
         let candidate = |(name, r2, seconds, weight)| shapsketch::Candidate { name, r2, seconds, weight };
         if let Some(info) = &mut sketch.info {

@@ -486,8 +486,9 @@ pub struct Candidate {
     pub name: String,
     /// R² on the validation queries.
     pub r2: f64,
-    /// Seconds it took.
-    pub seconds: f64,
+    /// Seconds it took; not in a file, which is the same for the same run.
+    #[serde(skip)]
+    pub seconds: Option<f64>,
     /// Its weight in the sketch; 0 if it was not taken.
     pub weight: f64,
 }

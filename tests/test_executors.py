@@ -1,0 +1,277 @@
+"""The same sketch wherever the batches run."""
+
+import logging
+import os
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapsketch as ss
+
+DNA8 = ss.SequenceSpace(ss.DNA, 8)
+
+
+def motif(codes):
+    return (codes[:, 1] == 2) * 2.0 + (codes[:, 3] == 1) * (codes[:, 4] == 0) - 0.1 * codes[:, 6]
+
+
+class Faulty:
+    """A model of other processes, whose worker dies, or which fails, at the first batch of some number."""
+
+    inputs = "codes"
+
+    def __init__(self, folder, *, dies=None, fails=()):
+        self.folder, self.dies, self.fails = str(folder), dies, tuple(fails)
+
+    def __call__(self, codes):
+        number = sum(1 for _ in Path(self.folder).iterdir())
+        (Path(self.folder) / f"{time.time_ns()}-{os.getpid()}-{threading.get_ident()}").touch()
+        if number == self.dies:
+            os._exit(1)
+        if number in self.fails:
+            raise OSError(f"batch {number} went wrong")
+        time.sleep(0.01)
+        return motif(codes)
+
+
+def run(model=motif, **options):
+    return ss.sketch(
+        model,
+        DNA8,
+        budget=900,
+        method="regress",
+        inputs="codes",
+        batch_size=40,
+        **{"progress": False, **options},
+    )
+
+
+def saved(sketch, folder):
+    sketch.save(folder / "sketch")
+    return (folder / "sketch").read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "calls"
+    made.mkdir()
+    return made
+
+
+def processes(workers=2):
+    # Not forked: other tests have threads.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def test_threads_and_processes_give_the_same_sketch(tmp_path):
+    plain = saved(run(), tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        assert saved(run(executor=pool), tmp_path) == plain
+        assert saved(run(executor=pool, in_flight=1), tmp_path) == plain
+    with processes() as pool:
+        assert saved(run(executor=pool), tmp_path) == plain
+        assert saved(run(executor=pool, store=tmp_path / "values.db"), tmp_path) == plain
+    assert saved(run(store=tmp_path / "values.db"), tmp_path) == plain
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_sketch(tmp_path, folder):
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    plain = saved(run(), tmp_path)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "20s"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        model = Faulty(folder, dies=8)
+        assert saved(run(model, executor=client), tmp_path) == plain
+        # 23 batches, and the one that was lost again.
+        assert len(list(folder.iterdir())) == 24
+        # And through the executor that a client makes.
+        assert saved(run(executor=client.get_executor()), tmp_path) == plain
+
+
+def test_batches_that_end_in_any_order_give_the_same_sketch(tmp_path):
+    rng = np.random.default_rng(0)
+    lock = threading.Lock()
+
+    def slow(codes):
+        with lock:
+            wait = float(rng.uniform(0, 0.02))
+        time.sleep(wait)
+        return motif(codes)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert saved(run(slow, executor=pool), tmp_path) == saved(run(), tmp_path)
+
+
+class Watching(ThreadPoolExecutor):
+    """Notes how many batches are held at a time."""
+
+    held, most = 0, 0
+
+    def submit(self, *arguments):
+        future = super().submit(*arguments)
+        self.held += 1
+        self.most = max(self.most, self.held)
+        return future
+
+    def taken(self, done, total):
+        self.held -= 1
+
+
+@pytest.mark.parametrize(("in_flight", "most"), [(None, 6), (2, 2), (1, 1)])
+def test_the_number_of_batches_in_flight_is_bounded(in_flight, most):
+    with Watching(3) as pool:
+        run(executor=pool, in_flight=in_flight, progress=pool.taken)
+        assert pool.most == most
+        assert pool.held == 0
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_failed_batches_are_tried_again_if_asked(tmp_path, folder, caplog, pooled):
+    plain = saved(run(), tmp_path)
+    pool = ThreadPoolExecutor(1) if pooled else None
+    with caplog.at_level(logging.WARNING):
+        found = run(Faulty(folder, fails=(3, 4, 9)), executor=pool, retries=2)
+    assert saved(found, tmp_path) == plain
+    assert caplog.text.count("a batch failed and is tried again") == 3
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(ss.ModelError, match="batch 3 went wrong"):
+        run(Faulty(folder, fails=(3,)), executor=pool)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(ss.ModelError, match=r"batch [45] went wrong"):
+        run(Faulty(folder, fails=range(3, 100)), executor=pool, retries=1)
+
+
+def test_batches_that_ended_beside_one_that_failed_are_kept(tmp_path):
+    store = tmp_path / "values.db"
+    started = threading.Barrier(3)
+
+    def model(codes):
+        number = started.wait(20)
+        if number == 0:
+            raise RuntimeError("no memory")
+        time.sleep(0.05)
+        return motif(codes)
+
+    with ThreadPoolExecutor(3) as pool, pytest.raises(ss.ModelError, match="no memory"):
+        run(model, executor=pool, in_flight=3, store=store)
+    assert len(ss.Store(store).read()[0]) == 80
+
+
+def test_a_worker_that_dies_is_said_and_what_was_paid_for_is_kept(tmp_path, folder):
+    store = tmp_path / "values.db"
+    with processes(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
+        run(Faulty(folder, dies=5), executor=pool, store=store)
+    kept = len(ss.Store(store).read()[0])
+    assert 0 < kept <= 200
+    # The answers of the next worker are the same, and the rest alone is asked.
+    with processes(1) as pool:
+        again = run(Faulty(folder), executor=pool, store=store)
+    assert saved(again, tmp_path) == saved(run(), tmp_path)
+
+
+def test_an_executor_that_is_shut_down_is_said():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(
+        ss.ModelError, match=r"takes no more batches: .*after shutdown; give one that is open"
+    ):
+        run(executor=pool)
+
+
+def test_a_model_that_cannot_be_sent_is_said():
+    with processes(1) as pool, pytest.raises(ss.ModelError, match=r"pickle.*ss\.models\.imported"):
+        run(lambda codes: motif(codes), executor=pool)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_number_of_outputs_that_changes_is_said(width):
+    calls = []
+
+    def model(codes):
+        calls.append(0)
+        return np.zeros((len(codes), 2 if len(calls) < 3 else width))
+
+    with pytest.raises(
+        ss.ModelError,
+        match=rf"2 numbers for each .* shape \(40, 2\), got shape \(40, {width}\) on queries 80 to",
+    ):
+        run(model, outputs=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"executor": 4}, ss.InputError, "a concurrent.futures.Executor or a distributed.Client, got int"),
+        ({"in_flight": 2}, ss.InputError, "in_flight is for an executor"),
+        ({"executor": ThreadPoolExecutor(1), "in_flight": 0}, ss.InputError, "in_flight must be at least 1"),
+        ({"retries": -1}, ss.InputError, "retries must be at least 0"),
+        ({"progress": "yes"}, ss.InputError, "a function of"),
+        ({"outputs": "score"}, ss.InputError, "put it into a list"),
+        ({"outputs": []}, ss.InputError, "list of names is empty"),
+        ({"outputs": ["a", "a"]}, ss.InputError, "'a' is there twice"),
+        ({"outputs": ["a", 3]}, ss.InputError, "name 1 is 3"),
+        ({"outputs": ["a"]}, ss.ModelError, r"shape \(40, 1\), got shape \(40,\)"),
+        ({"store": 3}, ss.InputError, "a store needs a path"),
+    ],
+)
+def test_bad_ways_to_run(options, error, message):
+    with pytest.raises(error, match=message):
+        run(**options)
+
+
+def test_an_output_that_is_missing_is_said():
+    with pytest.raises(ss.ModelError, match="outputs 'a', 'c', without 'b' on queries 0 to 39"):
+        run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]}, outputs=["a", "b"])
+
+
+def test_progress_goes_where_it_is_told_to():
+    told = []
+    run(progress=lambda done, total: told.append((done, total)))
+    assert told == [(min(40 * (i + 1), 900), 900) for i in range(23)]
+
+
+def test_refined_values_and_checks_run_on_an_executor_too():
+    explainer = ss.Explainer(run())
+    codes = np.random.default_rng(0).integers(0, 4, (3, 8)).astype(np.uint8)
+    options = {"inputs": "codes", "progress": False, "batch_size": 30}
+    with ThreadPoolExecutor(3) as pool:
+        plain = explainer.refine(motif, codes, calls_per_sequence=100, **options)
+        pooled = explainer.refine(motif, codes, calls_per_sequence=100, executor=pool, **options)
+        np.testing.assert_array_equal(plain.values, pooled.values)
+        checked = ss.faithfulness(motif, explainer, codes, budget=1000, executor=pool, **options)
+    assert checked.r2 > 0.999
+
+
+def test_an_interrupt_does_not_wait_for_the_executor():
+    """What has ended is taken; what runs is left."""
+
+    class Interrupting:
+        def __init__(self):
+            self.made = []
+
+        def submit(self, job, codes, first):
+            future = Future()
+            self.made.append(future)
+            if len(self.made) == 3:
+                raise KeyboardInterrupt
+            if len(self.made) == 1:
+                future.set_result(job(codes, first))
+            return future
+
+    executor, told = Interrupting(), []
+    with pytest.raises(KeyboardInterrupt):
+        run(executor=executor, in_flight=5, progress=lambda done, total: told.append(done))
+    assert told == [40]
+    assert executor.made[1].cancelled()
