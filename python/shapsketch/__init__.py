@@ -3,6 +3,7 @@
 Data flows one way: space → design → model → observations → sketch → surrogate → explain.
 """
 
+from shapsketch import models
 from shapsketch._core import __version__
 from shapsketch._errors import (
     BudgetError,
@@ -68,6 +69,7 @@ __all__ = [
     "fit",
     "from_trees",
     "load",
+    "models",
     "plan",
     "sketch",
 ]

@@ -1,5 +1,6 @@
 """The extension module; what it does is documented where it is used."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -170,10 +171,10 @@ class Sketch:
         predictions: npt.NDArray[np.float64],
         share: float,
         rest: float,
-        candidates: list[tuple[str, float, float | None, float]],
+        candidates: Sequence[tuple[str, float, float | None, float]],
         teacher: npt.NDArray[np.float64] | None,
     ) -> Sketch: ...
-    def among(self, candidates: list[tuple[str, float, float | None, float]]) -> Sketch: ...
+    def among(self, candidates: Sequence[tuple[str, float, float | None, float]]) -> Sketch: ...
     @property
     def info(self) -> Any: ...
 

@@ -87,7 +87,11 @@ def inputs_of(model: Model, inputs: Inputs | None) -> str:
     """
     if not callable(model):
         raise InputError(f"model must be a callable, got {type(model).__name__}")
-    return choice("inputs", getattr(model, "inputs", "strings") if inputs is None else inputs, INPUTS)
+    if inputs is None:
+        said = getattr(model, "inputs", None)
+        # Those of other libraries are something else, such as tensors.
+        return said if isinstance(said, str) and said in INPUTS else "strings"
+    return choice("inputs", inputs, INPUTS)
 
 
 def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -343,7 +347,9 @@ class _Job:
             if names is None and array.shape == (count, 1):
                 hint = "; return the one column as `output[:, 0]`"
             elif names is None and array.ndim > 1 and len(array) == count:
-                hint = "; choose one output for each sequence, or name all of them with outputs=[...]"
+                said = getattr(self.model, "outputs", None)
+                names_said = list(said) if isinstance(said, tuple) else "[...]"
+                hint = f"; choose one output for each sequence, or name all of them: outputs={names_said}"
             raise ModelError(
                 f"the {self.what} must return {each} for each sequence, shape {shape}, "
                 f"got shape {array.shape} {where}{hint}"

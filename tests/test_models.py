@@ -1,0 +1,973 @@
+"""Adapters: what they return is what the library, the program or the definition returns."""
+
+import dataclasses
+import itertools
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import shapsketch as ss
+from hypothesis import given
+from hypothesis import strategies as st
+from shapsketch import models
+
+SPACE = ss.SequenceSpace(ss.DNA, length=5)
+
+
+def codes_of(count, space=SPACE, seed=0):
+    return np.random.default_rng(seed).integers(0, space.q, (count, space.n), dtype=np.uint8)
+
+
+def onehot(codes, q=4, dtype=np.float32):
+    return np.eye(q, dtype=dtype)[codes]
+
+
+def flat(codes, q=4):
+    return onehot(codes, q, float).reshape(len(codes), -1)
+
+
+def batch(adapter, codes, space=SPACE):
+    """What evaluate gives to an adapter."""
+    return {"strings": space.decode, "codes": np.copy, "onehot": onehot}[adapter.inputs](codes)
+
+
+def survives(adapter, codes=None, space=SPACE):
+    """An adapter that went to another process answers the same; returns the answers."""
+    codes = codes_of(20) if codes is None else codes
+    found = np.asarray(adapter(batch(adapter, codes, space)))
+    other = pickle.loads(pickle.dumps(adapter))
+    assert (other.inputs, other.outputs) == (adapter.inputs, adapter.outputs)
+    np.testing.assert_array_equal(np.asarray(other(batch(adapter, codes, space))), found)
+    return found
+
+
+def sketched(adapter, space=SPACE, **options):
+    options = {"budget": space.size, "progress": False, "inputs": adapter.inputs} | options
+    return ss.sketch(adapter, space, **options)
+
+
+# Models of the tests are here so that they survive other processes.
+
+
+def score(sequences):
+    """Depends on every symbol and its place."""
+    return np.array([sum(ord(s) * (at + 1) ** 2 % 97 for at, s in enumerate(x)) for x in sequences], float)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """The same, of codes or one-hot arrays."""
+
+    alphabet: str
+    inputs: str
+
+    def __call__(self, given):
+        if self.inputs == "strings":
+            return score(given)
+        codes = given.argmax(-1) if self.inputs == "onehot" else given
+        return score(["".join(self.alphabet[c] for c in row) for row in codes])
+
+
+def weighted(x):
+    """One-hot (B, n, q) to two numbers, the second is always 1."""
+    return np.stack([x[:, 0, 1] + 2 * x[:, 2, 3], x.sum(axis=(1, 2)) / x.shape[1]], axis=1)
+
+
+def named(sequences):
+    return {"g": [s.count("G") for s in sequences], "a": [s.count("A") for s in sequences]}
+
+
+class TestArray:
+    def test_layouts(self):
+        seen = []
+
+        def model(x):
+            seen.append(x)
+            return x.reshape(len(x), -1)[:, :1]
+
+        x = onehot(codes_of(3))
+        wanted = {"channels_last": x, "channels_first": x.transpose(0, 2, 1), "flat": x.reshape(3, -1)}
+        for layout, array in wanted.items():
+            adapter = models.array(model, layout=layout, dtype="float64")
+            assert adapter(x).shape == (3,)
+            np.testing.assert_array_equal(seen[-1], array)
+            assert seen[-1].dtype == np.float64
+            assert seen[-1].flags.c_contiguous
+
+    def test_survives_and_sketches(self):
+        adapter = models.array(weighted)
+        assert survives(adapter).shape == (20, 2)
+        assert sketched(models.select(adapter, 0)).r2 > 0.999
+
+    def test_bad_input(self):
+        with pytest.raises(ss.InputError, match="did you mean 'channels_first'"):
+            models.array(weighted, layout="chanels_first")
+        with pytest.raises(ss.InputError, match="NumPy type"):
+            models.array(weighted, dtype="float33")
+        with pytest.raises(ss.InputError, match="type of numbers"):
+            models.array(weighted, dtype="U3")
+        with pytest.raises(ss.InputError, match="callable, got int"):
+            models.array(3)
+        with pytest.raises(ss.InputError, match="was given strings"):
+            models.array(weighted)(["ACG"])
+        with pytest.raises(ss.InputError, match=r"takes one-hot arrays \(B, n, q\).* shape \(2, 5\)"):
+            models.array(weighted)(codes_of(2))
+        with pytest.raises(ss.ModelError, match=r"shape \(3,\) for 2 sequences"):
+            models.array(lambda x: np.zeros(3))(onehot(codes_of(2)))
+        with pytest.raises(ss.ModelError, match="returned NoneType for 2 sequences"):
+            models.array(lambda x: None)(onehot(codes_of(2)))
+
+
+class TestSklearn:
+    codes = codes_of(400)
+    strings = SPACE.decode(codes)
+    y = (codes[:, 1] == 2) + 0.5 * (codes[:, 3] == 0) * (codes[:, 4] == 1)
+    labels = np.array(["no", "some", "yes"])[np.digitize(y, [0.4, 0.9])]
+
+    def test_regressors_of_all_features(self):
+        from sklearn.linear_model import Ridge
+        from sklearn.tree import DecisionTreeRegressor
+
+        tree = DecisionTreeRegressor().fit(self.codes.astype(float), self.y)
+        adapter = models.sklearn(tree, features="codes")
+        np.testing.assert_array_equal(survives(adapter), tree.predict(codes_of(20)))
+        assert (adapter.inputs, adapter.outputs) == ("codes", None)
+        ridge = Ridge().fit(flat(self.codes), self.y)
+        adapter = models.sklearn(ridge)
+        np.testing.assert_array_equal(survives(adapter), ridge.predict(flat(codes_of(20))))
+        assert sketched(adapter).r2 > 0.99
+        both = Ridge().fit(flat(self.codes), np.stack([self.y, -self.y], axis=1))
+        np.testing.assert_array_equal(
+            models.sklearn(both, target=1)(onehot(self.codes)), both.predict(flat(self.codes))[:, 1]
+        )
+
+    def test_pipelines_on_strings(self):
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        words = CountVectorizer(analyzer="char", ngram_range=(1, 2), lowercase=False)
+        pipeline = make_pipeline(words, LogisticRegression()).fit(self.strings, self.labels)
+        adapter = models.sklearn(pipeline, features=list)
+        assert adapter.inputs == "strings"
+        assert adapter.outputs == ("no", "some", "yes")
+        np.testing.assert_array_equal(survives(adapter), pipeline.predict_proba(SPACE.decode(codes_of(20))))
+
+    def test_classifiers(self):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.svm import SVC, LinearSVC
+
+        x, features = onehot(self.codes), flat(self.codes)
+        three = LogisticRegression().fit(features, self.labels)
+        every = three.predict_proba(features)
+        np.testing.assert_array_equal(models.sklearn(three)(x), every)
+        one = models.sklearn(three, target="some")
+        assert one.outputs is None
+        np.testing.assert_array_equal(survives(one, self.codes), every[:, 1])
+        two = LogisticRegression().fit(features, self.y > 0.4)
+        np.testing.assert_array_equal(models.sklearn(two)(x), two.predict_proba(features)[:, 1])
+        np.testing.assert_array_equal(models.sklearn(two, target=False)(x), two.predict_proba(features)[:, 0])
+        margin = LinearSVC().fit(features, self.y > 0.4)
+        np.testing.assert_array_equal(models.sklearn(margin)(x), margin.decision_function(features))
+        np.testing.assert_array_equal(
+            models.sklearn(margin, target=False)(x), -margin.decision_function(features)
+        )
+        four = self.codes[:, 0]
+        pairs = SVC(decision_function_shape="ovo").fit(features, four)
+        with pytest.raises(ss.ModelError, match="decision_function_shape='ovr'"):
+            models.sklearn(pairs, output="decision_function")(x)
+        numbers = models.sklearn(pairs, output="predict")
+        np.testing.assert_array_equal(numbers(x), pairs.predict(features))
+
+    def test_wrappers_of_boosters(self):
+        import lightgbm
+        import xgboost
+
+        light = lightgbm.LGBMClassifier(n_estimators=5, verbosity=-1, n_jobs=1).fit(self.codes, self.labels)
+        adapter = models.sklearn(light, features="codes", target="yes")
+        np.testing.assert_array_equal(survives(adapter), light.predict_proba(codes_of(20))[:, 2])
+        extreme = xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(flat(self.codes), self.y)
+        adapter = models.sklearn(extreme)
+        np.testing.assert_array_equal(survives(adapter), extreme.predict(flat(codes_of(20))))
+
+    def test_in_the_manner_of_scikit_learn(self):
+        class Constant:
+            classes_ = None
+
+            def predict(self, x):
+                return np.full(len(x), 2.0)
+
+        np.testing.assert_array_equal(models.sklearn(Constant())(onehot(self.codes)), np.full(400, 2.0))
+
+    def test_bad_input(self):
+        import lightgbm
+        import xgboost
+        from sklearn.linear_model import LinearRegression, LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
+        for unfitted in (
+            LinearRegression(),
+            make_pipeline(StandardScaler(), LinearRegression()),
+            lightgbm.LGBMRegressor(),
+            xgboost.XGBClassifier(),
+        ):
+            with pytest.raises(ss.InputError, match=f"the {type(unfitted).__name__} is not fitted"):
+                models.sklearn(unfitted)
+        with pytest.raises(ss.InputError, match="got the class LinearRegression"):
+            models.sklearn(LinearRegression)
+        with pytest.raises(ss.InputError, match="method predict, got function"):
+            models.sklearn(score)
+        fitted = LogisticRegression().fit(flat(self.codes), self.labels)
+        with pytest.raises(ss.InputError, match=r"one of the classes \['no', 'some', 'yes'\], got 'maybe'"):
+            models.sklearn(fitted, target="maybe")
+        with pytest.raises(ss.InputError, match="this output is the class"):
+            models.sklearn(fitted, output="predict", target="yes")
+        with pytest.raises(ss.InputError, match="features must be one of 'onehot', 'codes'"):
+            models.sklearn(fitted, features="one-hot")
+        with pytest.raises(ss.InputError, match="the SVC has no predict_proba"):
+            models.sklearn(SVC().fit(flat(self.codes), self.labels), output="predict_proba")
+        wrong = models.sklearn(fitted, features="codes")
+        with pytest.raises(ss.ModelError, match=r"on 20 features, and .*'codes' gives 5"):
+            wrong(self.codes)
+        wrong = models.sklearn(LinearRegression().fit(self.codes, self.y))
+        with pytest.raises(ss.ModelError, match=r"fitted on 5 features.* gives 20; try features='codes'"):
+            wrong(onehot(self.codes))
+        wrong = models.sklearn(fitted, features=lambda sequences: np.zeros((len(sequences), 3)))
+        with pytest.raises(ss.ModelError, match="the function given as features= makes 3"):
+            wrong(self.strings)
+        plain = models.sklearn(LinearRegression().fit(flat(self.codes), self.y), target=1)
+        with pytest.raises(ss.ModelError, match="no output 1: it gives 1"):
+            plain(onehot(self.codes))
+
+
+class TestBooster:
+    codes, y = TestSklearn.codes, TestSklearn.y
+
+    def test_lightgbm(self):
+        import lightgbm
+
+        options = {"verbosity": -1, "num_threads": 1}
+        booster = lightgbm.train(options, lightgbm.Dataset(flat(self.codes), self.y), 40)
+        adapter = models.booster(booster)
+        np.testing.assert_array_equal(survives(adapter), booster.predict(flat(codes_of(20))))
+        assert sketched(adapter).r2 > 0.99
+        with pytest.raises(ss.ModelError, match=r"lightgbm booster was fitted on 20 features.* 5"):
+            models.booster(booster, features="codes")(self.codes)
+        options |= {"objective": "multiclass", "num_class": 4}
+        many = lightgbm.train(options, lightgbm.Dataset(self.codes, self.codes[:, 1]), 2)
+        every = many.predict(self.codes)
+        np.testing.assert_array_equal(models.booster(many, "codes")(self.codes), every)
+        np.testing.assert_array_equal(models.booster(many, "codes", target=3)(self.codes), every[:, 3])
+        with pytest.raises(ss.ModelError, match="no output 4: it gives 4"):
+            models.booster(many, "codes", target=4)(self.codes)
+
+    def test_xgboost(self):
+        import xgboost
+        from scipy.sparse import csr_matrix
+
+        kinds = {"feature_types": ["c"] * 5, "feature_names": list("abcde"), "enable_categorical": True}
+        data = xgboost.DMatrix(self.codes, self.y, **kinds)
+        booster = xgboost.train({"nthread": 1}, data, 20)
+        adapter = models.booster(booster, features="codes")
+        wanted = booster.predict(xgboost.DMatrix(codes_of(20), **kinds))
+        np.testing.assert_array_equal(survives(adapter), wanted)
+        assert sketched(adapter).r2 > 0.99
+        with pytest.raises(ss.ModelError, match=r"xgboost booster was fitted on 5 features.*'codes'"):
+            models.booster(booster)(onehot(self.codes))
+        sparse = csr_matrix(flat(self.codes))
+        booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(sparse, self.y), 20)
+        adapter = models.booster(booster, features=lambda s: csr_matrix(flat(SPACE.encode(s))))
+        np.testing.assert_array_equal(
+            adapter(SPACE.decode(self.codes)), booster.predict(xgboost.DMatrix(sparse))
+        )
+
+    def test_bad_input(self):
+        import lightgbm
+        from sklearn.linear_model import LinearRegression
+
+        with pytest.raises(ss.InputError, match=r"got LinearRegression; use models.sklearn"):
+            models.booster(LinearRegression())
+        booster = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(self.codes, self.y), 1)
+        with pytest.raises(ss.InputError, match=r"a Booster is no estimator; use models.booster"):
+            models.sklearn(booster)
+
+
+def network(inputs="onehot", outputs=1):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, outputs)
+    if inputs == "codes":
+        body = torch.nn.Sequential(torch.nn.Embedding(4, 8), torch.nn.Flatten(), torch.nn.Linear(40, 8))
+    else:
+        body = torch.nn.Sequential(torch.nn.Conv1d(4, 8, 3), torch.nn.Flatten(), torch.nn.Linear(24, 8))
+    return torch.nn.Sequential(body, torch.nn.Tanh(), torch.nn.Dropout(0.5), head)
+
+
+class TestTorch:
+    def test_equals_the_module_itself(self):
+        torch = pytest.importorskip("torch")
+        codes = codes_of(30)
+        x = torch.from_numpy(onehot(codes).transpose(0, 2, 1).copy())
+        for outputs in (1, 3):
+            module = network(outputs=outputs).eval()
+            with torch.no_grad():
+                wanted = module(x).double().numpy()
+            adapter = models.torch(module, batch_size=7, device="cpu")
+            found = survives(adapter, codes)
+            np.testing.assert_allclose(found, wanted[:, 0] if outputs == 1 else wanted, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(models.torch(module, target=2)(onehot(codes)), wanted[:, 2], atol=1e-6)
+        half = models.torch(module.bfloat16(), dtype="bfloat16", target=2)(onehot(codes))
+        np.testing.assert_allclose(half, wanted[:, 2], atol=0.1)
+        module = network("codes").eval()
+        adapter = models.torch(module, layout="codes")
+        assert adapter.inputs == "codes"
+        with torch.no_grad():
+            wanted = module(torch.from_numpy(codes.astype(np.int64)))[:, 0].numpy()
+        np.testing.assert_allclose(survives(adapter, codes), wanted, rtol=1e-6, atol=1e-7)
+        squeezes = torch.nn.Sequential(network(), torch.nn.Flatten(0)).eval()
+        last = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 1))
+        for layout in ("flat", "channels_last"):
+            with torch.no_grad():
+                wanted = last(torch.from_numpy(flat(codes)).float())[:, 0].numpy()
+            found = models.torch(last, layout=layout)(onehot(codes))
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
+        assert models.torch(squeezes, batch_size=29)(onehot(codes)).shape == (30,)
+
+    def test_modes_are_as_before(self):
+        torch = pytest.importorskip("torch")
+        module = network().train()
+        module[2].eval()
+        modes = [part.training for part in module.modules()]
+        adapter = models.torch(module, batch_size=2)
+        x = onehot(codes_of(64))
+        wanted = adapter(x)
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(adapter, [x] * 12):
+                np.testing.assert_array_equal(found, wanted)
+        assert [part.training for part in module.modules()] == modes
+        assert all(p.requires_grad and p.grad is None for p in module.parameters())
+
+        class Fails(torch.nn.Module):
+            def forward(self, x):
+                raise RuntimeError("out of memory")
+
+        failing = Fails()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            models.torch(failing)(x)
+        assert failing.training
+
+    def test_sketches_nested(self):
+        pytest.importorskip("torch")
+        linear = network()[:1]  # its first output is a sum of places
+        both = models.reverse_complement(models.torch(linear, target=0))
+        adapter = models.template(both, "NNGNN", alphabet=ss.DNA)
+        space = ss.SequenceSpace(ss.DNA, adapter.length)
+        assert adapter.inputs == "onehot"
+        survives(adapter, codes_of(20, space), space)
+        sketch = sketched(adapter, space)
+        assert sketch.r2 > 0.999
+        whole = SPACE.encode(["ACGTT", "AAGTG"])
+        back = 3 - whole[:, ::-1]
+        ask = models.torch(linear, target=0)
+        wanted = (ask(onehot(whole)) + ask(onehot(back))) / 2
+        np.testing.assert_allclose(sketch.predict(["ACTT", "AATG"]), wanted, atol=1e-5)
+
+    def test_bad_input(self):
+        torch = pytest.importorskip("torch")
+        module = network()
+        with pytest.raises(ss.InputError, match="dtype must be a type of torch"):
+            models.torch(module, dtype="float33")
+        with pytest.raises(ss.InputError, match="device 'gpu' is none of torch"):
+            models.torch(module, device="gpu")
+        with pytest.raises(ss.InputError, match="layout must be one of"):
+            models.torch(module, layout="channels")
+        with pytest.raises(ss.InputError, match="batch_size must be at least 1"):
+            models.torch(module, batch_size=0)
+        with pytest.raises(ss.InputError, match="got the class Linear"):
+            models.torch(torch.nn.Linear)
+        with pytest.raises(ss.ModelError, match="no output 1: it gives 1"):
+            models.torch(module, target=1)(onehot(codes_of(3)))
+        with pytest.raises(ss.ModelError, match="returned tuple, expected a tensor"):
+            models.torch(torch.nn.LSTM(4, 3), layout="channels_last")(onehot(codes_of(3)))
+
+
+def test_a_module_of_torch_is_wanted():
+    with pytest.raises(ss.InputError, match=r"torch.nn.Module, got function; models.array takes"):
+        models.torch(score)
+
+
+# Keras and NumPy 2 do not agree on copies yet.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+class TestKeras:
+    @pytest.fixture
+    def keras(self):
+        keras = pytest.importorskip("keras")
+        keras.utils.set_random_seed(0)
+        return keras
+
+    def test_equals_the_model_itself(self, keras):
+        codes = codes_of(30)
+        x = onehot(codes)
+        layers = keras.layers
+        model = keras.Sequential(
+            [keras.Input((5, 4)), layers.Conv1D(6, 3, activation="tanh"), layers.Flatten(), layers.Dense(2)]
+        )
+        wanted = model.predict(x, verbose=0)
+        adapter = models.keras(model, batch_size=7)
+        assert adapter.inputs == "onehot"
+        assert adapter.outputs is None
+        np.testing.assert_allclose(survives(adapter, codes), wanted, rtol=1e-5, atol=1e-6)
+        found = models.keras(model, target=1)(x)
+        np.testing.assert_allclose(found, wanted[:, 1], rtol=1e-5, atol=1e-6)
+        tokens = keras.Sequential(
+            [keras.Input((5,), dtype="int32"), layers.Embedding(4, 3), layers.Flatten(), layers.Dense(1)]
+        )
+        adapter = models.keras(tokens, layout="codes")
+        assert adapter.inputs == "codes"
+        wanted = tokens.predict(codes.astype("int32"), verbose=0)[:, 0]
+        np.testing.assert_allclose(adapter(codes), wanted, rtol=1e-5, atol=1e-6)
+        assert sketched(adapter).r2 > 0.999
+
+    def test_several_outputs(self, keras):
+        layers = keras.layers
+        given = keras.Input((20,))
+        one, two = (layers.Dense(1, name=name)(given) for name in ("donor", "acceptor"))
+        x = onehot(codes_of(10))
+        wanted = keras.Model(given, two).predict(x.reshape(10, -1), verbose=0)[:, 0]
+        for outputs in ([one, two], {"donor": one, "acceptor": two}):
+            model = keras.Model(given, outputs)
+            adapter = models.keras(model, layout="flat")
+            assert set(adapter.outputs) == {"donor", "acceptor"}
+            column = adapter.outputs.index("acceptor")
+            np.testing.assert_allclose(adapter(x)[:, column], wanted, rtol=1e-5, atol=1e-6)
+            single = models.keras(model, layout="flat", target="acceptor")
+            assert single.outputs is None
+            np.testing.assert_allclose(single(x), wanted, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(models.select(adapter, "acceptor")(x), wanted, rtol=1e-5, atol=1e-6)
+        with pytest.raises(ss.InputError, match="target must be one of 'donor', 'acceptor'"):
+            models.keras(keras.Model(given, [one, two]), target="doner")
+        wide = keras.Model(given, [one, layers.Dense(3)(given)])
+        with pytest.raises(ss.ModelError, match="expected one number of each"):
+            models.keras(wide, layout="flat")(x)
+
+
+def test_a_keras_model_is_wanted():
+    with pytest.raises(ss.InputError, match=r"keras.Model, got function; models.array takes"):
+        models.keras(score)
+
+
+inputs = st.sampled_from(["strings", "codes", "onehot"])
+
+
+class TestTemplate:
+    @given(st.data(), inputs, st.sampled_from([ss.DNA, "GUCA", "AB", ss.PROTEIN]))
+    def test_is_what_it_is_by_definition(self, data, inputs, alphabet):
+        length = data.draw(st.integers(1, 9))
+        text = data.draw(st.text(alphabet, min_size=length, max_size=length))
+        places = sorted(data.draw(st.sets(st.integers(0, length - 1), min_size=1)))
+        space = ss.SequenceSpace(alphabet, len(places))
+        codes = codes_of(6, space, data.draw(st.integers(0, 99)))
+        wanted = []
+        for sequence in space.decode(codes):
+            whole = list(text)
+            for place, symbol in zip(places, sequence, strict=True):
+                whole[place] = symbol
+            wanted.append("".join(whole))
+        mask = [at in places for at in range(length)]
+        marked = "".join("-" if free else symbol for free, symbol in zip(mask, text, strict=True))
+        model = Scored(alphabet, inputs)
+        given = {"strings": space.decode(codes), "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
+        for adapter in (
+            models.template(model, text, positions=places, alphabet=alphabet),
+            models.template(model, text, positions=mask, alphabet=alphabet),
+            models.template(model, marked, free="-", alphabet=alphabet),
+        ):
+            assert (adapter.inputs, adapter.length) == (inputs, len(places))
+            assert adapter.positions.tolist() == places
+            np.testing.assert_array_equal(adapter(given), score(wanted))
+
+    def test_survives_and_sketches(self):
+        adapter = models.template(score, "acgtNNxNyN")
+        space = ss.SequenceSpace(ss.DNA, 4)
+        np.testing.assert_array_equal(survives(adapter, space.encode(["ACGT"]), space), score(["acgtACxGyT"]))
+        assert sketched(adapter, space).r2 > 0.999
+        kept = models.template(models.select(named, "g"), "GGN")
+        assert kept(["G", "A"]).tolist() == [3, 2]
+
+    def test_templates_may_be_longer_than_sequences(self):
+        adapter = models.template(Scored(ss.DNA, "codes"), "acgt" * 2000 + "NN", alphabet=ss.DNA)
+        assert adapter.length == 2
+        assert adapter(np.zeros((1, 2), np.uint8)) == score(["ACGT" * 2000 + "AA"])
+
+    def test_bad_input(self):
+        codes = Scored(ss.DNA, "codes")
+        cases = [
+            ((score, "ACGT"), {}, "none of its symbols is 'N'"),
+            ((score, ""), {}, "template must be a string"),
+            ((score, "ACNN"), {"free": "NN"}, "free must be one symbol"),
+            ((score, "MNN"), {"alphabet": ss.PROTEIN}, "cannot be marked with 'N', a symbol of the alphabet"),
+            ((codes, "ACNN"), {}, "model on codes needs its alphabet"),
+            ((codes, "AXNN"), {"alphabet": ss.DNA}, "symbol 'X' at position 1"),
+            ((codes, "ANNN"), {"alphabet": "AA"}, "alphabet"),
+            ((score, "ACGT"), {"positions": []}, "none is free"),
+            ((score, "ACGT"), {"positions": [4]}, "4 is not of the template"),
+            ((score, "ACGT"), {"positions": [-1]}, "-1 is not of the template"),
+            ((score, "ACGT"), {"positions": [2, 1]}, "must be increasing"),
+            ((score, "ACGT"), {"positions": [0.5]}, "list of integers"),
+            ((score, "ACGT"), {"positions": [True, False]}, "mask has 2 entries"),
+            ((score, "NN"), {"inputs": "string"}, "did you mean 'strings'"),
+            ((3, "NN"), {}, "callable"),
+        ]
+        for arguments, options, message in cases:
+            with pytest.raises(ss.InputError, match=message):
+                models.template(*arguments, **options)
+        with pytest.raises(ss.InputError, match=r"2 free positions, and 'ACG' 3 symbols.*alphabet, 2\)"):
+            models.template(score, "ANNT")(["ACG"])
+        adapter = models.template(codes, "ANNT", alphabet=ss.DNA)
+        with pytest.raises(ss.InputError, match="2 free positions, and every sequence of the batch 5"):
+            adapter(codes_of(2))
+        adapter = models.template(Scored(ss.DNA, "onehot"), "ANNT", alphabet=ss.DNA)
+        with pytest.raises(ss.InputError, match="has 4 symbols, and the one-hot array 5"):
+            adapter(np.zeros((3, 2, 5)))
+
+
+class TestReverseComplement:
+    @given(st.data(), inputs, st.sampled_from([ss.DNA, "TCAG", "GCUA", "AT", "CG", "acgt"]))
+    def test_is_what_it_is_by_definition(self, data, inputs, alphabet):
+        space = ss.SequenceSpace(alphabet, data.draw(st.integers(1, 7)))
+        codes = codes_of(6, space, data.draw(st.integers(0, 99)))
+        forward = space.decode(codes)
+        pairs = {"A": "U" if "U" in alphabet else "T", "C": "G", "G": "C", "T": "A", "U": "A"}
+        pairs |= {one.lower(): other.lower() for one, other in pairs.items()}
+        reverse = ["".join(pairs[symbol] for symbol in reversed(sequence)) for sequence in forward]
+        given = {"strings": forward, "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
+        one, other = score(forward), score(reverse)
+        model = Scored(alphabet, inputs)
+        for combine, wanted in {
+            "mean": (one + other) / 2,
+            "max": np.maximum(one, other),
+            "min": np.minimum(one, other),
+            np.subtract: one - other,
+        }.items():
+            adapter = models.reverse_complement(model, alphabet, combine)
+            assert adapter.inputs == inputs
+            np.testing.assert_array_equal(adapter(given), wanted)
+
+    def test_survives_and_sketches(self):
+        survives(models.reverse_complement(models.select(named, "a")))
+        space = ss.SequenceSpace(ss.DNA, 3)
+        inside = models.template(models.reverse_complement(score), "N-G--T", free="-")
+        np.testing.assert_array_equal(
+            survives(inside, space.encode(["CAT"]), space), (score(["NCGATT"]) + score(["AATCGN"])) / 2
+        )
+        assert sketched(inside, space).r2 > 0.999
+
+    def test_several_outputs_stay(self):
+        both = models.reverse_complement(models.array(weighted))
+        x = onehot(codes_of(4))
+        wanted = (weighted(x) + weighted(x[:, ::-1, ::-1])) / 2
+        np.testing.assert_allclose(both(x), wanted)
+        assert models.reverse_complement(named)(["AACC"])["g"].tolist() == [1.0]
+
+    def test_bad_input(self):
+        for alphabet, message in {
+            "ACG": "has 'A' without its complement 'T'",
+            "ACGTU": "only alphabets of the symbols",
+            ss.PROTEIN: "only alphabets of the symbols",
+            "AA": "alphabet",
+        }.items():
+            with pytest.raises(ss.InputError, match=message):
+                models.reverse_complement(score, alphabet)
+        with pytest.raises(ss.InputError, match="combine must be one of"):
+            models.reverse_complement(score, combine="median")
+        with pytest.raises(ss.InputError, match="'U' has no complement in the alphabet 'ACGT'"):
+            models.reverse_complement(score)(["ACGU"])
+        adapter = models.reverse_complement(Scored("AT", "onehot"), "AT")
+        with pytest.raises(ss.InputError, match=r"at least 4 symbols and the alphabet .* 2, 'AT'"):
+            adapter(onehot(codes_of(2)))
+
+
+class TestSelect:
+    def test_by_name_and_number(self):
+        strings = ["GGA", "AAA"]
+        assert models.select(named, "a")(strings).tolist() == [1, 3]
+        assert models.select(named, 0)(strings).tolist() == [2, 0]
+        assert survives(models.select(named, "g")).shape == (20,)
+        adapter = models.select(models.array(weighted), 1)
+        assert adapter.inputs == "onehot"
+        np.testing.assert_array_equal(adapter(onehot(codes_of(3))), np.ones(3))
+
+    def test_bad_input(self):
+        array = models.array(weighted)
+        known = dataclasses.replace(array, outputs=("first", "second"))
+        x = onehot(codes_of(3))
+        np.testing.assert_array_equal(models.select(known, "second")(x), np.ones(3))
+        with pytest.raises(ss.InputError, match="did you mean 'second'"):
+            models.select(known, "secnd")
+        with pytest.raises(ss.InputError, match="output 2 is none of the model's 2, first, second"):
+            models.select(known, 2)
+        with pytest.raises(ss.InputError, match="output must be at least 0"):
+            models.select(array, -1)
+        with pytest.raises(ss.ModelError, match="the model names none; give its number"):
+            models.select(array, "second")(x)
+        with pytest.raises(ss.ModelError, match="no output 2: it gives 2"):
+            models.select(array, 2)(x)
+        for output in ("c", 2):
+            with pytest.raises(ss.ModelError, match=f"outputs 'g', 'a', and none is {output!r}"):
+                models.select(named, output)(["A"])
+
+
+def program(code):
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+COUNTS = "import sys\nfor line in sys.stdin: print(line.count('G') + 0.5)"
+
+
+class TestCommand:
+    batch = ("GGA", "AAA", "GCG")
+
+    def test_lines(self):
+        adapter = models.command(program(COUNTS), timeout=60)
+        assert adapter(list(self.batch)).tolist() == [2.5, 0.5, 2.5]
+        survives(adapter)
+        assert sketched(adapter, ss.SequenceSpace(ss.DNA, 3)).r2 > 0.999
+
+    def test_fasta_files_and_environment(self):
+        code = """
+            import os, sys
+            text = open(sys.argv[1].removeprefix("--in=")).read()
+            assert text == ">0\\nGGA\\n>1\\nAAA\\n>2\\nGCG\\n", text
+            assert sys.stdin.read() == ""
+            with open(sys.argv[2], "w") as out:
+                for line in text.splitlines()[1::2]:
+                    out.write(f"{line.count('G') + float(os.environ['EXTRA'])}\\n")
+        """
+        arguments = [*program(code), "--in={input}", "{output}"]
+        adapter = models.command(arguments, input="fasta", env={"EXTRA": "10"})
+        assert adapter(self.batch).tolist() == [12, 10, 12]
+        assert "EXTRA" not in os.environ
+
+    @pytest.mark.parametrize(
+        ("printed", "output"),
+        [
+            ("id\tscore\na\t1\nb\t2\nc\t3\n", ("tsv", "score")),
+            ("a\t1\nb\t2\nc\t3\n\n", ("tsv", 1)),
+            ('"a, b",1\nb,2\nc,3', ("csv", 1)),
+            ("1\n 2 \n3e0\n", "lines"),
+        ],
+    )
+    def test_outputs(self, printed, output):
+        adapter = models.command(program(f"print({printed!r}, end='')"), output=output)
+        assert adapter(self.batch).tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("code", "output", "message"),
+        [
+            ("import sys; sys.exit('no such weights')", "lines", "status 1; the end .*: no such weights"),
+            ("print(1)", "lines", "printed 1 scores for 3 sequences"),
+            ("print('1\\nx\\n3')", "lines", "no number in line 2, which has 'x'"),
+            ("print('1\\n\\n3')", "lines", "no number in line 2, which has ''"),
+            ("print('s\\tt\\n1\\t2\\n1\\t2\\n1')", ("tsv", "t"), "no number in line 4, which has 1 columns"),
+            ("print('s\\n1\\n1\\n1')", ("tsv", "t"), r"no column 't', its header is \['s'\]"),
+            ("", ("csv", "t"), "no column 't'"),
+        ],
+    )
+    def test_what_goes_wrong_with_programs(self, code, output, message):
+        with pytest.raises(ss.ModelError, match=message):
+            models.command(program(code), output=output)(self.batch)
+
+    def test_programs_that_are_not_there_or_do_not_end(self):
+        with pytest.raises(ss.ModelError, match="program 'no-such-predictor' was not found"):
+            models.command(["no-such-predictor"])(self.batch)
+        with pytest.raises(ss.ModelError, match="cannot be started"):
+            models.command([os.path.dirname(__file__)])(self.batch)
+        with pytest.raises(ss.ModelError, match=r"did not write the file \{output\}"):
+            models.command([*program(""), "{output}"])(self.batch)
+        # One that has started another, which keeps the pipe open.
+        code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+        start = time.monotonic()
+        with pytest.raises(ss.ModelError, match=r"took more than 0.5 s for 3 sequences"):
+            models.command(program(code), timeout=0.5)(self.batch)
+        assert time.monotonic() - start < 30
+
+    def test_bad_input(self):
+        for arguments, options, message in [
+            ("predict --fast", {}, "shlex.split"),
+            ([], {}, "the list is empty"),
+            (["a", 3], {}, r"arguments must be strings, got 3 \(int\)"),
+            (["a"], {"input": "fastq"}, "did you mean 'fasta'"),
+            (["a"], {"output": "json"}, "output must be 'lines'"),
+            (["a"], {"output": ("json", 1)}, "output must be one of 'tsv', 'csv'"),
+            (["a"], {"output": ("tsv", -1)}, "the column of output must be at least 0"),
+            (["a"], {"timeout": 0}, "positive number of seconds"),
+        ]:
+            with pytest.raises(ss.InputError, match=message):
+                models.command(arguments, **options)
+
+
+class TestImported:
+    SOURCE = """
+        from shapsketch import models
+        made = []
+        def plain(sequences):
+            return [len(s) for s in sequences]
+        class Loaded:
+            inputs = "codes"
+            outputs = ("first", "last")
+            def __init__(self):
+                made.append(1)
+            def __call__(self, codes):
+                return codes[:, [0, -1]].astype(float)
+        def make():
+            return lambda sequences: [float(len(made)) for _ in sequences]
+        class Holder:
+            model = staticmethod(plain)
+        adapter = models.array(lambda x: x[:, 0, 0])
+        number = 3
+        def broken():
+            raise OSError("no weights")
+    """
+
+    @pytest.fixture
+    def home(self, tmp_path, monkeypatch):
+        folder = tmp_path / "homemade"
+        folder.mkdir()
+        (folder / "predictors.py").write_text(textwrap.dedent(self.SOURCE))
+        (folder / "needs.py").write_text("import no_such_dependency")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+        yield tmp_path
+        for name in [name for name in sys.modules if name.partition(".")[0] == "homemade"]:
+            del sys.modules[name]
+        for path in [path for path in models.elsewhere._LOADED if path.startswith("homemade")]:
+            del models.elsewhere._LOADED[path]
+
+    def test_what_is_found(self, home):
+        strings = ["A", "CG"]
+        assert list(models.imported("homemade.predictors:plain")(strings)) == [1, 2]
+        assert list(models.imported("homemade.predictors:Holder.model")(strings)) == [1, 2]
+        assert models.imported("homemade.predictors:make()")(strings) == [0.0, 0.0]
+        adapter = models.imported("homemade.predictors:adapter")
+        assert adapter.inputs == "onehot"
+        assert models.imported("homemade.predictors:plain").inputs == "strings"
+        assert models.imported("homemade.predictors:plain", inputs="codes").inputs == "codes"
+
+    def test_is_imported_late_and_once(self, home):
+        adapter = models.imported("homemade.predictors:Loaded")
+        assert "homemade.predictors" not in sys.modules
+        assert len(pickle.dumps(adapter)) < 200
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(adapter, [codes_of(3)] * 8))
+        assert (adapter.inputs, adapter.outputs) == ("codes", ("first", "last"))
+        assert survives(adapter).shape == (20, 2)
+        assert sum(sys.modules["homemade.predictors"].made) == 1
+        assert sketched(models.select(adapter, "last")).r2 > 0.999
+
+    def test_other_processes_find_it(self, home):
+        path = home / "adapter"
+        path.write_bytes(pickle.dumps(models.imported("homemade.predictors:plain")))
+        code = "import pickle, sys; sys.path.remove(''); print(pickle.load(open('adapter', 'rb'))(['ACG']))"
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert found.stdout == "[3]\n"
+
+    def test_bad_input(self, home):
+        for path, message in {
+            "package.module.name": "did you mean 'package.module:name'",
+            "package": "must be 'package.module:name', got 'package'",
+            "package:": "must be",
+            "package:name(3)": "must be",
+        }.items():
+            with pytest.raises(ss.InputError, match=message):
+                models.imported(path)
+        with pytest.raises(ss.InputError, match="inputs must be one of"):
+            models.imported("package:name", inputs="text")
+        for name, error, message in [
+            ("elsewhere:plain", ss.InputError, "there is no module 'homemade.elsewhere'"),
+            ("predictors:plane", ss.InputError, "has no 'plane'; did you mean 'plain'"),
+            (
+                "predictors:Holder.modle",
+                ss.InputError,
+                "'homemade.predictors.Holder' has no 'modle'; .*'model'",
+            ),
+            (
+                "predictors:number",
+                ss.InputError,
+                "'homemade.predictors.number' is of type int, and no callable",
+            ),
+            ("predictors:number()", ss.InputError, "is of type int and cannot be called"),
+            ("predictors:Holder", ss.InputError, r"Holder\(\)' is of type Holder, and no callable"),
+            ("predictors:broken()", ss.ModelError, "calling .* raised OSError: no weights"),
+            (
+                "needs:model",
+                ss.ModelError,
+                "importing 'homemade.needs' raised ModuleNotFoundError: .*dependency",
+            ),
+        ]:
+            with pytest.raises(error, match=message):
+                models.imported(f"homemade.{name}")(["A"])
+
+
+class TestTable:
+    strings = SPACE.decode(codes_of(200))
+    values = score(strings)
+
+    def write(self, path, rows, header="sequence,score"):
+        path.write_text("\n".join([header, *rows]) + "\n")
+        return path
+
+    def scores(self):
+        return [f"{sequence},{value}" for sequence, value in zip(self.strings, self.values, strict=True)]
+
+    def test_csv_and_parquet(self, tmp_path):
+        import pandas
+
+        frame = pandas.DataFrame({"name": "x", "sequence": self.strings, "score": self.values})
+        frame["twice"] = 2 * frame["score"]
+        frame.to_csv(tmp_path / "scores.csv.gz", index=False)
+        frame.to_csv(tmp_path / "scores.tsv", index=False, sep="\t")
+        frame.to_parquet(tmp_path / "scores.parquet")
+        wanted = score(SPACE.decode(codes_of(20)))
+        for name in ("scores.csv.gz", "scores.tsv", "scores.parquet"):
+            both = models.table(tmp_path / name)
+            assert both.outputs == ("score", "twice")
+            np.testing.assert_array_equal(survives(both), np.stack([wanted, 2 * wanted], axis=1))
+            one = models.table(tmp_path / name, "twice")
+            assert (one.inputs, one.outputs) == ("strings", None)
+            np.testing.assert_array_equal(survives(one), 2 * wanted)
+            assert models.table(tmp_path / name, ["score"]).outputs is None
+
+    def test_sketches(self, tmp_path):
+        space = ss.SequenceSpace(ss.DNA, 4)
+        everything = ["".join(symbols) for symbols in itertools.product(ss.DNA, repeat=4)]
+        rows = [f"{s},{v}" for s, v in zip(everything, score(everything), strict=True)]
+        assert sketched(models.table(self.write(tmp_path / "a.csv", rows)), space).r2 > 0.999
+
+    def test_sequences_of_all_kinds(self, tmp_path):
+        # What looks like a missing value, of several lengths, beyond ASCII, twice with the same score.
+        rows = ["NA,1", "null,2", "αβγ,3", "αβ,4", "NA,1", "C,nan"]
+        model = models.table(self.write(tmp_path / "a.csv", rows))
+        assert repr(model).endswith("a.csv', 5 sequences)")
+        assert model(["αβ", "NA", "αβγ", "null"]).tolist() == [4, 1, 3, 2]
+        assert np.isnan(model(["C"])).all()
+        for near in ("nulls", "nul", "N", "", "Z"):
+            with pytest.raises(ss.ModelError, match=f"no score of '{near}'; 1 of the 2 sequences asked"):
+                model(["NA", near])
+
+    def test_bad_input(self, tmp_path, monkeypatch):
+        cases = [
+            (["A,1", "C,2", "A,3"], {}, ss.InputError, "'A' is there more than once, with score 1 and 3"),
+            (["A,1"], {"column": "value"}, ss.InputError, "column 'value' is not there, .*'score'"),
+            (["A,1"], {"header": "seq,score"}, ss.InputError, "column 'sequence' is not there"),
+            (["A,1"], {"header": "sequence,sequence"}, ss.InputError, "there is no column of scores"),
+            (["A,1,2"], {"header": "sequence,s,s"}, ss.InputError, "column 's' is twice there"),
+            (["A,1", "C,high"], {}, ss.FileError, "high"),
+            (["A,1", "C,1,2"], {}, ss.FileError, "Expected 2 columns"),
+            ([], {}, ss.FileError, "no rows"),
+        ]
+        for rows, options, error, message in cases:
+            path = self.write(tmp_path / "a.csv", rows, options.pop("header", "sequence,score"))
+            with pytest.raises(error, match=message):
+                models.table(path, **options)
+        (tmp_path / "empty.csv").write_text("")
+        for name in ("empty.csv", "missing.csv", "missing.parquet", "."):
+            with pytest.raises((ss.FileError, ss.InputError), match=name):
+                models.table(tmp_path / name)
+        with pytest.raises(ss.FileError, match=r"a\.parquet"):
+            models.table((tmp_path / "a.csv").rename(tmp_path / "a.parquet"))
+        with pytest.raises(ss.InputError, match=r"the extension must be one of \.csv"):
+            models.table(tmp_path / "scores.xlsx")
+        monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
+        with pytest.raises(ss.MissingExtraError, match=r"shapsketch\[files\]"):
+            models.table(tmp_path / "a.csv")
+
+
+class TestCheck:
+    space = ss.SequenceSpace(ss.DNA, length=12)
+
+    def test_a_good_model(self, caplog):
+        for inputs in ("strings", "codes", "onehot"):
+            found = models.check(Scored(ss.DNA, inputs), self.space)
+            assert (found.repeatable, found.batch_independent, found.constant) == (True, True, False)
+            assert found.messages == []
+            assert found.repeat_difference == found.batch_difference == 0.0
+            assert found.spread > 0
+            assert found.n_calls == 24
+        assert not caplog.records
+
+    def test_rounding_is_no_difference(self):
+        calls = []
+
+        def rounds(sequences):
+            calls.append(1)
+            return 1000 + score(sequences) * (1 + 3e-6 * len(calls) / 10)
+
+        found = models.check(rounds, self.space)
+        assert found.repeatable
+        assert found.batch_independent
+        assert found.repeat_difference > 0
+
+    def test_random_relative_and_constant_models(self, caplog):
+        rng = np.random.default_rng(0)
+        with caplog.at_level(logging.WARNING, "shapsketch"):
+            found = models.check(lambda s: rng.normal(size=len(s)), self.space)
+        assert not found.repeatable
+        assert found.repeat_difference > 0.1
+        assert [record.getMessage() for record in caplog.records] == found.messages
+        found = models.check(lambda s: score(s) - score(s).mean(), self.space)
+        assert found.repeatable
+        assert not found.batch_independent
+        assert "depends on its batch" in found.messages[0]
+        found = models.check(lambda s: [1.0] * len(s), self.space)
+        assert found.constant
+        assert found.spread == 0
+        assert "gave the same score to all 8" in found.messages[0]
+
+    def test_several_outputs(self):
+        found = models.check(models.array(weighted), self.space, outputs=["varies", "stays"], count=20)
+        assert found.constant
+        assert "its output 'stays'" in found.messages[0]
+        found = models.check(dataclasses.replace(models.array(weighted), outputs=("a", "b")), self.space)
+        assert found.constant
+
+    def test_given_sequences_and_small_spaces(self):
+        found = models.check(score, self.space, sequences=["ACGT" * 3, "GGGT" * 3])
+        assert found.n_calls == 6
+        asked = set()
+
+        def model(sequences):
+            asked.update(sequences)
+            return score(sequences)
+
+        assert models.check(model, ss.SequenceSpace("AB", 2)).n_calls == 12
+        assert len(asked) == 4
+        asked.clear()
+        models.check(model, ss.SequenceSpace("AB", 5), count=10)
+        assert len(asked) == 10
+
+    def test_models_that_write_into_their_batch(self):
+        def writes(codes):
+            found = codes.sum(axis=1).astype(float)
+            codes[:] = 0
+            return found
+
+        assert not models.check(writes, self.space, inputs="codes").messages
+
+    def test_bad_input(self):
+        with pytest.raises(ss.ModelError, match="nan"):
+            models.check(lambda s: [np.nan] * len(s), self.space)
+        with pytest.raises(ss.ModelError, match="one number for each sequence"):
+            models.check(models.array(weighted), self.space)
+        with pytest.raises(ss.InputError, match="give at least two"):
+            models.check(score, self.space, sequences=["ACGT" * 3])
+        with pytest.raises(ss.InputError, match="count must be at least 2"):
+            models.check(score, self.space, count=1)
