@@ -92,8 +92,8 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_sketch(tmp_path, folder):
     ):
         model = Faulty(folder, dies=8)
         assert saved(run(model, executor=client), tmp_path) == plain
-        # 23 batches, and the one that was lost again.
-        assert len(list(folder.iterdir())) == 24
+        # 23 batches; the one that was lost, and answers that died with the worker, are asked again.
+        assert len(list(folder.iterdir())) >= 24
         # And through the executor that a client makes.
         assert saved(run(executor=client.get_executor()), tmp_path) == plain
 

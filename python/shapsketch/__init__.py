@@ -20,12 +20,14 @@ from shapsketch.ensembles import from_trees
 from shapsketch.explain import Epistasis, Explainer, Explanation, Interactions
 from shapsketch.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.mutants import Mutants
+from shapsketch.records import Records, SequenceReader, read_sequences
 from shapsketch.regress import Dictionary, SparseRegressor
 from shapsketch.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.sketching import Plan, fit, plan, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
 from shapsketch.store import Store
+from shapsketch.tables import TableWriter, write_sequences
 from shapsketch.trees import TreeSketch
 from shapsketch.views import AttributionMap, Motif, Motifs, Sobol
 
@@ -56,6 +58,8 @@ __all__ = [
     "PeelingDecoder",
     "Plan",
     "QueryDesign",
+    "Records",
+    "SequenceReader",
     "SequenceSpace",
     "ShapsketchError",
     "Sketch",
@@ -63,6 +67,7 @@ __all__ = [
     "SparseRegressor",
     "Spectrum",
     "Store",
+    "TableWriter",
     "TreeSketch",
     "__version__",
     "faithfulness",
@@ -71,5 +76,7 @@ __all__ = [
     "load",
     "models",
     "plan",
+    "read_sequences",
     "sketch",
+    "write_sequences",
 ]

@@ -287,10 +287,9 @@ class Sketch:
                 lines.append(f"teacher    R² {info['teacher_r2']:.4f} on the same queries")
             if len(info["candidates"]) > 1:
                 lines.append("tried      R²      seconds  weight")
-                lines += [
-                    f"           {r2:<7.4f} {'' if seconds is None else f'{seconds:.1f}':>7} {weight:7.2f}  {name}"
-                    for name, r2, seconds, weight in info["candidates"]
-                ]
+                for name, r2, seconds, weight in info["candidates"]:
+                    took = "" if seconds is None else f"{seconds:.1f}"
+                    lines.append(f"           {r2:<7.4f} {took:>7} {weight:7.2f}  {name}")
             if info["link"] != "identity":
                 own = info["response_r2"]
                 known = "unknown" if own is None else f"{own:.4f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from shapsketch._errors import FileError, InputError, MissingExtraError, ModelError
+from shapsketch._errors import FileError, InputError, ModelError
+from shapsketch._formats import format_of, opener, pyarrow
 from shapsketch.models._base import Numbers
 
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
-COMPRESSED = (".gz", ".bz2", ".zst")
 # Columns that name a sequence, and are no scores unless asked for.
 NAMES = ("name", "id")
 # Rows that are Python objects at a time.
@@ -28,7 +26,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     Parameters
     ----------
     path : str or path
-        CSV, TSV or Parquet, told by the extension (before ``.gz``, ``.bz2`` or ``.zst``), with a column
+        CSV, TSV or Parquet, told by the extension (before that of a compression), with a column
         ``sequence`` and columns of scores. It is read once, now.
     column : str or list of str, optional
         The scores; by default all other columns but ``name`` and ``id``. Several are several outputs.
@@ -41,7 +39,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
         If a column is missing, or a sequence is there twice with different scores. Asking for a sequence that
         is not there is a :class:`ModelError`.
     MissingExtraError
-        If pyarrow is not installed.
+        If pyarrow or dnaio is not installed.
 
     Examples
     --------
@@ -55,8 +53,8 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     array([2. , 0.5])
     """
     file = Path(path)
-    kind = _format(file)
-    pa = _pyarrow()
+    kind = format_of(file, ("csv", "tsv", "parquet"), option=False)
+    pa = pyarrow()
     keys: list[Numbers] = []
     values: list[Numbers] = []
     try:
@@ -83,30 +81,14 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     return _Table(str(file), *found, outputs=names if len(names) > 1 else None)
 
 
-def _format(file: Path) -> str:
-    endings = [ending.lower() for ending in file.suffixes]
-    if endings and endings[-1] in COMPRESSED:
-        endings.pop()
-    if not endings or endings[-1] not in FORMATS:
-        raise InputError(f"{file}: the extension must be one of {', '.join(FORMATS)}")
-    return FORMATS[endings[-1]]
-
-
-def _pyarrow() -> Any:
-    try:
-        for part in ("csv", "parquet"):
-            importlib.import_module(f"pyarrow.{part}")
-    except ImportError as error:
-        raise MissingExtraError(
-            "tables need pyarrow, which is not installed: pip install 'shapsketch[files]'"
-        ) from error
-    return importlib.import_module("pyarrow")
-
-
 def _header(pa: Any, file: Path, kind: str) -> list[str]:
     if kind == "parquet":
         return list(pa.parquet.read_schema(file).names)
-    with pa.csv.open_csv(file, parse_options=_parsing(pa, kind)) as reader:
+    _, xopen = opener()
+    with (
+        xopen(file, "rb", threads=0) as text,
+        pa.csv.open_csv(text, parse_options=_parsing(pa, kind)) as reader,
+    ):
         return list(reader.schema.names)
 
 
@@ -118,7 +100,12 @@ def _batches(pa: Any, file: Path, kind: str, names: tuple[str, ...]) -> Iterator
         return
     types = {"sequence": pa.string(), **dict.fromkeys(names, pa.float64())}
     options = pa.csv.ConvertOptions(column_types=types, include_columns=columns)
-    with pa.csv.open_csv(file, parse_options=_parsing(pa, kind), convert_options=options) as reader:
+    _, xopen = opener()
+    parsing = _parsing(pa, kind)
+    with (
+        xopen(file, "rb", threads=0) as text,
+        pa.csv.open_csv(text, parse_options=parsing, convert_options=options) as reader,
+    ):
         yield from reader
 
 

@@ -1,0 +1,489 @@
+"""Files of sequences and tables: round trips, what is wrong and where, bounded memory, whole or not there."""
+
+import bz2
+import gzip
+import logging
+import lzma
+import os
+import sys
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapsketch as ss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapsketch import _formats
+from shapsketch.records import read_sequences
+from shapsketch.tables import TableWriter, write_sequences
+
+DNA4 = ss.SequenceSpace(ss.DNA, 4)
+WRITTEN = ["fasta", "fasta.gz", "fa.xz", "csv", "csv.gz", "csv.bz2", "tsv.zst", "parquet"]
+
+
+def says(*parts, error=ss.InputError):
+    return pytest.raises(error, match="(?s)" + ".*".join(parts))
+
+
+def everything(path, space=DNA4, **options):
+    with read_sequences(path, space, **options) as reader:
+        batches = list(reader)
+    assert reader.count == sum(map(len, batches))
+    assert all(batch.codes.dtype == np.uint8 and batch.lines.dtype == np.int64 for batch in batches)
+    names = [name for batch in batches for name in batch.names]
+    codes = np.concatenate([batch.codes for batch in batches])
+    lines = [line for batch in batches for line in batch.lines.tolist()]
+    assert len(names) == len(codes) == len(lines)
+    return names, codes, lines
+
+
+def texts(path, space=DNA4, **options):
+    return space.decode(everything(path, space, **options)[1])
+
+
+@pytest.mark.parametrize("extension", WRITTEN)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_what_is_written_is_read(extension, data):
+    alphabet = data.draw(st.sampled_from([ss.DNA, ss.PROTEIN, "01", "0123456789", 'ab,"; ']))
+    if "fa" in extension and " " in alphabet:
+        alphabet = "xyz"
+    space = ss.SequenceSpace(alphabet, data.draw(st.integers(1, 30)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    counts = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=4))
+    batches = [rng.integers(0, space.q, (count, space.n), dtype=np.uint8) for count in counts]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"queries.{extension}")
+        assert write_sequences(path, space, batches) == sum(counts)
+        assert os.listdir(folder) == [path.name]
+        size = data.draw(st.integers(1, 60))
+        names, codes, lines = everything(path, space, batch_size=size)
+    assert (codes == np.concatenate(batches)).all()
+    assert names == [f"query{i}" for i in range(len(codes))]
+    start, step = {"f": (1, 2), "p": (0, 1)}.get(extension[0], (2, 1))
+    assert lines == list(range(start, start + step * len(lines), step))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    records=st.lists(
+        st.tuples(
+            st.text("ab c>#", max_size=4),
+            st.text("ACGTacgt", min_size=4, max_size=4),
+            st.lists(st.sampled_from(["", "", " ", "#note", "\t"]), max_size=2),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    wrap=st.integers(1, 5),
+    indent=st.sampled_from(["", "", " \t"]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    last=st.booleans(),
+    chunk=st.integers(1, 9),
+)
+def test_fasta_of_any_shape(records, wrap, indent, end, last, chunk):
+    """Wrapped lines, empty ones, comments, any line ends, cut into chunks anywhere."""
+    lines, starts = ["", "#comment"], []
+    for name, sequence, more in records:
+        starts.append(len(lines) + 1)
+        lines.append(f"{indent}>{name}")
+        lines += [sequence[i : i + wrap] for i in range(0, 4, wrap)] + more
+    content = end.join(lines) + end * last
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_formats, "CHUNK", chunk)
+        path = Path(folder, "some.fa")
+        path.write_bytes(content.encode())
+        names, codes, found = everything(path)
+    assert DNA4.decode(codes) == [sequence.upper() for _, sequence, _ in records]
+    # The name is the first word.
+    assert names == [(name.split() or [""])[0] for name, _, _ in records]
+    assert found == starts
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "a.fasta").write_bytes(b"\xef\xbb\xbf>one\nACGT\n")
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsequence\nACGT\n")
+    assert everything(tmp_path / "a.fasta")[0] == ["one"]
+    assert everything(tmp_path / "a.csv")[0] == ["0"]
+
+
+def test_fastq(tmp_path):
+    path = tmp_path / "reads.fq.gz"
+    path.write_bytes(gzip.compress(b"@r1 x\nACGT\n+\nIIII\n@r2\nGGTT\n+\nIIII\n"))
+    names, codes, lines = everything(path)
+    assert (names, DNA4.decode(codes), lines) == (["r1", "r2"], ["ACGT", "GGTT"], [1, 5])
+
+
+def test_tables_by_columns(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "table.csv"
+    path.write_text('id,score,site\n001,1.5,ACGT\n"a,b",x,"ggtt"\n')
+    assert everything(path, column="site")[0] == ["001", "a,b"]
+    assert texts(path, column="site") == ["ACGT", "GGTT"]
+    with says("table.csv, line 1", "'sequence' is not there", "'id', 'score', 'site'"):
+        everything(path)
+    path.write_text("sequence,sequence\nA,C\n")
+    with says("is there twice"):
+        everything(path)
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        table = pa.table(
+            {"name": pa.array([7, 8]), "site": pa.array(["ACGT", "CCCC"], type=kind), "x": [[1], [2]]}
+        )
+        pq.write_table(table, tmp_path / "t.pq")
+        names, codes, lines = everything(tmp_path / "t.pq", column="site")
+        assert (names, DNA4.decode(codes), lines) == (["7", "8"], ["ACGT", "CCCC"], [0, 1])
+    with says("t.pq", "'sequence' is not there"):
+        everything(tmp_path / "t.pq")
+    with says("columns.*no text", error=ss.FileError):
+        everything(tmp_path / "t.pq", column="x")
+
+
+# Good and bad records; the lines of the bad ones, and what is said of them.
+BAD = {
+    "fasta": (
+        ">a\nACGT\n>b\nAC\nGTA\n\n>c\nACNT\n>d\n>e\ngg\ncc\n>f\nACéT\n",
+        [(3, "b", "5 symbols"), (7, "c", "'N' at position 2"), (9, "d", "no sequence"), (13, "f", "'é'")],
+        ["a", "e"],
+    ),
+    "fastq": (
+        "@a\nACGT\n+\nIIII\n@b\nACG\n+\nIII\n@c\nACGN\n+\nIIII\n@e\nGGCC\n+\nIIII\n",
+        [(5, "b", "3 symbols"), (9, "c", "'N' at position 3")],
+        ["a", "e"],
+    ),
+    "csv": (
+        "name,sequence\na,ACGT\n\nb,ACG\r\n\r\nc\nd,,\ne,GGCC\nf,\ng,-ACG\n\n\nh\n\n",
+        [
+            (4, "b", "3 symbols"),
+            (6, "", "1 values where the header has 2"),
+            (7, "", "3 values where the header has 2"),
+            (9, "f", "no sequence"),
+            (10, "g", "'-' at position 0"),
+            (13, "", "1 values"),
+        ],
+        ["a", "e"],
+    ),
+    "tsv": ("sequence\n\nACGT\nACGTA\nGGCC\n", [(4, "1", "5 symbols")], ["0", "2"]),
+    "parquet": (
+        [("a", "ACGT"), ("b", "ACG"), ("c", None), (None, "ACXT"), ("e", "GGCC")],
+        [(1, "b", "3 symbols"), (2, "c", "no sequence"), (3, "", "'X' at position 2")],
+        ["a", "e"],
+    ),
+}
+
+
+def bad_file(folder, kind):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / f"bad.{kind}"
+    content, wrong, good = BAD[kind]
+    if kind == "parquet":
+        names, sequences = zip(*content, strict=True)
+        pq.write_table(pa.table({"name": names, "sequence": sequences}), path)
+    else:
+        path.write_bytes(content.encode())
+    return path, wrong, good
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_the_first_malformed_record_is_an_error(tmp_path, kind):
+    path, wrong, _ = bad_file(tmp_path, kind)
+    line, name, what = wrong[0]
+    unit = "row" if kind == "parquet" else "line"
+    for size in (1, 2, 100):
+        with says(f"bad.{kind}, {unit} {line}", f"record '{name}'", what, "on_error='skip'"):
+            everything(path, batch_size=size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("kind", BAD)
+def test_malformed_records_are_skipped_and_counted(tmp_path, caplog, kind, size):
+    path, wrong, good = bad_file(tmp_path, kind)
+    reader = read_sequences(path, DNA4, on_error="skip", batch_size=size)
+    with caplog.at_level(logging.WARNING, logger="shapsketch"):
+        batches = list(reader)
+    assert [name for batch in batches for name in batch.names] == good
+    assert DNA4.decode(np.concatenate([batch.codes for batch in batches])) == ["ACGT", "GGCC"]
+    assert (reader.count, reader.skipped) == (len(good), len(wrong))
+    assert all(0 < len(batch) <= size for batch in batches)
+    messages = [record.getMessage() for record in caplog.records]
+    assert f"{len(wrong)} malformed of {len(wrong) + len(good)}" in messages[-1]
+    for (line, name, what), message in zip(wrong, messages[:-1], strict=True):
+        assert f" {line}" in message
+        assert what in message
+        assert repr(name) in message or not name
+
+
+def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
+    path = tmp_path / "many.fasta"
+    path.write_text("".join(f">r{i}\nACG{'T' * (i % 2)}\n" for i in range(2_000)))
+    with caplog.at_level(logging.WARNING, logger="shapsketch"):
+        reader = read_sequences(path, DNA4, on_error="skip", batch_size=64)
+        assert sum(map(len, reader)) == 1_000
+    assert reader.skipped == 1_000
+    assert len(caplog.records) == 12
+    path.write_text(">a\nAC\n>b\nA\n")
+    with says("none of its 2 records", "line 1, record 'a'"):
+        everything(path, on_error="skip")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("a.fasta", b"ACGT\n", ["a.fasta, line 1", "Expected '>'"]),
+        ("a.fasta", b"#x\n\nPK\x03\x04", ["a.fasta, line 3", "Expected '>'"]),
+        ("a.fasta", b">a\n\xff\xfe\n", ["no text file"]),
+        ("a.fasta", b"", ["no records"]),
+        ("a.fasta", b"\n\n", ["no records"]),
+        ("a.fastq", b"", ["no records"]),
+        ("a.fastq", b"@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIII\n", ["a.fastq, line 8", "[Ll]ength"]),
+        ("a.fastq", b"@a\nACGT\n+\nIIII\n@b\nACGT\n", ["a.fastq, line", "[Pp]remature end"]),
+        ("a.fastq", b">a\nACGT\n>b\nACGT\n", ["a.fastq, line 1", "'@'"]),
+        ("a.csv", b"", ["no records"]),
+        ("a.csv", b"\n\n", ["no records"]),
+        ("a.csv", b"sequence\n", ["no records"]),
+        ("a.csv", b"sequence\n\n", ["no records"]),
+        ("a.csv", b"sequence\nAC\xff\xff\n", ["UTF8"]),
+        ("a.csv", b"\xff\n", ["no text file"]),
+        ("a.csv", b'"sequence\nACGT\n', ["unexpected end"]),
+        ("a.fasta.gz", b">a\nACGT\n" * 9, ["[Nn]ot a gzip|[Mm]agic|[Hh]eader"]),
+        ("a.parquet", b"", ["a.parquet"]),
+        ("a.parquet", b"name,sequence\n", ["a.parquet", "[Pp]arquet"]),
+        ("none/a.fasta", None, ["none/a.fasta: No such file"]),
+        ("a.parquet", None, ["a.parquet: No such file"]),
+    ],
+)
+def test_files_that_are_malformed_as_such(tmp_path, name, content, parts):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    for on_error in ("raise", "skip"):
+        with says(*parts, error=ss.FileError):
+            everything(tmp_path / name, on_error=on_error)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("kind", ["fasta", "fastq", "csv"])
+def test_cut_off_archives(tmp_path, kind, compress):
+    row = {"fasta": ">{}\nACGT\n", "fastq": "@{}\nACGT\n+\nIIII\n", "csv": "{},ACGT\n"}[kind]
+    content = "name,sequence\n" * (kind == "csv") + "".join(row.format(i) for i in range(30_000))
+    data = compress(content.encode())
+    extension = {gzip.compress: "gz", bz2.compress: "bz2", lzma.compress: "xz"}[compress]
+    path = tmp_path / f"cut.{kind}.{extension}"
+    path.write_bytes(data[: len(data) // 2])
+    with says(f"cut.{kind}", "cut off", error=ss.FileError):
+        everything(path)
+    path.write_bytes(data)
+    assert len(everything(path)[0]) == 30_000
+
+
+def test_a_parquet_file_that_is_damaged(tmp_path):
+    path = tmp_path / "a.parquet"
+    codes = np.random.default_rng(0).integers(0, 4, (5_000, 4), dtype=np.uint8)
+    write_sequences(path, DNA4, [codes])
+    data = bytearray(path.read_bytes())
+    data[10:2_000] = bytes(1_990)
+    path.write_bytes(data)
+    with says("a.parquet", error=ss.FileError):
+        everything(path)
+    path.write_bytes(data[:-100])
+    with says("a.parquet", error=ss.FileError):
+        everything(path)
+
+
+def test_arguments_are_checked(tmp_path):
+    path = tmp_path / "a.fasta"
+    path.write_text(">a\nACGT\n")
+    with says("space must be a SequenceSpace, got str"):
+        read_sequences(path, "ACGT")
+    with says("on_error must be one of", "did you mean 'skip'"):
+        read_sequences(path, DNA4, on_error="skp")
+    with says("batch_size must be at least 1"):
+        read_sequences(path, DNA4, batch_size=0)
+    with says("format must be one of", "did you mean 'fasta'"):
+        read_sequences(path, DNA4, format="fata")
+    for name in ("a.txt", "fasta", "a.gz", "a.vcf.gz"):
+        with says("extension tells no format", "'fastq'", ".fa"):
+            read_sequences(tmp_path / name, DNA4)
+    with says("Is a directory|folder", error=ss.FileError):
+        read_sequences(tmp_path, DNA4, format="fasta")
+    for alphabet in ("A>", "A#", "A ", "Aß"):
+        space = ss.SequenceSpace(alphabet, 4)
+        with says("FASTA files cannot hold"):
+            read_sequences(path, space)
+        with says("FASTA files cannot hold"):
+            write_sequences(tmp_path / "b.fasta", space, [])
+    with says("extension tells no format"):
+        write_sequences(tmp_path / "b.fastq", DNA4, [])
+    (tmp_path / "unnamed").write_text(">a\nACGT\n")
+    assert texts(tmp_path / "unnamed", format="fasta") == ["ACGT"]
+
+
+@pytest.mark.parametrize("module", ["dnaio", "pyarrow"])
+def test_a_missing_extra_is_named(monkeypatch, tmp_path, module):
+    for name in list(sys.modules):
+        if name.split(".")[0] == module:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with says(r"pip install 'shapsketch\[files\]'", error=ss.MissingExtraError):
+        read_sequences(tmp_path / ("a.fasta" if module == "dnaio" else "a.parquet"), DNA4)
+
+
+@pytest.mark.parametrize("kind", ["fasta", "fastq", "csv"])
+def test_reading_is_lazy(tmp_path, kind):
+    """The first batch is there before the end of the file is reached, and closing needs no end."""
+    row = {"fasta": ">{}\nACGT\n", "fastq": "@{}\nACGT\n+\nIIII\n", "csv": "{},ACGT\n"}[kind]
+    path = tmp_path / f"long.{kind}"
+    content = "name,sequence\n" * (kind == "csv")
+    content += "".join(row.format(f"record{i:09}") for i in range(2_000_000 if kind == "csv" else 400_000))
+    # What is cut off shows that nobody has looked.
+    path = tmp_path / f"long.{kind}.gz"
+    path.write_bytes(gzip.compress(content.encode(), 1)[:-1_000])
+    with read_sequences(path, DNA4, batch_size=100) as reader:
+        assert next(reader).names == [f"record{i:09}" for i in range(100)]
+    assert reader.count == 100
+    assert list(reader) == []
+
+
+@pytest.mark.parametrize("kind", ["fasta", "csv", "parquet"])
+def test_memory_is_bounded(tmp_path, monkeypatch, kind):
+    """Five times the records, the same peak of Python's and arrow's memory."""
+    import pyarrow as pa
+
+    monkeypatch.setattr(_formats, "CHUNK", 1 << 12)
+    monkeypatch.setattr(_formats, "BLOCK", 1 << 12)
+    peaks = []
+    for count in (10, 10, 50):
+        path = tmp_path / f"{count}.{kind}"
+        rng = np.random.default_rng(0)
+        write_sequences(path, DNA4, (rng.integers(0, 4, (1_000, 4), dtype=np.uint8) for _ in range(count)))
+        tracemalloc.start()
+        arrow = 0
+        for _ in read_sequences(path, DNA4, batch_size=500):
+            arrow = max(arrow, pa.total_allocated_bytes())
+        peaks.append(tracemalloc.get_traced_memory()[1] + arrow)
+        tracemalloc.stop()
+    # All the records as Python objects take 10 MB.
+    assert peaks[2] < 1.2 * peaks[1] + 5e5
+
+
+COLUMNS = {"name": "string", "letter": "category", "count": "int64", "x": "float64", "y": "float32"}
+
+
+def rows(start, stop):
+    index = np.arange(start, stop)
+    return {
+        "name": [f'r"{i},' for i in index],
+        "letter": (["A", "C"], index % 2),
+        "count": index,
+        "x": index / 7,
+        "y": index / 7,
+    }
+
+
+@pytest.mark.parametrize("extension", ["csv", "csv.gz", "tsv", "parquet"])
+def test_tables_hold_what_was_written(tmp_path, monkeypatch, extension):
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from shapsketch import tables
+
+    monkeypatch.setattr(tables, "HELD", 1_000)
+    path = tmp_path / f"table.{extension}"
+    with TableWriter(path, COLUMNS, metadata={"index": "SV"}) as table:
+        for start in range(0, 500, 50):
+            table.write(rows(start, start + 50))
+        assert not path.exists()
+    assert table.rows == 500
+    assert os.listdir(tmp_path) == [path.name]
+    if extension == "parquet":
+        found = pd.read_parquet(path)
+        assert pq.read_schema(path).metadata[b"index"] == b"SV"
+        assert found["y"].dtype == np.float32
+    else:
+        found = pd.read_csv(path, sep="\t" if extension == "tsv" else ",")
+    assert list(found) == list(COLUMNS)
+    assert (found["x"] == np.arange(500) / 7).all()
+    assert np.allclose(found["y"], np.arange(500) / 7, rtol=1e-6)
+    assert found["name"][7] == 'r"7,'
+    assert "".join(found["letter"]) == "AC" * 250
+    # The usual permissions, not those of a temporary file.
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("extension", ["csv", "csv.gz", "parquet"])
+def test_a_table_is_whole_or_not_there(tmp_path, extension):
+    path = tmp_path / f"table.{extension}"
+    path.write_text("before")
+    for error in (ValueError, KeyboardInterrupt, OSError):
+        with pytest.raises(error), TableWriter(path, COLUMNS) as table:  # noqa: PT012
+            table.write(rows(0, 10))
+            raise error
+    with says("the columns", "not"), TableWriter(path, COLUMNS) as table:
+        table.write({"name": ["a"]})
+    with says("no rows of the table"), TableWriter(path, COLUMNS) as table:
+        table.write(rows(0, 10) | {"x": [1.0]})
+    with says("no rows of the table"), TableWriter(path, COLUMNS) as table:
+        table.write(rows(0, 2) | {"count": ["a", "b"]})
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == [path.name]
+    with TableWriter(path, COLUMNS):
+        pass
+    assert path.read_bytes() != b"before"
+
+
+def test_a_failing_source_leaves_no_file(tmp_path):
+    def batches():
+        yield np.zeros((5, 4), dtype=np.uint8)
+        raise RuntimeError("the source fails")
+
+    for name in ("a.fasta", "a.csv", "a.parquet"):
+        with pytest.raises(RuntimeError, match="the source fails"):
+            write_sequences(tmp_path / name, DNA4, batches())
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_where_nothing_can_be_written(tmp_path, kind):
+    with (
+        says("none/a.*: No such file", error=ss.FileError),
+        TableWriter(tmp_path / "none" / f"a.{kind}", COLUMNS),
+    ):
+        pass
+    with says("is a folder", error=ss.FileError), TableWriter(tmp_path, COLUMNS, format=kind):
+        pass
+    with says("extension tells no format"):
+        TableWriter(tmp_path / "a.xlsx", COLUMNS)
+    with says("at least one column"):
+        TableWriter(tmp_path / "a.csv", {})
+    with says("kind of column 'a'"):
+        TableWriter(tmp_path / "a.csv", {"a": "float"})
+    with says("within a `with` block"):
+        TableWriter(tmp_path / "a.csv", {"a": "int64"}).write({"a": [1]})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_full_disk(kind):
+    with (
+        says("cannot write /dev/full: No space left", error=ss.FileError),
+        TableWriter("/dev/full", COLUMNS, format=kind) as table,
+    ):
+        for start in range(0, 50_000, 10_000):
+            table.write(rows(start, start + 10_000))
+    with says("cannot write /dev/full: No space left", error=ss.FileError):
+        write_sequences("/dev/full", DNA4, [np.zeros((10_000, 4), dtype=np.uint8)], format="fasta")
+
+
+def test_links_and_pipes_stay_what_they_are(tmp_path):
+    (tmp_path / "real.csv").write_text("before")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    write_sequences(tmp_path / "link.csv", DNA4, [np.zeros((1, 4), dtype=np.uint8)])
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text() == '"name","sequence"\n"query0","AAAA"\n'
+    write_sequences("/dev/null", DNA4, [np.zeros((1, 4), dtype=np.uint8)], format="csv")
+    assert not Path("/dev/null").is_file()
