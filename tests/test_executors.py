@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapsketch as ss
+from shapsketch.model import _Pace, _sized
 
 DNA8 = ss.SequenceSpace(ss.DNA, 8)
 
@@ -30,12 +31,19 @@ class Faulty:
     def __call__(self, codes):
         number = sum(1 for _ in Path(self.folder).iterdir())
         (Path(self.folder) / f"{time.time_ns()}-{os.getpid()}-{threading.get_ident()}").touch()
-        if number == self.dies:
+        if self.dies is not None and number >= self.dies and self._first():
             os._exit(1)
         if number in self.fails:
             raise OSError(f"batch {number} went wrong")
         time.sleep(0.01)
         return motif(codes)
+
+    def _first(self):
+        try:
+            Path(f"{self.folder}-died").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
 
 def run(model=motif, **options):
@@ -43,10 +51,9 @@ def run(model=motif, **options):
         model,
         DNA8,
         budget=900,
-        method="regress",
         inputs="codes",
         batch_size=40,
-        **{"progress": False, **options},
+        **{"method": "regress", "progress": False, **options},
     )
 
 
@@ -181,6 +188,30 @@ def test_a_worker_that_dies_is_said_and_what_was_paid_for_is_kept(tmp_path, fold
     assert saved(again, tmp_path) == saved(run(), tmp_path)
 
 
+def test_a_broken_pool_is_not_tried_again(folder):
+    with processes(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
+        run(Faulty(folder, dies=3), executor=pool, retries=3)
+
+
+def test_a_progress_function_that_raises_loses_no_answer(tmp_path):
+    store = tmp_path / "values.db"
+
+    def raises(done, total):
+        raise RuntimeError("no terminal")
+
+    class Slow(ThreadPoolExecutor):
+        """Hands results out only when they are there."""
+
+        def submit(self, *arguments):
+            future = super().submit(*arguments)
+            future.result()
+            return future
+
+    with Slow(1) as pool, pytest.raises(RuntimeError, match="no terminal"):
+        run(executor=pool, in_flight=4, progress=raises, store=store)
+    assert len(ss.Store(store).read()[0]) == 160
+
+
 def test_an_executor_that_is_shut_down_is_said():
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
@@ -213,6 +244,8 @@ def test_a_number_of_outputs_that_changes_is_said(width):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"target_r2": "high"}, ss.InputError, "a number up to 1, got 'high'"),
+        ({"target_r2": 0.9, "method": "peel"}, ss.InputError, "which method='peel' cannot"),
         ({"executor": 4}, ss.InputError, "a concurrent.futures.Executor or a distributed.Client, got int"),
         ({"in_flight": 2}, ss.InputError, "in_flight is for an executor"),
         ({"executor": ThreadPoolExecutor(1), "in_flight": 0}, ss.InputError, "in_flight must be at least 1"),
@@ -234,6 +267,68 @@ def test_bad_ways_to_run(options, error, message):
 def test_an_output_that_is_missing_is_said():
     with pytest.raises(ss.ModelError, match="outputs 'a', 'c', without 'b' on queries 0 to 39"):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]}, outputs=["a", "b"])
+
+
+def test_columns_of_a_data_frame_are_taken_by_name():
+    import pandas
+
+    def model(codes):
+        return pandas.DataFrame({"b": codes[:, 0] * 1.0, "unused": "x", "a": motif(codes)})
+
+    made = run(model, outputs=["a", "b"])
+    codes = np.random.default_rng(0).integers(0, 4, (9, 8)).astype(np.uint8)
+    np.testing.assert_allclose(made["b"].predict(codes), codes[:, 0], atol=1e-2)
+    assert ss.models.select(model, "b", inputs="codes")(codes).tolist() == codes[:, 0].tolist()
+
+
+def test_batches_grow_as_long_as_that_pays():
+    def sizes(each=0.0, start=0.0, count=20_000, workers=0, given=None):
+        """Return the sizes of all batches of a model that takes so long to start, and for each sequence."""
+        pace, made = _Pace(given, count, workers), []
+        while sum(made) < count:
+            made.append(min(pace.size, count - sum(made)))
+            pace.took(made[-1], start + each * made[-1])
+        return made
+
+    assert sizes()[:6] == [16, 64, 256, 1024, 4096, 4096]
+    # Half a second for each: none longer than the one that showed that it does not pay.
+    assert max(sizes(each=0.5, count=1000)) == 64
+    assert sizes(each=0.5, count=1000)[2:5] == [16, 16, 16]
+    # 64 at 10 ms take 0.64 s, 256 more than a second.
+    assert sizes(each=0.01, count=5000)[:4] == [16, 64, 256, 64]
+    # A program that takes half a minute to start is started few times.
+    assert len(sizes(each=1e-4, start=30.0)) <= 9
+    assert max(sizes(count=1000, workers=4)) == 62
+    assert sizes(given=300, count=1000) == [300, 300, 300, 100]
+
+
+def test_rows_are_batched_anew():
+    pace = _Pace(None, 1000)
+    rows = np.arange(2000, dtype=np.uint8).reshape(1000, 2)
+    found = []
+    for first, batch in _sized(iter([rows[:10], rows[10:11], rows[11:900], rows[900:]]), pace):
+        assert first == sum(map(len, found))
+        found.append(batch)
+        pace.took(len(batch), 0.0)
+    assert [len(batch) for batch in found] == [16, 64, 256, 664]
+    np.testing.assert_array_equal(np.concatenate(found), rows)
+
+
+def test_masked_scores_are_no_scores():
+    def model(codes):
+        return np.ma.masked_array(np.ones(len(codes)), mask=np.arange(len(codes)) == 7)
+
+    with pytest.raises(ss.ModelError, match="returned nan for query 7"):
+        run(model)
+
+
+def test_futures_of_another_kind_are_refused():
+    class Odd:
+        def submit(self, *_):
+            return 3
+
+    with pytest.raises(ss.ModelError, match=r"it returned int, no concurrent\.futures\.Future"):
+        run(executor=Odd())
 
 
 def test_progress_goes_where_it_is_told_to():

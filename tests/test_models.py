@@ -901,7 +901,7 @@ class TestCheck:
             assert found.messages == []
             assert found.repeat_difference == found.batch_difference == 0.0
             assert found.spread > 0
-            assert found.n_calls == 24
+            assert found.n_calls == 18
         assert not caplog.records
 
     def test_rounding_is_no_difference(self):
@@ -948,7 +948,7 @@ class TestCheck:
             asked.update(sequences)
             return score(sequences)
 
-        assert models.check(model, ss.SequenceSpace("AB", 2)).n_calls == 12
+        assert models.check(model, ss.SequenceSpace("AB", 2)).n_calls == 10
         assert len(asked) == 4
         asked.clear()
         models.check(model, ss.SequenceSpace("AB", 5), count=10)

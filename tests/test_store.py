@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,146 @@ def test_several_outputs_have_one_set_of_queries(tmp_path):
     )
     codes, values = ss.Store(tmp_path / "other.db").read()
     np.testing.assert_array_equal(values[:, 1], codes[:, 0])
+
+
+def test_a_model_that_writes_into_its_batch_harms_nobody(tmp_path):
+    plain = saved(run(Counting(), None), tmp_path / "a")
+    calls = []
+
+    def spoils(codes):
+        calls.append(0)
+        answers = motif(codes)
+        codes[:] = 0
+        if len(calls) == 3:
+            raise RuntimeError("again")
+        return answers
+
+    store = tmp_path / "values.db"
+    assert saved(run(Counting(spoils), store, retries=1), tmp_path / "b") == plain
+    assert saved(run(Counting(spoils), store), tmp_path / "c") == plain
+    codes, values = ss.Store(store).read()
+    assert len(np.unique(codes, axis=0)) == 600
+    np.testing.assert_array_equal(values, motif(codes))
+
+
+def test_roundings_of_float32_are_no_other_model(tmp_path):
+    store = tmp_path / "values.db"
+
+    def offset(codes):
+        rounded = np.float32(-50_000) + motif(codes).astype(np.float32)
+        # One unit in the last place, as another size of batch may give.
+        return rounded if len(codes) > PROBES else np.nextafter(rounded, np.float32(0))
+
+    run(Counting(offset), store)
+    run(Counting(offset), store, budget=700)
+
+
+def test_probes_are_asked_where_the_model_is(tmp_path):
+    store = tmp_path / "values.db"
+    here = threading.get_ident()
+
+    def elsewhere(codes):
+        assert threading.get_ident() != here, "not on a worker"
+        return motif(codes)
+
+    with ThreadPoolExecutor(1) as pool:
+        run(Counting(elsewhere), store, executor=pool)
+        run(Counting(elsewhere), store, budget=700, executor=pool)
+
+
+def test_gaps_between_known_values_are_asked_in_batches(tmp_path):
+    store = ss.Store(tmp_path / "values.db")
+    queries = np.concatenate(list(ss.plan(DNA8, 600, method="regress").batches()))
+    known = np.random.default_rng(0).random(600) < 0.7
+    with store.open(DNA8, None) as held:
+        held.keep(queries[known], motif(queries[known]))
+    sizes = []
+
+    def model(codes):
+        sizes.append(len(codes))
+        return motif(codes)
+
+    made = run(Counting(model), store)
+    missing = int((~known).sum())
+    assert sizes == [PROBES] + [BATCH] * (missing // BATCH) + [missing % BATCH] * (missing % BATCH > 0)
+    assert saved(made, tmp_path / "a") == saved(run(Counting(), None), tmp_path / "b")
+
+
+def test_two_that_make_a_store_at_once_do_not_spoil_it(tmp_path):
+    for attempt in range(10):
+        store = ss.Store(tmp_path / f"{attempt}.db")
+        opened, refused = [], []
+        start = threading.Barrier(4)
+
+        def make(store=store, opened=opened, refused=refused, start=start):
+            start.wait(20)
+            try:
+                with store.open(DNA8, None) as held:
+                    held.keep(np.zeros((1, 8), dtype=np.uint8), np.zeros(1))
+                    opened.append(held)
+            except ss.FileError as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=make) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert opened
+        assert all("another process has this store" in message for message in refused), refused
+        assert len(store.read()[0]) == len(opened)
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    run(Counting(), tmp_path / "values.db", budget=300)
+    assert len(ss.Store(tmp_path / "values.db").read()[0]) == 300
+    assert [path.name for path in tmp_path.iterdir()] == ["values.db"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_store_in_a_place_that_is_read_only_is_read(tmp_path):
+    store = tmp_path / "values.db"
+    run(Counting(), store, budget=300)
+    store.chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        assert len(ss.Store(store).read()[0]) == 300
+        with pytest.raises(ss.FileError, match="cannot be written to"):
+            run(Counting(), store)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_an_interrupt_right_after_a_batch_was_written_keeps_the_store_in_order(tmp_path):
+    store = ss.Store(tmp_path / "values.db")
+    rng = np.random.default_rng(0)
+
+    class Interrupting:
+        """A connection that is interrupted once it has written the second batch."""
+
+        def __init__(self, connection):
+            self.connection, self.written = connection, 0
+
+        def execute(self, *arguments):
+            self.connection.execute(*arguments)
+            self.written += 1
+            if self.written == 2:
+                raise KeyboardInterrupt
+
+    batches = rng.integers(0, 4, (3, 20, 8)).astype(np.uint8)
+    with store.open(DNA8, None) as held:
+        held._connection = Interrupting(held._connection)
+        held.keep(batches[0], motif(batches[0]))
+        with pytest.raises(KeyboardInterrupt):
+            held.keep(batches[1], motif(batches[1]))
+        # As those that had ended on an executor are.
+        held.keep(batches[2], motif(batches[2]))
+    np.testing.assert_array_equal(store.read()[0], batches.reshape(-1, 8))
 
 
 def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
@@ -218,8 +359,13 @@ def test_other_files_are_refused(tmp_path):
         assert path.read_bytes() == content
     with pytest.raises(ss.FileError, match="there is no such store"):
         ss.Store(tmp_path / "missing").read()
-    with pytest.raises(ss.FileError, match="cannot be made"):
-        run(Counting(), tmp_path / "no folder" / "values.db")
+    (tmp_path / "file").touch()
+    for path in ("no folder/values.db", "file/values.db"):
+        with pytest.raises(ss.FileError, match="cannot be made"):
+            run(Counting(), tmp_path / path)
+    for path in ("x" * 300, "a\0b"):
+        with pytest.raises(ss.FileError, match=r"cannot be (looked for|made)"):
+            run(Counting(), tmp_path / path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(ss.FileError, match="folder: the store cannot be opened"):
         run(Counting(), tmp_path / "folder")
@@ -301,7 +447,7 @@ def model(codes):
 
 space = ss.SequenceSpace(ss.DNA, 8)
 sketch = ss.sketch(
-    model, space, budget=3000, method="regress", inputs="codes", batch_size=20, store=store, progress=False
+    model, space, budget=4000, method="regress", inputs="codes", batch_size=20, store=store, progress=False
 )
 sketch.save(out)
 """
@@ -327,11 +473,11 @@ def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(tmp_path):
     subprocess.run(command, check=True)
     asked = np.frombuffer(log.read_bytes(), dtype=np.uint8).reshape(-1, 8)
     distinct = len(np.unique(asked, axis=0))
-    assert distinct == 3000
+    assert distinct == 4000
     # The batch in flight, and the probes of each new start.
     assert len(asked) - distinct <= kills * (20 + PROBES)
     plain = ss.sketch(
-        motif, DNA8, budget=3000, method="regress", inputs="codes", batch_size=20, progress=False
+        motif, DNA8, budget=4000, method="regress", inputs="codes", batch_size=20, progress=False
     )
     assert out.read_bytes() == saved(plain, tmp_path / "plain")
 

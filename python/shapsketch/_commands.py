@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ import numpy as np
 
 import shapsketch as ss
 from shapsketch import models, tables
-from shapsketch._formats import COMPRESSED, FORMATS, opener
+from shapsketch._formats import COMPRESSED, FORMATS, opener, reading
 from shapsketch.explain import INDICES, Explainer
 from shapsketch.model import INPUTS
 from shapsketch.records import BATCH, SequenceReader, read_sequences
@@ -39,6 +40,19 @@ HELD = 16_384
 WIDE = 1 << 22
 LONG = 1 << 19
 INTERRUPTED = 130
+# Sequences that a model is checked with.
+CHECKED = 8
+# How Python's words for options are spoken here.
+SPOKEN = {
+    "say which one with column=": "say which one with --column",
+    "on_error='skip' leaves": "--on-error skip leaves",
+    "say format= one of": "say --format, one of",
+    "see sketch.summary()": "see `shapsketch info`",
+    "outputs=[...]": "--outputs A,B",
+    "choose with inputs=": "choose with --inputs",
+    "random_state": "seed",
+    "say how much by ss.Store": "sketch it from Python, with ss.Store",
+}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,14 +67,25 @@ def run(arguments: list[str] | None) -> int:
     except click.Abort:
         click.echo("shapsketch: stopped; nothing was written", err=True)
         return INTERRUPTED
-    except ss.ShapsketchError as error:
-        click.echo(f"shapsketch: {error}", err=True)
-        return 1
     except BrokenPipeError:
         # Whoever read the output has gone; nothing is left to be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (ss.ShapsketchError, OSError) as error:
+        click.echo(f"shapsketch: {_spoken(str(error))}", err=True)
+        return 1
     return code if isinstance(code, int) else 0
+
+
+def _spoken(text: str) -> str:
+    for word, option in SPOKEN.items():
+        text = text.replace(word, option)
+    return text
+
+
+class _Spoken(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _spoken(super().format(record))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -120,7 +145,7 @@ def _verbose(context: click.Context, _parameter: click.Parameter, value: int) ->
     """Log to stderr while the command runs."""
     log = logging.getLogger("shapsketch")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("shapsketch: %(message)s"))
+    handler.setFormatter(_Spoken("shapsketch: %(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(value, 2)])
@@ -240,9 +265,14 @@ def plan(
 )
 @click.option(
     "--column",
-    help="Column of --values that holds the scores; several, as A,B, are several outputs.  [default: all]",
+    help="Column of --values that holds the scores; several, as A,B, are several outputs.  "
+    "[default: all but sequence, name and id]",
 )
-@click.option("--command", help="A program that reads sequences on stdin and prints a score for each.")
+@click.option(
+    "--command",
+    help="A program, started without a shell, that reads sequences on stdin, one a line, and prints a score "
+    "for each, one a line; ss.models.command has other formats.",
+)
 @click.option(
     "--link", type=click.Choice(["identity", "log", "logit"]), default="identity", help="Scale of the sketch."
 )
@@ -314,7 +344,6 @@ def sketch(
     space = ss.SequenceSpace(alphabet, length)
     # Refused, if at all, before anything is asked or read.
     ss.plan(space, budget, method=method, random_state=seed)
-    _refuse(force, output)
     model: Any
     if source is not None:
         model = models.imported(source, inputs=inputs)
@@ -332,10 +361,13 @@ def sketch(
         paths = {
             name: output.with_name(f"{output.stem}.{name}{output.suffix or '.safetensors'}") for name in names
         }
-        _refuse(force, *paths.values())
+    _refuse(force, *paths.values())
     if check and values is None:
         # What is odd is logged.
-        models.check(model, space, inputs=inputs, outputs=names)
+        # Of sequences that the sketch asks for anyway.
+        first = next(ss.plan(space, budget, method=method, random_state=seed).batches(CHECKED))
+        if len(first) > 1:
+            models.check(model, space, inputs=inputs, sequences=first, outputs=names)
     ask: Callable[..., Any] = ss.sketch
     with ExitStack() as stack:
         executor: Executor | None = None
@@ -438,33 +470,42 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     suffixes = [s.lower() for s in path.suffixes if s[1:].lower() not in COMPRESSED]
     if suffixes and suffixes[-1] in (".csv", ".tsv"):
         return _probabilities(path, space, "," if suffixes[-1] == ".csv" else "\t")
+    if text != "uniform" and len(text) != space.n:
+        near = get_close_matches(text, ("uniform", "shuffles"), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        if path.is_file():
+            hint = f"; for the sequences of this file, say @{text}"
+        raise ss.InputError(
+            f"--background: {text!r} is none of uniform, a sequence of {space.n} symbols, @FILE with "
+            f"sequences, a table of probabilities (.csv, .tsv), shuffles and shuffles:COUNT{hint}"
+        )
     return text
 
 
 def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
     """Return the probabilities (n, q) of a table with a column for each symbol, a row for each position."""
     _, xopen = opener()
-    try:
-        with xopen(path, "rb", threads=0) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            rows = csv.DictReader(text, delimiter=delimiter)
-            missing = [symbol for symbol in space.alphabet if symbol not in (rows.fieldnames or [])]
-            if missing:
-                raise ss.InputError(f"{path}, line 1: a column for the symbol {missing[0]!r} is missing")
-            found = []
-            for row in rows:
-                try:
-                    found.append([float(row[symbol]) for symbol in space.alphabet])
-                except (TypeError, ValueError):
-                    raise ss.InputError(
-                        f"{path}, line {rows.line_num}: expected a probability for each symbol, "
-                        f"got {list(row.values())}"
-                    ) from None
-    except ss.ShapsketchError:
-        raise
-    except OSError as error:
-        raise ss.FileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise ss.FileError(f"cannot read {path}: {error}") from error
+    with (
+        reading(path),
+        xopen(path, "rb", threads=0) as file,
+        io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
+    ):
+        rows = csv.DictReader(text, delimiter=delimiter)
+        missing = [symbol for symbol in space.alphabet if symbol not in (rows.fieldnames or [])]
+        if missing:
+            raise ss.InputError(f"{path}, line 1: a column for the symbol {missing[0]!r} is missing")
+        found = []
+        for row in rows:
+            try:
+                found.append([float(row[symbol]) for symbol in space.alphabet])
+            except (TypeError, ValueError):
+                raise ss.InputError(
+                    f"{path}, line {rows.line_num}: expected a probability for each symbol, "
+                    f"got {list(row.values())}"
+                ) from None
+    if len(found) == 1:
+        # A composition is that of every position.
+        return np.array(found[0])
     if len(found) != space.n:
         raise ss.InputError(f"{path}: {len(found)} rows of probabilities, the sketch has {space.n} positions")
     return np.array(found)
@@ -489,7 +530,7 @@ def _parts(reader: SequenceReader, bar: Any, most: int) -> Iterator[tuple[list[s
     default="uniform",
     metavar="uniform|SEQUENCE|@FILE|PROBABILITIES.csv|shuffles[:COUNT]",
     help="What a missing position is drawn from. A table of probabilities has a column for each symbol and "
-    "a row for each position.",
+    "a row for each position, or one row for all.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the shuffles.")
 @READ
@@ -640,7 +681,8 @@ def mutate(
     """Predict the effect of every substitution, or find the best mutants.
 
     Substitutions have the columns name, position (from 0), from, to and change; mutants have name, rank (from
-    1), mutations (such as A3G C7T), score, change and sequence.
+    1), mutations (such as A3G C7T; positions from 1, as is usual in this notation), score, change and
+    sequence.
     """
     _refuse(force, output)
     if best is None and (mutations is not None or minimize):

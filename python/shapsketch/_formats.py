@@ -35,11 +35,22 @@ PARSED = 65_536
 # Bytes read of a text file at a time.
 CHUNK = 1 << 18
 # Bytes of a table parsed at a time.
-BLOCK = 1 << 18
+BLOCK = 1 << 20
 # A header after white space, which str.strip removes.
 INDENTED = re.compile(rb"[^\S\n]*>")
 # Modules whose errors are about the file.
-LIBRARIES = ("dnaio", "pyarrow", "_csv", "zlib", "zlib_ng", "isal", "_lzma", "backports", "compression")
+LIBRARIES = (
+    "dnaio",
+    "pyarrow",
+    "_csv",
+    "zlib",
+    "zlib_ng",
+    "isal",
+    "igzip_lib",
+    "_lzma",
+    "backports",
+    "compression",
+)
 # The longest header of a CSV file.
 HEADER = 1 << 20
 
@@ -156,9 +167,10 @@ def rebatched(parts: Iterator[Raw], size: int) -> Generator[Raw, None, None]:
             break
         held.add(part)
         full = len(held.names) - len(held.names) % size
-        for start in range(0, full, size):
-            yield held.part(start, start + size)
-        held = held.part(full, len(held.names))
+        if full:
+            for start in range(0, full, size):
+                yield held.part(start, start + size)
+            held = held.part(full, len(held.names))
         if len(held.wrong) > size:
             yield held
             held = Raw()

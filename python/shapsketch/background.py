@@ -126,6 +126,9 @@ class Background:
                 f"background must be 'uniform', a reference, a list of sequences, an (n, q) array of "
                 f"probabilities or DinucleotideShuffles, got {type(background).__name__}"
             )
+        if array.shape == (space.q,):
+            # A composition is that of every position.
+            array = np.tile(array, (space.n, 1))
         if array.shape != (space.n, space.q):
             raise InputError(
                 f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), got {array.shape}"

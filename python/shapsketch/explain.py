@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from shapsketch.sampling import LEAST, Sampled, sample
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences
 from shapsketch.spectrum import Spectrum
-from shapsketch.views import Array, AttributionMap, Motifs, Sobol, Support
+from shapsketch.views import SHOWN, Array, AttributionMap, Motifs, Record, Sobol, Support, Table
 
 Index = Literal[
     "SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap"
@@ -34,9 +34,11 @@ BATCH = 65_536
 COMPARED = 5_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Table):
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
+
+    ``print`` it, or hand its ``records()`` to pandas, for a row for each position of each sequence.
 
     Attributes
     ----------
@@ -57,9 +59,10 @@ class Explanation:
     base_values: Array
     data: Codes
     background: str
-    link: str = "identity"
-    _sketch: Sketch | None = field(default=None, repr=False)
-    _stderr: Array | None = field(default=None, repr=False)
+    link: str
+    _alphabet: str
+    _sketch: Sketch | None = None
+    _stderr: Array | None = None
 
     @cached_property
     def stderr(self) -> Array:
@@ -91,13 +94,31 @@ class Explanation:
             f"no standard errors: {why}; Explainer.refine estimates them from further model calls"
         )
 
+    def records(self) -> list[Record]:
+        """Return a row for each position of each sequence: both numbers from 0, letter and value."""
+        return [
+            {"sequence": b, "position": i, "letter": self._alphabet[letter], "value": float(value)}
+            for b, (row, codes) in enumerate(zip(self.values, self.data, strict=True))
+            for i, (value, letter) in enumerate(zip(row, codes, strict=True))
+        ]
+
+    def _shown(self) -> tuple[list[Record], int]:
+        some = replace(self, values=self.values[:SHOWN], data=self.data[:SHOWN])
+        return some.records()[:SHOWN], self.values.size
+
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        count, n = self.values.shape
+        return f"Explanation({count} x {n} values, background {self.background}, link {self.link})"
 
-@dataclass(frozen=True, eq=False)
-class Interactions:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions(Table):
     """Interactions of a batch of sequences, for the supports that have any.
+
+    ``print`` it, or hand its ``records()`` to pandas, for a row for each support and sequence.
 
     Attributes
     ----------
@@ -142,9 +163,32 @@ class Interactions:
         )
 
     def top(self, count: int) -> list[tuple[Support, float]]:
-        """Return the `count` supports of largest mean absolute value, with that value."""
-        size = np.abs(self.values).mean(axis=0)
-        return [(self.supports[i], float(size[i])) for i in np.argsort(-size, kind="stable")[:count]]
+        """Return the `count` supports of largest mean absolute value, with their mean value.
+
+        Of a single sequence that is its value, with its sign.
+        """
+        order = np.argsort(-np.abs(self.values).mean(axis=0), kind="stable")[:count]
+        mean = self.values.mean(axis=0)
+        return [(self.supports[i], float(mean[i])) for i in order]
+
+    def records(self) -> list[Record]:
+        """Return a row for each support of each sequence: number from 0, support and value."""
+        return [
+            {"sequence": b, "support": support, "value": float(value)}
+            for b, row in enumerate(self.values)
+            for support, value in zip(self.supports, row, strict=True)
+        ]
+
+    def _shown(self) -> tuple[list[Record], int]:
+        some = replace(self, values=self.values[:SHOWN])
+        return some.records()[:SHOWN], self.values.size
+
+    def __repr__(self) -> str:
+        count, width = self.values.shape
+        return (
+            f"Interactions({self.index}, {count} sequences x {width} supports, background {self.background}, "
+            f"link {self.link})"
+        )
 
     def dense(self) -> Array:
         """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
@@ -194,7 +238,7 @@ class Explainer:
     sketch : Sketch or Spectrum
     background : "uniform", array, str, list or DinucleotideShuffles
         What a missing position is drawn from: every letter alike; a product distribution, an array (n, q)
-        of probabilities such as a base composition or a position weight matrix; one reference sequence such
+        of probabilities such as a position weight matrix, or (q,), a composition; one reference sequence such
         as the wild type (a string, or codes (n,)); a list of sequences, each equally likely (strings, or
         codes (R, n)); or :class:`DinucleotideShuffles` of each explained sequence.
 
@@ -275,7 +319,8 @@ class Explainer:
         else:
             values = self._components.shapley_values_against(codes, references)
         base = self._base_values(codes, references)
-        return Explanation(values, base, codes, self.background, self._link, self._sketch)
+        alphabet = self._space.alphabet
+        return Explanation(values, base, codes, self.background, self._link, alphabet, self._sketch)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield the explanation of each batch of sequences, in constant memory.
@@ -482,7 +527,7 @@ class Explainer:
         calls_per_sequence: int = 1000,
         index: Literal["SV", "SII"] = "SV",
         inputs: Inputs | None = None,
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         random_state: int = 0,
         progress: Progress = True,
         executor: Any = None,
@@ -521,10 +566,9 @@ class Explainer:
             If the model fails, or returns something else than asked.
         """
         taken = inputs_of(model, inputs)
-        runner = Runner(executor, in_flight, retries, progress)
+        runner = Runner(executor, in_flight, retries, progress, batch_size)
         name = choice("index", index, ("SV", "SII"))
         calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
-        size = integer("batch_size", batch_size, least=1)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
         self._sketch._link.known()
@@ -535,10 +579,10 @@ class Explainer:
 
         # What the sketch cannot explain is refused before any call is paid for.
         if name == "SV":
-            return self._refined(codes, lambda: self._sampled(ask, codes, calls, size, seed))
+            return self._refined(codes, lambda: self._sampled(ask, codes, calls, seed))
         n = self._space.n
         found = self.interactions(codes, index="SII", max_order=min(2, n))
-        sampled = self._sampled(ask, codes, calls, size, seed, pairs=True)
+        sampled = self._sampled(ask, codes, calls, seed, pairs=True)
         assert sampled.pairs is not None
         assert sampled.pair_errors is not None
         i, j = np.triu_indices(n, 1)
@@ -560,19 +604,18 @@ class Explainer:
         ask: Callable[[Iterator[Codes], int], Array],
         codes: Codes,
         calls: int,
-        size: int,
         seed: int,
         *,
         pairs: bool = False,
     ) -> Sampled:
-        """Sample what the sketch leaves of scores that are asked for in batches of one size."""
+        """Sample what the sketch leaves of scores that are asked for part by part."""
 
         def difference(hybrids: Iterator[Codes], count: int) -> Array:
             known = np.empty(count)
 
             def batches() -> Iterator[Codes]:
                 done = 0
-                for batch in _rebatched(hybrids, size):
+                for batch in hybrids:
                     known[done : done + len(batch)] = self._sketch._components.predict(batch)
                     done += len(batch)
                     yield batch
@@ -617,7 +660,7 @@ class Explainer:
             assert len(answers) == count
             return answers
 
-        return self._refined(codes, lambda: self._sampled(ask, codes, calls, BATCH, seed))
+        return self._refined(codes, lambda: self._sampled(ask, codes, calls, seed))
 
     def _refined(self, codes: Codes, draw: Callable[[], Sampled]) -> Explanation:
         """Return the sketch's values plus those sampled of what it leaves over."""
@@ -630,20 +673,3 @@ class Explainer:
             _sketch=None,
             _stderr=sampled.errors,
         )
-
-
-def _rebatched(batches: Iterator[Codes], size: int) -> Iterator[Codes]:
-    """Yield the same rows in batches of one size, the last perhaps smaller."""
-    held: list[Codes] = []
-    count = 0
-    for batch in batches:
-        held.append(batch)
-        count += len(batch)
-        if count >= size:
-            rows = np.concatenate(held)
-            full = count - count % size
-            for start in range(0, full, size):
-                yield rows[start : start + size]
-            held, count = [rows[full:]], count - full
-    if count:
-        yield np.concatenate(held)

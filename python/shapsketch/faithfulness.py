@@ -21,7 +21,7 @@ from shapsketch.views import Array, Record, Table
 SHAPLEY, MUTATIONS = 0.4, 0.25
 # Points of a curve between nothing and all.
 POINTS = 8
-# Fewest mutations of a sequence, and draws of a curve.
+# Fewest mutations of a sequence.
 FEWEST = 8
 RESAMPLED = 200
 MUTATED = "sketch (mutation effects)"
@@ -108,7 +108,7 @@ def faithfulness(
     budget: int,
     attributions: Mapping[str, npt.ArrayLike] | None = None,
     inputs: Inputs | None = None,
-    batch_size: int = 4096,
+    batch_size: int | None = None,
     random_state: int = 0,
     progress: Progress = True,
     executor: Any = None,
@@ -157,11 +157,10 @@ def faithfulness(
     1.0
     """
     taken = inputs_of(model, inputs)
-    runner = Runner(executor, in_flight, retries, progress)
+    runner = Runner(executor, in_flight, retries, progress, batch_size)
     if not isinstance(explainer, Explainer):
         raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
     most = integer("budget", budget, least=1)
-    size = integer("batch_size", batch_size, least=1)
     seed = integer("random_state", random_state, least=0)
     space, surrogate = explainer._space, explainer._sketch
     surrogate._link.known()
@@ -209,11 +208,11 @@ def faithfulness(
         return surrogate._link.to_link(scores, "model")
 
     def answers(rows: Codes) -> Array:
-        return ask((rows[at : at + size] for at in range(0, len(rows), size)), len(rows))
+        return ask(iter([rows]), len(rows))
 
     rng = np.random.default_rng([seed, 1])
     scores = answers(codes)
-    sampled = explainer._sampled(ask, codes, calls, size, seed)
+    sampled = explainer._sampled(ask, codes, calls, seed)
     truth = explained.values + sampled.values
     spent = count + sampled.calls
 

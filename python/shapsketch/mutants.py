@@ -33,7 +33,7 @@ class Mutants(Table):
     changes : numpy.ndarray of float64, shape (count,)
         Scores less that of the sequence itself.
     mutations : list of str
-        Such as ``"A3G C7T"``: letter, position from 0, new letter.
+        Such as ``"A3G C7T"``: letter, position from 1 as is usual in this notation, new letter.
     exact : bool
         Whether all mutants were compared; if not, they come from a beam search, and better ones may exist.
     """
@@ -79,7 +79,7 @@ def best_mutants(
     own = float(components.predict(row[None])[0])
     alphabet = space.alphabet
     names = [
-        " ".join(f"{alphabet[row[i]]}{i}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
+        " ".join(f"{alphabet[row[i]]}{i + 1}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
         for mutant in best
     ]
     return Mutants(best, space.decode(best), scores, scores - own, names, exact)

@@ -44,7 +44,8 @@ class Records:
     names : list of str
     codes : numpy.ndarray of uint8, shape (B, n)
     lines : numpy.ndarray of int64, shape (B,)
-        Line of the file at which each record starts, from 1; of Parquet the row, from 0.
+        Line of the file at which each record starts, from 1, where no value of a CSV file has line breaks in
+        it; of Parquet the row, from 0.
     """
 
     names: list[str]
@@ -158,9 +159,10 @@ class SequenceReader:
             _formats.pyarrow()
         else:
             _formats.opener()
-        if self.path.is_dir() or not self.path.exists():
-            code = errno.EISDIR if self.path.is_dir() else errno.ENOENT
-            raise FileError(f"cannot read {self.path}: {os.strerror(code)}")
+        with reading(self.path):
+            if self.path.is_dir() or not self.path.exists():
+                code = errno.EISDIR if self.path.is_dir() else errno.ENOENT
+                raise FileError(f"cannot read {self.path}: {os.strerror(code)}")
 
     def __iter__(self) -> SequenceReader:
         return self

@@ -6,8 +6,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Real
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -18,8 +19,18 @@ from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
 from shapsketch.candidates import compare
 from shapsketch.distill import Predictor
+from shapsketch.ensembles import optional
 from shapsketch.link import LinkLike, parse
-from shapsketch.model import INPUTS, Inputs, Model, Progress, Runner, evaluate, inputs_of, named_outputs
+from shapsketch.model import (
+    INPUTS,
+    Inputs,
+    Model,
+    Progress,
+    Runner,
+    evaluate,
+    inputs_of,
+    named_outputs,
+)
 from shapsketch.regress import Dictionary, SparseRegressor, labelled
 from shapsketch.sketch import Sketch, _on_link, _warn_if_low
 from shapsketch.space import Codes, Sequences, SequenceSpace
@@ -31,6 +42,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 METHODS = ("auto", "regress", "peel", "trees", "distill", "exact")
 Method: TypeAlias = Literal["auto", "regress", "peel", "trees", "distill", "exact"]
+# Queries made at a time.
+PART = 65_536
 # Methods that learn from uniform queries.
 UNIFORM = ("auto", "regress", "trees", "distill")
 # Rounds of an adaptive sketch: the first, and how much each next one asks in all.
@@ -172,6 +185,17 @@ def _plan(space: SequenceSpace, budget: int, method: str, random_state: int) -> 
     )
 
 
+def _target(target_r2: object, method: str) -> float | None:
+    """Return the checked R² at which to stop."""
+    if target_r2 is None:
+        return None
+    if method not in UNIFORM:
+        raise InputError(f"target_r2 asks in rounds, which method={method!r} cannot")
+    if isinstance(target_r2, bool) or not isinstance(target_r2, Real) or not target_r2 <= 1.0:
+        raise InputError(f"target_r2 must be a number up to 1, got {target_r2!r}")
+    return float(target_r2)
+
+
 def _check_options(method: str, teacher: Predictor | None, max_terms: int | None, fast: bool) -> None:
     """Refuse options that a method has no use for."""
     if teacher is not None:
@@ -201,7 +225,7 @@ def sketch(
     target_r2: float | None = ...,
     link: LinkLike = ...,
     inputs: Inputs | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     random_state: int = ...,
     progress: Progress = ...,
     teacher: Predictor | None = ...,
@@ -223,7 +247,7 @@ def sketch(
     target_r2: float | None = ...,
     link: LinkLike = ...,
     inputs: Inputs | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     random_state: int = ...,
     progress: Progress = ...,
     teacher: Predictor | None = ...,
@@ -244,7 +268,7 @@ def sketch(
     target_r2: float | None = None,
     link: LinkLike = "identity",
     inputs: Inputs | None = None,
-    batch_size: int = 4096,
+    batch_size: int | None = None,
     random_state: int = 0,
     progress: Progress = True,
     teacher: Predictor | None = None,
@@ -283,8 +307,9 @@ def sketch(
     inputs : {"strings", "codes", "onehot"}, optional
         What the model takes: list of str, uint8 array (B, n), or float32 array (B, n, q). By default what
         an adapter of :mod:`shapsketch.models` says, and strings of other callables.
-    batch_size : int
-        Most sequences in one call of the model.
+    batch_size : int, optional
+        Most sequences in one call of the model. By default batches grow, from 16 to 4,096, as long as they
+        take less than a second, or sequences are cheaper together.
     random_state : int
         Seed of every random choice, at least 0.
     progress : bool or callable
@@ -339,22 +364,29 @@ def sketch(
     """
     taken = inputs_of(model, inputs)
     names = named_outputs(outputs)
-    runner = Runner(executor, in_flight, retries, progress)
-    size = integer("batch_size", batch_size, least=1)
+    runner = Runner(executor, in_flight, retries, progress, batch_size)
     scale = parse(link)
     planned = _plan(space, budget, method, random_state)
     terms = None if max_terms is None else integer("max_terms", max_terms, least=1)
     _check_options(method, teacher, terms, fast)
+    if planned.method == "regress" and (method in ("trees", "distill") or teacher is not None):
+        # Said now, not when all is paid for.
+        for module in ("scipy.sparse", "lightgbm"):
+            optional(module, "trees", "fitting trees")
     if planned.method == "exact" and terms is not None:
         raise InputError(
             "every sequence fits the budget, and the exact transform has all terms; leave out max_terms, and "
             "shorten sketch.spectrum by its truncate()"
         )
 
+    target = _target(target_r2, method)
+
     # R² of the regression in it, which rests on all queries, of the last sketch.
     steady = [float("nan")]
 
     def make(plan: _core.Plan, queries: _core.Queries, answers: Array) -> Sketch:
+        if np.ptp(answers) == 0.0:
+            logger.warning("the model gave the same score, %g, to all %d queries", answers[0], len(answers))
         linked = scale.to_link(answers, "model")
 
         def regress() -> _core.Sketch:
@@ -388,10 +420,11 @@ def sketch(
         if store is not None:
             given = store if isinstance(store, Store) else Store(store)
             kept = stack.enter_context(given.open(space, names))
+        observer = _Observer(model, space, taken, names, runner, kept, rounds=target is not None)
+        if kept is not None:
             stack.push(kept.say_how_to_go_on)
-        observer = _Observer(model, space, taken, names, size, runner, kept, rounds=target_r2 is not None)
         width = 1 if names is None else len(names)
-        if target_r2 is None:
+        if target is None:
             queries = planned.queries()
             answers = observer.ask(planned, queries)
             sketches = [make(planned, queries, answers[:, output]) for output in range(width)]
@@ -407,8 +440,7 @@ def sketch(
                     steady,
                     space,
                     planned,
-                    method,
-                    float(target_r2),
+                    target,
                     random_state,
                 )
                 for output in range(width)
@@ -428,28 +460,29 @@ class _Observer:
         space: SequenceSpace,
         inputs: str,
         outputs: tuple[str, ...] | None,
-        size: int,
         runner: Runner,
         kept: OpenStore | None,
         *,
         rounds: bool,
     ) -> None:
         self._model, self._space, self._inputs, self._outputs = model, space, inputs, outputs
-        self._size, self._runner, self._kept = size, runner, kept
+        self._runner, self._kept = runner, kept
         self._width = 1 if outputs is None else len(outputs)
         # Of a single round without a store nothing need be known.
         self._known = Known(space.n, self._width) if rounds else None
         if kept is not None:
             self._known = kept.known
-            kept.check_model(lambda codes: self._evaluate(iter([codes]), len(codes), Runner(progress=False)))
+            kept.check_model(
+                lambda codes: self._evaluate(iter([codes]), len(codes), replace(runner, progress=False))
+            )
 
     def _evaluate(
-        self, batches: Iterator[Codes], count: int, runner: Runner, keep: Callable[..., None] | None = None
+        self, parts: Iterator[Codes], count: int, runner: Runner, keep: Callable[..., None] | None = None
     ) -> Array:
         return evaluate(
             self._model,
             self._space,
-            batches,
+            parts,
             count,
             inputs=self._inputs,
             outputs=self._outputs,
@@ -460,32 +493,32 @@ class _Observer:
     def ask(self, plan: _core.Plan, queries: _core.Queries) -> Array:
         """Return the values (N, k) of queries."""
         count = len(queries)
-        starts = range(0, count, self._size)
+        starts = range(0, count, PART)
         known = self._known
         logger.info("%s, %d queries", plan.method, count)
         if known is None:
-            batches = (queries.batch(start, min(start + self._size, count)) for start in starts)
-            return self._evaluate(batches, count, self._runner).reshape(count, self._width)
+            every = (queries.batch(start, min(start + PART, count)) for start in starts)
+            return self._evaluate(every, count, self._runner).reshape(count, self._width)
         known.settle()
         answers = np.empty((count, self._width))
         missing = np.ones(count, dtype=bool)
         for start in starts:
-            found, values = known.find(queries.batch(start, min(start + self._size, count)))
+            found, values = known.find(queries.batch(start, min(start + PART, count)))
             at = start + np.flatnonzero(found)
             answers[at], missing[at] = values, False
         asked = np.flatnonzero(missing)
 
-        def batches_of_missing() -> Iterator[Codes]:
-            for at in range(0, len(asked), self._size):
-                rows = asked[at : at + self._size]
-                first, last = int(rows[0]), int(rows[-1]) + 1
-                yield queries.batch(first, last)[rows - first]
+        def of_missing() -> Iterator[Codes]:
+            for start in starts:
+                rows = np.flatnonzero(missing[start : start + PART])
+                if len(rows):
+                    yield queries.batch(start, min(start + PART, count))[rows]
 
         keep = known.add if self._kept is None else self._kept.keep
         if len(asked):
             if len(asked) < count:
                 logger.info("%d of %d values are known", count - len(asked), count)
-            told = self._evaluate(batches_of_missing(), len(asked), self._runner, keep)
+            told = self._evaluate(of_missing(), len(asked), self._runner, keep)
             answers[asked] = told.reshape(len(asked), self._width)
         return answers
 
@@ -495,15 +528,10 @@ def _adaptive(
     steady: list[float],
     space: SequenceSpace,
     planned: _core.Plan,
-    method: str,
     target: float,
     seed: int,
 ) -> Sketch:
     """Ask in rounds until the target is met, the budget is spent, or more does not pay."""
-    if method not in UNIFORM:
-        raise InputError(f"target_r2 asks in rounds, which method={method!r} cannot")
-    if not target <= 1.0:
-        raise InputError(f"target_r2 must be a number up to 1, got {target}")
     budget, idle = planned.budget, 0
     before: tuple[float, float] | None = None
     asked = min(FIRST_ROUND, budget)

@@ -17,9 +17,11 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,10 @@ APPLICATION = 0x73686170
 VERSION = 1
 # Sequences asked again when a store is taken up, to see that it is the same model.
 PROBES = 8
+# How often a store is tried that another process has, and a tenth of the longest pause between, in seconds.
+TRIES, PAUSE = 6, 0.02
+# Differences that mean nothing: roundings of float32 in the largest value.
+ROUNDINGS = 4 * float(np.finfo(np.float32).eps)
 
 
 class Known:
@@ -96,7 +102,8 @@ class Store:
     Pass it, or its path alone, as ``store=`` of :func:`sketch`. A run that was interrupted or killed goes on
     where it was, and a larger budget or another method asks only what is new: values are kept by sequence. A
     store belongs to one model, one space and one list of outputs, and refuses others. To tell the model,
-    eight of its sequences are asked again whenever a store is taken up. The format is described in
+    eight of its sequences are asked again whenever a store is taken up. A model that differs for few
+    sequences may pass that test: give each version a `model_name` of its own. The format is described in
     :mod:`shapsketch.store`.
 
     Parameters
@@ -144,9 +151,9 @@ class Store:
             If there is no store, it is damaged, or another process has it.
         """
         path = Path(self.path)
-        if not path.exists():
+        if not _there(path):
             raise FileError(f"{path}: there is no such store")
-        with _connected(path) as connection:
+        with _connected(path, to_write=False) as connection:
             meta = _meta(path, connection)
             try:
                 n, outputs = int(meta["length"]), json.loads(meta["outputs"])
@@ -176,7 +183,9 @@ class Store:
             "model": self.model_name,
             "outputs": json.dumps(None if outputs is None else list(outputs)),
         }
-        if not path.exists():
+        if not _there(path):
+            if not path.absolute().parent.is_dir():
+                raise FileError(f"{path}: the store cannot be made: there is no folder {path.parent}")
             _create(path, wanted)
         with _connected(path) as connection:
             meta = _meta(path, connection)
@@ -224,20 +233,22 @@ class OpenStore:
         scores = values.reshape(len(codes), -1).astype("<f8")
         number = self._last[0] + 1
         row = (number, codes.tobytes(), scores.tobytes())
-        digest = _digest(self._last[1], *row)
+        before, digest = self._last, _digest(self._last[1], *row)
+        # First, as an interrupt may come once it is written.
+        self._last = (number, digest)
         try:
             self._connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (*row, digest))
         except sqlite3.Error as error:
+            self._last = before
             raise FileError(
                 f"{self.path}: a batch could not be kept: {error}; the {len(self.known):,} values before it "
                 "are; make room, and the same call asks only for the rest"
             ) from error
-        self._last = (number, digest)
         self.known.add(codes, scores.astype(np.float64))
 
     def say_how_to_go_on(self, kind: object, _error: object, _traceback: object) -> None:
         """Log it where a run ends before its time: an exit of a context."""
-        if kind is not None:
+        if kind is not None and len(self.known):
             logger.warning(
                 "stopped; %s has %d values, and the same call asks only for the rest",
                 self.path,
@@ -257,14 +268,15 @@ class OpenStore:
         codes, values = self.known.probes(PROBES, self._space.n)
         again = ask(codes).reshape(len(codes), -1)
         spread = self.known.spread()
-        allowed = self._store.tolerance * np.where(spread > 0, spread, np.maximum(np.abs(values), 1.0))
+        size = np.abs(values).max(axis=0)
+        allowed = self._store.tolerance * np.where(spread > 0, spread, size) + ROUNDINGS * size
         wrong = np.argwhere(np.abs(again - values) > allowed)
         if len(wrong):
             row, output = wrong[0]
             raise InputError(
-                f"{self.path} has values of another model: {values[row, output]:.6g} for "
+                f"{self.path} has values of another model: {values[row, output]:.9g} for "
                 f"{self._space.decode(codes[row : row + 1])[0]!r}, where this one says "
-                f"{again[row, output]:.6g} ({len(np.unique(wrong[:, 0]))} of {len(codes)} probes differ); "
+                f"{again[row, output]:.9g} ({len(np.unique(wrong[:, 0]))} of {len(codes)} probes differ); "
                 "give each model a store of its own. If it is the same one and random, say how much by "
                 "ss.Store(path, tolerance=...)"
             )
@@ -284,9 +296,8 @@ def _digest(before: bytes, number: int, codes: bytes, scores: bytes) -> bytes:
 
 def _create(path: Path, meta: dict[str, str]) -> None:
     """Make an empty store; it is there whole, or not at all."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        draft.unlink(missing_ok=True)
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.executescript(
@@ -305,48 +316,84 @@ def _create(path: Path, meta: dict[str, str]) -> None:
             os.link(draft, path)
         except FileExistsError:
             pass
-        finally:
-            draft.unlink()
-    except (OSError, sqlite3.Error) as error:
-        draft.unlink(missing_ok=True)
+        except OSError:
+            # A file system without links; that the store is still missing was seen a moment ago.
+            os.rename(draft, path)
+    except (OSError, ValueError, sqlite3.Error) as error:
         raise FileError(f"{path}: the store cannot be made: {error}") from error
+    finally:
+        with suppress(OSError, ValueError):
+            draft.unlink(missing_ok=True)
+
+
+def _there(path: Path) -> bool:
+    """Return whether a store is there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: the store cannot be looked for: {error}") from error
 
 
 @contextmanager
-def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connection]:
     """Open a store for this process alone."""
+    # In a place that cannot be written to, nobody else writes, either.
+    writable = os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+    settled = not path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=rw" if to_write or writable or not settled else "mode=ro&immutable=1"
+    for left in reversed(range(TRIES)):
+        try:
+            connection = _locked(path, mode)
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                if writable:
+                    raise _damaged(path, str(error)) from error
+                raise FileError(
+                    f"{path}: the store cannot be written to ({error}); see that the file and its folder can "
+                    "be, or copy it elsewhere"
+                ) from error
+            if not left:
+                raise FileError(
+                    f"{path}: another process has this store; wait for it, or give a store of its own"
+                ) from error
+            # Two that open it at once may each keep the other out.
+            time.sleep((1 + secrets.randbelow(10)) * PAUSE)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, str(error)) from error
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _locked(path: Path, mode: str) -> sqlite3.Connection:
+    """Return a connection that no other can be opened beside."""
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None
+            f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=0, isolation_level=None
         )
     except sqlite3.Error as error:
         raise FileError(f"{path}: the store cannot be opened: {error}") from error
     try:
-        try:
-            if path.stat().st_size == 0:
-                raise _damaged(path, "it is empty")
-            # With the lock of one process, a log of changes needs no shared memory; a killed process loses no
-            # batch that was written.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            # A database of something else is left as it is.
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            if application != APPLICATION:
-                raise _damaged(path, "it is a database of something else")
+        if path.stat().st_size == 0:
+            raise _damaged(path, "it is empty")
+        # With the lock of one process, a log of changes needs no shared memory; a killed process loses no
+        # batch that was written.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # A database of something else is left as it is.
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != APPLICATION:
+            raise _damaged(path, "it is a database of something else")
+        if mode == "mode=rw":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise FileError(
-                    f"{path}: another process has this store; wait for it, or give a store of its own"
-                ) from error
-            raise _damaged(path, str(error)) from error
-        except sqlite3.DatabaseError as error:
-            raise _damaged(path, str(error)) from error
-        yield connection
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return connection
 
 
 def _damaged(path: Path, why: str) -> FileError:

@@ -158,7 +158,7 @@ class TableWriter:
                 for column, field in zip(batch.values(), self._schema, strict=True)
             ]
             rows = pa.record_batch(arrays, schema=self._schema)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
             raise InputError(f"{self.path}: these are no rows of the table: {error}") from error
         self.rows += rows.num_rows
         self._held.append(rows)
@@ -218,10 +218,11 @@ def replacing(path: Path, *, compressed: bool) -> Iterator[Any]:
     What is there and no plain file, such as a pipe or a device, is written as it is.
     """
     extension = path.suffix.lower()[1:]
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise FileError(f"cannot write {path}: it is a folder")
-    whole = target.is_file() or not target.exists()
+    with writing(path):
+        if path.is_dir():
+            raise FileError(f"cannot write {path}: it is a folder")
+        whole = path.is_file() or not path.exists()
+    target = Path(os.path.realpath(path)) if whole else path
     at = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part") if whole else target
     stack = ExitStack()
     try:
@@ -242,7 +243,8 @@ def replacing(path: Path, *, compressed: bool) -> Iterator[Any]:
         with contextlib.suppress(Exception):
             stack.close()
         if whole:
-            at.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                at.unlink(missing_ok=True)
         raise
 
 

@@ -28,12 +28,17 @@ class Table(ABC):
     def records(self) -> list[Record]:
         """Return the rows as dictionaries."""
 
-    def __str__(self) -> str:
+    def _shown(self) -> tuple[list[Record], int]:
+        """Return the rows that are printed, and the number of all."""
         rows = self.records()
+        return rows[:SHOWN], len(rows)
+
+    def __str__(self) -> str:
+        rows, count = self._shown()
         if not rows:
             return "(no rows)"
         names = list(rows[0])
-        cells = [[_cell(row[name]) for name in names] for row in rows[:SHOWN]]
+        cells = [[_cell(row[name]) for name in names] for row in rows]
         widths = [
             max(map(len, [name, *column]))
             for name, column in zip(names, zip(*cells, strict=True), strict=True)
@@ -42,7 +47,7 @@ class Table(ABC):
             "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True))
             for line in [names, *cells]
         ]
-        more = len(rows) - SHOWN
+        more = count - len(rows)
         return "\n".join([*lines, f"... {more:,} more"] if more > 0 else lines)
 
 

@@ -197,7 +197,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             return
     else:
         process.kill()
@@ -234,6 +234,8 @@ def imported(path: str, *, inputs: Inputs | None = None) -> _Imported:
         hint = ""
         if isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+(\(\))?", path):
             hint = f"; did you mean {':'.join(path.rsplit('.', 1))!r}?"
+        if isinstance(path, str) and ".py:" in path:
+            hint = f"; did you mean {path.replace('.py:', ':').replace('/', '.')!r}?"
         raise InputError(f"path must be 'package.module:name', got {path!r}{hint}")
     return _Imported(path, None if inputs is None else choice("inputs", inputs, INPUTS))
 
@@ -286,7 +288,8 @@ def _load(path: str) -> Model:
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            near = get_close_matches(part, dir(found), n=3)
+            known = [name for name in dir(found) if callable(getattr(found, name, None))]
+            near = get_close_matches(part, known, n=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise InputError(f"{path!r}: {where!r} has no {part!r}{hint}") from error
         where = f"{where}.{part}"

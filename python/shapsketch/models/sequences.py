@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -11,7 +11,7 @@ import numpy as np
 
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError, ModelError
-from shapsketch.model import Inputs, Model, inputs_of
+from shapsketch.model import Inputs, Model, inputs_of, is_named
 from shapsketch.models._base import Numbers, answers, outputs_of
 from shapsketch.space import DNA, SequenceSpace
 
@@ -189,6 +189,9 @@ def reverse_complement(
 ) -> _ReverseComplement:
     """Ask a model about both strands: each sequence and its reverse complement.
 
+    The other strand of a template is that of the whole of it, so this goes inside:
+    ``template(reverse_complement(model), ...)``.
+
     Parameters
     ----------
     model : callable
@@ -214,6 +217,11 @@ def reverse_complement(
     array([0.5, 0.5, 0. , 1. ])
     """
     takes = inputs_of(model, inputs)
+    if isinstance(model, _Template):
+        raise InputError(
+            "the reverse complement of a template would turn its free positions only; put it inside, "
+            "template(reverse_complement(model), ...)"
+        )
     if not callable(combine):
         choice("combine", combine, ("mean", "max", "min"))
     SequenceSpace(alphabet, 1)
@@ -244,12 +252,12 @@ class _ReverseComplement:
         # Before the model is asked, as it may refuse.
         turned = self._reversed(batch)
         forward, reverse = self.model(batch), self.model(turned)
-        if isinstance(forward, Mapping):
+        if is_named(forward):
             return {name: self._combined(forward[name], reverse[name]) for name in forward}
         return self._combined(forward, reverse)
 
     def _combined(self, forward: Any, reverse: Any) -> Any:
-        forward, reverse = np.asarray(forward), np.asarray(reverse)
+        forward, reverse = np.asarray(forward, dtype=np.float64), np.asarray(reverse, dtype=np.float64)
         if callable(self.combine):
             return self.combine(forward, reverse)
         if self.combine == "mean":
@@ -333,7 +341,7 @@ class _Select:
 
     def __call__(self, batch: Any) -> Numbers:
         found = self.model(batch)
-        if isinstance(found, Mapping):
+        if is_named(found):
             name, names = self.output, self.names or tuple(found)
             if isinstance(name, int) and name < len(names):
                 name = names[name]

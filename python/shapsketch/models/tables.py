@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from shapsketch._errors import FileError, InputError, ModelError
-from shapsketch._formats import format_of, opener, pyarrow
+from shapsketch._formats import NAMES, format_of, opener, pyarrow, reading
 from shapsketch.models._base import Numbers
 
-# Columns that name a sequence, and are no scores unless asked for.
-NAMES = ("name", "id")
 # Rows that are Python objects at a time.
 CHUNK = 65_536
 
@@ -57,7 +55,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     pa = pyarrow()
     keys: list[Numbers] = []
     values: list[Numbers] = []
-    try:
+    with reading(file):
         names = _score_columns(file, _header(pa, file, kind), column)
         for batch in _batches(pa, file, kind, names):
             for start in range(0, batch.num_rows, CHUNK):
@@ -69,12 +67,6 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
                 keys.append(np.array(texts, dtype=bytes))
                 scores = (part.column(name).cast(pa.float64()) for name in names)
                 values.append(np.column_stack([score.to_numpy(zero_copy_only=False) for score in scores]))
-    except pa.ArrowException as error:
-        raise FileError(f"{file}: {error}") from error
-    except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"cannot read {file}: {error.strerror or error}") from error
     if not keys:
         raise FileError(f"{file}: the file has no rows")
     found = _sorted(file, np.concatenate(keys), np.concatenate(values), names)
@@ -106,7 +98,12 @@ def _batches(pa: Any, file: Path, kind: str, names: tuple[str, ...]) -> Iterator
         xopen(file, "rb", threads=0) as text,
         pa.csv.open_csv(text, parse_options=parsing, convert_options=options) as reader,
     ):
-        yield from reader
+        try:
+            yield from reader
+        except pa.ArrowInvalid as error:
+            raise FileError(
+                f"{file}: {error}; scores were looked for in {', '.join(names)}: choose with column="
+            ) from error
 
 
 def _parsing(pa: Any, kind: str) -> Any:
@@ -162,6 +159,7 @@ class _Table:
         if len(missing):
             raise ModelError(
                 f"{self.path} has no score of {batch[missing[0]]!r}; {len(missing)} of the {len(batch)} "
-                "sequences asked are missing"
+                "sequences asked are missing; the queries of a plan are those of its space, budget, method "
+                "and random_state"
             )
         return self.values[at, 0] if self.outputs is None else self.values[at]

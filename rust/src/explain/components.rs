@@ -351,6 +351,16 @@ impl Compiled {
         (0..self.supports.len()).filter(loose)
     }
 
+    /// Supports whose components are sums of terms.
+    pub(super) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
+        let tabled = |evaluator: &Evaluator| matches!(evaluator, Evaluator::Table(_));
+        self.supports
+            .iter()
+            .zip(&self.evaluators)
+            .filter(move |(_, e)| !tabled(e))
+            .map(|(support, _)| support)
+    }
+
     /// Adds the Shapley values of one sequence whose background is these sequences, each equally likely.
     ///
     /// Each block, and each support that is in none, is a game of its positions where the two sequences differ.

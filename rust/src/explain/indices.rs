@@ -181,8 +181,8 @@ impl Interactions {
 
 /// # Errors
 /// [`Error::TooLarge`] if supports have more subsets than can be listed.
-fn few(supports: &[Vec<u16>], subsets: impl Fn(usize) -> f64) -> Result<()> {
-    let all: f64 = supports.iter().map(|support| subsets(support.len())).sum();
+fn few<'a>(supports: impl IntoIterator<Item = &'a Vec<u16>>, subsets: impl Fn(usize) -> f64) -> Result<()> {
+    let all: f64 = supports.into_iter().map(|support| subsets(support.len())).sum();
     if all > MAX_SUBSETS {
         return Err(Error::TooLarge {
             what: "the list of subsets of these supports",
@@ -356,6 +356,9 @@ impl Components {
         references: &[u8],
         cancel: &Cancel,
     ) -> Result<Vec<f64>> {
+        if let Form::Compiled(compiled) = &self.form {
+            few(compiled.long(), |t| 2.0_f64.powi(t as i32))?;
+        }
         let n = self.space().n();
         self.each_against(codes, references, n, cancel, |row, references, out| match &self.form {
             Form::Compiled(compiled) => compiled.shapley_values_against(row, references, out),
