@@ -264,6 +264,13 @@ def test_bad_ways_to_run(options, error, message):
         run(**options)
 
 
+def test_outputs_with_names_that_nobody_asked_for_are_said():
+    with pytest.raises(
+        ss.ModelError, match=r"with the names 'a', 'c' on queries .* outputs=\[\.\.\.\], or take"
+    ):
+        run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]})
+
+
 def test_an_output_that_is_missing_is_said():
     with pytest.raises(ss.ModelError, match="outputs 'a', 'c', without 'b' on queries 0 to 39"):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]}, outputs=["a", "b"])

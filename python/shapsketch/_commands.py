@@ -278,7 +278,9 @@ def plan(
 )
 @click.option("--inputs", type=click.Choice(INPUTS), help="What the model takes.")
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=4096, help="Most sequences in one call of the model."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Most sequences in one call of the model.  [default: as many as take about a second]",
 )
 @click.option(
     "--outputs",
@@ -313,7 +315,7 @@ def sketch(
     command: str | None,
     link: Any,
     inputs: Any,
-    batch_size: int,
+    batch_size: int | None,
     outputs: str | None,
     store: Path | None,
     model_name: str,

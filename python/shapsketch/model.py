@@ -404,7 +404,7 @@ class _Job:
     def _checked(self, output: Any, count: int, where: str) -> Array:
         """Return a model's output as numbers of the right shape."""
         names = self.outputs
-        named = names is not None and is_named(output)
+        named = is_named(output)
         if names is None and named:
             raise ModelError(
                 f"the {self.what} returned outputs with the names {', '.join(map(repr, output))} {where}; "

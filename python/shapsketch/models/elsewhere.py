@@ -234,8 +234,6 @@ def imported(path: str, *, inputs: Inputs | None = None) -> _Imported:
         hint = ""
         if isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+(\(\))?", path):
             hint = f"; did you mean {':'.join(path.rsplit('.', 1))!r}?"
-        if isinstance(path, str) and ".py:" in path:
-            hint = f"; did you mean {path.replace('.py:', ':').replace('/', '.')!r}?"
         raise InputError(f"path must be 'package.module:name', got {path!r}{hint}")
     return _Imported(path, None if inputs is None else choice("inputs", inputs, INPUTS))
 
@@ -279,8 +277,10 @@ def _load(path: str) -> Model:
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
+            hint = f"; did you mean {path.replace('.py:', ':')!r}?" if name.endswith(".py") else ""
             raise InputError(
                 f"{path!r}: there is no module {missing!r} in the current folder or on the path of Python"
+                f"{hint}"
             ) from error
         raise ModelError(f"{path!r}: importing {name!r} raised {type(error).__name__}: {error}") from error
     where = name
