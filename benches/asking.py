@@ -38,14 +38,14 @@ def seconds(model, inputs, size, executor=None, kept=False, count=BUDGET):
         inside[0] += time.perf_counter() - started
         return answers
 
-    runner = Runner(executor, progress=False)
+    runner = Runner(executor, progress=False, batch_size=size)
     with tempfile.TemporaryDirectory() as folder:
         store = ss.Store(f"{folder}/values.db") if kept else None
         held = store.open(space, None) if store else None
         started = time.perf_counter()
         opened = held.__enter__() if held else None
         observer = _Observer(
-            timed if executor is None else model, space, inputs, None, size, runner, opened, rounds=False
+            timed if executor is None else model, space, inputs, None, runner, opened, rounds=False
         )
         observer.ask(plan, queries)
         if held:
@@ -64,9 +64,11 @@ def main():
             ("codes, kept in a store", codes_model, "codes", {"kept": True}),
             ("strings, two threads, with the model", strings_model, "strings", {"executor": pool}),
         ]:
-            for size in (4096, 64):
+            for size in (None, 4096, 64):
                 found = [1e6 * seconds(model, inputs, size, **options) for _ in range(RUNS)]
-                print(f"| {name} | {size:,} | {statistics.median(found):.2f} | {min(found):.2f} |")
+                print(
+                    f"| {name} | {size or 'by itself'} | {statistics.median(found):.2f} | {min(found):.2f} |"
+                )
 
 
 if __name__ == "__main__":
