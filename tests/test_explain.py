@@ -551,6 +551,8 @@ def test_explanations_are_tables():
     one = explainer.interactions(["ACG"], index="SII")
     for support, value in one.top(3):
         assert value == one.values[0, one.supports.index(support)]
+    for support, value in pairs.top(3):
+        assert value == np.abs(pairs.values[:, pairs.supports.index(support)]).mean()
 
 
 def test_a_composition_is_that_of_every_position():

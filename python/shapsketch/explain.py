@@ -163,13 +163,14 @@ class Interactions(Table):
         )
 
     def top(self, count: int) -> list[tuple[Support, float]]:
-        """Return the `count` supports of largest mean absolute value, with their mean value.
+        """Return the `count` supports of largest absolute value, with it.
 
-        Of a single sequence that is its value, with its sign.
+        Of a single sequence values have their signs; of several it is the mean absolute value, as effects of
+        different sequences cancel.
         """
-        order = np.argsort(-np.abs(self.values).mean(axis=0), kind="stable")[:count]
-        mean = self.values.mean(axis=0)
-        return [(self.supports[i], float(mean[i])) for i in order]
+        size = np.abs(self.values).mean(axis=0)
+        shown = self.values[0] if len(self.values) == 1 else size
+        return [(self.supports[i], float(shown[i])) for i in np.argsort(-size, kind="stable")[:count]]
 
     def records(self) -> list[Record]:
         """Return a row for each support of each sequence: number from 0, support and value."""
