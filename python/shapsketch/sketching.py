@@ -309,7 +309,8 @@ def sketch(
         an adapter of :mod:`shapsketch.models` says, and strings of other callables.
     batch_size : int, optional
         Most sequences in one call of the model. By default batches grow, from 16 to 4,096, as long as they
-        take less than a second, or sequences are cheaper together.
+        take less than a second, or sequences are cheaper together. A network whose scores differ by roundings
+        between sizes of batches is the same from run to run only with a size given.
     random_state : int
         Seed of every random choice, at least 0.
     progress : bool or callable
