@@ -51,9 +51,8 @@ def run(model=motif, **options):
         model,
         DNA8,
         budget=900,
-        inputs="codes",
         batch_size=40,
-        **{"method": "regress", "progress": False, **options},
+        **{"inputs": "codes", "method": "regress", "progress": False, **options},
     )
 
 
@@ -269,6 +268,13 @@ def test_outputs_with_names_that_nobody_asked_for_are_said():
         ss.ModelError, match=r"with the names 'a', 'c' on queries .* outputs=\[\.\.\.\], or take"
     ):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]})
+
+
+def test_what_an_adapter_refuses_is_said_in_its_own_words():
+    model = ss.models.template(lambda sequences: [0.0] * len(sequences), "ANNA")
+    for pool in (None, ThreadPoolExecutor(1)):
+        with pytest.raises(ss.InputError, match=r"^the template has 2 free positions, and .* 8 symbols"):
+            run(model, inputs="strings", executor=pool)
 
 
 def test_an_output_that_is_missing_is_said():

@@ -317,7 +317,7 @@ def _on_executor(
                 with suppress(Exception):
                     take(first, codes, future.result()[0])
         raise
-    if isinstance(failed, ModelError):
+    if isinstance(failed, ShapsketchError):
         raise failed
     if failed is not None:
         hint = ""
