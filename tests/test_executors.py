@@ -85,8 +85,8 @@ def test_threads_and_processes_give_the_same_sketch(tmp_path):
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_sketch(tmp_path, folder):
-    distributed = pytest.importorskip("distributed")
     import dask
+    import distributed
 
     plain = saved(run(), tmp_path)
     with (

@@ -20,6 +20,9 @@ from shapsketch import models
 
 SPACE = ss.SequenceSpace(ss.DNA, length=5)
 
+# Gigabytes, which the test extra does not bring.
+HEAVY = "pip install torch keras, to run the tests of both"
+
 
 def codes_of(count, space=SPACE, seed=0):
     return np.random.default_rng(seed).integers(0, space.q, (count, space.n), dtype=np.uint8)
@@ -302,7 +305,7 @@ class TestBooster:
 
 
 def network(inputs="onehot", outputs=1):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=HEAVY)
     torch.manual_seed(0)
     head = torch.nn.Linear(8, outputs)
     if inputs == "codes":
@@ -314,7 +317,7 @@ def network(inputs="onehot", outputs=1):
 
 class TestTorch:
     def test_equals_the_module_itself(self):
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason=HEAVY)
         codes = codes_of(30)
         x = torch.from_numpy(onehot(codes).transpose(0, 2, 1).copy())
         for outputs in (1, 3):
@@ -343,7 +346,7 @@ class TestTorch:
         assert models.torch(squeezes, batch_size=29)(onehot(codes)).shape == (30,)
 
     def test_modes_are_as_before(self):
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason=HEAVY)
         module = network().train()
         module[2].eval()
         modes = [part.training for part in module.modules()]
@@ -366,7 +369,7 @@ class TestTorch:
         assert failing.training
 
     def test_sketches_nested(self):
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason=HEAVY)
         linear = network()[:1]  # its first output is a sum of places
         both = models.reverse_complement(models.torch(linear, target=0))
         adapter = models.template(both, "NNGNN", alphabet=ss.DNA)
@@ -382,7 +385,7 @@ class TestTorch:
         np.testing.assert_allclose(sketch.predict(["ACTT", "AATG"]), wanted, atol=1e-5)
 
     def test_bad_input(self):
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason=HEAVY)
         module = network()
         with pytest.raises(ss.InputError, match="dtype must be a type of torch"):
             models.torch(module, dtype="float33")
@@ -410,7 +413,7 @@ def test_a_module_of_torch_is_wanted():
 class TestKeras:
     @pytest.fixture
     def keras(self):
-        keras = pytest.importorskip("keras")
+        keras = pytest.importorskip("keras", reason=HEAVY)
         keras.utils.set_random_seed(0)
         return keras
 

@@ -110,7 +110,7 @@ def read_sequences(
     ...         print(records.names, records.codes.tolist(), records.lines)
     ['one', 'two'] [[0, 1, 2, 3], [2, 2, 2, 2]] [1 4]
     """
-    return SequenceReader(path, space, format=format, column=column, batch_size=batch_size, on_error=on_error)
+    return SequenceReader(path, space, format, column, batch_size, on_error)
 
 
 class SequenceReader:
@@ -128,14 +128,13 @@ class SequenceReader:
         self,
         path: str | os.PathLike[str],
         space: SequenceSpace,
-        *,
-        format: Format | None = None,  # noqa: A002
-        column: str = "sequence",
-        batch_size: int = BATCH,
-        on_error: Literal["raise", "skip"] = "raise",
+        given: Format | None,
+        column: str,
+        batch_size: int,
+        on_error: str,
     ) -> None:
         self.path = Path(path)
-        self.format = format_of(self.path, FORMATS, format)
+        self.format = format_of(self.path, FORMATS, given)
         if not isinstance(space, SequenceSpace):
             raise InputError(f"space must be a SequenceSpace, got {type(space).__name__}")
         if self.format in ("fasta", "fastq"):
