@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import multiprocessing
@@ -13,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +22,7 @@ import numpy as np
 
 import shapsketch as ss
 from shapsketch import models, tables
-from shapsketch._formats import COMPRESSED, FORMATS, opener, reading
+from shapsketch._formats import COMPRESSED, FORMATS, delimiter_of, reading, rows
 from shapsketch.explain import INDICES, Explainer
 from shapsketch.model import INPUTS
 from shapsketch.records import BATCH, SequenceReader, read_sequences
@@ -471,7 +469,7 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     path = Path(text)
     suffixes = [s.lower() for s in path.suffixes if s[1:].lower() not in COMPRESSED]
     if suffixes and suffixes[-1] in (".csv", ".tsv"):
-        return _probabilities(path, space, "," if suffixes[-1] == ".csv" else "\t")
+        return _probabilities(path, space, delimiter_of(suffixes[-1][1:]))
     if text != "uniform" and len(text) != space.n:
         near = get_close_matches(text, ("uniform", "shuffles"), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -486,24 +484,19 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
 
 def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
     """Return the probabilities (n, q) of a table with a column for each symbol, a row for each position."""
-    _, xopen = opener()
-    with (
-        reading(path),
-        xopen(path, "rb", threads=0) as file,
-        io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
-    ):
-        rows = csv.DictReader(text, delimiter=delimiter)
-        missing = [symbol for symbol in space.alphabet if symbol not in (rows.fieldnames or [])]
+    with reading(path), closing(rows(path, delimiter)) as reader:
+        top, header = next(reader, (1, []))
+        missing = [symbol for symbol in space.alphabet if symbol not in header]
         if missing:
-            raise ss.InputError(f"{path}, line 1: a column for the symbol {missing[0]!r} is missing")
+            raise ss.InputError(f"{path}, line {top}: a column for the symbol {missing[0]!r} is missing")
+        at = [header.index(symbol) for symbol in space.alphabet]
         found = []
-        for row in rows:
+        for line, row in reader:
             try:
-                found.append([float(row[symbol]) for symbol in space.alphabet])
-            except (TypeError, ValueError):
+                found.append([float(row[i]) for i in at])
+            except (IndexError, ValueError):
                 raise ss.InputError(
-                    f"{path}, line {rows.line_num}: expected a probability for each symbol, "
-                    f"got {list(row.values())}"
+                    f"{path}, line {line}: expected a probability for each symbol, got {row}"
                 ) from None
     if len(found) == 1:
         # A composition is that of every position.

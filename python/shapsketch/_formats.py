@@ -6,10 +6,10 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -34,15 +34,12 @@ NAMES = ("name", "id")
 PARSED = 65_536
 # Bytes read of a text file at a time.
 CHUNK = 1 << 18
-# Bytes of a table parsed at a time.
-BLOCK = 1 << 20
 # A header after white space, which str.strip removes.
 INDENTED = re.compile(rb"[^\S\n]*>")
 # Modules whose errors are about the file.
 LIBRARIES = (
     "dnaio",
     "pyarrow",
-    "_csv",
     "zlib",
     "zlib_ng",
     "isal",
@@ -51,8 +48,6 @@ LIBRARIES = (
     "backports",
     "compression",
 )
-# The longest header of a CSV file.
-HEADER = 1 << 20
 
 # Line, name, and what is wrong.
 Wrong: TypeAlias = tuple[int, str, str]
@@ -100,7 +95,11 @@ def format_of(path: Path, known: Iterable[str], given: str | None = None, *, opt
 
 
 def pyarrow() -> Any:
-    """Return pyarrow, with its parts for CSV and Parquet."""
+    """Return pyarrow, with its parts that write CSV and that know Parquet.
+
+    It reads CSV in threads of its own, which go on, and call Python, after the reader was left; so
+    :func:`rows` reads CSV.
+    """
     try:
         import pyarrow.csv
         import pyarrow.parquet
@@ -181,16 +180,14 @@ def rebatched(parts: Iterator[Raw], size: int) -> Generator[Raw, None, None]:
 
 
 class _Marked(io.BufferedIOBase):
-    """A file that notes the numbers of some of its lines while it is read by someone else.
+    """A file that notes which of its lines start a FASTA record while it is read by someone else.
 
-    Lines end as Python's universal newlines do. `header` marks the lines that start a FASTA record, after
-    white space; otherwise empty lines are marked.
+    Lines end as Python's universal newlines do.
     """
 
-    def __init__(self, file: BinaryIO, *, header: bool, line: int = 1) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._header = header
-        self._line = line
+        self._line = 1
         self._fresh = True
         self._carry = b""
         self._return = False
@@ -241,19 +238,16 @@ class _Marked(io.BufferedIOBase):
         else:
             self._fresh = False
         first = data[starts]
-        if self._header:
-            marked = first == ord(">")
-            for i in np.flatnonzero(first <= ord(" ")):
-                marked[i] = INDENTED.match(text, starts[i]) is not None
-        else:
-            marked = first == ord("\n")
+        marked = first == ord(">")
+        for i in np.flatnonzero(first <= ord(" ")):
+            marked[i] = INDENTED.match(text, starts[i]) is not None
         self.marks.extend(lines[marked].tolist())
 
 
 def fasta(path: Path, size: int) -> Iterator[Raw]:
     dnaio, xopen = opener()
     with xopen(path, "rb", threads=0) as file:
-        marked = _Marked(_without_mark(file), header=True)
+        marked = _Marked(_without_mark(file))
         # Tuples instead of dnaio's records, which refuse what is not ASCII.
         reader = iter(dnaio.FastaReader(marked, sequence_class=lambda name, sequence, _: (name, sequence)))
         size = min(size, PARSED)
@@ -322,83 +316,60 @@ def _columns(where: str, found: list[str], column: str) -> list[str]:
     return [column, *[name for name in NAMES if name != column and found.count(name) == 1][:1]]
 
 
-def table(path: Path, column: str, delimiter: str) -> Iterator[Raw]:
+def rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield the rows of a table of text that are not empty, the header first, and the lines they start at."""
     _, xopen = opener()
-    pa = pyarrow()
-    with xopen(path, "rb", threads=0) as opened:
-        file = _without_mark(opened)
-        header, top = b"\n", 0
-        while header and not header.strip():
-            header, top = file.readline(HEADER), top + 1
+    with (
+        xopen(path, "rb", threads=0) as opened,
+        io.TextIOWrapper(opened, "utf-8-sig", newline="") as text,
+    ):
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        line = 1
+        try:
+            for row in reader:
+                if row:
+                    yield line, row
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise FileError(f"{path}, line {line:,}: {error}") from error
+
+
+def delimiter_of(kind: str) -> str:
+    """Return what parts the values of a table of text."""
+    return "\t" if kind == "tsv" else ","
+
+
+def count_of(row: list[str], header: list[str]) -> str | None:
+    """Say what is wrong with a row that has not as many values as the header."""
+    if len(row) == len(header):
+        return None
+    return f"it has {len(row)} values where the header has {len(header)}"
+
+
+def table(path: Path, column: str, delimiter: str, size: int) -> Iterator[Raw]:
+    with closing(rows(path, delimiter)) as reader:
+        top, header = next(reader, (0, []))
         if not header:
             return
-        found = next(csv.reader([header.decode()], delimiter=delimiter, strict=True))
-        columns = [str(found.index(name)) for name in _columns(f"{path}, line {top}", found, column)]
-        marked = _Marked(file, header=False, line=top + 1)
-        rest = io.BufferedReader(marked, CHUNK)
-        if not rest.peek(1):
-            return
-        rows = _Rows(top, marked.marks)
-
-        def odd(row: Any) -> str:
-            what = f"it has {row.actual_columns} values where the header has {len(found)}"
-            rows.odd.append((row.number, what))
-            return "skip"
-
-        reader = pa.csv.open_csv(
-            rest,
-            pa.csv.ReadOptions(
-                use_threads=False, block_size=BLOCK, column_names=[str(i) for i in range(len(found))]
-            ),
-            pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=odd, newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns),
-        )
-        with closing(reader):
-            for batch in reader:
-                texts = [part.to_pylist() for part in batch.columns]
-                numbers, lines, wrong = rows.next(batch.num_rows)
-                names = texts[1] if len(texts) > 1 else [str(number - 1) for number in numbers]
-                yield Raw(names, texts[0], lines, wrong)
-            yield Raw(wrong=rows.next(0)[2])
-
-
-class _Rows:
-    """The lines of the rows of a table, in which lines may be empty and rows odd."""
-
-    def __init__(self, top: int, empty: deque[int]) -> None:
-        # Numbers from 1 of rows that are no rows, and what is wrong with them.
-        self.odd: deque[tuple[int, str]] = deque()
-        self._empty = empty
-        self._number = 0
-        self._shift = top
-
-    def _line(self, number: int) -> int:
-        while self._empty and self._empty[0] <= number + self._shift:
-            self._empty.popleft()
-            self._shift += 1
-        return number + self._shift
-
-    def next(self, count: int) -> tuple[Sequence[int], list[int], deque[Wrong]]:
-        """Return numbers from 1 and lines of the next rows, and the odd ones before and between them."""
-        first, last = self._number + 1, self._number + count
-        if (
-            count
-            and not (self.odd and self.odd[0][0] <= last)
-            and not (self._empty and self._empty[0] <= last + self._shift)
-        ):
-            self._number = last
-            return range(first, last + 1), list(range(first + self._shift, last + self._shift + 1)), deque()
-        numbers: list[int] = []
-        lines: list[int] = []
-        wrong: deque[Wrong] = deque()
-        while len(numbers) < count or (not count and self.odd):
-            self._number += 1
-            if self.odd and self.odd[0][0] <= self._number:
-                wrong.append((self._line(self._number), "", self.odd.popleft()[1]))
-            elif count:
-                numbers.append(self._number)
-                lines.append(self._line(self._number))
-        return numbers, lines, wrong
+        at = [header.index(name) for name in _columns(f"{path}, line {top}", header, column)]
+        numbers = count()
+        while True:
+            found, failure = _some(reader, min(size, PARSED))
+            raw = Raw()
+            for line, row in found:
+                what, number = count_of(row, header), next(numbers)
+                if what is not None:
+                    raw.wrong.append((line, "", what))
+                    continue
+                raw.sequences.append(row[at[0]])
+                raw.names.append(row[at[1]] if len(at) > 1 else str(number))
+                raw.lines.append(line)
+            if found:
+                yield raw
+            if failure is not None:
+                raise failure
+            if not found:
+                return
 
 
 def parquet(path: Path, column: str, size: int) -> Iterator[Raw]:

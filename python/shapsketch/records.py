@@ -44,8 +44,7 @@ class Records:
     names : list of str
     codes : numpy.ndarray of uint8, shape (B, n)
     lines : numpy.ndarray of int64, shape (B,)
-        Line of the file at which each record starts, from 1, where no value of a CSV file has line breaks in
-        it; of Parquet the row, from 0.
+        Line of the file at which each record starts, from 1; of Parquet the row, from 0.
     """
 
     names: list[str]
@@ -97,7 +96,7 @@ def read_sequences(
     FileError
         If the file cannot be read, is damaged, is not of its format or has no records; says where.
     MissingExtraError
-        If pyarrow or dnaio are not installed.
+        If dnaio, xopen or, for Parquet, pyarrow is not installed.
 
     Examples
     --------
@@ -147,8 +146,10 @@ class SequenceReader:
         read: dict[str, Callable[[], Iterator[Raw]]] = {
             "fasta": lambda: _formats.fasta(self.path, self._size),
             "fastq": lambda: _formats.fastq(self.path, self._size),
-            "csv": lambda: _formats.table(self.path, column, ","),
-            "tsv": lambda: _formats.table(self.path, column, "\t"),
+            **dict.fromkeys(
+                ("csv", "tsv"),
+                lambda: _formats.table(self.path, column, _formats.delimiter_of(self.format), self._size),
+            ),
             "parquet": lambda: _formats.parquet(self.path, column, self._size),
         }
         self._unit = "row" if self.format == "parquet" else "line"

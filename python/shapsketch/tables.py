@@ -19,7 +19,7 @@ import numpy as np
 
 from shapsketch._check import choice
 from shapsketch._errors import FileError, InputError
-from shapsketch._formats import COMPRESSED, check_symbols, format_of, opener, pyarrow
+from shapsketch._formats import COMPRESSED, check_symbols, delimiter_of, format_of, opener, pyarrow
 from shapsketch.space import Codes, SequenceSpace
 from shapsketch.views import Array, Support
 
@@ -134,9 +134,8 @@ class TableWriter:
                         file, self._schema, compression="zstd", use_dictionary=repeated
                     )
                 else:
-                    delimiter = "\t" if self.format == "tsv" else ","
                     options = pa.csv.WriteOptions(
-                        delimiter=delimiter, batch_size=max(1, TEXT // len(self._columns))
+                        delimiter=delimiter_of(self.format), batch_size=max(1, TEXT // len(self._columns))
                     )
                     self._writer = pa.csv.CSVWriter(file, self._schema, write_options=options)
             self._stack = stack.pop_all()

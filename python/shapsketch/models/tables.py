@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shapsketch._errors import FileError, InputError, ModelError
-from shapsketch._formats import NAMES, format_of, opener, pyarrow, reading
+from shapsketch._formats import NAMES, count_of, delimiter_of, format_of, pyarrow, reading, rows
 from shapsketch.models._base import Numbers
 
 # Rows that are Python objects at a time.
 CHUNK = 65_536
+# What stands for a score that is missing.
+MISSING = ("", "NA", "N/A", "null")
 
 
 def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = None) -> _Table:
@@ -37,7 +41,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
         If a column is missing, or a sequence is there twice with different scores. Asking for a sequence that
         is not there is a :class:`ModelError`.
     MissingExtraError
-        If pyarrow or dnaio is not installed.
+        If pyarrow (Parquet) or xopen (CSV) is not installed.
 
     Examples
     --------
@@ -52,62 +56,65 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     """
     file = Path(path)
     kind = format_of(file, ("csv", "tsv", "parquet"), option=False)
-    pa = pyarrow()
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
-        names = _score_columns(file, _header(pa, file, kind), column)
-        for batch in _batches(pa, file, kind, names):
-            for start in range(0, batch.num_rows, CHUNK):
-                part = batch.slice(start, CHUNK)
-                texts = part.column("sequence").cast(pa.binary()).to_pylist()
-                if None in texts:
-                    row = sum(map(len, keys)) + texts.index(None)
-                    raise InputError(f"{file}: row {row} (from 0) has no sequence")
-                keys.append(np.array(texts, dtype=bytes))
-                scores = (part.column(name).cast(pa.float64()) for name in names)
-                values.append(np.column_stack([score.to_numpy(zero_copy_only=False) for score in scores]))
+        read = _parquet(file, column) if kind == "parquet" else _text(file, column, delimiter_of(kind))
+        with closing(read):
+            names = next(read)
+            for sequences, scores in read:
+                keys.append(np.array([sequence.encode() for sequence in sequences], dtype=bytes))
+                values.append(scores)
     if not keys:
         raise FileError(f"{file}: the file has no rows")
     found = _sorted(file, np.concatenate(keys), np.concatenate(values), names)
     return _Table(str(file), *found, outputs=names if len(names) > 1 else None)
 
 
-def _header(pa: Any, file: Path, kind: str) -> list[str]:
-    if kind == "parquet":
-        return list(pa.parquet.read_schema(file).names)
-    _, xopen = opener()
-    with (
-        xopen(file, "rb", threads=0) as text,
-        pa.csv.open_csv(text, parse_options=_parsing(pa, kind)) as reader,
-    ):
-        return list(reader.schema.names)
+def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, None, None]:
+    """Yield the names of the scores, then sequences and scores."""
+    pa = pyarrow()
+    with pa.parquet.ParquetFile(file) as opened:
+        names = _score_columns(file, opened.schema_arrow.names, column)
+        yield names
+        row = 0
+        for batch in opened.iter_batches(CHUNK, columns=["sequence", *names]):
+            texts = batch.column("sequence").cast(pa.string()).to_pylist()
+            if None in texts:
+                raise InputError(f"{file}: row {row + texts.index(None)} (from 0) has no sequence")
+            scores = (batch.column(name).cast(pa.float64()) for name in names)
+            yield texts, np.column_stack([score.to_numpy(zero_copy_only=False) for score in scores])
+            row += len(texts)
 
 
-def _batches(pa: Any, file: Path, kind: str, names: tuple[str, ...]) -> Iterator[Any]:
-    columns = ["sequence", *names]
-    if kind == "parquet":
-        with pa.parquet.ParquetFile(file) as opened:
-            yield from opened.iter_batches(CHUNK, columns=columns)
-        return
-    types = {"sequence": pa.string(), **dict.fromkeys(names, pa.float64())}
-    options = pa.csv.ConvertOptions(column_types=types, include_columns=columns)
-    _, xopen = opener()
-    parsing = _parsing(pa, kind)
-    with (
-        xopen(file, "rb", threads=0) as text,
-        pa.csv.open_csv(text, parse_options=parsing, convert_options=options) as reader,
-    ):
-        try:
-            yield from reader
-        except pa.ArrowInvalid as error:
-            raise FileError(
-                f"{file}: {error}; scores were looked for in {', '.join(names)}: choose with column="
-            ) from error
+def _text(file: Path, column: str | Sequence[str] | None, delimiter: str) -> Generator[Any, None, None]:
+    """Yield the names of the scores, then sequences and scores."""
+    with closing(rows(file, delimiter)) as reader:
+        _, header = next(reader, (0, []))
+        if not header:
+            raise FileError(f"{file}: the file has no rows")
+        names = _score_columns(file, header, column)
+        yield names
+        key, *at = (header.index(name) for name in ("sequence", *names))
+        while found := list(islice(reader, CHUNK)):
+            for line, row in found:
+                wrong = count_of(row, header)
+                if wrong is not None:
+                    raise FileError(f"{file}, line {line:,}: {wrong}")
+            scores = np.array([[_score(file, line, header[i], row[i]) for i in at] for line, row in found])
+            yield [row[key] for _, row in found], scores
 
 
-def _parsing(pa: Any, kind: str) -> Any:
-    return pa.csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",")
+def _score(file: Path, line: int, name: str, text: str) -> float:
+    if text in MISSING:
+        return np.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise FileError(
+            f"{file}, line {line:,}: {text!r} in the column {name!r} is no number; choose the scores with "
+            "column="
+        ) from None
 
 
 def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] | None) -> tuple[str, ...]:
