@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import shapsketch as ss
 from shapsketch.model import Runner
-from shapsketch.sketching import _Observer, _plan
+from shapsketch.plans import budgeted
+from shapsketch.sketching import _Observer
 
 N, BUDGET, RUNS = 26, 200_000, 5
 
@@ -28,7 +29,7 @@ def strings_model(strings):
 def seconds(model, inputs, size, executor=None, kept=False, count=BUDGET):
     """Time of everything between a plan and the values of its queries, less the time within the model."""
     space = ss.SequenceSpace(ss.DNA, N)
-    plan = _plan(space, count, "regress", 0)
+    plan = budgeted(space, count, "regress", 0)
     queries = plan.queries()
     inside = [0.0]
 

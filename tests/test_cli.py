@@ -273,9 +273,9 @@ def test_explain_gives_the_values_of_an_explainer(well, folder, tmp_path, source
 
 @pytest.mark.parametrize(("index", "order"), [("FSII", 2), ("Moebius", None), ("SII", 3), ("BV", None)])
 def test_explain_gives_interactions(well, folder, monkeypatch, index, order):
-    from shapsketch import _commands
+    from shapsketch._commands import explaining
 
-    monkeypatch.setattr(_commands, "LONG", 300)
+    monkeypatch.setattr(explaining, "LONG", 300)
     sketch = folder / "spectrum.safetensors"
     more = [] if order is None else ["--max-order", order]
     out = well("explain", sketch, folder / "seqs.fasta", "-o", "out.csv", "--index", index, *more)
@@ -289,6 +289,13 @@ def test_explain_gives_interactions(well, folder, monkeypatch, index, order):
     assert table["order"].tolist() == [len(support) for support in expected.supports] * 100
     assert table["name"].tolist() == [f"s{i}" for i in range(100) for _ in supports]
     assert (table["value"].to_numpy() == expected.values.ravel()).all()
+    well("explain", sketch, folder / "seqs.fasta", "-o", "top.csv", "--index", index, "--top", 3, *more)
+    table = pd.read_csv("top.csv", dtype={"support": str})
+    assert table["name"].tolist() == [f"s{i}" for i in range(100) for _ in range(3)]
+    for row, (_, found) in zip(expected.values, table.groupby("name", sort=False), strict=True):
+        strongest = sorted(zip(-abs(row), row, supports, strict=True), key=lambda one: one[0])[:3]
+        assert found["value"].tolist() == [value for _, value, _ in strongest]
+        assert found["support"].tolist() == [support for _, _, support in strongest]
 
 
 def backgrounds(folder):
@@ -411,9 +418,9 @@ def test_a_stopped_command_leaves_nothing(shell, folder, monkeypatch):
 
 @pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
 def test_mutate_gives_all_substitutions(well, folder, monkeypatch, target):
-    from shapsketch import _commands
+    from shapsketch._commands import explaining
 
-    monkeypatch.setattr(_commands, "LONG", 100)
+    monkeypatch.setattr(explaining, "LONG", 100)
     sketch = folder / "spectrum.safetensors"
     found = well("mutate", sketch, folder / "seqs.parquet", "-o", target, "--json")
     assert (found["sequences"], found["rows"]) == (100, 2_700)

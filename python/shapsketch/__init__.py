@@ -17,13 +17,15 @@ from shapsketch.background import DinucleotideShuffles
 from shapsketch.decode import PeelingDecoder
 from shapsketch.design import Observations, QueryDesign
 from shapsketch.ensembles import from_trees
-from shapsketch.explain import Epistasis, Explainer, Explanation, Interactions
+from shapsketch.explain import Explainer
+from shapsketch.explanations import Epistasis, Explanation, Interactions
 from shapsketch.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.mutants import Mutants
+from shapsketch.plans import Plan, plan
 from shapsketch.records import Records, SequenceReader, read_sequences
 from shapsketch.regress import Dictionary, SparseRegressor
 from shapsketch.sketch import Candidate, Pattern, Sketch, load
-from shapsketch.sketching import Plan, fit, plan, sketch
+from shapsketch.sketching import fit, sketch
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.spectrum import Spectrum
 from shapsketch.store import Store

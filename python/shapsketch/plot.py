@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shapsketch._errors import MissingExtraError
-from shapsketch.explain import Explanation, Interactions
+from shapsketch.explanations import Explanation, Interactions
 from shapsketch.space import SequenceSpace
 from shapsketch.views import AttributionMap
 

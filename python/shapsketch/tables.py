@@ -357,18 +357,24 @@ def interaction_columns(*, float32: bool = False) -> dict[str, Kind]:
     return {"name": "category", "support": "category", "order": "int64", "value": number}
 
 
-def interaction_rows(names: list[str], supports: list[Support], values: Array) -> dict[str, Any]:
-    """Return a row for each of some named sequences and each of its interactions (B, n_supports)."""
-    count = len(supports)
+def interaction_rows(
+    names: list[str], supports: list[Support], values: Array, *, top: int | None = None
+) -> dict[str, Any]:
+    """Return a row for each of some named sequences and each of its interactions (B, n_supports).
+
+    With `top` only so many of each sequence, the largest absolute values first.
+    """
+    if top is None:
+        chosen = np.broadcast_to(np.arange(len(supports)), values.shape)
+    else:
+        chosen = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
     orders = np.array([len(support) for support in supports], dtype=np.int64)
+    which = chosen.reshape(-1)
     return {
-        "name": (names, np.repeat(np.arange(len(names)), count)),
-        "support": (
-            [",".join(map(str, support)) for support in supports],
-            np.tile(np.arange(count), len(names)),
-        ),
-        "order": np.tile(orders, len(names)),
-        "value": values.reshape(-1),
+        "name": (names, np.repeat(np.arange(len(names)), chosen.shape[1])),
+        "support": ([",".join(map(str, support)) for support in supports], which),
+        "order": orders[which],
+        "value": np.take_along_axis(values, chosen, axis=1).reshape(-1),
     }
 
 

@@ -4,8 +4,9 @@ use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 
 use crate::arrays::{self, Codes, Values};
+use crate::design::Space;
+use crate::sketch::Sketch;
 use crate::work::{interruptible, short};
-use crate::{Sketch, Space};
 
 /// What a missing position is drawn from.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]

@@ -1,0 +1,295 @@
+"""The commands that come before a sketch and make it: `plan`, `sketch`, `info`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shlex
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import shapsketch as ss
+from shapsketch import models, tables
+from shapsketch._commands.options import (
+    BUDGET,
+    FORCE,
+    INTERRUPTED,
+    JSON,
+    QUIET,
+    SKETCH,
+    SPACE,
+    VERBOSE,
+    dump,
+    out,
+    refuse,
+    shown,
+)
+from shapsketch.model import INPUTS
+from shapsketch.records import BATCH
+
+# Sequences that a model is checked with.
+CHECKED = 8
+
+
+@click.command()
+@SPACE
+@BUDGET
+@click.option(
+    "--queries",
+    type=click.Path(path_type=Path),
+    help="Write all sequences that the sketch will ask for to a FASTA file or table.",
+)
+@FORCE
+@JSON
+@VERBOSE
+def plan(
+    alphabet: str,
+    length: int,
+    budget: int,
+    method: Any,
+    seed: int,
+    queries: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Say what a budget will be spent on, without a model.
+
+    With --queries the model can run elsewhere: score the sequences in OUT, add a column `score`, and pass the
+    table to `shapsketch sketch --values` with the same budget, method and seed.
+    """
+    space = ss.SequenceSpace(alphabet, length)
+    made = ss.plan(space, budget, method=method, random_state=seed)
+    if queries is not None:
+        refuse(force, queries)
+    found: dict[str, Any] = {field.name: getattr(made, field.name) for field in fields(made) if field.repr}
+    found |= {
+        "total_queries": made.total_queries,
+        "alphabet": space.alphabet,
+        "length": space.n,
+        "seed": seed,
+    }
+    if queries is not None:
+        found |= {
+            "queries": str(queries),
+            "queries_written": tables.write_sequences(queries, space, made.batches(BATCH)),
+        }
+    if as_json:
+        dump(found)
+    else:
+        click.echo(made)
+        if queries is not None:
+            click.echo(f"wrote {found['queries_written']:,} sequences to {queries}")
+
+
+@click.command()
+@SPACE
+@BUDGET
+@click.option(
+    "--model", "source", metavar="MODULE:NAME", help="A callable in a module, such as mine:predict."
+)
+@click.option(
+    "--values",
+    type=click.Path(path_type=Path),
+    help="A table of scores computed elsewhere, with a column `sequence` and those of the scores.",
+)
+@click.option(
+    "--column",
+    help="Column of --values that holds the scores; several, as A,B, are several outputs.  "
+    "[default: all but sequence, name and id]",
+)
+@click.option(
+    "--command",
+    help="A program, started without a shell, that reads sequences on stdin, one a line, and prints a score "
+    "for each, one a line; ss.models.command has other formats.",
+)
+@click.option(
+    "--link", type=click.Choice(["identity", "log", "logit"]), default="identity", help="Scale of the sketch."
+)
+@click.option("--inputs", type=click.Choice(INPUTS), help="What the model takes.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Most sequences in one call of the model.  [default: as many as take about a second]",
+)
+@click.option(
+    "--outputs",
+    metavar="A,B",
+    help="The model's outputs: a sketch for each, OUT.A.safetensors; by default as it calls them.",
+)
+@click.option("--store", type=click.Path(path_type=Path), help="Keep all values in this file, to resume.")
+@click.option("--model-name", default="", help="Name of the model, such as its version, kept in the store.")
+@click.option("--workers", type=click.IntRange(min=1), help="Call the model in so many processes.")
+@click.option("--threads", type=click.IntRange(min=1), help="Call the model in so many threads.")
+@click.option(
+    "--retries", type=click.IntRange(min=0), default=0, help="Call the model again if it fails, so often."
+)
+@click.option("--fast", is_flag=True, help="Leave out distillation and large trees.")
+@click.option("--max-terms", type=click.IntRange(min=1), help="Most terms of the sketch.")
+@click.option("--target-r2", type=float, help="Ask in rounds, and stop when R² reaches this.")
+@click.option("--check/--no-check", default=True, help="Look at the model first: is it what a sketch needs?")
+@out("The sketch, a safetensors file.")
+@FORCE
+@JSON
+@QUIET
+@VERBOSE
+def sketch(
+    alphabet: str,
+    length: int,
+    budget: int,
+    method: Any,
+    seed: int,
+    source: str | None,
+    values: Path | None,
+    column: str | None,
+    command: str | None,
+    link: Any,
+    inputs: Any,
+    batch_size: int | None,
+    outputs: str | None,
+    store: Path | None,
+    model_name: str,
+    workers: int | None,
+    threads: int | None,
+    retries: int,
+    fast: bool,
+    max_terms: int | None,
+    target_r2: float | None,
+    check: bool,
+    output: Path,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Ask a model for some sequences, and find a closed form of its scores.
+
+    One of --model, --values and --command says where scores come from.
+    """
+    if sum(given is not None for given in (source, values, command)) != 1:
+        raise click.UsageError("say where scores come from: one of --model, --values and --command")
+    if column is not None and values is None:
+        raise click.UsageError("--column is for --values")
+    if workers is not None and threads is not None:
+        raise click.UsageError("--workers and --threads exclude each other")
+    if model_name and store is None:
+        raise click.UsageError("--model-name is for --store")
+    space = ss.SequenceSpace(alphabet, length)
+    # Refused, if at all, before anything is asked or read.
+    ss.plan(space, budget, method=method, random_state=seed)
+    model: Any
+    if source is not None:
+        model = models.imported(source, inputs=inputs)
+    elif values is not None:
+        columns = None if column is None else column.split(",")
+        model = models.table(values, column=columns[0] if columns and len(columns) == 1 else columns)
+    else:
+        model = models.command(shlex.split(command or ""))
+    names = getattr(model, "outputs", None) if outputs is None else outputs.split(",")
+    paths = {"": output}
+    if names is not None:
+        for name in names:
+            if not name or Path(name).name != name:
+                raise ss.InputError(f"--outputs: {name!r} cannot be part of a file name")
+        paths = {
+            name: output.with_name(f"{output.stem}.{name}{output.suffix or '.safetensors'}") for name in names
+        }
+    refuse(force, *paths.values())
+    if check and values is None:
+        # What is odd is logged.
+        # Of sequences that the sketch asks for anyway.
+        first = next(ss.plan(space, budget, method=method, random_state=seed).batches(CHECKED))
+        if len(first) > 1:
+            models.check(model, space, inputs=inputs, sequences=first, outputs=names)
+    ask: Callable[..., Any] = ss.sketch
+    with ExitStack() as stack:
+        executor: Executor | None = None
+        if workers is not None:
+            context = multiprocessing.get_context("spawn")
+            executor = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+        elif threads is not None:
+            executor = stack.enter_context(ThreadPoolExecutor(threads))
+        try:
+            made = ask(
+                model,
+                space,
+                budget=budget,
+                method=method,
+                target_r2=target_r2,
+                link=link,
+                inputs=inputs,
+                batch_size=batch_size,
+                random_state=seed,
+                progress=shown(quiet),
+                max_terms=max_terms,
+                fast=fast,
+                outputs=names,
+                store=None if store is None else ss.Store(store, model_name=model_name),
+                executor=executor,
+                retries=retries,
+            )
+        except KeyboardInterrupt:
+            if executor is not None:
+                executor.shutdown(wait=False, cancel_futures=True)
+            kept = (
+                "no value was kept (--store PATH would)"
+                if store is None
+                else f"the values paid for are in {store}, and the same command resumes"
+            )
+            click.echo(f"\nshapsketch: stopped; {kept}", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+    every = {"": made} if names is None else made
+    for name, path in paths.items():
+        every[name].save(path)
+    if as_json:
+        described = {name: _described(every[name], path) for name, path in paths.items()}
+        dump(described[""] if names is None else {"outputs": described})
+        return
+    for name, path in paths.items():
+        if name:
+            click.echo(f"output {name}")
+        click.echo(f"{every[name].summary()}\nwrote {path}")
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _described(made: ss.Sketch, path: Path) -> dict[str, Any]:
+    """Return what is known of a sketch, for JSON."""
+    interval = made.r2_interval
+    return {
+        "sketch": str(path),
+        "alphabet": made.space.alphabet,
+        "length": made.space.n,
+        "method": made.method,
+        "status": made.status,
+        "queries": made.n_queries,
+        "r2": _number(made.r2),
+        "r2_interval": None if interval is None else [_number(bound) for bound in interval],
+        "response_r2": _number(made.response_r2),
+        "link": made.link,
+        "terms": made.n_terms,
+        "candidates": [
+            {"name": c.name, "r2": _number(c.r2), "seconds": c.seconds, "weight": c.weight}
+            for c in made.candidates
+        ],
+        "shapsketch": ss.__version__,
+    }
+
+
+@click.command()
+@SKETCH
+@JSON
+@VERBOSE
+def info(sketch: Path, as_json: bool) -> None:
+    """Say what a sketch is, and how well it predicts."""
+    made = ss.load(sketch)
+    if as_json:
+        dump(_described(made, sketch))
+    else:
+        click.echo(made.summary())

@@ -1,0 +1,149 @@
+"""What the commands share: options, and how they speak."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import shapsketch as ss
+from shapsketch._formats import FORMATS
+from shapsketch.plans import METHODS
+
+ALPHABETS = {"DNA": ss.DNA, "RNA": ss.RNA, "PROTEIN": ss.PROTEIN}
+# Sequences read at a time: more is no faster.
+HELD = 16_384
+# Exit code after Ctrl-C.
+INTERRUPTED = 130
+# How Python's words for options are spoken here.
+SPOKEN = {
+    "say which one with column=": "say which one with --column",
+    "on_error='skip' leaves": "--on-error skip leaves",
+    "say format= one of": "say --format, one of",
+    "see sketch.summary()": "see `shapsketch info`",
+    "outputs=[...]": "--outputs A,B",
+    "choose with inputs=": "choose with --inputs",
+    "random_state": "seed",
+    "say how much by ss.Store": "sketch it from Python, with ss.Store",
+}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def spoken(text: str) -> str:
+    """Say in words of the command line what was said in Python's."""
+    for word, option in SPOKEN.items():
+        text = text.replace(word, option)
+    return text
+
+
+class Spoken(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return spoken(super().format(record))
+
+
+def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    return ALPHABETS.get(value.upper(), value)
+
+
+SPACE = options(
+    click.option(
+        "--alphabet", required=True, callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."
+    ),
+    click.option("--length", required=True, type=int, help="Symbols of a sequence."),
+)
+BUDGET = options(
+    click.option("--budget", required=True, type=int, help="Most sequences that the model is asked for."),
+    click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
+    click.option("--seed", type=int, default=0, help="Seed of every random choice."),
+)
+READ = options(
+    click.option("--column", default="sequence", help="Column of a table that holds the sequences."),
+    click.option("--format", "format_", type=click.Choice(FORMATS), help="Of SEQS, if no extension tells."),
+    click.option(
+        "--on-error",
+        type=click.Choice(["raise", "skip"]),
+        default="raise",
+        help="What to do with a malformed record: stop, or leave it out and count it.",
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(min=1), default=HELD, help="Most sequences held at a time."
+    ),
+)
+FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
+FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers of single precision.")
+
+
+def _verbose(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+    """Log to stderr while the command runs."""
+    log = logging.getLogger("shapsketch")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Spoken("shapsketch: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(value, 2)])
+
+    def undo() -> None:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+    context.call_on_close(undo)
+
+
+VERBOSE = click.option(
+    "-v", "--verbose", count=True, callback=_verbose, expose_value=False, help="Say more; -vv says all."
+)
+SKETCH = click.argument("sketch", type=click.Path(path_type=Path))
+SEQS = click.argument("seqs", type=click.Path(path_type=Path))
+
+
+def out(what: str) -> Callable[[Command], Command]:
+    return click.option(
+        "-o", "--output", "output", required=True, type=click.Path(path_type=Path), metavar="OUT", help=what
+    )
+
+
+def refuse(force: bool, *paths: Path) -> None:
+    """Say now what would otherwise be said when all is paid for."""
+    for path in paths:
+        if path.is_dir():
+            raise ss.FileError(f"cannot write {path}: it is a folder")
+        if path.is_file() and not force:
+            raise ss.FileError(f"{path} exists; --force replaces it")
+        folder = path.resolve().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ss.FileError(f"cannot write {path}: {folder} is no folder that can be written to")
+
+
+def shown(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(quiet: bool, what: str) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=what, unit="seq", unit_scale=True, disable=not shown(quiet), file=sys.stderr) as bar:
+        yield bar
+
+
+def dump(found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found, allow_nan=False, default=str))
