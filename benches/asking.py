@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import shapsketch as ss
+from shapsketch.link import IDENTITY
 from shapsketch.model import Runner
+from shapsketch.observing import observing
 from shapsketch.plans import budgeted
-from shapsketch.sketching import _Observer
+from shapsketch.sketching import _parts
 
 N, BUDGET, RUNS = 26, 200_000, 5
 
@@ -41,16 +43,16 @@ def seconds(model, inputs, size, executor=None, kept=False, count=BUDGET):
 
     runner = Runner(executor, progress=False, batch_size=size)
     with tempfile.TemporaryDirectory() as folder:
-        store = ss.Store(f"{folder}/values.db") if kept else None
-        held = store.open(space, None) if store else None
         started = time.perf_counter()
-        opened = held.__enter__() if held else None
-        observer = _Observer(
-            timed if executor is None else model, space, inputs, None, runner, opened, rounds=False
-        )
-        observer.ask(plan, queries)
-        if held:
-            held.__exit__(None, None, None)
+        with observing(
+            timed if executor is None else model,
+            space,
+            inputs=inputs,
+            runner=runner,
+            link=IDENTITY,
+            store=f"{folder}/values.db" if kept else None,
+        ) as observer:
+            observer.ask(lambda: _parts(queries), count)
         return (time.perf_counter() - started - inside[0]) / count
 
 

@@ -254,7 +254,7 @@ def test_a_number_of_outputs_that_changes_is_said(width):
         ({"outputs": []}, ss.InputError, "list of names is empty"),
         ({"outputs": ["a", "a"]}, ss.InputError, "'a' is there twice"),
         ({"outputs": ["a", 3]}, ss.InputError, "name 1 is 3"),
-        ({"outputs": ["a"]}, ss.ModelError, r"shape \(40, 1\), got shape \(40,\)"),
+        ({"outputs": ["a", "b"]}, ss.ModelError, r"shape \(40, 2\), got shape \(40,\)"),
         ({"store": 3}, ss.InputError, "a store needs a path"),
     ],
 )

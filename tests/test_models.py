@@ -800,7 +800,7 @@ class TestImported:
             (
                 "predictors:Holder.modle",
                 ss.InputError,
-                "'homemade.predictors.Holder' has no 'modle'; .*'model'",
+                r"'homemade.predictors.Holder' \(.*predictors.py\) has no 'modle'; .*'model'",
             ),
             (
                 "predictors:number",

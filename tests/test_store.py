@@ -222,31 +222,38 @@ def test_a_store_in_a_place_that_is_read_only_is_read(tmp_path):
         tmp_path.chmod(0o755)
 
 
-def test_an_interrupt_right_after_a_batch_was_written_keeps_the_store_in_order(tmp_path):
+@pytest.mark.parametrize("at", [3, 4])
+@pytest.mark.parametrize("before", [False, True])
+def test_an_interrupt_around_a_statement_keeps_the_store_in_order(tmp_path, at, before):
     store = ss.Store(tmp_path / "values.db")
     rng = np.random.default_rng(0)
 
     class Interrupting:
-        """A connection that is interrupted once it has written the second batch."""
+        """A connection that is interrupted before or after one of its statements."""
 
         def __init__(self, connection):
-            self.connection, self.written = connection, 0
+            self.connection, self.count = connection, 0
 
         def execute(self, *arguments):
-            self.connection.execute(*arguments)
-            self.written += 1
-            if self.written == 2:
+            self.count += 1
+            if self.count == at and before:
                 raise KeyboardInterrupt
+            found = self.connection.execute(*arguments)
+            if self.count == at:
+                raise KeyboardInterrupt
+            return found
 
     batches = rng.integers(0, 4, (3, 20, 8)).astype(np.uint8)
     with store.open(DNA8, None) as held:
+        # Two statements for each batch: the last one before, and this one.
         held._connection = Interrupting(held._connection)
         held.keep(batches[0], motif(batches[0]))
         with pytest.raises(KeyboardInterrupt):
             held.keep(batches[1], motif(batches[1]))
         # As those that had ended on an executor are.
         held.keep(batches[2], motif(batches[2]))
-    np.testing.assert_array_equal(store.read()[0], batches.reshape(-1, 8))
+    written = batches if at == 4 and not before else batches[[0, 2]]
+    np.testing.assert_array_equal(store.read()[0], written.reshape(-1, 8))
 
 
 def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
@@ -367,7 +374,7 @@ def test_other_files_are_refused(tmp_path):
         with pytest.raises(ss.FileError, match=r"cannot be (looked for|made)"):
             run(Counting(), tmp_path / path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ss.FileError, match="folder: the store cannot be opened"):
+    with pytest.raises(ss.FileError, match="folder: this is a folder"):
         run(Counting(), tmp_path / "folder")
     foreign = tmp_path / "foreign.db"
     connection = sqlite3.connect(foreign)

@@ -8,7 +8,8 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    0 if all went well, 1 for errors, 2 for wrong usage, 130 after Ctrl-C.
+    0 if all went well, 1 for errors, 2 for wrong usage, 130 after Ctrl-C (128 and its
+    number after another signal).
     """
     try:
         import click  # noqa: F401

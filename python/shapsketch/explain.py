@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -14,12 +15,14 @@ from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
 from shapsketch.background import Background, BackgroundLike
 from shapsketch.explanations import Epistasis, Explanation, Interactions
-from shapsketch.model import Inputs, Model, Progress, Runner, evaluate, inputs_of
+from shapsketch.model import Inputs, Model, Progress, Runner, inputs_of
 from shapsketch.mutants import Mutants, best_mutants
+from shapsketch.observing import Parts, observing
 from shapsketch.sampling import LEAST, Sampled, sample
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences
 from shapsketch.spectrum import Spectrum
+from shapsketch.store import Store
 from shapsketch.views import Array, AttributionMap, Motifs, Sobol
 
 Index = Literal[
@@ -342,6 +345,7 @@ class Explainer:
         executor: Any = None,
         in_flight: int | None = None,
         retries: int = 0,
+        store: str | os.PathLike[str] | Store | None = None,
     ) -> Explanation | Interactions:
         """Return Shapley values of the model itself, sampled with the sketch as control variate.
 
@@ -363,6 +367,8 @@ class Explainer:
         inputs, batch_size, progress, executor, in_flight, retries
             As for :func:`sketch`.
         random_state : int
+        store : path or Store, optional
+            As for :func:`sketch`, and perhaps the same: no value that it has is asked for again.
 
         Returns
         -------
@@ -373,6 +379,8 @@ class Explainer:
         ------
         ModelError
             If the model fails, or returns something else than asked.
+        FileError, InputError
+            If the store cannot be used, or is of another model.
         """
         taken = inputs_of(model, inputs)
         runner = Runner(executor, in_flight, retries, progress, batch_size)
@@ -382,9 +390,12 @@ class Explainer:
         codes = self._space.encode(sequences)
         self._sketch._link.known()
 
-        def ask(batches: Iterator[Codes], count: int) -> Array:
-            scores = evaluate(model, self._space, batches, count, inputs=taken, runner=runner)
-            return self._sketch._link.to_link(scores, "model")
+        def ask(parts: Parts, count: int) -> Array:
+            link = self._sketch._link
+            with observing(
+                model, self._space, inputs=taken, runner=runner, link=link, store=store
+            ) as observer:
+                return link.to_link(observer.ask(parts, count)[:, 0], "model")
 
         # What the sketch cannot explain is refused before any call is paid for.
         if name == "SV":
@@ -410,7 +421,7 @@ class Explainer:
 
     def _sampled(
         self,
-        ask: Callable[[Iterator[Codes], int], Array],
+        ask: Callable[[Parts, int], Array],
         codes: Codes,
         calls: int,
         seed: int,
@@ -419,17 +430,13 @@ class Explainer:
     ) -> Sampled:
         """Sample what the sketch leaves of scores that are asked for part by part."""
 
-        def difference(hybrids: Iterator[Codes], count: int) -> Array:
-            known = np.empty(count)
-
-            def batches() -> Iterator[Codes]:
-                done = 0
-                for batch in hybrids:
-                    known[done : done + len(batch)] = self._sketch._components.predict(batch)
-                    done += len(batch)
-                    yield batch
-
-            return ask(batches(), count) - known
+        def difference(hybrids: Parts, count: int) -> Array:
+            answers = ask(hybrids, count)
+            done = 0
+            for batch in hybrids():
+                answers[done : done + len(batch)] -= self._sketch._components.predict(batch)
+                done += len(batch)
+            return answers
 
         return sample(difference, codes, self._background, calls=calls, seed=seed, pairs=pairs)
 
@@ -464,8 +471,8 @@ class Explainer:
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
 
-        def ask(batches: Iterator[Codes], count: int) -> Array:
-            answers = np.concatenate([teacher.predict(batch) for batch in batches])
+        def ask(parts: Parts, count: int) -> Array:
+            answers = np.concatenate([teacher.predict(batch) for batch in parts()])
             assert len(answers) == count
             return answers
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy.typing as npt
 from shapsketch._check import integer
 from shapsketch._errors import BudgetError, InputError
 from shapsketch.explain import Explainer
-from shapsketch.model import Inputs, Model, Progress, Runner, evaluate, inputs_of
+from shapsketch.model import Inputs, Model, Progress, Runner, inputs_of
+from shapsketch.observing import Observer, Parts, observing
 from shapsketch.sampling import LEAST
 from shapsketch.space import Codes, Sequences
+from shapsketch.store import Store
 from shapsketch.views import Array, Record, Table
 
 # Parts of the calls that go to Shapley values, to mutations, and to curves.
@@ -42,7 +45,7 @@ class Faithfulness(Table):
     Attributes
     ----------
     n_calls : int
-        Model evaluations spent.
+        Model evaluations spent; of the same sequence once.
     background : str
         What missing positions were drawn from.
     r2, rmse : float
@@ -114,6 +117,7 @@ def faithfulness(
     executor: Any = None,
     in_flight: int | None = None,
     retries: int = 0,
+    store: str | os.PathLike[str] | Store | None = None,
 ) -> Faithfulness:
     """Check explanations of given sequences against the model, with a stated number of further calls.
 
@@ -134,6 +138,8 @@ def faithfulness(
     inputs, batch_size, progress, executor, in_flight, retries
         As for :func:`sketch`.
     random_state : int
+    store : path or Store, optional
+        As for :func:`sketch`, and perhaps the same: no value that it has is asked for again.
 
     Returns
     -------
@@ -144,7 +150,10 @@ def faithfulness(
     BudgetError
         If the budget is too small: says what is needed.
     InputError
-        If an attribution has another shape, or holds a number that is not finite.
+        If an attribution has another shape, or holds a number that is not finite; or the store is of
+        another model.
+    FileError
+        If the store cannot be used.
 
     Examples
     --------
@@ -166,8 +175,7 @@ def faithfulness(
     surrogate._link.known()
     codes = space.encode(sequences)
     count, n = codes.shape
-    explained = explainer(codes)
-    named = {"sketch": explained.values}
+    named = {"sketch": explainer(codes).values}
     if attributions is not None and not isinstance(attributions, Mapping):
         raise InputError(
             f"attributions must be a mapping of names to arrays, got {type(attributions).__name__}"
@@ -197,24 +205,43 @@ def faithfulness(
             f"{needed:,} is the least, or check fewer sequences"
         )
 
+    link = surrogate._link
+    with observing(
+        model, space, inputs=taken, runner=runner, link=link, store=store, remember=True
+    ) as observer:
+        return _measured(observer, explainer, codes, named, each, points, curves, seed)
+
+
+def _measured(
+    observer: Observer,
+    explainer: Explainer,
+    codes: Codes,
+    named: dict[str, Array],
+    each: int,
+    points: int,
+    curves: int,
+    seed: int,
+) -> Faithfulness:
+    """Spend so many calls `each` on sequences, and compare the attributions of these names."""
+    space, surrogate = explainer._space, explainer._sketch
+    link, (count, n) = surrogate._link, codes.shape
     # All substitutions if they fit; what is left over goes to Shapley values.
     tried = min(int(MUTATIONS * each), n * (space.q - 1))
     fixed = explainer._background.fixed
     draws = 1 if fixed else max(1, int(each * (1.0 - SHAPLEY - MUTATIONS)) // curves)
     calls = each - tried - draws * curves
 
-    def ask(batches: Iterator[Codes], total: int) -> Array:
-        scores = evaluate(model, space, batches, total, inputs=taken, runner=runner)
-        return surrogate._link.to_link(scores, "model")
+    def ask(parts: Parts, total: int) -> Array:
+        return link.to_link(observer.ask(parts, total)[:, 0], "model")
 
     def answers(rows: Codes) -> Array:
-        return ask(iter([rows]), len(rows))
+        rows, back = np.unique(rows, axis=0, return_inverse=True)
+        return ask(lambda: iter([rows]), len(rows))[back.reshape(-1)]
 
     rng = np.random.default_rng([seed, 1])
     scores = answers(codes)
     sampled = explainer._sampled(ask, codes, calls, seed)
-    truth = explained.values + sampled.values
-    spent = count + sampled.calls
+    truth = named["sketch"] + sampled.values
 
     changes = np.stack([rng.permutation(n * (space.q - 1))[:tried] for _ in range(count)])
     positions = changes // (space.q - 1)
@@ -222,7 +249,6 @@ def faithfulness(
     mutants = np.repeat(codes, tried, axis=0)
     mutants[np.arange(len(mutants)), positions.ravel()] = letters.ravel()
     effects = answers(mutants).reshape(count, tried) - scores[:, None]
-    spent += len(mutants)
     predicted = surrogate.predict(mutants).reshape(count, tried) - surrogate.predict(codes)[:, None]
 
     orders = {name: np.argsort(-values, axis=1, kind="stable") for name, values in named.items()}
@@ -231,7 +257,6 @@ def faithfulness(
     fillings = np.stack([explainer._background.draw(row, draws, rng) for row in codes])
     replaced = fillings.reshape(-1, n)[: 1 if fixed else None]
     start, end = float(scores.mean()), float(answers(replaced).mean())
-    spent += len(replaced)
     deletion, insertion = {}, {}
     for name, order in orders.items():
         rank = np.argsort(order, axis=1)
@@ -242,7 +267,6 @@ def faithfulness(
         found = np.empty(0)
         if hybrids.size:
             found = answers(hybrids.reshape(-1, n)).reshape(count * draws, -1).mean(axis=0)
-            spent += count * draws * hybrids.shape[2]
         steps = len(sizes) - 2
         deletion[name] = np.concatenate([[start], found[:steps], [end]])
         insertion[name] = np.concatenate([[end], found[steps:], [start]])
@@ -252,7 +276,7 @@ def faithfulness(
     error = scores - surrogate.predict(codes)
     spread = float(((scores - scores.mean()) ** 2).sum())
     return Faithfulness(
-        n_calls=spent,
+        n_calls=observer.asked,
         background=explainer.background,
         r2=1.0 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
         rmse=float(np.sqrt((error**2).mean())),

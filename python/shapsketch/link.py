@@ -39,20 +39,30 @@ class Link:
         if self.name == "identity":
             return values
         self.known()
-        outside = {
-            "log": values <= 0.0,
-            "logit": (values <= 0.0) | (values >= 1.0),
-        }.get(self.name, np.zeros(len(values), dtype=bool))
-        with np.errstate(all="ignore"):
-            linked = _applied(self.forward, values, "forward")
-        wrong = np.flatnonzero(outside | ~np.isfinite(linked))
+        wrong = np.flatnonzero(self.outside(values))
         if len(wrong):
-            domain = {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "in its domain")
             raise ModelError(
                 f"{what}: value {values[wrong[0]]} at index {wrong[0]} is outside the domain of the link "
-                f"{self.name!r}, which takes numbers {domain} ({len(wrong)} of {len(values)} values are not)"
+                f"{self.name!r}, which takes numbers {self.domain} ({len(wrong)} of {len(values)} values are "
+                "not)"
             )
-        return linked
+        return self._linked(values)
+
+    def _linked(self, values: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return _applied(self.forward, values, "forward")
+
+    def outside(self, values: Array) -> npt.NDArray[np.bool_]:
+        """Return which values, of any shape, are outside the link's domain."""
+        if self.name == "identity":
+            return np.zeros(values.shape, dtype=bool)
+        # Where the functions are infinite or no number.
+        return ~np.isfinite(self._linked(values.ravel())).reshape(values.shape)
+
+    @property
+    def domain(self) -> str:
+        """What numbers it takes, in words."""
+        return {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "in its domain")
 
     def to_response(self, values: Array) -> Array:
         """Return values on the model's own scale.
@@ -132,6 +142,9 @@ def _round_trip(forward: Function, inverse: Function) -> None:
                 "the two functions of the link are not inverse to each other: "
                 f"inverse(forward(0.25)) is {_applied(inverse, linked, 'inverse')[0]}"
             )
+
+
+IDENTITY = parse("identity")
 
 
 def loaded(name: str) -> Link:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError, ModelError, ShapsketchError
+from shapsketch.link import IDENTITY, Link
 from shapsketch.space import Codes, SequenceSpace
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,14 @@ SHARE = 4
 OF_INPUTS = (TypeError, ValueError, AttributeError, LookupError)
 # Batches of an executor that wait for each worker.
 AHEAD = 2
-# Failures of a batch after which the executor is of no use.
-FINAL = (BrokenExecutor, CancelledError)
+
+
+class _MalformedError(ModelError):
+    """An answer of the wrong form, which would be so again."""
+
+
+# Failures of a batch after which trying again is of no use.
+FINAL = (BrokenExecutor, CancelledError, InputError, _MalformedError)
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,45 @@ def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
     return names
 
 
+def outputs_of(model: object) -> tuple[str, ...] | None:
+    """Return the names of a model's outputs, if it tells them."""
+    names = getattr(model, "outputs", None)
+    if isinstance(names, (tuple, list)) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return None
+
+
+def check_alphabet(model: object, inputs: str, alphabet: str) -> None:
+    """Refuse an adapter whose codes are of another alphabet (``alphabet_of_codes``) than those it will get.
+
+    Raises
+    ------
+    InputError
+    """
+    own = getattr(model, "alphabet_of_codes", None)
+    if inputs != "strings" and isinstance(own, str) and own != alphabet:
+        raise InputError(
+            f"the codes of {type(model).__name__.strip('_')} are of the alphabet {own!r} and would be taken "
+            f"for other symbols of {alphabet!r}; give it alphabet={alphabet!r}"
+        )
+
+
+def _columns(model: object, outputs: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    """Return where the wanted outputs are among those that a model names, if it does."""
+    said = outputs_of(model)
+    if outputs is None or said is None:
+        return None
+    for name in outputs:
+        if name not in said:
+            near = get_close_matches(name, said, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"outputs: {name!r} is none of the model's, which calls them "
+                f"{', '.join(map(repr, said))}{hint}"
+            )
+    return tuple(said.index(name) for name in outputs)
+
+
 def evaluate(
     model: Model,
     space: SequenceSpace,
@@ -143,21 +190,26 @@ def evaluate(
     outputs: tuple[str, ...] | None = None,
     runner: Runner = SILENT,
     keep: Keep | None = None,
+    link: Link = IDENTITY,
     what: str = "model",
 ) -> Array:
     """Return the values of `count` coded sequences that come in parts; `what` names whose they are.
 
     The shape is (count,), or (count, k) if there are `outputs`. The result does not depend on the executor,
-    nor on the order in which batches end. Values go to `keep` as they come.
+    nor on the order in which batches end. Values go to `keep` as they come, on the model's scale; those that
+    are finite even if others of their batch are not.
 
     Raises
     ------
     ModelError
-        If the model raises (its exception is the cause), or does not return one finite real number
-        for each sequence of a batch; or the executor does not run it.
+        If the model raises (its exception is the cause), or does not return one finite real number of the
+        domain of the link for each sequence of a batch; or the executor does not run it.
+    InputError
+        If the model has no such outputs, or takes codes of another alphabet.
     """
+    check_alphabet(model, inputs, space.alphabet)
     values = np.empty(count if outputs is None else (count, len(outputs)))
-    job = _Job(model, space, inputs, outputs, what)
+    job = _Job(model, space, inputs, outputs, _columns(model, outputs), what)
     done = 0
 
     with reporting(runner.progress, count, what) as advance:
@@ -165,10 +217,22 @@ def evaluate(
         def take(first: int, codes: Codes, answers: Array) -> None:
             nonlocal done
             values[first : first + len(codes)] = answers
-            if keep is not None:
-                keep(codes, answers)
+            usable = np.isfinite(answers.reshape(len(codes), -1)).all(axis=1)
+            if keep is not None and usable.any():
+                keep(*((codes, answers) if usable.all() else (codes[usable], answers[usable])))
             done += len(codes)
             advance(len(codes))
+            for wrong, why in (
+                (~np.isfinite(answers), "every sequence of the space needs a finite score"),
+                (link.outside(answers), f"the link {link.name!r} takes numbers {link.domain}"),
+            ):
+                if wrong.any():
+                    at = tuple(np.argwhere(wrong)[0])
+                    raise ModelError(
+                        f"the {what} returned {answers[at]} for query {first + at[0]}, "
+                        f"{space.decode(codes[at[0]][None])[0]!r} ({wrong.sum()} of {answers.size} values of "
+                        f"this batch are like that); {why}"
+                    )
 
         if runner.executor is None:
             pace = _Pace(runner.batch_size, count)
@@ -248,6 +312,8 @@ def _patiently(job: _Job, codes: Codes, first: int, retries: int) -> tuple[Array
     for attempt in range(retries):
         try:
             return job(codes, first)
+        except FINAL:
+            raise
         except ModelError as error:
             _retried(error, attempt, retries)
     return job(codes, first)
@@ -271,6 +337,13 @@ def _on_executor(
     batches = _sized(parts, pace)
     waiting: dict[Future[tuple[Array, float]], tuple[int, Codes, int]] = {}
     failed: BaseException | None = None
+
+    def fail(error: BaseException) -> None:
+        """Let those that run end, as they count; the others need not begin."""
+        nonlocal failed
+        failed = failed or error
+        for other in waiting:
+            other.cancel()
 
     def submit(first: int, codes: Codes, attempt: int) -> None:
         try:
@@ -298,20 +371,27 @@ def _on_executor(
                 error = _error(future)
                 if error is None:
                     answers, seconds = future.result()
-                    take(first, codes, answers)
                     pace.took(len(codes), seconds)
+                    try:
+                        take(first, codes, answers)
+                    except ShapsketchError as refused:
+                        fail(refused)
                 elif failed is None and attempt < runner.retries and not isinstance(error, FINAL):
                     _retried(error, attempt, runner.retries)
                     submit(first, codes, attempt + 1)
                 else:
-                    failed = failed or error
-                    # Those that run will end, and count; the others need not begin.
-                    for other in waiting:
-                        other.cancel()
+                    fail(error)
     except BaseException:
-        for future in waiting:
-            future.cancel()
-        # What had ended was paid for. What still runs is not waited for.
+        running = [future for future in waiting if not future.cancel()]
+        if running:
+            logger.warning(
+                "stopping: waiting for the batches that run (%d at most), as they are paid for; interrupt "
+                "again to leave them",
+                len(running),
+            )
+        # A second interrupt is as good as their end.
+        with suppress(KeyboardInterrupt):
+            wait(running)
         for future, (first, codes, _) in waiting.items():
             if future.done() and _error(future) is None:
                 with suppress(Exception):
@@ -322,7 +402,10 @@ def _on_executor(
     if failed is not None:
         hint = ""
         if isinstance(failed, BrokenExecutor):
-            hint = "; a worker died, perhaps for want of memory: take fewer workers, or smaller batches"
+            hint = (
+                "; a worker died: for want of memory (take fewer workers, or smaller batches), or in a "
+                "script whose main part is not under `if __name__ == '__main__':`"
+            )
         if "pickle" in str(failed).lower():
             hint = (
                 "; other processes get the model by pickle: give a function of a module, or "
@@ -362,24 +445,23 @@ class _Job:
     space: SequenceSpace
     inputs: str
     outputs: tuple[str, ...] | None
+    # Where these are among the outputs that the model names.
+    columns: tuple[int, ...] | None
     what: str
 
     def __call__(self, codes: Codes, first: int) -> tuple[Array, float]:
-        """Return the checked values of a batch, whose first sequence has this number, and their time."""
-        where = f"on queries {first} to {first + len(codes) - 1} (the first is {self._decoded(codes[0])!r})"
-        # A copy, as a model may write into what it is given, and the codes are still needed.
-        argument: Any = codes.copy()
-        if self.inputs == "strings":
-            argument = self.space.decode(codes)
-        elif self.inputs == "onehot":
-            argument = np.eye(self.space.q, dtype=np.float32)[codes]
+        """Return the values of a batch, whose first sequence has this number, and their time."""
+        where = (
+            f"on queries {first} to {first + len(codes) - 1} "
+            f"(the first is {self.space.decode(codes[:1])[0]!r})"
+        )
         started = time.perf_counter()
         try:
-            output = self.model(argument)
+            output = self.model(self._argument(codes))
         except ShapsketchError:
             # An adapter's own words.
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = (
                 f"; it was given {self.inputs} (choose with inputs=)" if isinstance(error, OF_INPUTS) else ""
             )
@@ -387,65 +469,95 @@ class _Job:
                 f"the {self.what} raised {type(error).__name__}: {error} {where}{hint}"
             ) from error
         seconds = time.perf_counter() - started
-        values = self._checked(output, len(codes), where)
-        wrong = np.argwhere(~np.isfinite(values))
-        if len(wrong):
-            number = wrong[0][0]
-            raise ModelError(
-                f"the {self.what} returned {values[tuple(wrong[0])]} for query {first + number}, "
-                f"{self._decoded(codes[number])!r} ({len(wrong)} of {values.size} values of this batch are "
-                "not finite); every sequence of the space needs a finite score"
-            )
-        return values, seconds
+        return self._checked(output, codes, where), seconds
 
-    def _decoded(self, row: Codes) -> str:
-        return self.space.decode(row[None])[0]
+    def _argument(self, codes: Codes) -> Any:
+        if self.inputs == "strings":
+            return self.space.decode(codes)
+        if self.inputs == "onehot":
+            return np.eye(self.space.q, dtype=np.float32)[codes]
+        # A copy, as a model may write into what it is given, and the codes are still needed.
+        return codes.copy()
 
-    def _checked(self, output: Any, count: int, where: str) -> Array:
+    def _checked(self, output: Any, codes: Codes, where: str) -> Array:
         """Return a model's output as numbers of the right shape."""
-        names = self.outputs
-        named = is_named(output)
-        if names is None and named:
-            raise ModelError(
-                f"the {self.what} returned outputs with the names {', '.join(map(repr, output))} {where}; "
+        names, count = self.outputs, len(codes)
+        found = by_name(output)
+        if names is None and found is not None:
+            raise _MalformedError(
+                f"the {self.what} returned outputs with the names {', '.join(map(repr, found))} {where}; "
                 "name those to sketch with outputs=[...], or take one by ss.models.select"
             )
-        if names is not None and named:
-            missing = [name for name in names if name not in output]
+        if names is not None and found is not None:
+            missing = [name for name in names if name not in found]
             if missing:
-                raise ModelError(
-                    f"the {self.what} returned outputs {', '.join(map(repr, output))}, without "
+                raise _MalformedError(
+                    f"the {self.what} returned outputs {', '.join(map(repr, found))}, without "
                     f"{missing[0]!r} {where}"
                 )
         try:
-            if names is not None and named:
-                array: npt.NDArray[Any] = np.column_stack([_array(output[name]) for name in names])
+            if names is not None and found is not None:
+                array: npt.NDArray[Any] = np.column_stack([_array(found[name]) for name in names])
             else:
                 array = _array(output)
         except Exception as error:
-            raise ModelError(f"the {self.what}'s output is no array: {error} {where}") from error
+            raise _MalformedError(f"the {self.what}'s output is no array: {error} {where}") from error
         if array.dtype.kind not in "fiub":
-            raise ModelError(f"the {self.what} must return real numbers, got {_kind(output, array)} {where}")
-        shape = (count,) if names is None else (count, len(names))
-        if array.shape != shape:
-            each = "one number" if names is None or len(names) == 1 else f"{len(names)} numbers"
-            hint = ""
-            if names is None and array.shape == (count, 1):
-                hint = "; return the one column as `output[:, 0]`"
-            elif names is None and array.ndim > 1 and len(array) == count:
-                said = getattr(self.model, "outputs", None)
-                names_said = list(said) if isinstance(said, tuple) else "[...]"
-                hint = f"; choose one output for each sequence, or name all of them: outputs={names_said}"
-            raise ModelError(
-                f"the {self.what} must return {each} for each sequence, shape {shape}, "
-                f"got shape {array.shape} {where}{hint}"
+            raise _MalformedError(
+                f"the {self.what} must return real numbers, got {_kind(output, array)} {where}"
             )
-        return array.astype(np.float64)
+        if names is None:
+            self._has_shape(array, (count,), where)
+            return array.astype(np.float64)
+        # Without names of their own, columns are as the model has said, or else as they are called here.
+        columns = self.columns if found is None else None
+        width = len(names) if columns is None else len(outputs_of(self.model) or ())
+        if width == 1 and array.ndim == 1:
+            array = array[:, None]
+        self._has_shape(array, (count, width), where)
+        if count == width > 1 and found is None and isinstance(output, (list, tuple)):
+            # Rows of sequences, or one array for each output? A single sequence tells.
+            alone = np.shape(self.model(self._argument(codes[:1])))
+            if alone != (1, width):
+                raise _MalformedError(
+                    f"the {self.what} must return a row for each sequence, shape (B, {width}); for a single "
+                    f"one it returned the shape {alone}: one array for each output is np.column_stack'ed, or "
+                    "a dictionary of them"
+                )
+        return array.astype(np.float64)[:, list(columns or range(width))]
+
+    def _has_shape(self, array: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> None:
+        if array.shape == shape:
+            return
+        each = "one number" if len(shape) == 1 or shape[1] == 1 else f"{shape[1]} numbers"
+        hint = ""
+        if len(shape) == 1 and array.shape == (*shape, 1):
+            hint = "; return the one column as `output[:, 0]`"
+        elif len(shape) == 1 and array.ndim > 1 and len(array) == shape[0]:
+            said = outputs_of(self.model)
+            hint = (
+                "; choose one output for each sequence, or name all of them: "
+                f"outputs={list(said) if said else '[...]'}"
+            )
+        raise _MalformedError(
+            f"the {self.what} must return {each} for each sequence, shape {shape}, "
+            f"got shape {array.shape} {where}{hint}"
+        )
 
 
-def is_named(output: object) -> bool:
-    """Return whether outputs have names: a mapping, or a data frame."""
-    return isinstance(output, Mapping) or (hasattr(output, "keys") and hasattr(output, "__getitem__"))
+def by_name(output: Any) -> Mapping[Any, Any] | None:
+    """Return outputs that have names by these: of mappings, data frames, tables and records."""
+    if isinstance(output, Mapping):
+        return output
+    if isinstance(output, (list, tuple)):
+        names = getattr(output[0], "_fields", None) if output else None
+        return None if names is None else dict(zip(names, zip(*output, strict=True), strict=True))
+    names = getattr(getattr(output, "dtype", None), "names", None)
+    # Those of pyarrow; then those of pandas and polars.
+    names = names or getattr(output, "column_names", None) or getattr(output, "columns", None)
+    if names is None or not hasattr(output, "__getitem__"):
+        return None
+    return {name: output[name] for name in names}
 
 
 def _array(output: Any) -> npt.NDArray[Any]:

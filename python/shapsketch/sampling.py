@@ -11,8 +11,9 @@ al., NeurIPS 2023; with paired coalitions the unbiased KernelSHAP of Covert & Le
 part of ``d`` is predicted for each pair by a ridge regression on all other pairs, and taken off: still
 unbiased, with less variance (regression-adjusted sampling: Witter et al., NeurIPS 2025).
 
-Against one reference, positions where the sequence has the reference's letter play no part: the game is that
-of the others, each hybrid is asked for once, and all of them if they are few enough; then values are exact.
+Each hybrid of a sequence is asked for once. Against one reference, positions where the sequence has the
+reference's letter play no part: the game is that of the others, and all its hybrids are asked for if they are
+few enough; then values are exact.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from shapsketch.background import Background
 from shapsketch.space import Codes
 
 Array = npt.NDArray[np.float64]
-# Coded sequences in; the difference between model and surrogate out, for batches in their order.
-Score = Callable[[Iterator[Codes], int], Array]
+# Coded sequences in, in parts that are the same each time that they are asked for, and their number; the
+# difference between model and surrogate out.
+Score = Callable[[Callable[[], Iterator[Codes]], int], Array]
 
 # Part of the calls of each sequence that estimate the mean over the background: at least this, more where
 # there are few positions to share its noise, and never fewer calls than FEWEST.
@@ -41,8 +43,6 @@ LEAST = 32
 class Sampled:
     """Shapley values (B, n) of a difference, their standard errors, and its means over the background."""
 
-    # Calls spent on all sequences together.
-    calls: int
     values: Array
     errors: Array
     base: Array
@@ -117,9 +117,8 @@ class _Pairs:
         backgrounds: Codes,
         base: int,
         rng: np.random.Generator,
-        once: bool,
     ) -> _Pairs:
-        """Draw coalitions; ``once`` asks for hybrids that are the same once."""
+        """Draw coalitions; hybrids that are the same are asked for once."""
         m, others = len(players), backgrounds[base:]
         inside = np.empty((len(others), m), dtype=bool)
         within = np.zeros(others.shape, dtype=bool)
@@ -131,9 +130,7 @@ class _Pairs:
         hybrids = np.concatenate(
             [row[None], backgrounds[:base], np.where(within, row, others), np.where(within, others, row)]
         )
-        at = np.arange(len(hybrids))
-        if once:
-            hybrids, at = np.unique(hybrids, axis=0, return_inverse=True)
+        hybrids, at = np.unique(hybrids, axis=0, return_inverse=True)
         return cls(players, inside, base, hybrids, at.reshape(-1))
 
     def mean(self, answers: Array) -> tuple[float, float]:
@@ -173,12 +170,12 @@ def _draw(row: Codes, calls: int, background: Background, rng: np.random.Generat
         if 2 ** len(players) <= calls:
             return _All.of(row, background.references[0], players)
         backgrounds = np.repeat(background.references, 1 + (calls - 2) // 2, axis=0)
-        return _Pairs.of(row, players, backgrounds, 1, rng, once=True)
+        return _Pairs.of(row, players, backgrounds, 1, rng)
     n = len(row)
     # Of a single position there is nothing between nobody and all.
     base = max(FEWEST, round(max(BASE, 0.5 / n) * calls)) if n > 1 else calls - 1
     backgrounds = background.draw(row, base + (calls - 1 - base) // 2, rng)
-    return _Pairs.of(row, np.arange(n), backgrounds, base, rng, once=False)
+    return _Pairs.of(row, np.arange(n), backgrounds, base, rng)
 
 
 def sample(
@@ -191,10 +188,12 @@ def sample(
         return _draw(codes[index], calls, background, np.random.default_rng([seed, index]))
 
     count, n = codes.shape
-    each = [len(draw(index).hybrids) for index in range(count if background.fixed else 1)]
-    each *= count // len(each)
-    ends = np.cumsum(each)
-    answers = np.split(score((draw(index).hybrids for index in range(count)), int(ends[-1])), ends[:-1])
+
+    def hybrids() -> Iterator[Codes]:
+        return (draw(index).hybrids for index in range(count))
+
+    ends = np.cumsum([len(part) for part in hybrids()])
+    answers = np.split(score(hybrids, int(ends[-1])), ends[:-1])
     found = [draw(index).mean(answer) for index, answer in enumerate(answers)]
     means, spreads = np.array(found).T
     if not background.fixed and background.shuffles is None:
@@ -212,7 +211,7 @@ def sample(
             assert made.pair_variances is not None
             at = np.ix_(drawn.players, drawn.players)
             tables[0][index][at], tables[1][index][at] = made.pairs, np.sqrt(made.pair_variances)
-    return Sampled(int(ends[-1]), values, errors, np.array(means), *(tables or (None, None)))
+    return Sampled(values, errors, np.array(means), *(tables or (None, None)))
 
 
 def _values(inside: npt.NDArray[np.bool_], differences: Array) -> tuple[Array, Array]:

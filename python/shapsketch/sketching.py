@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, TypeAlias, overload
@@ -27,15 +25,15 @@ from shapsketch.model import (
     Model,
     Progress,
     Runner,
-    evaluate,
     inputs_of,
     named_outputs,
 )
+from shapsketch.observing import observing
 from shapsketch.plans import Method, budgeted
 from shapsketch.regress import Dictionary, SparseRegressor, labelled
 from shapsketch.sketch import Sketch, _on_link, _warn_if_low
 from shapsketch.space import Codes, Sequences, SequenceSpace
-from shapsketch.store import Known, OpenStore, Store
+from shapsketch.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +41,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 # Queries made at a time.
 PART = 65_536
+# Queries that a model is checked with.
+CHECKED = 8
 # Methods that learn from uniform queries.
 UNIFORM = ("auto", "regress", "trees", "distill")
 # Rounds of an adaptive sketch: the first, and how much each next one asks in all.
@@ -103,6 +103,7 @@ def sketch(
     executor: Any = ...,
     in_flight: int | None = ...,
     retries: int = ...,
+    check: bool = ...,
 ) -> Sketch: ...
 @overload
 def sketch(
@@ -125,6 +126,7 @@ def sketch(
     executor: Any = ...,
     in_flight: int | None = ...,
     retries: int = ...,
+    check: bool = ...,
 ) -> dict[str, Sketch]: ...
 def sketch(
     model: Model,
@@ -146,6 +148,7 @@ def sketch(
     executor: Any = None,
     in_flight: int | None = None,
     retries: int = 0,
+    check: bool = False,
 ) -> Sketch | dict[str, Sketch]:
     """Sketch a model: ask it for at most `budget` sequences and find a closed form of its scores.
 
@@ -204,6 +207,9 @@ def sketch(
         Most batches handed to the executor at a time; two for each worker by default.
     retries : int
         How often a batch that fails is tried again.
+    check : bool
+        First look at the model by :func:`shapsketch.models.check`, on eight of the queries, which takes ten
+        further calls; what is odd is logged. Not where a store has values of it.
 
     Returns
     -------
@@ -283,24 +289,34 @@ def sketch(
         made._core = _on_link(made._core, scale)
         return made
 
-    with ExitStack() as stack:
-        kept: OpenStore | None = None
-        if store is not None:
-            given = store if isinstance(store, Store) else Store(store)
-            kept = stack.enter_context(given.open(space, names))
-        observer = _Observer(model, space, taken, names, runner, kept, rounds=target is not None)
-        if kept is not None:
-            stack.push(kept.say_how_to_go_on)
+    with observing(
+        model,
+        space,
+        inputs=taken,
+        outputs=names,
+        runner=runner,
+        link=scale,
+        store=store,
+        remember=check or target is not None,
+    ) as observer:
+
+        def answered(plan: _core.Plan, queries: _core.Queries) -> Array:
+            logger.info("%s, %d queries", plan.method, len(queries))
+            return observer.ask(lambda: _parts(queries), len(queries))
+
+        if check:
+            first = planned.queries()
+            observer.examine(first.batch(0, min(CHECKED, len(first))))
         width = 1 if names is None else len(names)
         if target is None:
             queries = planned.queries()
-            answers = observer.ask(planned, queries)
+            answers = answered(planned, queries)
             sketches = [make(planned, queries, answers[:, output]) for output in range(width)]
         else:
 
             def ask(output: int, plan: _core.Plan) -> Sketch:
                 queries = plan.queries()
-                return make(plan, queries, np.ascontiguousarray(observer.ask(plan, queries)[:, output]))
+                return make(plan, queries, np.ascontiguousarray(answered(plan, queries)[:, output]))
 
             sketches = [
                 _adaptive(
@@ -319,76 +335,9 @@ def sketch(
     return sketches[0] if names is None else dict(zip(names, sketches, strict=True))
 
 
-class _Observer:
-    """Asks a model for the queries of plans, and for none whose value is known."""
-
-    def __init__(
-        self,
-        model: Model,
-        space: SequenceSpace,
-        inputs: str,
-        outputs: tuple[str, ...] | None,
-        runner: Runner,
-        kept: OpenStore | None,
-        *,
-        rounds: bool,
-    ) -> None:
-        self._model, self._space, self._inputs, self._outputs = model, space, inputs, outputs
-        self._runner, self._kept = runner, kept
-        self._width = 1 if outputs is None else len(outputs)
-        # Of a single round without a store nothing need be known.
-        self._known = Known(space.n, self._width) if rounds else None
-        if kept is not None:
-            self._known = kept.known
-            kept.check_model(
-                lambda codes: self._evaluate(iter([codes]), len(codes), replace(runner, progress=False))
-            )
-
-    def _evaluate(
-        self, parts: Iterator[Codes], count: int, runner: Runner, keep: Callable[..., None] | None = None
-    ) -> Array:
-        return evaluate(
-            self._model,
-            self._space,
-            parts,
-            count,
-            inputs=self._inputs,
-            outputs=self._outputs,
-            runner=runner,
-            keep=keep,
-        )
-
-    def ask(self, plan: _core.Plan, queries: _core.Queries) -> Array:
-        """Return the values (N, k) of queries."""
-        count = len(queries)
-        starts = range(0, count, PART)
-        known = self._known
-        logger.info("%s, %d queries", plan.method, count)
-        if known is None:
-            every = (queries.batch(start, min(start + PART, count)) for start in starts)
-            return self._evaluate(every, count, self._runner).reshape(count, self._width)
-        known.settle()
-        answers = np.empty((count, self._width))
-        missing = np.ones(count, dtype=bool)
-        for start in starts:
-            found, values = known.find(queries.batch(start, min(start + PART, count)))
-            at = start + np.flatnonzero(found)
-            answers[at], missing[at] = values, False
-        asked = np.flatnonzero(missing)
-
-        def of_missing() -> Iterator[Codes]:
-            for start in starts:
-                rows = np.flatnonzero(missing[start : start + PART])
-                if len(rows):
-                    yield queries.batch(start, min(start + PART, count))[rows]
-
-        keep = known.add if self._kept is None else self._kept.keep
-        if len(asked):
-            if len(asked) < count:
-                logger.info("%d of %d values are known", count - len(asked), count)
-            told = self._evaluate(of_missing(), len(asked), self._runner, keep)
-            answers[asked] = told.reshape(len(asked), self._width)
-        return answers
+def _parts(queries: _core.Queries) -> Iterator[Codes]:
+    for start in range(0, len(queries), PART):
+        yield queries.batch(start, min(start + PART, len(queries)))
 
 
 def _adaptive(

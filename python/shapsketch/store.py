@@ -190,16 +190,28 @@ class Store:
         with _connected(path) as connection:
             meta = _meta(path, connection)
             for key, what in wanted.items():
-                if meta[key] != what:
+                if meta[key] != what and not (key == "outputs" and _same_names(meta[key], outputs)):
                     raise InputError(
                         f"{path} has values of another {_KINDS[key]}: {meta[key]!r}, not {what!r}; give each "
                         "model, space and list of outputs a store of its own"
+                        + (", or ask for all of its outputs" if key == "outputs" else "")
                     )
-            known = Known(space.n, 1 if outputs is None else len(outputs))
-            for codes, values in _batches(path, connection, meta, space.n, known._values.shape[1]):
-                known.add(codes, values)
+            # The columns of the outputs in their order here.
+            columns = [0] if outputs is None else list(map(json.loads(meta["outputs"]).index, outputs))
+            known = Known(space.n, len(columns))
+            for codes, values in _batches(path, connection, meta, space.n, len(columns)):
+                known.add(codes, values[:, columns])
             known.settle()
-            yield OpenStore(self, path, connection, meta, known, space)
+            yield OpenStore(self, path, connection, meta, known, space, columns)
+
+
+def _same_names(stored: str, outputs: tuple[str, ...] | None) -> bool:
+    """Return whether a store has these outputs, in whatever order."""
+    try:
+        found = json.loads(stored)
+    except ValueError:
+        return False
+    return isinstance(found, list) and outputs is not None and sorted(found) == sorted(outputs)
 
 
 _KINDS = {"alphabet": "alphabet", "length": "sequence length", "model": "model", "outputs": "list of outputs"}
@@ -216,11 +228,11 @@ class OpenStore:
         meta: dict[str, str],
         known: Known,
         space: SequenceSpace,
+        columns: list[int],
     ) -> None:
         self.known, self.path = known, path
         self._store, self._connection, self._space = store, connection, space
-        last = connection.execute("SELECT id, digest FROM batches ORDER BY id DESC LIMIT 1").fetchone()
-        self._last: tuple[int, bytes] = last or (0, _of_meta(meta))
+        self._meta, self._columns = meta, np.argsort(columns)
 
     def keep(self, codes: Codes, values: Array) -> None:
         """Write a batch of answers.
@@ -230,25 +242,24 @@ class OpenStore:
         FileError
             If it cannot be written: what was written before stays.
         """
-        scores = values.reshape(len(codes), -1).astype("<f8")
-        number = self._last[0] + 1
-        row = (number, codes.tobytes(), scores.tobytes())
-        before, digest = self._last, _digest(self._last[1], *row)
-        # First, as an interrupt may come once it is written.
-        self._last = (number, digest)
+        values = values.reshape(len(codes), -1)
+        scores = values[:, self._columns].astype("<f8")
         try:
-            self._connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (*row, digest))
+            # Read each time, as an interrupt may come before or after a batch is written.
+            last = self._connection.execute("SELECT id, digest FROM batches ORDER BY id DESC LIMIT 1")
+            number, digest = last.fetchone() or (0, _of_meta(self._meta))
+            row = (number + 1, codes.tobytes(), scores.tobytes())
+            self._connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (*row, _digest(digest, *row)))
         except sqlite3.Error as error:
-            self._last = before
             raise FileError(
                 f"{self.path}: a batch could not be kept: {error}; the {len(self.known):,} values before it "
                 "are; make room, and the same call asks only for the rest"
             ) from error
-        self.known.add(codes, scores.astype(np.float64))
+        self.known.add(codes, values)
 
-    def say_how_to_go_on(self, kind: object, _error: object, _traceback: object) -> None:
-        """Log it where a run ends before its time: an exit of a context."""
-        if kind is not None and len(self.known):
+    def say_how_to_go_on(self) -> None:
+        """Log it where a run ends before its time."""
+        if len(self.known):
             logger.warning(
                 "stopped; %s has %d values, and the same call asks only for the rest",
                 self.path,
@@ -329,9 +340,12 @@ def _create(path: Path, meta: dict[str, str]) -> None:
 def _there(path: Path) -> bool:
     """Return whether a store is there."""
     try:
-        return path.exists()
+        folder, there = not path.name or path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         raise FileError(f"{path}: the store cannot be looked for: {error}") from error
+    if folder:
+        raise FileError(f"{path}: this is a folder, and a store is a file")
+    return there
 
 
 @contextmanager

@@ -11,19 +11,24 @@ import click
 import shapsketch as ss
 from shapsketch._commands.asking import info, plan, sketch
 from shapsketch._commands.explaining import explain, mutate
-from shapsketch._commands.options import INTERRUPTED, QUIET, VERBOSE, shown, spoken
+from shapsketch._commands.options import QUIET, VERBOSE, ends_in_order, exit_code, shown, spoken
 
 
 def run(arguments: list[str] | None) -> int:
     """Run a command; returns the exit code."""
+    with ends_in_order():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = shapsketch.main(args=arguments, prog_name="shapsketch", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except click.Abort as abort:
         click.echo("shapsketch: stopped; nothing was written", err=True)
-        return INTERRUPTED
+        return exit_code(abort.__cause__)
     except BrokenPipeError:
         # Whoever read the output has gone; nothing is left to be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shlex
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,22 +22,21 @@ from shapsketch import models, tables
 from shapsketch._commands.options import (
     BUDGET,
     FORCE,
-    INTERRUPTED,
     JSON,
     QUIET,
     SKETCH,
     SPACE,
     VERBOSE,
+    apart,
     dump,
+    exit_code,
     out,
     refuse,
     shown,
 )
-from shapsketch.model import INPUTS
+from shapsketch.model import INPUTS, outputs_of
+from shapsketch.models.elsewhere import stop_commands
 from shapsketch.records import BATCH
-
-# Sequences that a model is checked with.
-CHECKED = 8
 
 
 @click.command()
@@ -66,7 +68,7 @@ def plan(
     space = ss.SequenceSpace(alphabet, length)
     made = ss.plan(space, budget, method=method, random_state=seed)
     if queries is not None:
-        refuse(force, queries)
+        refuse(force, queries, formats=("fasta", *tables.TABLES))
     found: dict[str, Any] = {field.name: getattr(made, field.name) for field in fields(made) if field.repr}
     found |= {
         "total_queries": made.total_queries,
@@ -129,6 +131,11 @@ def plan(
 @click.option(
     "--retries", type=click.IntRange(min=0), default=0, help="Call the model again if it fails, so often."
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most seconds that --command may take for a batch.",
+)
 @click.option("--fast", is_flag=True, help="Leave out distillation and large trees.")
 @click.option("--max-terms", type=click.IntRange(min=1), help="Most terms of the sketch.")
 @click.option("--target-r2", type=float, help="Ask in rounds, and stop when R² reaches this.")
@@ -157,6 +164,7 @@ def sketch(
     workers: int | None,
     threads: int | None,
     retries: int,
+    timeout: float | None,
     fast: bool,
     max_terms: int | None,
     target_r2: float | None,
@@ -176,6 +184,8 @@ def sketch(
         raise click.UsageError("--column is for --values")
     if workers is not None and threads is not None:
         raise click.UsageError("--workers and --threads exclude each other")
+    if timeout is not None and command is None:
+        raise click.UsageError("--timeout is for --command")
     if model_name and store is None:
         raise click.UsageError("--model-name is for --store")
     space = ss.SequenceSpace(alphabet, length)
@@ -188,29 +198,31 @@ def sketch(
         columns = None if column is None else column.split(",")
         model = models.table(values, column=columns[0] if columns and len(columns) == 1 else columns)
     else:
-        model = models.command(shlex.split(command or ""))
-    names = getattr(model, "outputs", None) if outputs is None else outputs.split(",")
+        model = models.command(_arguments(command or ""), timeout=timeout)
+    with apart():
+        said = outputs_of(model)
+    names = said if outputs is None else tuple(name.strip() for name in outputs.split(","))
     paths = {"": output}
     if names is not None:
         for name in names:
             if not name or Path(name).name != name:
-                raise ss.InputError(f"--outputs: {name!r} cannot be part of a file name")
+                raise ss.InputError(
+                    f"the output {name!r} cannot be part of a file name; choose others by "
+                    f"{'--column' if values is not None else '--outputs'}"
+                )
         paths = {
             name: output.with_name(f"{output.stem}.{name}{output.suffix or '.safetensors'}") for name in names
         }
-    refuse(force, *paths.values())
-    if check and values is None:
-        # What is odd is logged.
-        # Of sequences that the sketch asks for anyway.
-        first = next(ss.plan(space, budget, method=method, random_state=seed).batches(CHECKED))
-        if len(first) > 1:
-            models.check(model, space, inputs=inputs, sequences=first, outputs=names)
+    refuse(force, *paths.values(), sources=(store, values))
     ask: Callable[..., Any] = ss.sketch
     with ExitStack() as stack:
+        stack.enter_context(apart())
         executor: Executor | None = None
         if workers is not None:
             context = multiprocessing.get_context("spawn")
-            executor = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            executor = stack.enter_context(
+                ProcessPoolExecutor(workers, mp_context=context, initializer=_work)
+            )
         elif threads is not None:
             executor = stack.enter_context(ThreadPoolExecutor(threads))
         try:
@@ -231,17 +243,22 @@ def sketch(
                 store=None if store is None else ss.Store(store, model_name=model_name),
                 executor=executor,
                 retries=retries,
+                check=check and values is None,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if executor is not None:
+                # What still runs was left by a second interrupt.
                 executor.shutdown(wait=False, cancel_futures=True)
+                stop_commands()
+                for process in multiprocessing.active_children():
+                    process.terminate()
             kept = (
                 "no value was kept (--store PATH would)"
                 if store is None
                 else f"the values paid for are in {store}, and the same command resumes"
             )
             click.echo(f"\nshapsketch: stopped; {kept}", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+            raise click.exceptions.Exit(exit_code(interrupt)) from None
     every = {"": made} if names is None else made
     for name, path in paths.items():
         every[name].save(path)
@@ -253,6 +270,27 @@ def sketch(
         if name:
             click.echo(f"output {name}")
         click.echo(f"{every[name].summary()}\nwrote {path}")
+
+
+def _arguments(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise click.UsageError(f"--command: {error} in {command!r}") from error
+
+
+def _work() -> None:
+    """Be a worker: leave interrupts to the process that asks, and end when it has."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            stop_commands()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _number(value: float | None) -> float | None:

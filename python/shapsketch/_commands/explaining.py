@@ -41,6 +41,12 @@ WIDE = 1 << 22
 LONG = 1 << 19
 
 
+def _file_of(background: str) -> Path | None:
+    """Return the file that a background is read from, if it is."""
+    path = Path(background.removeprefix("@"))
+    return path if background.startswith("@") or path.suffix else None
+
+
 def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     """Return the background that a text stands for."""
     kind, _, count = text.partition(":")
@@ -73,9 +79,11 @@ def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
     """Return the probabilities (n, q) of a table with a column for each symbol, a row for each position."""
     with reading(path), closing(rows(path, delimiter)) as reader:
         top, header = next(reader, (1, []))
-        missing = [symbol for symbol in space.alphabet if symbol not in header]
-        if missing:
-            raise ss.InputError(f"{path}, line {top}: a column for the symbol {missing[0]!r} is missing")
+        for symbol in space.alphabet:
+            if header.count(symbol) != 1:
+                how = "twice" if symbol in header else "missing"
+                hint = f"; for sequences, say @{path}" if "sequence" in header else ""
+                raise ss.InputError(f"{path}, line {top}: a column for the symbol {symbol!r} is {how}{hint}")
         at = [header.index(symbol) for symbol in space.alphabet]
         found = []
         for line, row in reader:
@@ -152,7 +160,7 @@ def explain(
     columns name, support (such as 3,7), order and value; with --top the largest absolute values come first.
     Positions count from 0. A Parquet file also keeps background, index and link in its schema.
     """
-    refuse(force, output)
+    refuse(force, output, formats=tables.TABLES, sources=(sketch, seqs, _file_of(background)))
     made = ss.load(sketch)
     if index == "SV" and max_order not in (None, 1):
         raise click.UsageError(
@@ -272,7 +280,7 @@ def mutate(
     1), mutations (such as A3G C7T; positions from 1, as is usual in this notation), score, change and
     sequence.
     """
-    refuse(force, output)
+    refuse(force, output, formats=tables.TABLES, sources=(sketch, seqs))
     if best is None and (mutations is not None or minimize):
         raise click.UsageError("--mutations and --minimize are for --best")
     made = ss.load(sketch)

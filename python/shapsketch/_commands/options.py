@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 import shapsketch as ss
-from shapsketch._formats import FORMATS
+from shapsketch._formats import FORMATS, format_of
 from shapsketch.plans import METHODS
 
 ALPHABETS = {"DNA": ss.DNA, "RNA": ss.RNA, "PROTEIN": ss.PROTEIN}
@@ -35,6 +37,37 @@ SPOKEN = {
 }
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal to end, which is an interrupt as Ctrl-C is."""
+
+
+@contextmanager
+def ends_in_order() -> Iterator[None]:
+    """Take signals to end, which batch systems send, for interrupts."""
+
+    def end(number: int, _frame: object) -> None:
+        raise _Ended(number)
+
+    # Those that someone else minds, or that do not exist here, are left.
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        signals = []
+    minded = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    for number in minded:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in minded:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def exit_code(interrupt: BaseException | None) -> int:
+    """Return the exit code after an interrupt: 128 and the number of the signal, as shells have it."""
+    number = interrupt.args[0] if isinstance(interrupt, _Ended) else signal.SIGINT
+    return 128 + int(number)
 
 
 def spoken(text: str) -> str:
@@ -121,9 +154,16 @@ def out(what: str) -> Callable[[Command], Command]:
     )
 
 
-def refuse(force: bool, *paths: Path) -> None:
-    """Say now what would otherwise be said when all is paid for."""
+def refuse(
+    force: bool, *paths: Path, formats: Iterable[str] = (), sources: Iterable[Path | None] = ()
+) -> None:
+    """Say now what would otherwise be said when all is paid for; sources are never replaced."""
     for path in paths:
+        if formats:
+            format_of(path, formats, option=False)
+        for source in sources:
+            if source is not None and (path == source or (path.exists() and _same(path, source))):
+                raise ss.FileError(f"{path} is read, and cannot be the output, too; give another -o")
         if path.is_dir():
             raise ss.FileError(f"cannot write {path}: it is a folder")
         if path.is_file() and not force:
@@ -131,6 +171,10 @@ def refuse(force: bool, *paths: Path) -> None:
         folder = path.resolve().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ss.FileError(f"cannot write {path}: {folder} is no folder that can be written to")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
 
 
 def shown(quiet: bool) -> bool:
@@ -143,6 +187,20 @@ def progress_bar(quiet: bool, what: str) -> Iterator[Any]:
 
     with tqdm(desc=what, unit="seq", unit_scale=True, disable=not shown(quiet), file=sys.stderr) as bar:
         yield bar
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Send what models and their programs print to stderr, so that stdout has only what is told here."""
+    sys.stdout.flush()
+    with ExitStack() as stack:
+        with suppress(OSError, ValueError):
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+            os.dup2(2, 1)
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield
 
 
 def dump(found: dict[str, Any]) -> None:

@@ -66,14 +66,6 @@ def column(target: object) -> int | None:
     return None if target is None else integer("target", target, least=0)
 
 
-def outputs_of(model: object) -> tuple[str, ...] | None:
-    """Return the names of a model's outputs, if it tells them."""
-    names = getattr(model, "outputs", None)
-    if isinstance(names, (tuple, list)) and names and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return None
-
-
 def number_type(dtype: object) -> str:
     """Return the name of a NumPy type of numbers."""
     try:

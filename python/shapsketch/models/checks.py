@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from shapsketch._check import integer
 from shapsketch._errors import InputError
-from shapsketch.model import Inputs, Model, Runner, evaluate, inputs_of, named_outputs
-from shapsketch.models._base import outputs_of
+from shapsketch.model import Inputs, Model, Runner, evaluate, inputs_of, named_outputs, outputs_of
 from shapsketch.space import Codes, Sequences, SequenceSpace
 
 logger = logging.getLogger(__name__)
@@ -63,6 +62,7 @@ def check(
     random_state: int = 0,
     *,
     outputs: Sequence[str] | None = None,
+    retries: int = 0,
 ) -> Check:
     """Ask a model a few sequences and say what is odd about its answers.
 
@@ -82,6 +82,8 @@ def check(
     random_state : int
     outputs : list of str, optional
         Names of the outputs of a model that returns (B, k); by default what it says itself.
+    retries : int
+        How often a call that fails is tried again.
 
     Returns
     -------
@@ -118,9 +120,19 @@ def check(
         raise InputError("one sequence tells nothing of others; give at least two")
 
     def asked(batch: Codes) -> npt.NDArray[np.float64]:
-        runner = Runner(progress=False, batch_size=len(batch))
-        found = evaluate(model, space, [batch], len(batch), inputs=takes, outputs=names, runner=runner)
-        return found.reshape(len(batch), -1)
+        runner = Runner(progress=False, batch_size=len(batch), retries=retries)
+        return evaluate(model, space, [batch], len(batch), inputs=takes, outputs=names, runner=runner)
+
+    return examined(asked, codes, names)[0]
+
+
+def examined(
+    ask: Callable[[Codes], npt.NDArray[np.float64]], codes: Codes, names: tuple[str, ...] | None
+) -> tuple[Check, npt.NDArray[np.float64]]:
+    """Return what is odd about answers to codes, each asked as one batch, and the first answers to them."""
+
+    def asked(batch: Codes) -> npt.NDArray[np.float64]:
+        return ask(batch).reshape(len(batch), -1)
 
     first, again = asked(codes), asked(codes)
     alone = np.concatenate([asked(codes[:1]), asked(codes[-1:])])
@@ -150,7 +162,7 @@ def check(
         )
     for message in messages:
         logger.warning("%s", message)
-    return Check(
+    check = Check(
         repeatable=not (repeat > allowed).any(),
         batch_independent=not (apart > allowed).any(),
         constant=bool(constant.any()),
@@ -160,6 +172,7 @@ def check(
         messages=messages,
         n_calls=2 * len(codes) + 2,
     )
+    return check, first
 
 
 def _random(space: SequenceSpace, count: int, rng: np.random.Generator) -> Codes:

@@ -21,8 +21,8 @@ import numpy as np
 
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError, ModelError
-from shapsketch.model import INPUTS, Inputs, Model, inputs_of
-from shapsketch.models._base import Numbers, outputs_of
+from shapsketch.model import INPUTS, Inputs, Model, inputs_of, outputs_of
+from shapsketch.models._base import Numbers
 
 Output: TypeAlias = Literal["lines"] | tuple[Literal["tsv", "csv"], int | str]
 # Characters shown of what a program complained.
@@ -53,7 +53,8 @@ def command(
         One number a line, or one row a sequence with the score in a column: its number from 0 of tables
         without a header, or its name in the header.
     timeout : float, optional
-        Most seconds for a batch.
+        Most seconds for a batch. Without it, a program that never ends, or leaves one behind that keeps its
+        output open, is waited for.
     env : dict of str, optional
         Environment variables, beside those of this process.
 
@@ -93,6 +94,9 @@ def command(
             column = integer("the column of output", column, least=0)
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}")
+    for name, value in (env or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InputError(f"env must have strings, got {name!r}: {value!r}")
     return _Command(tuple(given), input, str(kind), column, timeout, None if env is None else dict(env))
 
 
@@ -146,6 +150,7 @@ class _Command:
         except OSError as error:
             raise ModelError(f"the program {program!r} cannot be started: {error}") from error
         with process:
+            _RUNNING.add(process)
             try:
                 printed, complaint = process.communicate(text, self.timeout)
             except subprocess.TimeoutExpired as error:
@@ -157,6 +162,8 @@ class _Command:
             except BaseException:
                 _kill(process)
                 raise
+            finally:
+                _RUNNING.discard(process)
         if process.returncode != 0:
             complaint = complaint.strip()
             end = f"; the end of what it complained: {complaint[-SHOWN:]}" if complaint else ""
@@ -177,9 +184,15 @@ class _Command:
                     raise ModelError(
                         f"the program {program!r} printed no column {self.column!r}, its header is {header}"
                     )
+                if header.count(self.column) > 1:
+                    raise ModelError(f"the program {program!r} printed two columns {self.column!r}: {header}")
                 at, first = header.index(self.column), 2
         if len(rows) != count:
-            raise ModelError(f"the program {program!r} printed {len(rows)} scores for {count} sequences")
+            start = "".join(f"\n  {line}" for line in lines[:3])
+            raise ModelError(
+                f"the program {program!r} printed {len(rows)} scores for {count} sequences"
+                f"{'; it begins:' + start if start else ''}"
+            )
         scores = np.empty(count)
         for index, row in enumerate(rows):
             try:
@@ -190,6 +203,16 @@ class _Command:
                     f"the program {program!r} printed no number in line {index + first}, which {what}"
                 ) from None
         return scores
+
+
+# Programs that run now.
+_RUNNING: set[subprocess.Popen[str]] = set()
+
+
+def stop_commands() -> None:
+    """End the programs that run for models of this process; their batches fail."""
+    for process in list(_RUNNING):
+        _kill(process)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
@@ -257,6 +280,11 @@ class _Imported:
         """How the model calls its outputs."""
         return outputs_of(self._model())
 
+    @property
+    def alphabet_of_codes(self) -> str | None:
+        """The alphabet that it takes codes of, if it says so."""
+        return getattr(self._model(), "alphabet_of_codes", None)
+
     def __call__(self, batch: Any) -> Any:
         return self._model()(batch)
 
@@ -274,7 +302,7 @@ def _load(path: str) -> Model:
         sys.path.append(here)
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             hint = f"; did you mean {path.replace('.py:', ':')!r}?" if name.endswith(".py") else ""
@@ -282,7 +310,14 @@ def _load(path: str) -> Model:
                 f"{path!r}: there is no module {missing!r} in the current folder or on the path of Python"
                 f"{hint}"
             ) from error
-        raise ModelError(f"{path!r}: importing {name!r} raised {type(error).__name__}: {error}") from error
+        hint = (
+            "; a script that does its work when it is imported needs it under `if __name__ == '__main__':`"
+            if isinstance(error, SystemExit)
+            else ""
+        )
+        raise ModelError(
+            f"{path!r}: importing {name!r} raised {type(error).__name__}: {error}{hint}"
+        ) from error
     where = name
     for part in rest.removesuffix("()").split("."):
         try:
@@ -291,14 +326,17 @@ def _load(path: str) -> Model:
             known = [name for name in dir(found) if callable(getattr(found, name, None))]
             near = get_close_matches(part, known, n=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise InputError(f"{path!r}: {where!r} has no {part!r}{hint}") from error
+            source = getattr(sys.modules[name], "__file__", None)
+            raise InputError(
+                f"{path!r}: {where!r}{f' ({source})' if source else ''} has no {part!r}{hint}"
+            ) from error
         where = f"{where}.{part}"
     if rest.endswith("()") or isinstance(found, type):
         if not callable(found):
             raise InputError(f"{path!r}: {where!r} is of type {type(found).__name__} and cannot be called")
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"{path!r}: calling {where!r} raised {type(error).__name__}: {error}") from error
         where = f"{where}()"
     if not callable(found):

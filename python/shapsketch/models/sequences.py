@@ -11,11 +11,13 @@ import numpy as np
 
 from shapsketch._check import choice, integer
 from shapsketch._errors import InputError, ModelError
-from shapsketch.model import Inputs, Model, inputs_of, is_named
-from shapsketch.models._base import Numbers, answers, outputs_of
+from shapsketch.model import Inputs, Model, by_name, check_alphabet, inputs_of, outputs_of
+from shapsketch.models._base import Numbers, answers
 from shapsketch.space import DNA, SequenceSpace
 
 Combine: TypeAlias = Literal["mean", "max", "min"] | Callable[[Any, Any], Any]
+# Amino acids whose letters mean no nucleotides, nor several of them.
+ONLY_AMINO = "EFILPQ"
 COMPLEMENTS = dict(zip("ACGTUacgtu", "TGCAAtgcaa", strict=True))
 
 
@@ -92,12 +94,31 @@ def template(
         where = np.flatnonzero([symbol == free for symbol in template])
         if not len(where):
             raise InputError(f"the template has no free position: none of its symbols is {free!r}")
+        _unmistaken(template, free, alphabet)
     codes = None
     if takes != "strings" and alphabet is not None:
         codes = _constants(template, set(where.tolist()), alphabet)
     ends = [-1, *where.tolist(), len(template)]
     constants = tuple(template[start + 1 : stop] for start, stop in pairwise(ends))
-    return _Template(model, constants, where, codes, len(alphabet or ""), takes, outputs_of(model))
+    if codes is not None and alphabet is not None:
+        check_alphabet(model, takes, alphabet)
+    return _Template(model, constants, where, codes, alphabet or "", takes, outputs_of(model))
+
+
+def _unmistaken(template: str, free: str, alphabet: str | None) -> None:
+    """Refuse marks of free positions that may be meant otherwise."""
+    other = free.swapcase()
+    if other != free and other in template:
+        raise InputError(
+            f"template: {other!r} at position {template.index(other)} is constant beside the free {free!r}; "
+            "write all free ones alike, or give positions="
+        )
+    amino = [symbol for symbol in template if symbol in ONLY_AMINO]
+    if free == "N" and alphabet is None and amino:
+        raise InputError(
+            f"template: {amino[0]!r} is an amino acid, and so is 'N'; mark free positions with another "
+            "symbol (free=), or give positions="
+        )
 
 
 def _positions(positions: Iterable[Any], length: int) -> Numbers:
@@ -142,9 +163,14 @@ class _Template:
     constants: tuple[str, ...]
     positions: Numbers
     codes: Numbers | None
-    q: int
+    alphabet: str
     inputs: str
     outputs: tuple[str, ...] | None
+
+    @property
+    def alphabet_of_codes(self) -> str:
+        """The alphabet whose codes it takes, if it takes codes."""
+        return self.alphabet
 
     @property
     def length(self) -> int:
@@ -156,15 +182,16 @@ class _Template:
             return self.model([self._filled(sequence) for sequence in batch])
         self._check(np.shape(batch)[1], "every sequence of the batch")
         assert self.codes is not None
-        if self.inputs == "onehot" and np.shape(batch)[2] != self.q:
+        q = len(self.alphabet)
+        if self.inputs == "onehot" and np.shape(batch)[2] != q:
             raise InputError(
-                f"the template's alphabet has {self.q} symbols, and the one-hot array {np.shape(batch)[2]}; "
+                f"the template's alphabet has {q} symbols, and the one-hot array {np.shape(batch)[2]}; "
                 "the space must have the same alphabet"
             )
         given = np.asarray(batch)
         one = self.codes.astype(given.dtype)
         if self.inputs == "onehot":
-            one = np.eye(self.q, dtype=given.dtype)[self.codes]
+            one = np.eye(q, dtype=given.dtype)[self.codes]
         whole = np.repeat(one[None], len(given), axis=0)
         whole[:, self.positions] = given
         return self.model(whole)
@@ -236,6 +263,7 @@ def reverse_complement(
                 f"the alphabet {alphabet!r} has {symbol!r} without its complement {complements[symbol]!r}"
             )
     order = tuple(alphabet.index(complements[symbol]) for symbol in alphabet)
+    check_alphabet(model, takes, alphabet)
     return _ReverseComplement(model, alphabet, combine, order, takes, outputs_of(model))
 
 
@@ -248,12 +276,18 @@ class _ReverseComplement:
     inputs: str
     outputs: tuple[str, ...] | None
 
+    @property
+    def alphabet_of_codes(self) -> str:
+        """The alphabet whose codes it takes, if it takes codes."""
+        return self.alphabet
+
     def __call__(self, batch: Any) -> Any:
         # Before the model is asked, as it may refuse.
         turned = self._reversed(batch)
         forward, reverse = self.model(batch), self.model(turned)
-        if is_named(forward):
-            return {name: self._combined(forward[name], reverse[name]) for name in forward}
+        named, other = by_name(forward), by_name(reverse)
+        if named is not None and other is not None:
+            return {name: self._combined(named[name], other[name]) for name in named}
         return self._combined(forward, reverse)
 
     def _combined(self, forward: Any, reverse: Any) -> Any:
@@ -339,17 +373,23 @@ class _Select:
     inputs: str
     outputs: tuple[str, ...] | None = None
 
+    @property
+    def alphabet_of_codes(self) -> str | None:
+        """The alphabet that it takes codes of, if the model says so."""
+        return getattr(self.model, "alphabet_of_codes", None)
+
     def __call__(self, batch: Any) -> Numbers:
         found = self.model(batch)
-        if is_named(found):
-            name, names = self.output, self.names or tuple(found)
+        named = by_name(found)
+        if named is not None:
+            name, names = self.output, self.names or tuple(named)
             if isinstance(name, int) and name < len(names):
                 name = names[name]
-            if name not in found:
+            if name not in named:
                 raise ModelError(
-                    f"the model returned the outputs {', '.join(map(repr, found))}, and none is {name!r}"
+                    f"the model returned the outputs {', '.join(map(repr, named))}, and none is {name!r}"
                 )
-            return answers(found[name], len(batch), "model")
+            return answers(named[name], len(batch), "model")
         number = self.output
         if isinstance(number, str):
             if self.names is None:

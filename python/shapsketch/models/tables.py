@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
         CSV, TSV or Parquet, told by the extension (before that of a compression), with a column
         ``sequence`` and columns of scores. It is read once, now.
     column : str or list of str, optional
-        The scores; by default all other columns but ``name`` and ``id``. Several are several outputs.
+        The scores; by default all other columns but ``name``, ``id`` and the index of a data frame. Several
+        are several outputs.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def _score(file: Path, line: int, name: str, text: str) -> float:
 
 def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] | None) -> tuple[str, ...]:
     if column is None:
-        names = tuple(name for name in columns if name not in ("sequence", *NAMES))
+        names = tuple(name for name in columns if not _no_score(name))
     else:
         names = (column,) if isinstance(column, str) else tuple(column)
     if not names:
@@ -129,6 +131,12 @@ def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] |
             how = "twice" if name in columns else "not"
             raise InputError(f"{file}: the column {name!r} is {how} there, the columns are {columns}")
     return names
+
+
+def _no_score(name: str) -> bool:
+    """Return whether a column is that of the sequences, of names, or the index of a data frame."""
+    index = re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", name)
+    return name.lower() in ("sequence", *NAMES) or index is not None
 
 
 def _sorted(file: Path, keys: Numbers, values: Numbers, names: tuple[str, ...]) -> tuple[Numbers, Numbers]:
