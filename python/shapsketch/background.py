@@ -57,6 +57,13 @@ class DinucleotideShuffles:
 BackgroundLike: TypeAlias = Literal["uniform"] | str | Sequences | npt.ArrayLike | DinucleotideShuffles
 
 
+def _encoded(space: SequenceSpace, sequences: Sequences) -> Codes:
+    try:
+        return space.encode(sequences)
+    except InputError as error:
+        raise InputError(f"background: {error}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """A background of a space, of one of four kinds."""
@@ -89,7 +96,7 @@ class Background:
                     f"background must be 'uniform', a reference of {space.n} symbols, a list of sequences, "
                     f"an (n, q) array of probabilities or DinucleotideShuffles; got {background!r}"
                 )
-            return cls(space, references=space.encode([background]))
+            return cls(space, references=_encoded(space, [background]))
         if isinstance(background, Iterator):
             background = list(background)
         if isinstance(background, np.ndarray) and background.dtype.kind in "UO":
@@ -97,7 +104,7 @@ class Background:
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
                 raise InputError("background: the list of sequences is empty")
-            return cls(space, references=space.encode(list(background)))
+            return cls(space, references=_encoded(space, list(background)))
         try:
             array: npt.NDArray[Any] = np.asarray(background)
         except ValueError as error:
@@ -120,7 +127,7 @@ class Background:
                     "background: an integer array that may be one-hot or codes; pass floats for "
                     "probabilities, strings for sequences"
                 )
-            return cls(space, references=space.encode(array))
+            return cls(space, references=_encoded(space, array))
         if array.dtype.kind != "f":
             raise InputError(
                 f"background must be 'uniform', a reference, a list of sequences, an (n, q) array of "

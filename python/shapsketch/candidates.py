@@ -177,11 +177,14 @@ def compare(
             if regressed is None or teacher is not None:
                 raise
             logger.warning("trees and distillation failed, the sketch is that of regression: %s", error)
-            status = f"cross-validated; trees and distillation failed: {error}"
+            core, status = regressed, f"cross-validated; trees and distillation failed: {error}"
+            if max_terms is not None and len(regressed) > max_terms:
+                core = _shortened(regressed, codes, max_terms, seed)
+                status = f"{core.info['status']}; trees and distillation failed: {error}"
             return Sketch._wrap(
-                regressed.described(
-                    status=status, budget=budget, link=None, values=None, predictions=None
-                ).among([("regress", regressed.info["r2"], seconds, 1.0)])
+                core.described(status=status, budget=budget, link=None, values=None, predictions=None).among(
+                    [("regress", regressed.info["r2"], seconds, 1.0)]
+                )
             )
 
 

@@ -50,14 +50,15 @@ class Explanation(Table):
 
         They follow from the residuals at queries that were held out: errors of the terms, and what the
         terms miss. ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
-        0 of an exact sketch.
+        Of measured data (:func:`fit`) by regression, what is missed in orders above 3 cannot be told from
+        noise, and is not in it. 0 of an exact sketch.
         Of refined values and of a teacher's they are the errors of sampling.
 
         Raises
         ------
         InputError
-            If none are known: of sketches that were peeled or converted, and under other backgrounds than
-            the uniform one.
+            If none are known: of sketches that were peeled, or fitted to data that are far from uniform, and
+            under other backgrounds than the uniform one.
         """
         if self._stderr is not None:
             return self._stderr
@@ -67,7 +68,10 @@ class Explanation(Table):
             known = self._sketch._core.standard_errors(self.data)
             if known is not None:
                 return known
-            why = "the sketch has none (regression, trees, distillation and their averages have)"
+            why = (
+                "the sketch has none (regression, trees, distillation and their averages have, if their "
+                "sequences were uniform)"
+            )
         else:
             why = f"they are known under the uniform background, this is {self.background}"
         raise InputError(

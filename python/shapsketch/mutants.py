@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations, islice, product
+from itertools import combinations, islice
 from math import comb
 
 import numpy as np
@@ -87,19 +87,23 @@ def best_mutants(
 
 def _all(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[Codes]:
     """Yield all mutants, in chunks."""
-    steps = np.array(list(product(range(1, space.q), repeat=mutations)), dtype=np.int64)
+    others = space.q - 1
+    count = others**mutations
     places = combinations(range(space.n), mutations)
-    at_once = max(1, CHUNK // len(steps))
     while True:
-        chosen = np.array(list(islice(places, at_once)), dtype=np.int64)
+        chosen = np.array(list(islice(places, max(1, CHUNK // count))), dtype=np.int64)
         if not len(chosen):
             return
-        codes = np.repeat(np.tile(row, (len(chosen), 1)), len(steps), axis=0)
-        positions = np.repeat(chosen, len(steps), axis=0)
-        changed = np.take_along_axis(codes, positions, axis=1).astype(np.int64)
-        changed = (changed + np.tile(steps, (len(chosen), 1))) % space.q
-        np.put_along_axis(codes, positions, changed.astype(np.uint8), axis=1)
-        yield codes
+        for start in range(0, count, CHUNK):
+            numbers = np.arange(start, min(start + CHUNK, count))
+            # How many letters each position goes on, as the digits of a number.
+            steps = 1 + numbers[:, None] // others ** np.arange(mutations)[::-1] % others
+            codes = np.repeat(np.tile(row, (len(chosen), 1)), len(steps), axis=0)
+            positions = np.repeat(chosen, len(steps), axis=0)
+            changed = np.take_along_axis(codes, positions, axis=1).astype(np.int64)
+            changed = (changed + np.tile(steps, (len(chosen), 1))) % space.q
+            np.put_along_axis(codes, positions, changed.astype(np.uint8), axis=1)
+            yield codes
 
 
 def _beam(

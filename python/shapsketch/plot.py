@@ -43,8 +43,12 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
     ax.set_xticks(range(space.n), [str(i) for i in range(space.n)])
     ax.set_xlabel("position")
     ax.set_title("mean Shapley value of each letter at each position")
-    ax.figure.colorbar(image, ax=ax, label="model units", pad=0.02)
+    ax.figure.colorbar(image, ax=ax, label=_units(explanation.link), pad=0.02)
     return ax
+
+
+def _units(link: str) -> str:
+    return "model units" if link == "identity" else f"{link} of model units"
 
 
 def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
@@ -62,5 +66,5 @@ def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes
     ax.set_xlabel("position")
     ax.set_ylabel("position")
     ax.set_title("mean |interaction| of position pairs")
-    ax.figure.colorbar(image, ax=ax, label="model units", pad=0.02)
+    ax.figure.colorbar(image, ax=ax, label=_units(interactions.link), pad=0.02)
     return ax

@@ -94,12 +94,12 @@ class Places:
                     letters = [word // q ** (k - 1 - i) % q for i in range(k)]
                     yield tuple((start + i, 1 << letter) for i, letter in enumerate(letters))
 
-    def ensemble(self, booster: Any, rounds: int) -> _core.Ensemble:
-        """Return a fitted booster as an ensemble of conditions."""
+    def ensemble(self, boosted: Boosted) -> _core.Ensemble:
+        """Return fitted trees as an ensemble of conditions."""
         forest = Forest(self.space)
         listed = [
             _lightgbm_tree(info["tree_structure"])
-            for info in booster.dump_model(num_iteration=rounds)["tree_info"]
+            for info in boosted.booster.dump_model(num_iteration=boosted.rounds)["tree_info"]
         ]
         if self.categorical:
             layout = Layout(self.space, self.space.n, "LightGBM")
@@ -115,7 +115,7 @@ class Places:
                         # An indicator is 1 on the right.
                         forest.join(forest.split(forest.condition(*known[tree.feature[node]])), right, left)
                 forest.end()
-        return forest.ensemble(0.0)
+        return forest.ensemble(boosted.centre)
 
 
 def windows(codes: Codes, q: int, k: int) -> npt.NDArray[np.int64]:
@@ -136,10 +136,12 @@ class Boosted:
     leaves: int
     error: float
     again: int
+    # What is added to the trees: they are fitted in single precision, which a large mean would use up.
+    centre: float
 
     def predict(self, matrix: Any) -> Array:
         """Return predictions of features."""
-        found: Array = self.booster.predict(matrix, num_iteration=self.rounds)
+        found: Array = self.booster.predict(matrix, num_iteration=self.rounds) + self.centre
         return found
 
 
@@ -179,11 +181,12 @@ def boost(
         "verbosity": -1,
     }
     names: Any = list(range(categories)) if categories else "auto"
+    centre = float(np.mean(values))
 
     def dataset(features: Any, targets: Array, reference: Any = None) -> Any:
         return lightgbm.Dataset(
             features,
-            targets,
+            targets - centre,
             reference=reference,
             params=parameters,
             categorical_feature=names,
@@ -194,7 +197,7 @@ def boost(
     if held is None:
         assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds)
-        return Boosted(booster, rounds, leaves, float("nan"), rounds)
+        return Boosted(booster, rounds, leaves, float("nan"), rounds, centre)
     errors: dict[str, Any] = {}
     callbacks = [lightgbm.record_evaluation(errors)]
     if rounds is None:
@@ -208,7 +211,7 @@ def boost(
     )
     curve = errors["valid_0"]["l2"]
     best = int(np.argmin(curve)) + 1
-    return Boosted(booster, rounds or best, leaves, float(curve[best - 1]), best)
+    return Boosted(booster, rounds or best, leaves, float(curve[best - 1]), best, centre)
 
 
 @dataclass(frozen=True)
@@ -280,7 +283,7 @@ class Choice:
 
     def sketch(self, boosted: Boosted, dropped: float, max_terms: int | None) -> tuple[_core.Sketch, float]:
         """Return a booster as a sketch, and the part of its variance that this has."""
-        ensemble = self.places.ensemble(boosted.booster, boosted.rounds)
+        ensemble = self.places.ensemble(boosted)
         return ensemble.truncated(dropped, max_terms)
 
 

@@ -185,7 +185,7 @@ pub enum Error {
         got: String,
     },
     /// A computation would not fit into memory or into an index.
-    #[error("{what} would need about {bytes} bytes; {advice}")]
+    #[error("{what} would need {}; {advice}", size(*bytes))]
     TooLarge {
         /// What would be too large.
         what: &'static str,
@@ -217,3 +217,8 @@ pub enum Error {
 
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+fn size(bytes: u128) -> String {
+    // More than any address means nothing.
+    if bytes < 1 << 60 { format!("about {bytes} bytes") } else { "more memory than there is".into() }
+}

@@ -11,7 +11,10 @@
 //! nothing and checks everything.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustfft::num_complex::Complex64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -106,7 +109,7 @@ impl Sketch {
         }
         let metadata = HashMap::from([(KEY.to_owned(), json)]);
         let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))?;
-        std::fs::write(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
+        write_whole(path, &bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
     }
 
     /// Reads a sketch.
@@ -118,6 +121,30 @@ impl Sketch {
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
     }
+}
+
+/// Writes a file that is there whole or, if that fails, as it was before.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // Where a link leads; pipes and devices are written as they are.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let Some(name) = target.file_name().filter(|_| target.is_file() || !target.exists()) else {
+        return std::fs::write(path, bytes);
+    };
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    // Of its own for each process and each call.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    draft.push(format!(".{}-{call}.part", std::process::id()));
+    let draft = target.with_file_name(draft);
+    let written = File::create(&draft)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&draft, &target));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(&draft);
+    }
+    written
 }
 
 fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {

@@ -579,6 +579,6 @@ impl Sketch {
             teacher: None,
         };
         let held_out = Some((sample.values().to_vec(), held_out_predictions));
-        Self { surrogate, uncertainty: Some(uncertainty), info: Some(info), held_out }
+        Self { surrogate, uncertainty, info: Some(info), held_out }
     }
 }

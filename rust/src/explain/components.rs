@@ -98,7 +98,7 @@ impl Components {
             if terms.basis == Basis::Characters {
                 return Err(Error::TooLarge {
                     what: "the components of this spectrum under that background",
-                    bytes: products.parts() as u128 * background.parts() as u128 * 32,
+                    bytes: (products.parts() as u128).saturating_mul(32 * background.parts() as u128),
                     advice: "truncate the spectrum to lower orders, or give fewer background sequences",
                 });
             }
@@ -156,7 +156,7 @@ impl Components {
             Form::Compiled(compiled) => Ok(compiled),
             Form::Direct(products) => Err(Error::TooLarge {
                 what: "the list of components of these terms",
-                bytes: products.parts() as u128 * 32,
+                bytes: (products.parts() as u128).saturating_mul(32),
                 advice: "truncate the surrogate; scores and Shapley values need no list",
             }),
         }

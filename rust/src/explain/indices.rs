@@ -96,9 +96,14 @@ impl Index {
             Self::Bv | Self::Bii => half(t - s),
             Self::Moebius => same,
             Self::CoMoebius => 1.0,
-            Self::KSii => (s..=most.min(t))
-                .map(|r| bernoulli(r - s) * binomial(t - s, r - s) / (t - r + 1) as f64)
-                .sum(),
+            // All orders of a component that are within the highest add up to it alone.
+            Self::KSii if t <= most => same,
+            Self::KSii => {
+                let sum: f64 =
+                    (s..=most).map(|r| bernoulli(r - s) * binomial(t - s, r - s) / (t - r + 1) as f64).sum();
+                // What is 0 but for rounding errors, as odd Bernoulli numbers are, is no interaction.
+                if sum.abs() < 1e-12 { 0.0 } else { sum }
+            }
             Self::Stii if s == most => 1.0 / binomial(t, most),
             Self::Stii => same,
             Self::Fsii | Self::Fbii if t <= most => same,
@@ -186,7 +191,7 @@ fn few<'a>(supports: impl IntoIterator<Item = &'a Vec<u16>>, subsets: impl Fn(us
     if all > MAX_SUBSETS {
         return Err(Error::TooLarge {
             what: "the list of subsets of these supports",
-            bytes: all as u128 * 64,
+            bytes: (all as u128).saturating_mul(64),
             advice: "truncate the surrogate to lower orders, or take another background or a lower max_order",
         });
     }

@@ -94,6 +94,11 @@ const REST: f64 = 0.6;
 /// Stream of the generator for the folds.
 const FOLD_STREAM: u64 = 1 << 32;
 
+/// Standard deviations of the statistic of uniform letters that are chance.
+const CHANCE: f64 = 6.0;
+/// Mean over positions of `Σ_a q (p_a - 1/q)²` up to which letters count as uniform.
+const UNEVEN: f64 = 0.1;
+
 /// What a regression selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Atoms {
@@ -109,7 +114,9 @@ pub struct Sample {
     space: SequenceSpace,
     codes: Vec<u8>,
     values: Vec<f64>,
-    /// Part of the space that these sequences are, where they stand for what they would always give.
+    /// Whether the sequences are distinct and uniform, and their values those of a function.
+    function: bool,
+    /// Part of the space that these sequences then are.
     share: f64,
     observations: Option<Arc<Observations>>,
 }
@@ -122,17 +129,36 @@ impl Sample {
     pub fn new(space: SequenceSpace, codes: Vec<u8>, values: Vec<f64>) -> Result<Self> {
         let count = space.check(&codes)?;
         check_values("sample", &values, count)?;
-        Ok(Self { space, codes, values, share: 0.0, observations: None })
+        Ok(Self { space, codes, values, function: false, share: 0.0, observations: None })
     }
 
     /// Says that the sequences are distinct and uniform, and their values those of a function: R² is then that
     /// over the whole space, of which a part has been seen.
     #[must_use]
     pub fn of_a_function(mut self) -> Self {
+        self.function = true;
         if let Some(size) = self.space.size() {
             self.share = (self.values.len() as f64 / size as f64).min(1.0);
         }
         self
+    }
+
+    /// Whether letters are about as frequent as each other at each position, as in uniform sequences.
+    pub(crate) fn uniform(&self) -> bool {
+        if self.function {
+            return true;
+        }
+        let (q, n) = (self.space.q(), self.space.n());
+        let rows = self.values.len() as f64;
+        let mut counts = vec![0.0_f64; n * q];
+        for row in self.codes.chunks_exact(n) {
+            row.iter().enumerate().for_each(|(i, &letter)| counts[i * q + letter as usize] += 1.0);
+        }
+        let expected = rows / q as f64;
+        let chi: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();
+        let freedom = (n * (q - 1)) as f64;
+        // What is visible, and large.
+        chi <= freedom + CHANCE * (2.0 * freedom).sqrt() || chi <= UNEVEN * rows * n as f64
     }
 
     /// The sequences, row-major codes.
@@ -162,6 +188,7 @@ impl From<Observations> for Sample {
             space: design.space().clone(),
             codes: design.queries(0..design.len()),
             values: observations.values().to_vec(),
+            function: false,
             share: 0.0,
             observations: Some(Arc::new(observations)),
         }
@@ -230,8 +257,8 @@ impl Default for SparseRegression {
 pub struct Regression {
     /// The sum of product terms.
     pub surrogate: Surrogate,
-    /// What is not known of its terms and of what it leaves out.
-    pub uncertainty: Uncertainty,
+    /// What is not known of its terms and of what it leaves out; `None` of sequences that are not uniform.
+    pub uncertainty: Option<Uncertainty>,
     /// R² of predictions of held-out sequences by fits to five sixths of the data, and of the sequences seen as
     /// far as they make up the space. The last fit has more to learn from; the upper end of the interval
     /// allows for that.

@@ -3,10 +3,16 @@
 //! A term's error follows from the residuals of held-out sequences, the norm of its column, and what the
 //! penalty takes off it. What was left out is an error too, and no residual variance shows it apart from
 //! noise. It shows as structure in the held-out residuals `e`: over all supports `S` of low order,
-//! `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)` with `supp k = S`, in each fold, estimates without bias the
-//! variance of the component `S` of the error. Summed with the squared Shapley weights `1/|S|²` over the
-//! supports of a position they are the mean square error of its Shapley value, and what the terms' own
-//! errors do not account for is added to it.
+//! `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)` with `supp k = S`, in each fold, estimates
+//! without bias the variance of the component `S` of the error. Summed with the squared Shapley weights
+//! `1/|S|²` over the supports of a position they are the mean square error of its Shapley value, and what the
+//! terms' own errors do not account for is added to it.
+//!
+//! What low orders do not account for is of higher ones where values are those of a function: it counts as of
+//! the next order, spread over all positions, as of a component of order `t`, `1/t` of the variance is in
+//! squared Shapley values. Of measured data it may be noise, and does not count.
+//!
+//! All this holds for sequences that are independent and uniform; of others nothing is said.
 
 use super::operator::{Operator, word};
 use super::path::FOLDS;
@@ -24,7 +30,8 @@ const LEAST: f64 = 0.1;
 /// Highest order asked.
 const ORDER: usize = 3;
 
-/// Standard errors of a fit, given the mean squared residual of held-out sequences, and the fold that each of them was held out of.
+/// Standard errors of a fit, given the mean squared residual of held-out sequences, and the fold that each of
+/// them was held out of; `None` of sequences that are not uniform.
 #[expect(clippy::too_many_arguments, reason = "all that is known of one fit")]
 pub(crate) fn estimate<O: Operator>(
     operator: &O,
@@ -35,7 +42,10 @@ pub(crate) fn estimate<O: Operator>(
     residuals: &[f64],
     folds: &[u8],
     cancel: &Cancel,
-) -> Result<Uncertainty> {
+) -> Result<Option<Uncertainty>> {
+    if !sample.uniform() {
+        return Ok(None);
+    }
     let q = sample.space.q();
     let mut uncertainty = Uncertainty {
         patterns: Vec::new(),
@@ -63,7 +73,8 @@ pub(crate) fn estimate<O: Operator>(
             support.iter().for_each(|&i| uncertainty.positions[i as usize] += share);
         }),
     }
-    let seen = structure(sample, residuals, folds, cancel)?.positions;
+    let Structure { positions: seen, energy, orders } = structure(sample, residuals, folds, cancel)?;
+    let higher = if sample.function { higher(noise - energy, orders, sample.space.n()) } else { 0.0 };
     let known = uncertainty.mean_squares(&surrogate.terms());
     let missing: Vec<f64> = seen.iter().zip(&known).map(|((seen, _), known)| seen - known).collect();
     let count = missing.len() as f64;
@@ -73,13 +84,18 @@ pub(crate) fn estimate<O: Operator>(
     if total + mean + error < total && total > 0.0 {
         let scale = ((total + mean + error) / total).max(LEAST);
         uncertainty.patterns.iter_mut().for_each(|variance| *variance *= scale);
-        uncertainty.positions.iter_mut().for_each(|variance| *variance *= scale);
-        return Ok(uncertainty);
+        uncertainty.positions.iter_mut().for_each(|variance| *variance = *variance * scale + higher);
+        return Ok(Some(uncertainty));
     }
     for (variance, missing) in uncertainty.positions.iter_mut().zip(&missing) {
-        *variance = (*variance + mean + trust * (missing - mean) + error).max(0.0);
+        *variance = (*variance + mean + trust * (missing - mean) + error).max(0.0) + higher;
     }
-    Ok(uncertainty)
+    Ok(Some(uncertainty))
+}
+
+/// The mean square Shapley value of each position, of a variance that is of orders above those.
+fn higher(variance: f64, orders: usize, n: usize) -> f64 {
+    if orders < n { variance.max(0.0) / ((orders + 1) * n) as f64 } else { 0.0 }
 }
 
 /// How far numbers, one for each position, are drawn towards their mean: as far as their spread is chance.
@@ -104,13 +120,15 @@ impl Drawn {
 /// Standard errors of any surrogate, from its residuals at held-out sequences alone: the mean square
 /// of the Shapley values of what it misses, position by position.
 ///
-/// What low orders do not account for counts as of the next order, spread over all positions: of a component of
-/// order `t`, `1/t` of the variance is in squared Shapley values. Noise of the values counts as well, so errors
-/// of noisy ones are too large rather than too small.
+/// Noise of the values counts as of higher orders, so that errors of noisy ones are too large rather than too
+/// small. `None` of sequences that are not uniform.
 ///
 /// # Errors
 /// If the sequences are too many for memory, or the caller cancels.
-pub fn missing(residuals: &Sample, cancel: &Cancel) -> Result<Uncertainty> {
+pub fn missing(residuals: &Sample, cancel: &Cancel) -> Result<Option<Uncertainty>> {
+    if !residuals.uniform() {
+        return Ok(None);
+    }
     let values = &residuals.values;
     let Structure { positions: seen, energy, orders } =
         structure(residuals, values, &vec![0; values.len()], cancel)?;
@@ -122,14 +140,12 @@ pub fn missing(residuals: &Sample, cancel: &Cancel) -> Result<Uncertainty> {
     let count = values.len() as f64;
     let centre = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / count;
-    let n = residuals.space.n();
-    let rest = if orders < n { (variance - scale * energy).max(0.0) } else { 0.0 };
-    let higher = rest / ((orders + 1) * n) as f64;
-    Ok(Uncertainty {
+    let higher = higher(variance - scale * energy, orders, residuals.space.n());
+    Ok(Some(Uncertainty {
         patterns: Vec::new(),
         positions: means.iter().map(|m| (mean + trust * (m - mean) + error).max(0.0) + higher).collect(),
         constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
-    })
+    }))
 }
 
 /// What held-out residuals show of their components of low order.

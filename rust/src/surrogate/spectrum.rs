@@ -111,6 +111,9 @@ impl Spectrum {
             }
             same
         });
+        // Those that are their own partner are real but for rounding errors.
+        let q = space.q();
+        half.iter_mut().filter(|(k, _)| k.is_self_conjugate(q)).for_each(|(_, value)| value.im = 0.0);
         half.retain(|(_, value)| *value != Complex64::ZERO);
         Self { space, half }
     }
