@@ -4,8 +4,10 @@ import builtins
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -545,3 +547,127 @@ def test_as_a_process(folder, tmp_path):
     assert done.stderr == ""
     assert "100 sequences" in done.stdout
     assert subprocess.run([*command, "info", "none"], capture_output=True).returncode == 1
+
+
+def workers_of(parent):
+    """Processes that descend from one, or that it started and left."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                environment = (folder / "environ").read_bytes()
+                state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if f"SHAPSKETCH_TEST={parent}".encode() in environment and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="processes are found where Linux lists them"
+)
+@pytest.mark.parametrize("how", ["--workers", "--command"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path, how, number):
+    (tmp_path / "slow.py").write_text(
+        "import sys, time\n"
+        "def score(sequences):\n    time.sleep(0.3)\n    return [s.count('G') for s in sequences]\n"
+        "if __name__ == '__main__':\n"
+        "    for value in score(sys.stdin.read().split()):\n        print(value)\n"
+    )
+    token = f"{tmp_path}-{how}-{number}"
+    model = ["--model", "slow:score", "--workers", "2"]
+    if how == "--command":
+        model = ["--command", f"{sys.executable} slow.py", "--threads", "2"]
+    command = [sys.executable, "-m", "shapsketch.cli", "sketch", *SPACE, "--budget", "2000", "--no-check"]
+    process = subprocess.Popen(
+        [*command, "--method", "regress", "--batch-size", "25", *model, "--store", "v.db", "-o", "o.st"],
+        cwd=tmp_path,
+        env={**os.environ, "SHAPSKETCH_TEST": token, "PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    waited = time.monotonic() + 60
+    while time.monotonic() < waited:
+        time.sleep(0.2)
+        if (tmp_path / "v.db-wal").exists() and (tmp_path / "v.db-wal").stat().st_size > 5_000:
+            break
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        assert "the values paid for are in v.db, and the same command resumes" in complaint
+        assert "nothing was written" not in complaint
+        assert "Traceback" not in complaint
+    # Of a program whose parent was killed the end comes with its batch.
+    until = time.monotonic() + 20
+    while workers_of(token) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not workers_of(token)
+    codes, values = ss.Store(tmp_path / "v.db").read()
+    assert len(codes) % 25 == 0
+    assert len(codes) >= 25
+    assert (values == (codes == 2).sum(axis=1)).all()
+    assert not (tmp_path / "o.st").exists()
+
+
+def test_what_is_read_is_never_the_output(shell, well, folder):
+    options = [*SPACE, "--budget", 600, "--method", "regress"]
+    sketch = ["sketch", "--model", "mine:score", *options]
+    well(*sketch, "--store", "values.db", "-o", "o.st")
+    Path("one.fasta").write_text(">a\nGGGGGGGGG\n")
+    Path("link.csv").symlink_to("one.csv")
+    Path("one.csv").write_text("sequence,score\nGGGGGGGGG,1\n")
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    for arguments in [
+        [*sketch, "--store", "values.db", "-o", "values.db"],
+        [*sketch, "--store", "new.db", "-o", "new.db"],
+        ["sketch", *options, "--values", "one.csv", "-o", "one.csv"],
+        ["explain", "o.st", "one.csv", "-o", "one.csv"],
+        ["explain", "o.st", "one.csv", "-o", "link.csv"],
+        ["explain", "o.st", "one.fasta", "-o", "one.csv", "--background", "@one.csv"],
+        ["mutate", "o.st", "one.csv", "-o", "one.csv"],
+    ]:
+        code, out, err = shell(*arguments, "--force")
+        assert (code, out) == (1, "")
+        assert "is read, and cannot be the output, too" in err
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_what_a_model_prints_is_not_in_the_output(folder, tmp_path):
+    (tmp_path / "noisy.py").write_text(
+        "import os\nprint('imported')\n"
+        "def score(sequences):\n"
+        "    print('1/1 [=====]')\n    os.system('echo from a program')\n"
+        "    return [s.count('G') for s in sequences]\n"
+    )
+    command = [sys.executable, "-m", "shapsketch.cli", "sketch", *SPACE, "--budget", "600", "--json"]
+    for how in ([], ["--workers", "1"]):
+        done = subprocess.run(
+            [*command, "--model", "noisy:score", "-o", "o.st", "--force", "--method", "regress", *how],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["r2"] > 0.999
+        assert "from a program" in done.stderr
+        assert "[=====]" in done.stderr
+
+
+def test_programs_of_sketch(shell, tmp_path):
+    options = ["sketch", *SPACE, "--budget", 600, "--method", "regress", "-o", "o.st"]
+    code, _, err = shell(*options, "--command", "echo 'x")
+    assert (code, 'No closing quotation in "echo \'x"' in err) == (2, True)
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(9)\n")
+    code, _, err = shell(*options, "--command", f"{sys.executable} slow.py", "--timeout", 0.5)
+    assert (code, "took more than 0.5 s" in err) == (1, True)
+    assert shell(*options, "--model", "mine:score", "--timeout", 1)[0] == 2
+    (tmp_path / "scores.csv").write_text("sequence,a/b,c\nGGGGGGGGG,1,2\n")
+    code, _, err = shell(*options, "--values", "scores.csv")
+    assert (code, "'a/b' cannot be part of a file name; choose others by --column" in err) == (1, True)
+    code, _, err = shell("plan", *SPACE, "--budget", 600, "--queries", "q.txt")
+    assert (code, "--format" not in err and "use one of .fasta" in err) == (1, True)
+    code, _, err = shell(*options, "--model", "mine:score", "--store", ".")
+    assert (code, "this is a folder, and a store is a file" in err) == (1, True)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -383,3 +384,48 @@ def test_an_interrupt_does_not_wait_for_the_executor():
         run(executor=executor, in_flight=5, progress=lambda done, total: told.append(done))
     assert told == [40]
     assert executor.made[1].cancelled()
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)])
+@pytest.mark.parametrize("answer", ["shape", "names", "words"])
+def test_answers_of_a_wrong_form_are_not_asked_for_again(executor, answer):
+    calls = []
+
+    def model(codes):
+        calls.append(len(codes))
+        if answer == "words":
+            raise ss.InputError("an adapter does not like this")
+        return {"a": motif(codes)} if answer == "names" else motif(codes)[:-1]
+
+    with pytest.raises(ss.ShapsketchError):
+        run(model, executor=executor, retries=5, in_flight=None if executor is None else 1)
+    assert calls == [40]
+
+
+def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog):
+    """What runs is paid for: it is kept, and a second interrupt leaves it."""
+    main = threading.main_thread()
+
+    def interrupt(after):
+        time.sleep(after)
+        signal.pthread_kill(main.ident, signal.SIGINT)
+
+    for times, kept in ((1, True), (2, False)):
+        begun, ended = [], []
+
+        def model(codes, begun=begun, ended=ended):
+            begun.append(len(codes))
+            time.sleep(0.2 if len(begun) < 4 else 1.5)
+            ended.append(len(codes))
+            return motif(codes)
+
+        store = tmp_path / f"{times}.db"
+        with ThreadPoolExecutor(2) as pool:
+            for number in range(times):
+                threading.Thread(target=interrupt, args=(1.0 + 0.3 * number,)).start()
+            with pytest.raises(KeyboardInterrupt):
+                run(model, executor=pool, store=store)
+            left = sum(begun) - sum(ended)
+        assert "waiting for the batches that run (2 at most)" in caplog.text
+        assert (left == 0) == kept
+        assert len(ss.Store(store).read()[0]) == sum(begun) - left

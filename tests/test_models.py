@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from shapsketch import models
 
 SPACE = ss.SequenceSpace(ss.DNA, length=5)
+ALL5 = ["".join(symbols) for symbols in itertools.product(ss.DNA, repeat=5)]
 
 # Gigabytes, which the test extra does not bring.
 HEAVY = "pip install torch keras, to run the tests of both"
@@ -974,3 +976,155 @@ class TestCheck:
             models.check(score, self.space, sequences=["ACGT" * 3])
         with pytest.raises(ss.InputError, match="count must be at least 2"):
             models.check(score, self.space, count=1)
+
+
+class Pair(NamedTuple):
+    g: float
+    a: float
+
+
+def counts(sequences):
+    return [Pair(s.count("G"), 10.0 * s.count("A")) for s in sequences]
+
+
+class TestOutputsHaveTheirNames:
+    """Outputs are those of their names, in whatever order they are asked for."""
+
+    def means(self, model, outputs, **options):
+        made = ss.sketch(model, SPACE, budget=SPACE.size, outputs=outputs, progress=False, **options)
+        assert list(made) == list(outputs)
+        return {name: made[name].predict(["GGGGG", "AAAAA"]).round(6).tolist() for name in outputs}
+
+    @pytest.mark.parametrize("outputs", [["a", "g"], ["g", "a"], ["a"], ["g"]])
+    def test_of_what_models_return(self, outputs, tmp_path):
+        import pandas
+        import pyarrow
+
+        def records(sequences):
+            return np.array(counts(sequences), dtype=[("g", float), ("a", float)])
+
+        pandas.DataFrame(
+            {"sequence": ALL5, "g": [p.g for p in counts(ALL5)], "a": [p.a for p in counts(ALL5)]}
+        ).to_parquet(tmp_path / "scores.parquet")
+        wanted = {name: {"g": [5.0, 0.0], "a": [0.0, 50.0]}[name] for name in outputs}
+        for model in (
+            counts,
+            records,
+            lambda s: pandas.DataFrame(counts(s)),
+            lambda s: pyarrow.Table.from_pandas(pandas.DataFrame(counts(s))),
+            lambda s: pyarrow.RecordBatch.from_pandas(pandas.DataFrame(counts(s))),
+            lambda s: {"a": [p.a for p in counts(s)], "g": [p.g for p in counts(s)]},
+            models.table(tmp_path / "scores.parquet"),
+            models.reverse_complement(counts, combine=lambda forward, _: forward),
+        ):
+            assert self.means(model, outputs) == wanted
+
+    def test_an_adapter_is_asked_for_those_it_has(self, tmp_path):
+        (tmp_path / "a.csv").write_text("sequence,donor,acceptor\n" + "".join(f"{s},1,2\n" for s in ALL5))
+        model = models.table(tmp_path / "a.csv")
+        for outputs in (["donr", "acceptor"], ["one", "two"]):
+            with pytest.raises(
+                ss.InputError, match=r"outputs: '(donr|one)' is none of .* 'donor', 'acceptor'"
+            ):
+                ss.sketch(model, SPACE, budget=600, outputs=outputs, progress=False)
+        with pytest.raises(ss.InputError, match="did you mean 'donor'"):
+            models.check(model, SPACE, outputs=["donr"])
+        one = models.table(tmp_path / "a.csv", "donor")
+        assert self.means(one, ["donor"]) == {"donor": [1.0, 1.0]}
+
+    def test_a_series_has_no_names(self):
+        import pandas
+
+        def model(sequences):
+            return pandas.Series([s.count("G") for s in sequences], index=sequences)
+
+        assert ss.sketch(model, SPACE, budget=600, progress=False).r2 > 0.999
+        assert models.select(model, 0)(["GGG", "ACG"]).tolist() == [3, 1]
+
+    def test_rows_of_sequences_are_no_rows_of_outputs(self):
+        def turned(sequences):
+            return [[s.count("G") for s in sequences], [s.count("A") for s in sequences]]
+
+        with pytest.raises(ss.ModelError, match="one array for each output"):
+            ss.sketch(turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False)
+        found = ss.sketch(
+            lambda s: np.transpose(turned(s)).tolist(),
+            SPACE,
+            budget=SPACE.size,
+            outputs=["g", "a"],
+            batch_size=2,
+            progress=False,
+        )
+        assert found["g"].predict(["GGGGG"]) == pytest.approx([5.0])
+
+
+class TestAlphabetsOfCodes:
+    def test_must_be_that_of_the_space(self):
+        space = ss.SequenceSpace("ATCG", 4)
+
+        def first(codes):
+            return (codes[:, 0] == 0) * 1.0
+
+        turned = models.reverse_complement(first, inputs="codes")
+        for model in (turned, models.template(turned, "GCNNNNAA", alphabet=ss.DNA), models.select(turned, 0)):
+            with pytest.raises(ss.InputError, match=r"alphabet 'ACGT' .* 'ATCG'; give it alphabet='ATCG'"):
+                ss.sketch(model, space, budget=256, progress=False)
+            with pytest.raises(ss.InputError, match="give it alphabet"):
+                models.check(model, space)
+        with pytest.raises(ss.InputError, match="give it alphabet='ATCG'"):
+            models.template(turned, "GCNNNNAA", alphabet="ATCG")
+        right = models.reverse_complement(first, alphabet="ATCG", inputs="codes")
+        found = ss.sketch(right, space, budget=256, progress=False)
+        np.testing.assert_allclose(found.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
+        # Strings say themselves what they are.
+        strings = models.reverse_complement(lambda s: [float(x[0] == "A") for x in s])
+        found = ss.sketch(strings, space, budget=256, progress=False)
+        np.testing.assert_allclose(found.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
+
+
+def test_an_index_of_a_data_frame_is_no_score(tmp_path):
+    import pandas
+
+    frame = pandas.DataFrame({"sequence": ALL5, "ID": range(len(ALL5)), "g": [s.count("G") for s in ALL5]})
+    frame = frame.sample(frac=1.0, random_state=0)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv")
+    pandas.read_csv(tmp_path / "a.csv").to_csv(tmp_path / "b.csv", index=False)
+    for name in ("a.parquet", "a.csv", "b.csv"):
+        found = models.table(tmp_path / name)
+        assert found.outputs is None
+        assert found(["GGGGG", "AAGAA"]).tolist() == [5.0, 1.0]
+
+
+def test_marks_of_a_template_that_may_be_meant_otherwise():
+    for template, message in [
+        ("ggcnnNNTT", "'n' at position 3 is constant beside the free 'N'"),
+        ("MKNNLFE", "'L' is an amino acid, and so is 'N'"),
+    ]:
+        with pytest.raises(ss.InputError, match=message):
+            models.template(score, template)
+    assert models.template(score, "MKXXLFE", free="X").length == 2
+    assert models.template(score, "RYNNacgt").length == 2
+
+
+def test_a_model_that_exits_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ended.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "ending.py").write_text("import sys\ndef score(s):\n    sys.exit(0)\n")
+    with pytest.raises(ss.ModelError, match=r"importing 'ended' raised SystemExit: 0; .*__main__"):
+        models.imported("ended:score")(["A"])
+    with pytest.raises(ss.ModelError, match="raised SystemExit: 0 on queries 0 to"):
+        ss.sketch(models.imported("ending:score"), SPACE, budget=600, progress=False)
+
+
+def test_what_a_program_printed_is_shown():
+    code = "print('loading'); print('name,score,score')"
+    with pytest.raises(
+        ss.ModelError, match=r"printed 2 scores for 3 sequences; it begins:\n  loading\n  name"
+    ):
+        models.command([sys.executable, "-c", code])(["A"] * 3)
+    code = "print('name,score,score')"
+    with pytest.raises(ss.ModelError, match="two columns 'score'"):
+        models.command([sys.executable, "-c", code], output=("csv", "score"))(["A"])
+    with pytest.raises(ss.InputError, match="env must have strings, got 'Q': 1"):
+        models.command(["x"], env={"Q": 1})

@@ -405,3 +405,65 @@ def test_any_small_sample_gives_finite_honest_numbers(q, n, seed, rows):
     assert np.isfinite(explanation.stderr).all()
     total = explanation.base_values + explanation.values.sum(axis=1)
     np.testing.assert_allclose(total, sketch.predict(X), atol=1e-9)
+
+
+def dense(values, n):
+    """Shapley values (q^n, n) of a function given by its values, and where a sequence is among them."""
+    q = round(len(values) ** (1 / n))
+    spectrum = np.fft.fftn(values.reshape((q,) * n))
+    inside = np.stack(np.meshgrid(*[np.arange(q) > 0] * n, indexing="ij"))
+    order = np.maximum(inside.sum(axis=0), 1)
+    return np.stack([np.fft.ifftn(spectrum * inside[i] / order).real.ravel() for i in range(n)], axis=1)
+
+
+@pytest.mark.parametrize("kind", ["random", "parity", "triples"])
+def test_standard_errors_cover_what_is_of_high_order(kind):
+    """What no low order holds is in them, whichever method."""
+    n, rng = 8, np.random.default_rng(0)
+    every = np.stack(np.meshgrid(*[np.arange(4)] * n, indexing="ij"), axis=-1).reshape(-1, n)
+    weights = rng.normal(size=(n, 4))
+    values = weights[np.arange(n), every].sum(axis=1)
+    if kind == "random":
+        values += 0.5 * rng.normal(size=4**n)
+    elif kind == "parity":
+        values += np.prod(np.where(every[:, :6] < 2, 1.0, -1.0), axis=1)
+    else:
+        for i in range(n):
+            some = rng.normal(size=(4, 4, 4))
+            values += 0.4 * some[every[:, i], every[:, (i + 2) % n], every[:, (i + 5) % n]]
+    truth = dense(values, n)
+    space, place = ss.SequenceSpace(ss.DNA, n), 4 ** np.arange(n)[::-1]
+    inside = []
+    for seed in range(4):
+        made = ss.sketch(
+            lambda codes: values[codes @ place.astype(np.int64)],
+            space,
+            budget=1_000,
+            inputs="codes",
+            method="regress",
+            random_state=seed,
+            progress=False,
+        )
+        rows = rng.integers(0, 4**n, 200)
+        found = ss.Explainer(made)(every[rows])
+        inside.append(np.abs(found.values - truth[rows]) <= 1.96 * found.stderr)
+    assert np.mean(inside) > 0.9
+
+
+def test_mutants_of_one_sequence_have_no_standard_errors():
+    """Errors cannot be told from them: nothing is said, rather than a number far too large."""
+    space, rng = ss.SequenceSpace(ss.PROTEIN, 12), np.random.default_rng(0)
+    weights = rng.normal(size=(12, 20))
+    X = np.tile(rng.integers(0, 20, 12), (1_500, 1))
+    for row in X:
+        at = rng.choice(12, rng.integers(1, 4), replace=False)
+        row[at] = rng.integers(0, 20, len(at))
+    y = weights[np.arange(12), X].sum(axis=1) + 0.2 * rng.normal(size=len(X))
+    for method in ("regress", "trees"):
+        made = ss.fit(X, y, space, method=method, progress=False)
+        with pytest.raises(ss.InputError, match="if their sequences were uniform"):
+            _ = ss.Explainer(made)(X[:2]).stderr
+    # Uneven letters as libraries have them are no such thing.
+    codes = rng.choice(4, size=(1_000, 8), p=[0.3, 0.2, 0.2, 0.3])
+    made = ss.fit(codes, codes[:, 0] + 0.1 * rng.normal(size=1_000), ss.SequenceSpace(ss.DNA, 8))
+    assert (ss.Explainer(made)(codes[:2]).stderr < 0.1).all()

@@ -244,3 +244,57 @@ def test_long_work_answers_ctrl_c():
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     assert rest == "interrupted\n"
+
+
+@pytest.mark.parametrize(("q", "n"), [(2, 13), (5, 6), (6, 5), (10, 4), (18, 4), (20, 4)])
+def test_peeled_sketches_come_back_whole(tmp_path, q, n):
+    """Coefficients that are real are so exactly, whatever rounding left of them."""
+    space = ss.SequenceSpace("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:q], length=n)
+    for seed in range(3):
+        weights = np.random.default_rng(seed).normal(size=(n, q))
+        sketch = ss.sketch(
+            lambda codes, w=weights: w[np.arange(n), codes].sum(axis=1),
+            space,
+            inputs="codes",
+            budget=4_000,
+            method="peel",
+            progress=False,
+            random_state=seed,
+        )
+        sketch.save(tmp_path / "a")
+        back = ss.load(tmp_path / "a")
+        np.testing.assert_array_equal(back.spectrum.frequencies, sketch.spectrum.frequencies)
+        np.testing.assert_array_equal(back.spectrum.coefficients, sketch.spectrum.coefficients)
+        ss.Sketch(sketch.spectrum.truncate(max_terms=5)).save(tmp_path / "b")
+        assert len(ss.load(tmp_path / "b").spectrum) <= 5
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
+    """A sketch is there whole, or the one before is."""
+    path = tmp_path / "some.safetensors"
+    space = ss.SequenceSpace(ss.DNA, length=5)
+    small = ss.Sketch(ss.Spectrum(space, [[0, 0, 0, 0, 0]], [1.0]))
+    small.save(path)
+    before = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    script = (
+        "import resource, signal, sys, numpy as np, shapsketch as ss\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "space = ss.SequenceSpace(ss.DNA, length=5)\n"
+        "model = lambda codes: np.random.default_rng(0).normal(size=len(codes))\n"
+        "made = ss.sketch(model, space, budget=1024, inputs='codes', progress=False)\n"
+        "try:\n    made.save(sys.argv[1])\nexcept OSError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert str(path) in done.stdout
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["link", path.name]
+    # What a link leads to is replaced, and the link stays.
+    other = ss.Sketch(ss.Spectrum(space, [[0, 0, 0, 0, 0]], [2.0]))
+    other.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert ss.load(path).spectrum.coefficients == [2.0]
+    with pytest.raises(ss.FileError, match="nowhere"):
+        other.save(tmp_path / "nowhere" / "a")
+    other.save("/dev/null")

@@ -598,3 +598,114 @@ def test_a_store_is_read_without_shapsketch(tmp_path):
     assert meta["outputs"] == "null"
     np.testing.assert_array_equal(scores, motif(codes))
     assert not list(Path(os.fspath(tmp_path)).glob("*.new"))
+
+
+def two(codes):
+    return np.column_stack([motif(codes), codes[:, 0]])
+
+
+def test_outputs_of_a_store_may_come_in_another_order(tmp_path):
+    store = tmp_path / "values.db"
+    first, again = Counting(two), Counting(lambda codes: two(codes)[:, ::-1])
+    run(first, store, outputs=["a", "b"])
+    found = run(again, store, outputs=["b", "a"], budget=700)
+    assert len(again.asked) == 100 + PROBES
+    codes, values = ss.Store(store).read()
+    np.testing.assert_array_equal(values, two(codes))
+    np.testing.assert_allclose(found["b"].predict(codes), codes[:, 0], atol=1e-2)
+    # The same numbers under other names are another model.
+    with pytest.raises(ss.InputError, match="another model"):
+        run(Counting(two), store, outputs=["b", "a"])
+    with pytest.raises(
+        ss.InputError, match=r"'\[\"a\", \"b\"\]', not '\[\"a\"\]'; .* ask for all of its outputs"
+    ):
+        run(Counting(motif), store, outputs=["a"])
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(2)])
+@pytest.mark.parametrize("wrong", [np.nan, 0.0])
+def test_one_useless_value_costs_no_other(tmp_path, executor, wrong):
+    """Of a batch with a value that is none, or of which the link knows nothing, the others are kept."""
+
+    def model(codes):
+        values = 10.0 + motif(codes)
+        values[(codes[:, :3] == 3).all(axis=1)] = wrong
+        return values
+
+    store, asked = tmp_path / "values.db", Counting(model)
+    message = (
+        "returned nan for query .* finite score"
+        if np.isnan(wrong)
+        else "returned 0.0 for query .*, 'TTT.*'log'.*above 0"
+    )
+    with pytest.raises(ss.ModelError, match=message):
+        run(asked, store, link="log", executor=executor, retries=3)
+    assert len(asked.asked) < 600
+    codes, values = ss.Store(store).read()
+    bad = sum(bytes([3, 3, 3]) == row[:3] for row in asked.asked)
+    assert bad >= 1
+    assert len(codes) == len(asked.asked) - (bad if np.isnan(wrong) else 0)
+    np.testing.assert_array_equal(values, model(codes))
+
+
+def test_refine_and_faithfulness_keep_what_they_ask(tmp_path):
+    store = tmp_path / "values.db"
+    sketch = run(Counting(), store)
+    explainer = ss.Explainer(sketch)
+    codes = np.random.default_rng(0).integers(0, 4, (3, 8))
+    plain = explainer.refine(motif, codes, calls_per_sequence=200, inputs="codes", progress=False)
+
+    class Failing(Counting):
+        def __call__(self, codes):
+            if len(self.asked) > 200:
+                raise OSError("out of luck")
+            return super().__call__(codes)
+
+    failing, rest, again = Failing(), Counting(), Counting()
+    options = {"calls_per_sequence": 200, "progress": False, "store": store, "batch_size": BATCH}
+    with pytest.raises(ss.ModelError, match="out of luck"):
+        explainer.refine(failing, codes, **options)
+    found = explainer.refine(rest, codes, **options)
+    np.testing.assert_array_equal(found.values, plain.values)
+    paid = failing.asked[PROBES:] + rest.asked[PROBES:]
+    assert len(paid) == len(set(paid))
+    checked = ss.faithfulness(
+        again, explainer, codes, budget=600, progress=False, store=store, batch_size=BATCH
+    )
+    assert checked.n_calls == len(again.asked) <= 600
+    assert not set(again.asked[PROBES:]) & set(paid)
+    with pytest.raises(ss.InputError, match="another model"):
+        explainer.refine(Counting(lambda codes: motif(codes) + 1.0), codes, **options)
+
+
+def test_what_a_check_asks_counts(tmp_path, caplog):
+    """A look at the model is at queries of the sketch, after the options were looked at."""
+    store, model = tmp_path / "values.db", Counting()
+    plain = saved(run(Counting(), None), tmp_path / "a")
+    with pytest.raises(ss.InputError, match="max_terms is for"):
+        run(model, store, check=True, max_terms=3)
+    with pytest.raises(ss.FileError, match="no folder"):
+        run(model, tmp_path / "nowhere" / "values.db", check=True)
+    assert not model.asked
+    assert saved(run(model, store, check=True), tmp_path / "b") == plain
+    # The batch of eight again, and two alone.
+    assert len(model.asked) == 600 + 10
+    assert len(set(model.asked)) == 600
+    model = Counting()
+    assert saved(run(model, None, check=True), tmp_path / "c") == plain
+    assert len(model.asked) == 610
+    again = Counting()
+    run(again, store, check=True)
+    assert len(again.asked) == PROBES
+
+    random = np.random.default_rng(0)
+    run(lambda codes: motif(codes) + random.normal(size=len(codes)), None, check=True, inputs="codes")
+    assert "not repeatable" in caplog.text
+    fails = iter([OSError("once")])
+
+    def flaky(codes):
+        for error in fails:
+            raise error
+        return motif(codes)
+
+    run(flaky, None, check=True, inputs="codes", retries=1)

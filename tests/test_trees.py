@@ -579,3 +579,16 @@ def test_standard_errors_of_trees_cover_what_no_low_order_holds():
     inside = np.abs(found.values - exact(codes).values) <= 1.96 * found.stderr
     assert sketch.r2 < 0.9
     assert inside.mean() > 0.9
+
+
+def test_a_large_mean_costs_no_precision():
+    """Trees are fitted in single precision, to what is left without the mean."""
+    X = np.random.default_rng(0).integers(0, 4, (1_000, 6))
+    y = np.arange(6.0) @ (X.T == 2)
+    space = ss.SequenceSpace(ss.DNA, 6)
+    plain = ss.TreeSketch(space, leaves=7, features="onehot").fit(X, y).sketch_
+    far = ss.TreeSketch(space, leaves=7, features="onehot").fit(X, y + 1e9).sketch_
+    assert far.r2 == pytest.approx(plain.r2, abs=1e-3)
+    np.testing.assert_allclose(
+        ss.Explainer(far)(X[:20]).values, ss.Explainer(plain)(X[:20]).values, atol=1e-2
+    )

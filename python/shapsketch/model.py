@@ -224,14 +224,17 @@ def evaluate(
             advance(len(codes))
             for wrong, why in (
                 (~np.isfinite(answers), "every sequence of the space needs a finite score"),
-                (link.outside(answers), f"the link {link.name!r} takes numbers {link.domain}"),
+                (
+                    link.outside(answers),
+                    f"it is outside the domain of the link {link.name!r}, which takes numbers {link.domain}",
+                ),
             ):
                 if wrong.any():
                     at = tuple(np.argwhere(wrong)[0])
                     raise ModelError(
                         f"the {what} returned {answers[at]} for query {first + at[0]}, "
                         f"{space.decode(codes[at[0]][None])[0]!r} ({wrong.sum()} of {answers.size} values of "
-                        f"this batch are like that); {why}"
+                        f"this batch are like that): {why}"
                     )
 
         if runner.executor is None:

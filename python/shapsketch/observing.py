@@ -92,28 +92,35 @@ class Observer:
             return self._evaluate(parts(), count, self._runner, None).reshape(count, self._width)
         known.settle()
         answers = np.empty((count, self._width))
-        missing = np.ones(count, dtype=bool)
+        missing, keys = [], []
         start = 0
         for part in parts():
             found, values = known.find(part)
-            at = start + np.flatnonzero(found)
-            answers[at], missing[at] = values, False
+            answers[start + np.flatnonzero(found)] = values
+            rows = np.flatnonzero(~found)
+            missing.append(start + rows)
+            keys.append(known.keys(part[rows]))
             start += len(part)
+        where = np.concatenate(missing)
+        if not len(where):
+            return answers
+        # Those that come more than once are asked for where they come first.
+        _, first, same = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
+        asked = np.sort(where[first])
+        if len(asked) < count:
+            logger.info("%d of %d values are known", count - len(asked), count)
 
-        def of_missing() -> Iterator[Codes]:
+        def of_asked() -> Iterator[Codes]:
             start = 0
             for part in parts():
-                rows = np.flatnonzero(missing[start : start + len(part)])
+                rows = asked[slice(*np.searchsorted(asked, [start, start + len(part)]))] - start
                 start += len(part)
                 if len(rows):
                     yield part[rows]
 
-        asked = np.flatnonzero(missing)
-        if len(asked):
-            if len(asked) < count:
-                logger.info("%d of %d values are known", count - len(asked), count)
-            told = self._evaluate(of_missing(), len(asked), self._runner, self._keep())
-            answers[asked] = told.reshape(len(asked), self._width)
+        told = self._evaluate(of_asked(), len(asked), self._runner, self._keep())
+        told = told.reshape(len(asked), self._width)
+        answers[where] = told[np.searchsorted(asked, where[first])[same.reshape(-1)]]
         return answers
 
 

@@ -58,9 +58,10 @@ class Known:
 
     def add(self, codes: Codes, values: Array) -> None:
         """Note the values (B, k), or (B,) of one output, of codes (B, n)."""
-        self._new.append((self._of(codes), values if values.ndim == 2 else values[:, None]))
+        self._new.append((self.keys(codes), values if values.ndim == 2 else values[:, None]))
 
-    def _of(self, codes: Codes) -> npt.NDArray[np.void]:
+    def keys(self, codes: Codes) -> npt.NDArray[np.void]:
+        """Return codes (B, n) as keys (B,) that can be compared and sorted."""
         return np.frombuffer(np.ascontiguousarray(codes).tobytes(), dtype=self._row)
 
     def settle(self) -> None:
@@ -77,7 +78,7 @@ class Known:
         """Return which of codes (B, n) are known of what is settled, and their values, (known, k)."""
         if not len(self._keys):
             return np.zeros(len(codes), dtype=bool), self._values[:0]
-        keys = self._of(codes)
+        keys = self.keys(codes)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         known = self._keys[at] == keys
         return known, self._values[at[known]]
