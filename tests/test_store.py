@@ -298,7 +298,7 @@ def test_a_damaged_store_is_refused_or_says_the_truth(tmp_path):
             held.keep(codes, motif(codes))
     whole = path.read_bytes()
     truth = store.read()
-    refused = 0
+    refused = rescued = 0
     for trial in range(200):
         damaged = bytearray(whole)
         at = int(rng.integers(len(whole)))
@@ -316,6 +316,17 @@ def test_a_damaged_store_is_refused_or_says_the_truth(tmp_path):
             assert "move it away" in told or "newer program" in told
             with pytest.raises((ss.FileError, ss.InputError)):
                 run(Counting(), path)
+            # What is rescued is the truth, up to some batch.
+            new = tmp_path / "new.db"
+            try:
+                count = store.rescue(new)
+            except ss.FileError:
+                assert not new.exists()
+            else:
+                rescued += count
+                for there, true in zip(ss.Store(new).read(), truth, strict=True):
+                    np.testing.assert_array_equal(there, true[:count])
+                new.unlink()
         else:
             # A byte that no value depends on, in the empty parts of pages.
             assert trial % 4
@@ -324,6 +335,9 @@ def test_a_damaged_store_is_refused_or_says_the_truth(tmp_path):
         for rest in tmp_path.glob("values.db-*"):
             rest.unlink()
     assert refused > 170
+    assert rescued > 0.3 * refused * len(truth[0])
+    with pytest.raises(ss.FileError, match="exists; a rescued store needs a new file"):
+        store.rescue(path)
 
 
 def test_every_changed_value_is_noticed(tmp_path):

@@ -80,10 +80,15 @@ def format_of(path: Path, known: Iterable[str], given: str | None = None, *, opt
     known = list(known)
     if given is not None:
         return choice("format", given, known)
+    if path.name == "-":
+        raise InputError("- is no file here; standard input and output are /dev/stdin and /dev/stdout")
     parts = path.name.lower().split(".")[1:]
-    if parts and parts[-1] in COMPRESSED:
+    compressed = bool(parts) and parts[-1] in COMPRESSED
+    if compressed:
         parts.pop()
     found = EXTENSIONS.get(parts[-1]) if parts else None
+    if found == "parquet" and compressed:
+        raise InputError(f"{path}: Parquet compresses by itself; leave out {path.suffix}")
     if found not in known:
         extensions = [f".{extension}" for extension, kind in EXTENSIONS.items() if kind in known]
         other = f"say format= one of {', '.join(map(repr, known))}, or " if option else ""
@@ -266,7 +271,7 @@ def fasta(path: Path, size: int) -> Iterator[Raw]:
 def fastq(path: Path, size: int) -> Iterator[Raw]:
     dnaio, xopen = opener()
     with xopen(path, "rb", threads=0) as file:
-        reader = iter(dnaio.FastqReader(file))
+        reader = iter(dnaio.FastqReader(_without_mark(file)))
         size = min(size, PARSED)
         first = 1
         while True:

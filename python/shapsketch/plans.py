@@ -36,7 +36,8 @@ class Plan:
     candidates : int or None
         Atoms that a regression chooses from, before it grows further ones.
     memory : int or None
-        Bytes that a regression will take, as predicted.
+        Bytes that a regression takes for candidates and sequences, as predicted; what it finds comes on top,
+        up to some kilobytes for each sequence.
     """
 
     method: str
@@ -82,7 +83,7 @@ class Plan:
             return (
                 f"{queries},\n"
                 f"{self.candidates:,} candidate terms and those grown from them, cross-validated "
-                f"({(self.memory or 0) / 2**20:,.0f} MiB);\n"
+                f"({(self.memory or 0) / 2**20:,.0f} MiB at least);\n"
                 "more queries lower the error further; a truly sparse spectrum of high order is peeled"
             )
         b, groups, delays = self.design

@@ -156,15 +156,43 @@ class Store:
             raise FileError(f"{path}: there is no such store")
         with _connected(path, to_write=False) as connection:
             meta = _meta(path, connection)
-            try:
-                n, outputs = int(meta["length"]), json.loads(meta["outputs"])
-                width = 1 if outputs is None else len(outputs)
-            except (TypeError, ValueError) as error:
-                raise _damaged(path, "its description is not that of a store") from error
+            n, outputs = _shape(path, meta)
+            width = 1 if outputs is None else len(outputs)
             rows = list(_batches(path, connection, meta, n, width))
         codes = np.concatenate([np.empty((0, n), dtype=np.uint8), *(c for c, _ in rows)])
         values = np.concatenate([np.empty((0, width)), *(v for _, v in rows)])
         return codes, values[:, 0] if outputs is None else values
+
+    def rescue(self, path: str | os.PathLike[str]) -> int:
+        """Copy what is whole of a damaged store, from its first batch on, into a new one.
+
+        Returns the number of values there.
+
+        Raises
+        ------
+        FileError
+            If nothing can be read of it, or the new store is there already or cannot be made.
+        """
+        damaged, new = Path(self.path), Path(path)
+        if not _there(damaged):
+            raise FileError(f"{damaged}: there is no such store")
+        if _there(new):
+            raise FileError(f"{new} exists; a rescued store needs a new file")
+        with _connected(damaged, to_write=False) as connection:
+            meta = _meta(damaged, connection, whole=False)
+            n, outputs = _shape(damaged, meta)
+            width = 1 if outputs is None else len(outputs)
+            _create(new, meta)
+            with _connected(new) as target:
+                known = Known(n, width)
+                space = SequenceSpace(meta["alphabet"], n)
+                made = OpenStore(self, new, target, meta, known, space, list(range(width)))
+                try:
+                    for codes, values in _batches(damaged, connection, meta, n, width):
+                        made.keep(codes, values)
+                except FileError as error:
+                    logger.warning("%s: rescued %d values before the damage: %s", damaged, len(known), error)
+        return len(known)
 
     @contextmanager
     def open(self, space: SequenceSpace, outputs: tuple[str, ...] | None) -> Iterator[OpenStore]:
@@ -413,18 +441,20 @@ def _locked(path: Path, mode: str) -> sqlite3.Connection:
 
 def _damaged(path: Path, why: str) -> FileError:
     return FileError(
-        f"{path} is no store, or damaged: {why}; move it away and start anew, or take it from a backup"
+        f"{path} is no store, or damaged: {why}; take it from a backup, or move it away and start anew; "
+        "ss.Store(path).rescue(new) copies what is whole"
     )
 
 
-def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
+def _meta(path: Path, connection: sqlite3.Connection, *, whole: bool = True) -> dict[str, str]:
+    """Return the description of a store; `whole` looks at all of the file first."""
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             raise FileError(
                 f"{path}: a store of version {version}, this program reads {VERSION}; take a newer program"
             )
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone() if whole else ("ok",)
         if found != "ok":
             raise _damaged(path, found)
         meta = dict(connection.execute("SELECT key, value FROM meta"))
@@ -433,6 +463,17 @@ def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
     if set(meta) != set(_KINDS) or not all(isinstance(value, str) for value in meta.values()):
         raise _damaged(path, "its description is not that of a store")
     return meta
+
+
+def _shape(path: Path, meta: dict[str, str]) -> tuple[int, list[str] | None]:
+    """Return the length of sequences, and the outputs."""
+    try:
+        n, outputs = int(meta["length"]), json.loads(meta["outputs"])
+    except ValueError as error:
+        raise _damaged(path, "its description is not that of a store") from error
+    if not (outputs is None or isinstance(outputs, list)):
+        raise _damaged(path, "its description is not that of a store")
+    return n, outputs
 
 
 def _batches(

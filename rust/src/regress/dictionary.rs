@@ -115,7 +115,7 @@ impl Dictionary {
         counts.map(|(order, count)| count.saturating_mul(cells(order))).fold(0, u128::saturating_add)
     }
 
-    /// Bytes that the regression will hold at its height, for so many sequences.
+    /// Bytes that the regression will hold for candidates and so many sequences; what it finds comes on top.
     #[must_use]
     pub fn memory(&self, space: &SequenceSpace, sequences: usize) -> u128 {
         let (q, n) = (space.q(), space.n());
