@@ -567,19 +567,19 @@ def workers_of(parent):
 @pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found where Linux lists them"
 )
-@pytest.mark.parametrize("how", ["--workers", "--command"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path, how, number):
+@pytest.mark.parametrize("how", ["workers", "threads of a program", "workers of a program"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGINT twice", "SIGTERM", "SIGTERM to all", "SIGKILL"])
+def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path, how, name):
+    number, pause = getattr(signal, name.split()[0]), 5.0 if name == "SIGINT twice" else 0.3
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
-        "def score(sequences):\n    time.sleep(0.3)\n    return [s.count('G') for s in sequences]\n"
+        f"def score(sequences):\n    time.sleep({pause})\n    return [s.count('G') for s in sequences]\n"
         "if __name__ == '__main__':\n"
         "    for value in score(sys.stdin.read().split()):\n        print(value)\n"
     )
-    token = f"{tmp_path}-{how}-{number}"
-    model = ["--model", "slow:score", "--workers", "2"]
-    if how == "--command":
-        model = ["--command", f"{sys.executable} slow.py", "--threads", "2"]
+    token = f"{tmp_path}-{how}-{name}"
+    model = ["--model", "slow:score"] if how == "workers" else ["--command", f"{sys.executable} slow.py"]
+    model += [f"--{how.split()[0]}", "2"]
     command = [sys.executable, "-m", "shapsketch.cli", "sketch", *SPACE, "--budget", "2000", "--no-check"]
     process = subprocess.Popen(
         [*command, "--method", "regress", "--batch-size", "25", *model, "--store", "v.db", "-o", "o.st"],
@@ -587,13 +587,17 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path
         env={**os.environ, "SHAPSKETCH_TEST": token, "PYTHONPATH": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     waited = time.monotonic() + 60
     while time.monotonic() < waited:
         time.sleep(0.2)
         if (tmp_path / "v.db-wal").exists() and (tmp_path / "v.db-wal").stat().st_size > 5_000:
             break
-    process.send_signal(number)
+    (os.killpg if name.endswith("to all") else os.kill)(process.pid, number)
+    if name.endswith("twice"):
+        time.sleep(1.0)
+        process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
     if number == signal.SIGKILL:
         assert process.returncode == -number
@@ -612,6 +616,13 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path
     assert len(codes) >= 25
     assert (values == (codes == 2).sum(axis=1)).all()
     assert not (tmp_path / "o.st").exists()
+
+
+def test_a_model_that_exits_is_no_success(shell, tmp_path):
+    (tmp_path / "exiting.py").write_text("import sys\ndef score(sequences):\n    sys.exit(0)\n")
+    code, out, err = shell("sketch", "--model", "exiting:score", *SPACE, "--budget", 600, "-o", "o.st")
+    assert (code, out) == (1, "")
+    assert "the model called sys.exit(0)" in err
 
 
 def test_what_is_read_is_never_the_output(shell, well, folder):

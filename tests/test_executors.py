@@ -402,30 +402,58 @@ def test_answers_of_a_wrong_form_are_not_asked_for_again(executor, answer):
     assert calls == [40]
 
 
-def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog):
-    """What runs is paid for: it is kept, and a second interrupt leaves it."""
-    main = threading.main_thread()
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="threads get no signals here")
+def test_after_an_interrupt_batches_are_kept_as_they_end(tmp_path):
+    """The process may be killed before the slowest of them has ended."""
+    main, begun, kept = threading.main_thread(), [], []
 
-    def interrupt(after):
-        time.sleep(after)
+    def interrupt():
+        time.sleep(0.3)
         signal.pthread_kill(main.ident, signal.SIGINT)
 
-    for times, kept in ((1, True), (2, False)):
-        begun, ended = [], []
+    def model(codes):
+        begun.append(len(codes))
+        number = len(begun)
+        if number == 2:
+            threading.Thread(target=interrupt).start()
+        time.sleep(4.0 if number == 1 else 1.0)
+        return motif(codes)
 
-        def model(codes, begun=begun, ended=ended):
-            begun.append(len(codes))
-            time.sleep(0.2 if len(begun) < 4 else 1.5)
-            ended.append(len(codes))
-            return motif(codes)
+    def progress(done, _):
+        kept.append((done, time.monotonic()))
 
-        store = tmp_path / f"{times}.db"
-        with ThreadPoolExecutor(2) as pool:
-            for number in range(times):
-                threading.Thread(target=interrupt, args=(1.0 + 0.3 * number,)).start()
-            with pytest.raises(KeyboardInterrupt):
-                run(model, executor=pool, store=store)
-            left = sum(begun) - sum(ended)
-        assert "waiting for the batches that run (2 at most)" in caplog.text
-        assert (left == 0) == kept
-        assert len(ss.Store(store).read()[0]) == sum(begun) - left
+    with ThreadPoolExecutor(2) as pool, pytest.raises(KeyboardInterrupt):
+        run(model, executor=pool, store=tmp_path / "values.db", progress=progress)
+    # The second batch, then the first.
+    assert [done for done, _ in kept] == [40, 80]
+    assert kept[1][1] - kept[0][1] > 2.0
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="threads get no signals here")
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog, times):
+    """What runs is paid for: it is kept, and a second interrupt leaves it."""
+    main = threading.main_thread()
+    begun, ended = [], []
+
+    def interrupt():
+        for _ in range(times):
+            time.sleep(0.5)
+            signal.pthread_kill(main.ident, signal.SIGINT)
+
+    def model(codes):
+        begun.append(len(codes))
+        if len(begun) == 4:
+            threading.Thread(target=interrupt).start()
+        time.sleep(0.1 if len(begun) < 4 else 3.0)
+        ended.append(len(codes))
+        return motif(codes)
+
+    store = tmp_path / "values.db"
+    with ThreadPoolExecutor(2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            run(model, executor=pool, store=store)
+        left = sum(begun) - sum(ended)
+    assert "waiting for the batches that run (2 at most)" in caplog.text
+    assert left == (0 if times == 1 else 80)
+    assert len(ss.Store(store).read()[0]) == sum(begun) - left

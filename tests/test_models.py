@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import logging
+import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -778,6 +779,20 @@ class TestImported:
         assert sum(sys.modules["homemade.predictors"].made) == 1
         assert sketched(models.select(adapter, "last")).r2 > 0.999
 
+    def test_where_it_is_asked_alone_it_is_imported(self, home):
+        """A cluster may have what this process has not."""
+        for inputs in ("strings", "codes"):
+            adapter = models.imported("homemade.predictors:plain", inputs=inputs)
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                run = {"budget": 600, "method": "regress", "progress": False, "executor": pool}
+                if inputs == "strings":
+                    assert ss.sketch(adapter, SPACE, **run).r2 > 0.99
+                else:
+                    with pytest.raises(ss.ShapsketchError):
+                        ss.sketch(models.imported("homemade.nowhere:x", inputs=inputs), SPACE, **run)
+            assert "homemade.predictors" not in sys.modules
+
     def test_other_processes_find_it(self, home):
         path = home / "adapter"
         path.write_bytes(pickle.dumps(models.imported("homemade.predictors:plain")))
@@ -1014,6 +1029,7 @@ class TestOutputsHaveTheirNames:
             lambda s: pyarrow.Table.from_pandas(pandas.DataFrame(counts(s))),
             lambda s: pyarrow.RecordBatch.from_pandas(pandas.DataFrame(counts(s))),
             lambda s: {"a": [p.a for p in counts(s)], "g": [p.g for p in counts(s)]},
+            lambda s: Pair(*map(np.array, zip(*counts(s), strict=True))),
             models.table(tmp_path / "scores.parquet"),
             models.reverse_complement(counts, combine=lambda forward, _: forward),
         ):
@@ -1045,7 +1061,7 @@ class TestOutputsHaveTheirNames:
         def turned(sequences):
             return [[s.count("G") for s in sequences], [s.count("A") for s in sequences]]
 
-        with pytest.raises(ss.ModelError, match="one array for each output"):
+        with pytest.raises(ss.ModelError, match="an array for each output by np.column_stack"):
             ss.sketch(turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False)
         found = ss.sketch(
             lambda s: np.transpose(turned(s)).tolist(),
@@ -1073,6 +1089,12 @@ class TestAlphabetsOfCodes:
                 models.check(model, space)
         with pytest.raises(ss.InputError, match="give it alphabet='ATCG'"):
             models.template(turned, "GCNNNNAA", alphabet="ATCG")
+        # The codes of RNA are those of DNA.
+        rna = ss.SequenceSpace(ss.RNA, 4)
+        assert (
+            ss.sketch(models.reverse_complement(first, inputs="codes"), rna, budget=256, progress=False).r2
+            > 0.99
+        )
         right = models.reverse_complement(first, alphabet="ATCG", inputs="codes")
         found = ss.sketch(right, space, budget=256, progress=False)
         np.testing.assert_allclose(found.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
@@ -1113,8 +1135,13 @@ def test_a_model_that_exits_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "ending.py").write_text("import sys\ndef score(s):\n    sys.exit(0)\n")
     with pytest.raises(ss.ModelError, match=r"importing 'ended' raised SystemExit: 0; .*__main__"):
         models.imported("ended:score")(["A"])
-    with pytest.raises(ss.ModelError, match="raised SystemExit: 0 on queries 0 to"):
-        ss.sketch(models.imported("ending:score"), SPACE, budget=600, progress=False)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: SystemExit: 0"):
+        ss.sketch(
+            models.imported("ending:score"), SPACE, budget=600, progress=False, executor=pool, retries=3
+        )
+    # Here it may be a handler of the user's own, such as of SIGTERM, that ends the process.
+    with pytest.raises(SystemExit):
+        ss.sketch(models.imported("ending:score"), SPACE, budget=600, progress=False, retries=3)
 
 
 def test_what_a_program_printed_is_shown():

@@ -467,3 +467,29 @@ def test_mutants_of_one_sequence_have_no_standard_errors():
     codes = rng.choice(4, size=(1_000, 8), p=[0.3, 0.2, 0.2, 0.3])
     made = ss.fit(codes, codes[:, 0] + 0.1 * rng.normal(size=1_000), ss.SequenceSpace(ss.DNA, 8))
     assert (ss.Explainer(made)(codes[:2]).stderr < 0.1).all()
+
+
+def test_a_link_of_ones_own_sees_no_nan_and_is_not_written_to():
+    """What a model fails at is said as such; what a link returns is its own."""
+
+    def forward(values):
+        if np.isnan(values).any():
+            raise ValueError("no numbers")
+        linked = np.sqrt(values)
+        linked.setflags(write=False)
+        return linked
+
+    link = (forward, np.square)
+    with pytest.raises(ss.ModelError, match="returned nan for query 0"):
+        ss.sketch(lambda s: [np.nan] * len(s), DNA8, budget=500, link=link, progress=False)
+    made = ss.sketch(
+        lambda codes: 4.0 + motifs(codes) ** 2, DNA8, budget=500, link=link, inputs="codes", progress=False
+    )
+    found = ss.Explainer(made).refine(
+        lambda codes: 4.0 + motifs(codes) ** 2,
+        uniform(2),
+        calls_per_sequence=100,
+        inputs="codes",
+        progress=False,
+    )
+    assert found.link == "custom"

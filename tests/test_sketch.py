@@ -295,6 +295,12 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
     other.save(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert ss.load(path).spectrum.coefficients == [2.0]
+    path.chmod(0o600)
+    small.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "ahead").symlink_to(tmp_path / "later")
+    small.save(tmp_path / "ahead")
+    assert ss.load(tmp_path / "later").spectrum.coefficients == [1.0]
     with pytest.raises(ss.FileError, match="nowhere"):
         other.save(tmp_path / "nowhere" / "a")
     other.save("/dev/null")

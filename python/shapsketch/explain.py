@@ -431,7 +431,8 @@ class Explainer:
         """Sample what the sketch leaves of scores that are asked for part by part."""
 
         def difference(hybrids: Parts, count: int) -> Array:
-            answers = ask(hybrids, count)
+            # A copy, as a link of one's own may return what is not to be written to.
+            answers = np.array(ask(hybrids, count))
             done = 0
             for batch in hybrids():
                 answers[done : done + len(batch)] -= self._sketch._components.predict(batch)

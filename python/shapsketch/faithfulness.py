@@ -45,7 +45,7 @@ class Faithfulness(Table):
     Attributes
     ----------
     n_calls : int
-        Model evaluations spent; of the same sequence once.
+        Model evaluations spent; of the same sequence once, and without those that tell the model of a store.
     background : str
         What missing positions were drawn from.
     r2, rmse : float

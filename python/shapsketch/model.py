@@ -46,7 +46,7 @@ class _MalformedError(ModelError):
 
 
 # Failures of a batch after which trying again is of no use.
-FINAL = (BrokenExecutor, CancelledError, InputError, _MalformedError)
+FINAL = (BrokenExecutor, CancelledError, SystemExit, InputError, _MalformedError)
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,25 @@ def check_alphabet(model: object, inputs: str, alphabet: str) -> None:
     ------
     InputError
     """
+    if inputs == "strings":
+        return
     own = getattr(model, "alphabet_of_codes", None)
-    if inputs != "strings" and isinstance(own, str) and own != alphabet:
+    if isinstance(own, str) and _coded(own) != _coded(alphabet):
         raise InputError(
             f"the codes of {type(model).__name__.strip('_')} are of the alphabet {own!r} and would be taken "
             f"for other symbols of {alphabet!r}; give it alphabet={alphabet!r}"
         )
 
 
+def _coded(alphabet: str) -> str:
+    """Return what tells the codes of an alphabet: neither case, nor whether it is that of DNA or RNA."""
+    upper = alphabet.upper()
+    return upper.replace("U", "T") if set(upper) <= set("ACGU") else upper
+
+
 def _columns(model: object, outputs: tuple[str, ...] | None) -> tuple[int, ...] | None:
     """Return where the wanted outputs are among those that a model names, if it does."""
-    said = outputs_of(model)
+    said = None if outputs is None else outputs_of(model)
     if outputs is None or said is None:
         return None
     for name in outputs:
@@ -209,7 +217,7 @@ def evaluate(
     """
     check_alphabet(model, inputs, space.alphabet)
     values = np.empty(count if outputs is None else (count, len(outputs)))
-    job = _Job(model, space, inputs, outputs, _columns(model, outputs), what)
+    job = _Job(model, space, inputs, outputs, what)
     done = 0
 
     with reporting(runner.progress, count, what) as advance:
@@ -222,20 +230,17 @@ def evaluate(
                 keep(*((codes, answers) if usable.all() else (codes[usable], answers[usable])))
             done += len(codes)
             advance(len(codes))
-            for wrong, why in (
-                (~np.isfinite(answers), "every sequence of the space needs a finite score"),
-                (
-                    link.outside(answers),
-                    f"it is outside the domain of the link {link.name!r}, which takes numbers {link.domain}",
-                ),
-            ):
-                if wrong.any():
-                    at = tuple(np.argwhere(wrong)[0])
-                    raise ModelError(
-                        f"the {what} returned {answers[at]} for query {first + at[0]}, "
-                        f"{space.decode(codes[at[0]][None])[0]!r} ({wrong.sum()} of {answers.size} values of "
-                        f"this batch are like that): {why}"
-                    )
+            wrong, why = ~np.isfinite(answers), "every sequence of the space needs a finite score"
+            if usable.all():
+                wrong = link.outside(answers)
+                why = f"it is outside the domain of the link {link.name!r}, which takes numbers {link.domain}"
+            if wrong.any():
+                at = tuple(np.argwhere(wrong)[0])
+                raise ModelError(
+                    f"the {what} returned {answers[at]} for query {first + at[0]}, "
+                    f"{space.decode(codes[at[0]][None])[0]!r} ({wrong.sum()} of {answers.size} values of "
+                    f"this batch are like that): {why}"
+                )
 
         if runner.executor is None:
             pace = _Pace(runner.batch_size, count)
@@ -385,8 +390,8 @@ def _on_executor(
                 else:
                     fail(error)
     except BaseException:
-        running = [future for future in waiting if not future.cancel()]
-        if running:
+        running = {future for future in waiting if not future.cancel()}
+        if any(not future.done() for future in running):
             logger.warning(
                 "stopping: waiting for the batches that run (%d at most), as they are paid for; interrupt "
                 "again to leave them",
@@ -394,11 +399,13 @@ def _on_executor(
             )
         # A second interrupt is as good as their end.
         with suppress(KeyboardInterrupt):
-            wait(running)
-        for future, (first, codes, _) in waiting.items():
-            if future.done() and _error(future) is None:
-                with suppress(Exception):
-                    take(first, codes, future.result()[0])
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.remove(future)
+                    first, codes, _ = waiting[future]
+                    if _error(future) is None:
+                        with suppress(Exception):
+                            take(first, codes, future.result()[0])
         raise
     if isinstance(failed, ShapsketchError):
         raise failed
@@ -448,8 +455,6 @@ class _Job:
     space: SequenceSpace
     inputs: str
     outputs: tuple[str, ...] | None
-    # Where these are among the outputs that the model names.
-    columns: tuple[int, ...] | None
     what: str
 
     def __call__(self, codes: Codes, first: int) -> tuple[Array, float]:
@@ -458,31 +463,35 @@ class _Job:
             f"on queries {first} to {first + len(codes) - 1} "
             f"(the first is {self.space.decode(codes[:1])[0]!r})"
         )
+        # Here, as it may be in this process only that the model is.
+        check_alphabet(self.model, self.inputs, self.space.alphabet)
+        columns = _columns(self.model, self.outputs)
         started = time.perf_counter()
+        output = self._answer(codes, where)
+        seconds = time.perf_counter() - started
+        return self._checked(output, codes, columns, where), seconds
+
+    def _answer(self, codes: Codes, where: str) -> Any:
+        # A copy, as a model may write into what it is given, and the codes are still needed.
+        argument: Any = codes.copy()
+        if self.inputs == "strings":
+            argument = self.space.decode(codes)
+        elif self.inputs == "onehot":
+            argument = np.eye(self.space.q, dtype=np.float32)[codes]
         try:
-            output = self.model(self._argument(codes))
+            return self.model(argument)
         except ShapsketchError:
             # An adapter's own words.
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             hint = (
                 f"; it was given {self.inputs} (choose with inputs=)" if isinstance(error, OF_INPUTS) else ""
             )
             raise ModelError(
                 f"the {self.what} raised {type(error).__name__}: {error} {where}{hint}"
             ) from error
-        seconds = time.perf_counter() - started
-        return self._checked(output, codes, where), seconds
 
-    def _argument(self, codes: Codes) -> Any:
-        if self.inputs == "strings":
-            return self.space.decode(codes)
-        if self.inputs == "onehot":
-            return np.eye(self.space.q, dtype=np.float32)[codes]
-        # A copy, as a model may write into what it is given, and the codes are still needed.
-        return codes.copy()
-
-    def _checked(self, output: Any, codes: Codes, where: str) -> Array:
+    def _checked(self, output: Any, codes: Codes, columns: tuple[int, ...] | None, where: str) -> Array:
         """Return a model's output as numbers of the right shape."""
         names, count = self.outputs, len(codes)
         found = by_name(output)
@@ -513,19 +522,19 @@ class _Job:
             self._has_shape(array, (count,), where)
             return array.astype(np.float64)
         # Without names of their own, columns are as the model has said, or else as they are called here.
-        columns = self.columns if found is None else None
+        columns = columns if found is None else None
         width = len(names) if columns is None else len(outputs_of(self.model) or ())
         if width == 1 and array.ndim == 1:
             array = array[:, None]
         self._has_shape(array, (count, width), where)
         if count == width > 1 and found is None and isinstance(output, (list, tuple)):
             # Rows of sequences, or one array for each output? A single sequence tells.
-            alone = np.shape(self.model(self._argument(codes[:1])))
-            if alone != (1, width):
+            alone = self._answer(codes[:1], where)
+            if not (isinstance(alone, (list, tuple)) and len(alone) == 1 and np.size(alone[0]) == width):
                 raise _MalformedError(
-                    f"the {self.what} must return a row for each sequence, shape (B, {width}); for a single "
-                    f"one it returned the shape {alone}: one array for each output is np.column_stack'ed, or "
-                    "a dictionary of them"
+                    f"the {self.what} must return a row for each sequence, shape (B, {width}), and for a "
+                    f"single one it did not {where}: make one of an array for each output by "
+                    "np.column_stack, or return a dictionary of them"
                 )
         return array.astype(np.float64)[:, list(columns or range(width))]
 
@@ -552,9 +561,13 @@ def by_name(output: Any) -> Mapping[Any, Any] | None:
     """Return outputs that have names by these: of mappings, data frames, tables and records."""
     if isinstance(output, Mapping):
         return output
+    fields = getattr(output, "_fields", None)
+    if fields is not None:
+        # A record of arrays; then a list of records.
+        return dict(zip(fields, output, strict=True))
     if isinstance(output, (list, tuple)):
-        names = getattr(output[0], "_fields", None) if output else None
-        return None if names is None else dict(zip(names, zip(*output, strict=True), strict=True))
+        fields = getattr(output[0], "_fields", None) if output else None
+        return None if fields is None else dict(zip(fields, zip(*output, strict=True), strict=True))
     names = getattr(getattr(output, "dtype", None), "names", None)
     # Those of pyarrow; then those of pandas and polars.
     names = names or getattr(output, "column_names", None) or getattr(output, "columns", None)

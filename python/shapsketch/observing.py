@@ -51,6 +51,8 @@ class Observer:
         self.asked = 0
         if kept is not None:
             kept.check_model(self._alone)
+            # What tells the model is not what was asked for.
+            self.asked = 0
 
     def _alone(self, codes: Codes) -> Array:
         """Ask for one batch, whatever is known."""

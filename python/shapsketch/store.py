@@ -182,16 +182,24 @@ class Store:
             meta = _meta(damaged, connection, whole=False)
             n, outputs = _shape(damaged, meta)
             width = 1 if outputs is None else len(outputs)
-            _create(new, meta)
-            with _connected(new) as target:
-                known = Known(n, width)
+            try:
                 space = SequenceSpace(meta["alphabet"], n)
+            except InputError as error:
+                raise _damaged(damaged, "its description is not that of a store") from error
+            _create(new, meta)
+            known = Known(n, width)
+            with _connected(new) as target:
                 made = OpenStore(self, new, target, meta, known, space, list(range(width)))
-                try:
-                    for codes, values in _batches(damaged, connection, meta, n, width):
-                        made.keep(codes, values)
-                except FileError as error:
-                    logger.warning("%s: rescued %d values before the damage: %s", damaged, len(known), error)
+                batches = _batches(damaged, connection, meta, n, width)
+                while True:
+                    try:
+                        codes, values = next(batches)
+                    except StopIteration:
+                        break
+                    except FileError as error:
+                        logger.warning("rescued %d values before the damage: %s", len(known), error)
+                        break
+                    made.keep(codes, values)
         return len(known)
 
     @contextmanager
@@ -223,7 +231,7 @@ class Store:
                     raise InputError(
                         f"{path} has values of another {_KINDS[key]}: {meta[key]!r}, not {what!r}; give each "
                         "model, space and list of outputs a store of its own"
-                        + (", or ask for all of its outputs" if key == "outputs" else "")
+                        + (", or ask for all of its outputs" if meta[key].startswith("[") else "")
                     )
             # The columns of the outputs in their order here.
             columns = [0] if outputs is None else list(map(json.loads(meta["outputs"]).index, outputs))

@@ -125,20 +125,31 @@ impl Sketch {
 
 /// Writes a file that is there whole or, if that fails, as it was before.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Where a link leads; pipes and devices are written as they are.
+    // Where a link leads.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let Some(name) = target.file_name().filter(|_| target.is_file() || !target.exists()) else {
+    let plain = target.is_file() || target.symlink_metadata().is_err();
+    let Some(name) = target.file_name().filter(|_| plain) else {
+        // Pipes, devices, and links to what is not there yet are written as they are.
         return std::fs::write(path, bytes);
     };
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
     // Of its own for each process and each call.
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
     draft.push(format!(".{}-{call}.part", std::process::id()));
     let draft = target.with_file_name(draft);
-    let written = File::create(&draft)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+    let Ok(mut file) = File::create(&draft) else {
+        // A folder that takes no new files; or one that is not there, which is then said.
+        return std::fs::write(path, bytes);
+    };
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| match target.metadata() {
+            Ok(before) => file.set_permissions(before.permissions()),
+            Err(_) => Ok(()),
+        })
         .and_then(|()| std::fs::rename(&draft, &target));
     if written.is_err() {
         // The first error is the one to tell.

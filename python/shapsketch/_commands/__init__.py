@@ -29,6 +29,10 @@ def _run(arguments: list[str] | None) -> int:
     except click.Abort as abort:
         click.echo("shapsketch: stopped; nothing was written", err=True)
         return exit_code(abort.__cause__)
+    except SystemExit as error:
+        # Of a model, as commands do not call it.
+        click.echo(f"shapsketch: the model called sys.exit({error.code!r}) instead of an answer", err=True)
+        return 1
     except BrokenPipeError:
         # Whoever read the output has gone; nothing is left to be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

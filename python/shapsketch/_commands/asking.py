@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,10 @@ from shapsketch._commands.options import (
 from shapsketch.model import INPUTS, outputs_of
 from shapsketch.models.elsewhere import stop_commands
 from shapsketch.records import BATCH
+
+# How often a worker looks whether it is still needed, how long it goes on once it was told to end, and how
+# long what runs may take to stop after a second interrupt, in seconds.
+WATCH, GRACE, PATIENCE = 0.5, 30.0, 5.0
 
 
 @click.command()
@@ -103,7 +109,7 @@ def plan(
 @click.option(
     "--column",
     help="Column of --values that holds the scores; several, as A,B, are several outputs.  "
-    "[default: all but sequence, name and id]",
+    "[default: all but sequence, name, id and the index of a data frame]",
 )
 @click.option(
     "--command",
@@ -218,10 +224,11 @@ def sketch(
     with ExitStack() as stack:
         stack.enter_context(apart())
         executor: Executor | None = None
+        context = multiprocessing.get_context("spawn")
+        ended = None if workers is None else context.Event()
         if workers is not None:
-            context = multiprocessing.get_context("spawn")
             executor = stack.enter_context(
-                ProcessPoolExecutor(workers, mp_context=context, initializer=_work)
+                ProcessPoolExecutor(workers, mp_context=context, initializer=_work, initargs=(ended,))
             )
         elif threads is not None:
             executor = stack.enter_context(ThreadPoolExecutor(threads))
@@ -246,18 +253,20 @@ def sketch(
                 check=check and values is None,
             )
         except KeyboardInterrupt as interrupt:
-            if executor is not None:
-                # What still runs was left by a second interrupt.
-                executor.shutdown(wait=False, cancel_futures=True)
-                stop_commands()
-                for process in multiprocessing.active_children():
-                    process.terminate()
+            # What still runs was left by a second interrupt.
+            stop_commands()
+            if ended is not None:
+                ended.set()
             kept = (
                 "no value was kept (--store PATH would)"
                 if store is None
                 else f"the values paid for are in {store}, and the same command resumes"
             )
             click.echo(f"\nshapsketch: stopped; {kept}", err=True)
+            if executor is not None and not _ends(executor):
+                # A thread cannot be stopped, but what it works for has ended.
+                sys.stderr.flush()
+                os._exit(exit_code(interrupt))
             raise click.exceptions.Exit(exit_code(interrupt)) from None
     every = {"": made} if names is None else made
     for name, path in paths.items():
@@ -279,18 +288,33 @@ def _arguments(command: str) -> list[str]:
         raise click.UsageError(f"--command: {error} in {command!r}") from error
 
 
-def _work() -> None:
-    """Be a worker: leave interrupts to the process that asks, and end when it has."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(ended: Any) -> None:
+    """Be a worker: leave signals to the process that asks, and end when it has, or says so by an event.
+
+    Told to end itself, as all processes of a job may be, it may take some time, as its batch is paid for.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
 
     def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            stop_commands()
-            os._exit(1)
+        parent, left = multiprocessing.parent_process(), GRACE
+        while parent is not None and parent.is_alive() and left > 0.0 and not ended.wait(WATCH):
+            left -= WATCH if told.is_set() else 0.0
+        stop_commands()
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _ends(executor: Executor) -> bool:
+    """Shut an executor down; return whether that came to an end."""
+    ending = threading.Thread(target=partial(executor.shutdown, cancel_futures=True), daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    return not ending.is_alive()
 
 
 def _number(value: float | None) -> float | None:

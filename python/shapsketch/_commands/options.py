@@ -22,8 +22,6 @@ from shapsketch.plans import METHODS
 ALPHABETS = {"DNA": ss.DNA, "RNA": ss.RNA, "PROTEIN": ss.PROTEIN}
 # Sequences read at a time: more is no faster.
 HELD = 16_384
-# Exit code after Ctrl-C.
-INTERRUPTED = 130
 # How Python's words for options are spoken here.
 SPOKEN = {
     "say which one with column=": "say which one with --column",
