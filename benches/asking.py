@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import shapsketch as ss
 from shapsketch.link import IDENTITY
-from shapsketch.model import Runner
 from shapsketch.observing import observing
 from shapsketch.plans import budgeted
+from shapsketch.running import Runner
 from shapsketch.sketching import _parts
 
 N, BUDGET, RUNS = 26, 200_000, 5

@@ -23,6 +23,7 @@ ROOMS = [
     "design",
     "link",
     "model",
+    "running",
     "models",
     "store",
     "observing",

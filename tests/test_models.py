@@ -785,12 +785,8 @@ class TestImported:
             adapter = models.imported("homemade.predictors:plain", inputs=inputs)
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                run = {"budget": 600, "method": "regress", "progress": False, "executor": pool}
-                if inputs == "strings":
-                    assert ss.sketch(adapter, SPACE, **run).r2 > 0.99
-                else:
-                    with pytest.raises(ss.ShapsketchError):
-                        ss.sketch(models.imported("homemade.nowhere:x", inputs=inputs), SPACE, **run)
+                made = ss.sketch(adapter, SPACE, budget=600, method="regress", progress=False, executor=pool)
+            assert made.predict(["ACGTA"]) == pytest.approx([5.0])
             assert "homemade.predictors" not in sys.modules
 
     def test_other_processes_find_it(self, home):
@@ -1061,7 +1057,7 @@ class TestOutputsHaveTheirNames:
         def turned(sequences):
             return [[s.count("G") for s in sequences], [s.count("A") for s in sequences]]
 
-        with pytest.raises(ss.ModelError, match="an array for each output by np.column_stack"):
+        with pytest.raises(ss.ModelError, match="an array for each output by"):
             ss.sketch(turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False)
         found = ss.sketch(
             lambda s: np.transpose(turned(s)).tolist(),

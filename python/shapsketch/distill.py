@@ -11,7 +11,7 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._errors import InputError
 from shapsketch.ensembles import Array, optional
-from shapsketch.model import evaluate
+from shapsketch.running import evaluate
 from shapsketch.space import Codes, SequenceSpace
 from shapsketch.trees import Boosted, Choice, Places, Split, boost, windows
 

@@ -15,9 +15,10 @@ from shapsketch._check import choice, integer
 from shapsketch._errors import InputError
 from shapsketch.background import Background, BackgroundLike
 from shapsketch.explanations import Epistasis, Explanation, Interactions
-from shapsketch.model import Inputs, Model, Progress, Runner, inputs_of
+from shapsketch.model import Inputs, Model, inputs_of
 from shapsketch.mutants import Mutants, best_mutants
 from shapsketch.observing import Parts, observing
+from shapsketch.running import Progress, Runner
 from shapsketch.sampling import LEAST, Sampled, sample
 from shapsketch.sketch import Sketch
 from shapsketch.space import Codes, Sequences

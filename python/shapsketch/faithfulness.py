@@ -13,8 +13,9 @@ import numpy.typing as npt
 from shapsketch._check import integer
 from shapsketch._errors import BudgetError, InputError
 from shapsketch.explain import Explainer
-from shapsketch.model import Inputs, Model, Progress, Runner, inputs_of
+from shapsketch.model import Inputs, Model, inputs_of
 from shapsketch.observing import Observer, Parts, observing
+from shapsketch.running import Progress, Runner
 from shapsketch.sampling import LEAST
 from shapsketch.space import Codes, Sequences
 from shapsketch.store import Store

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from shapsketch.link import Link
-from shapsketch.model import Array, Keep, Model, Runner, evaluate
+from shapsketch.model import Array, Model
 from shapsketch.models.checks import examined
+from shapsketch.running import Keep, Runner, evaluate
 from shapsketch.space import Codes, SequenceSpace
 from shapsketch.store import Known, OpenStore, Store
 

@@ -23,14 +23,13 @@ from shapsketch.model import (
     INPUTS,
     Inputs,
     Model,
-    Progress,
-    Runner,
     inputs_of,
     named_outputs,
 )
 from shapsketch.observing import observing
 from shapsketch.plans import Method, budgeted
 from shapsketch.regress import Dictionary, SparseRegressor, labelled
+from shapsketch.running import Progress, Runner
 from shapsketch.sketch import Sketch, _on_link, _warn_if_low
 from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.store import Store

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from shapsketch._check import integer
 from shapsketch._errors import InputError
-from shapsketch.model import Inputs, Model, Runner, evaluate, inputs_of, named_outputs, outputs_of
+from shapsketch.model import Inputs, Model, inputs_of, named_outputs, outputs_of
+from shapsketch.running import Runner, evaluate
 from shapsketch.space import Codes, Sequences, SequenceSpace
 
 logger = logging.getLogger(__name__)
