@@ -567,10 +567,22 @@ def workers_of(parent):
 @pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found where Linux lists them"
 )
-@pytest.mark.parametrize("how", ["workers", "threads of a program", "workers of a program"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGINT twice", "SIGTERM", "SIGTERM to all", "SIGKILL"])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        ("workers", "SIGINT"),
+        ("workers", "SIGTERM to all"),
+        ("workers", "SIGKILL"),
+        ("threads of a program", "SIGINT twice"),
+        ("threads of a program", "SIGTERM"),
+        ("threads of a program", "SIGKILL"),
+        ("workers of a program", "SIGINT twice"),
+        ("workers of a program", "SIGTERM to all"),
+        ("workers of a program", "SIGKILL"),
+    ],
+)
 def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path, how, name):
-    number, pause = getattr(signal, name.split()[0]), 5.0 if name == "SIGINT twice" else 0.3
+    number, pause = getattr(signal, name.split()[0]), 3.0 if name == "SIGINT twice" else 0.3
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
         f"def score(sequences):\n    time.sleep({pause})\n    return [s.count('G') for s in sequences]\n"

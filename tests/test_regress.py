@@ -248,7 +248,7 @@ def test_rounds_end_where_more_queries_do_not_pay_or_there_are_none():
     space = ss.SequenceSpace(ss.DNA, length=20)
     noise = np.random.default_rng(0)
     noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
-    arguments = {"inputs": "codes", "progress": False}
+    arguments = {"inputs": "codes", "progress": False, "fast": True}
     sketch = ss.sketch(noisy, space, budget=100_000, target_r2=0.95, **arguments)
     assert sketch.status == "more queries no longer pay"
     assert len(noisy.asked) == sketch.n_queries <= 4000
@@ -454,7 +454,7 @@ def test_mutants_of_one_sequence_have_no_standard_errors():
     """Errors cannot be told from them: nothing is said, rather than a number far too large."""
     space, rng = ss.SequenceSpace(ss.PROTEIN, 12), np.random.default_rng(0)
     weights = rng.normal(size=(12, 20))
-    X = np.tile(rng.integers(0, 20, 12), (1_500, 1))
+    X = np.tile(rng.integers(0, 20, 12), (700, 1))
     for row in X:
         at = rng.choice(12, rng.integers(1, 4), replace=False)
         row[at] = rng.integers(0, 20, len(at))
