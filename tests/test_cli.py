@@ -565,7 +565,7 @@ def workers_of(parent):
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/environ").exists(), reason="processes are found where Linux lists them"
+    not Path("/proc/self/environ").exists(), reason="run it on Linux, which lists processes in /proc"
 )
 @pytest.mark.parametrize(
     ("how", "name"),

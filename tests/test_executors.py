@@ -402,7 +402,9 @@ def test_answers_of_a_wrong_form_are_not_asked_for_again(executor, answer):
     assert calls == [40]
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="threads get no signals here")
+@pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="run it on Unix, where a thread can be sent a signal"
+)
 def test_after_an_interrupt_batches_are_kept_as_they_end(tmp_path):
     """The process may be killed before the slowest of them has ended."""
     main, begun, kept = threading.main_thread(), [], []
@@ -429,7 +431,9 @@ def test_after_an_interrupt_batches_are_kept_as_they_end(tmp_path):
     assert kept[1][1] - kept[0][1] > 2.0
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="threads get no signals here")
+@pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="run it on Unix, where a thread can be sent a signal"
+)
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog, times):
     """What runs is paid for: it is kept, and a second interrupt leaves it."""

@@ -761,7 +761,10 @@ def test_k_sii_of_high_orders_lists_what_there_is(n):
     assert found.supports == [tuple(range(n))]
     # Below the highest order, what odd Bernoulli numbers weigh is nothing.
     found = explainer.interactions(["0" * n], index="k-SII", max_order=n - 1)
+    assert found.supports
     assert (np.abs(found.values) > 1e-12).all()
+    # The orders still add up to the score, less the mean.
+    assert found.values.sum() == pytest.approx(1.0)
 
 
 def test_all_mutants_come_in_chunks(monkeypatch):

@@ -366,7 +366,9 @@ with read_sequences(sys.argv[1], ss.SequenceSpace(ss.DNA, 4), batch_size=10) as 
 """
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted where Linux lists them")
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self/task"), reason="run it on Linux, which lists threads in /proc"
+)
 @pytest.mark.parametrize("kind", ["fasta", "fastq", "csv", "parquet"])
 def test_reading_starts_no_threads(tmp_path, kind):
     """What the threads of a reader that was left still do could meet what is gone."""
@@ -508,7 +510,7 @@ def test_where_nothing_can_be_written(tmp_path, kind):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="run it on Linux, which has /dev/full")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_full_disk(kind):
     with (

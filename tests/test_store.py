@@ -6,9 +6,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -208,18 +210,37 @@ def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["values.db"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_store_in_a_place_that_is_read_only_is_read(tmp_path):
-    store = tmp_path / "values.db"
-    run(Counting(), store, budget=300)
-    store.chmod(0o444)
-    tmp_path.chmod(0o555)
+@contextmanager
+def without_privileges(*paths):
+    """As somebody who may not write everywhere, even if root runs the tests; the paths are theirs."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65_534
+    for path in paths:
+        os.chown(path, nobody, nobody)
+    os.setresuid(nobody, nobody, 0)
     try:
-        assert len(ss.Store(store).read()[0]) == 300
-        with pytest.raises(ss.FileError, match="cannot be written to"):
-            run(Counting(), store)
+        yield
     finally:
-        tmp_path.chmod(0o755)
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="run it on Linux, where users can be changed")
+def test_a_store_in_a_place_that_is_read_only_is_read():
+    # Not in pytest's folder, which is one user's.
+    with tempfile.TemporaryDirectory() as name:
+        folder, store = Path(name), Path(name, "values.db")
+        run(Counting(), store, budget=300)
+        store.chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            with without_privileges(folder, store):
+                assert len(ss.Store(store).read()[0]) == 300
+                with pytest.raises(ss.FileError, match="cannot be written to"):
+                    run(Counting(), store)
+        finally:
+            folder.chmod(0o755)
 
 
 @pytest.mark.parametrize("at", [3, 4])
@@ -570,7 +591,7 @@ except ss.FileError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are those of Unix")
+@pytest.mark.skipif(sys.platform == "win32", reason="run it on Unix, which has limits of file sizes")
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
     store = tmp_path / "values.db"
     script = tmp_path / "full.py"
