@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import shapsketch as ss
+from shapsketch.evaluate.batches import Runner
+from shapsketch.evaluate.evaluator import observing
+from shapsketch.fitting.api import _parts
 from shapsketch.link import IDENTITY
-from shapsketch.observing import observing
-from shapsketch.plans import budgeted
-from shapsketch.running import Runner
-from shapsketch.sketching import _parts
+from shapsketch.query.budget import budgeted
 
 N, BUDGET, RUNS = 26, 200_000, 5
 

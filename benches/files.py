@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--records", type=int, default=1_000_000)
     count = parser.parse_args().records
     import shapsketch as ss
-    from shapsketch.tables import write_sequences
+    from shapsketch.files.write import write_sequences
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

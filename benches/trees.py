@@ -56,7 +56,7 @@ def fitted(kind):
     """An ensemble: what it is, its space, and how it becomes a sketch."""
     import lightgbm
     import shapsketch as ss
-    from shapsketch.trees import Choice, Places, boost
+    from shapsketch.fitting.boosting import Choice, Places, boost
 
     rng = np.random.default_rng(0)
     if kind == "kmers":

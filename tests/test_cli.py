@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapsketch as ss
 from shapsketch import cli
-from shapsketch.tables import write_sequences
+from shapsketch.files.write import write_sequences
 from toys import motif_model, random_spectrum
 
 RNA9 = ss.SequenceSpace(ss.RNA, 9)
@@ -275,7 +275,7 @@ def test_explain_gives_the_values_of_an_explainer(well, folder, tmp_path, source
 
 @pytest.mark.parametrize(("index", "order"), [("FSII", 2), ("Moebius", None), ("SII", 3), ("BV", None)])
 def test_explain_gives_interactions(well, folder, monkeypatch, index, order):
-    from shapsketch._commands import explaining
+    from shapsketch.cli import explain as explaining
 
     monkeypatch.setattr(explaining, "LONG", 300)
     sketch = folder / "spectrum.safetensors"
@@ -420,9 +420,9 @@ def test_a_stopped_command_leaves_nothing(shell, folder, monkeypatch):
 
 @pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
 def test_mutate_gives_all_substitutions(well, folder, monkeypatch, target):
-    from shapsketch._commands import explaining
+    from shapsketch.cli import mutate
 
-    monkeypatch.setattr(explaining, "LONG", 100)
+    monkeypatch.setattr(mutate, "LONG", 100)
     sketch = folder / "spectrum.safetensors"
     found = well("mutate", sketch, folder / "seqs.parquet", "-o", target, "--json")
     assert (found["sequences"], found["rows"]) == (100, 2_700)

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 import shapsketch as ss
-from shapsketch import cli, demo
+from shapsketch import cli
+from shapsketch.cli import demo
 
 
 def test_the_demo_finds_the_base_pairs(tmp_path, capsys):

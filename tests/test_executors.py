@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapsketch as ss
-from shapsketch.running import _Pace, _sized
+from shapsketch.evaluate.batches import _Pace, _sized
 
 DNA8 = ss.SequenceSpace(ss.DNA, 8)
 

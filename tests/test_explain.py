@@ -768,7 +768,7 @@ def test_k_sii_of_high_orders_lists_what_there_is(n):
 
 
 def test_all_mutants_come_in_chunks(monkeypatch):
-    from shapsketch import mutants
+    from shapsketch.explain import mutants
 
     spectrum = random_spectrum(4, 5, 0)
     explainer = ss.Explainer(spectrum)

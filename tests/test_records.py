@@ -15,9 +15,9 @@ import pytest
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapsketch import _formats
-from shapsketch.records import read_sequences
-from shapsketch.tables import TableWriter, write_sequences
+from shapsketch.files import formats
+from shapsketch.files.read import read_sequences
+from shapsketch.files.write import TableWriter, write_sequences
 
 DNA4 = ss.SequenceSpace(ss.DNA, 4)
 WRITTEN = ["fasta", "fasta.gz", "fa.xz", "csv", "csv.gz", "csv.bz2", "tsv.zst", "parquet"]
@@ -92,7 +92,7 @@ def test_fasta_of_any_shape(records, wrap, indent, end, last, chunk):
         lines += [sequence[i : i + wrap] for i in range(0, 4, wrap)] + more
     content = end.join(lines) + end * last
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_formats, "CHUNK", chunk)
+        patch.setattr(formats, "CHUNK", chunk)
         path = Path(folder, "some.fa")
         path.write_bytes(content.encode())
         names, codes, found = everything(path)
@@ -357,7 +357,7 @@ def test_reading_is_lazy(tmp_path, kind):
 THREADS = """
 import os, sys
 import shapsketch as ss
-from shapsketch.records import read_sequences
+from shapsketch.files.read import read_sequences
 
 with read_sequences(sys.argv[1], ss.SequenceSpace(ss.DNA, 4), batch_size=10) as reader:
     before = len(os.listdir("/proc/self/task"))
@@ -385,10 +385,10 @@ PEAK = """
 import sys, tracemalloc
 import pyarrow as pa
 import shapsketch as ss
-from shapsketch import _formats
-from shapsketch.records import read_sequences
+from shapsketch.files import formats
+from shapsketch.files.read import read_sequences
 
-_formats.CHUNK = 1 << 12
+formats.CHUNK = 1 << 12
 tracemalloc.start()
 arrow = 0
 for path in sys.argv[1:]:
@@ -432,7 +432,7 @@ def rows(start, stop):
 def test_tables_hold_what_was_written(tmp_path, monkeypatch, extension):
     import pandas as pd
     import pyarrow.parquet as pq
-    from shapsketch import tables
+    from shapsketch.files import write as tables
 
     monkeypatch.setattr(tables, "HELD", 1_000)
     path = tmp_path / f"table.{extension}"

@@ -18,7 +18,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given
 from hypothesis import strategies as st
-from shapsketch.store import PROBES, Known, OpenStore
+from shapsketch.evaluate.store import PROBES, Known, OpenStore
 
 DNA8 = ss.SequenceSpace(ss.DNA, 8)
 BATCH = 50

@@ -5,7 +5,7 @@ Data flows one way: space → design → model → observations → sketch → s
 
 from shapsketch import models
 from shapsketch._core import __version__
-from shapsketch._errors import (
+from shapsketch.errors import (
     BudgetError,
     FileError,
     InputError,
@@ -13,25 +13,25 @@ from shapsketch._errors import (
     ModelError,
     ShapsketchError,
 )
-from shapsketch.background import DinucleotideShuffles
-from shapsketch.decode import PeelingDecoder
-from shapsketch.design import Observations, QueryDesign
-from shapsketch.ensembles import from_trees
-from shapsketch.explain import Explainer
-from shapsketch.explanations import Epistasis, Explanation, Interactions
-from shapsketch.faithfulness import Agreement, Faithfulness, faithfulness
-from shapsketch.mutants import Mutants
-from shapsketch.plans import Plan, plan
-from shapsketch.records import Records, SequenceReader, read_sequences
-from shapsketch.regress import Dictionary, SparseRegressor
-from shapsketch.sketch import Candidate, Pattern, Sketch, load
-from shapsketch.sketching import fit, sketch
+from shapsketch.evaluate.store import Store
+from shapsketch.explain.background import DinucleotideShuffles
+from shapsketch.explain.explainer import Explainer
+from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
+from shapsketch.explain.mutants import Mutants
+from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
+from shapsketch.files.read import Records, SequenceReader, read_sequences
+from shapsketch.files.write import TableWriter, write_sequences
+from shapsketch.fitting.api import fit, sketch
+from shapsketch.fitting.boosting import TreeSketch
+from shapsketch.fitting.peeling import PeelingDecoder
+from shapsketch.fitting.regression import Dictionary, SparseRegressor
+from shapsketch.query.budget import Plan, plan
+from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
-from shapsketch.spectrum import Spectrum
-from shapsketch.store import Store
-from shapsketch.tables import TableWriter, write_sequences
-from shapsketch.trees import TreeSketch
-from shapsketch.views import AttributionMap, Motif, Motifs, Sobol
+from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
+from shapsketch.surrogate.spectrum import Spectrum
+from shapsketch.trees.convert import from_trees
 
 __all__ = [
     "DNA",

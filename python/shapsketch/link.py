@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._check import choice
-from shapsketch._errors import InputError, ModelError
+from shapsketch._validate import choice
+from shapsketch.errors import InputError, ModelError
+from shapsketch.space import Values
 
-Array: TypeAlias = npt.NDArray[np.float64]
-Function: TypeAlias = Callable[[Array], npt.ArrayLike]
+Function: TypeAlias = Callable[[Values], npt.ArrayLike]
 LinkLike: TypeAlias = str | tuple[Function, Function]
 NAMES = ("identity", "log", "logit")
 
@@ -26,7 +26,7 @@ class Link:
     forward: Function
     inverse: Function | None
 
-    def to_link(self, values: Array, what: str) -> Array:
+    def to_link(self, values: Values, what: str) -> Values:
         """Return values on the scale of the sketch; `what` says whose values they are.
 
         Raises
@@ -48,11 +48,11 @@ class Link:
             )
         return self._linked(values)
 
-    def _linked(self, values: Array) -> Array:
+    def _linked(self, values: Values) -> Values:
         with np.errstate(all="ignore"):
             return _applied(self.forward, values, "forward")
 
-    def outside(self, values: Array) -> npt.NDArray[np.bool_]:
+    def outside(self, values: Values) -> npt.NDArray[np.bool_]:
         """Return which values, of any shape, are outside the link's domain."""
         if self.name == "identity":
             return np.zeros(values.shape, dtype=bool)
@@ -64,7 +64,7 @@ class Link:
         """What numbers it takes, in words."""
         return {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "in its domain")
 
-    def to_response(self, values: Array) -> Array:
+    def to_response(self, values: Values) -> Values:
         """Return values on the model's own scale.
 
         Raises
@@ -92,7 +92,7 @@ class Link:
             )
 
 
-def _applied(function: Function, values: Array, which: str) -> Array:
+def _applied(function: Function, values: Values, which: str) -> Values:
     result = np.asarray(function(values), dtype=np.float64)
     if result.shape != values.shape:
         raise InputError(
@@ -101,17 +101,17 @@ def _applied(function: Function, values: Array, which: str) -> Array:
     return result
 
 
-def _logit(values: Array) -> Array:
-    result: Array = np.log(values) - np.log1p(-values)
+def _logit(values: Values) -> Values:
+    result: Values = np.log(values) - np.log1p(-values)
     return result
 
 
-def _expit(values: Array) -> Array:
-    result: Array = 1.0 / (1.0 + np.exp(-values))
+def _expit(values: Values) -> Values:
+    result: Values = 1.0 / (1.0 + np.exp(-values))
     return result
 
 
-def _same(values: Array) -> Array:
+def _same(values: Values) -> Values:
     return values
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shapsketch._errors import MissingExtraError
-from shapsketch.explanations import Explanation, Interactions
+from shapsketch.errors import MissingExtraError
+from shapsketch.explain.results import Explanation, Interactions
+from shapsketch.explain.summaries import AttributionMap
 from shapsketch.space import SequenceSpace
-from shapsketch.views import AttributionMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

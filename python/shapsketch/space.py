@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._check import integer
-from shapsketch._errors import InputError
+from shapsketch._validate import integer
+from shapsketch.errors import InputError
 
 DNA = "ACGT"
 """The four bases of DNA."""
@@ -20,6 +20,7 @@ PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 """The twenty amino acids, by one-letter code in alphabetical order."""
 
 Codes: TypeAlias = npt.NDArray[np.uint8]
+Values: TypeAlias = npt.NDArray[np.float64]
 Sequences: TypeAlias = "Iterable[str] | npt.NDArray[Any]"
 
 
@@ -79,6 +80,10 @@ class SequenceSpace:
     def size(self) -> int:
         """Number of sequences, ``q ** n``."""
         return int(self.q**self.n)
+
+    def onehot(self, codes: Codes) -> npt.NDArray[np.float32]:
+        """Return codes (B, n) as one-hot arrays (B, n, q) of float32."""
+        return np.eye(self.q, dtype=np.float32)[codes]
 
     def encode(self, sequences: Sequences) -> Codes:
         """Return the codes of sequences.
@@ -157,3 +162,16 @@ class SequenceSpace:
 
     def __repr__(self) -> str:
         return f"SequenceSpace({self.alphabet!r}, length={self.n})"
+
+
+def space_of(space: object) -> SequenceSpace:
+    """Return the argument if it is a sequence space.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if not isinstance(space, SequenceSpace):
+        raise InputError(f"space must be a SequenceSpace, got {type(space).__name__}")
+    return space

@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use shapsketch::Error;
 
-/// The Python exception for an error of the core; the classes live in `shapsketch._errors`.
+/// The Python exception for an error of the core; the classes live in `shapsketch.errors`.
 pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Interrupted => return PyKeyboardInterrupt::new_err(error.to_string()),
@@ -13,7 +13,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         _ => "InputError",
     };
     let raise = || -> PyResult<PyErr> {
-        let class = py.import("shapsketch._errors")?.getattr(class)?;
+        let class = py.import("shapsketch.errors")?.getattr(class)?;
         Ok(PyErr::from_value(class.call1((error.to_string(),))?))
     };
     raise().unwrap_or_else(|failed| failed)

@@ -10,12 +10,12 @@ called, if that is known. Adapters nest, and go to other processes wherever the 
 - :func:`check` asks a model a few sequences and says what is odd about its answers.
 """
 
-from shapsketch.models.checks import Check, check
-from shapsketch.models.elsewhere import command, imported
+from shapsketch.evaluate.diagnostics import Check, check
 from shapsketch.models.estimators import booster, sklearn
+from shapsketch.models.lookup import table
 from shapsketch.models.networks import array, keras, torch
-from shapsketch.models.sequences import reverse_complement, select, template
-from shapsketch.models.tables import table
+from shapsketch.models.programs import command, imported
+from shapsketch.models.wrappers import reverse_complement, select, template
 
 __all__ = [
     "Check",

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._check import integer
-from shapsketch._errors import InputError, ModelError
+from shapsketch._validate import integer
+from shapsketch.errors import InputError, ModelError
 
 Numbers: TypeAlias = npt.NDArray[Any]
 Layout: TypeAlias = Literal["channels_last", "channels_first", "flat", "codes"]

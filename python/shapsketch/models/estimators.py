@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._check import choice
-from shapsketch._errors import InputError, ModelError
+from shapsketch._validate import choice
+from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import Numbers, answers, arranged, column
 
 Features: TypeAlias = Literal["onehot", "codes"] | Callable[[list[str]], Any]

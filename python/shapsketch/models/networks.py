@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from shapsketch._check import choice, integer
-from shapsketch._errors import InputError, ModelError
-from shapsketch.model import Model
+from shapsketch._validate import choice, integer
+from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import ARRAYS, LAYOUTS, Layout, Numbers, answers, arranged, column, number_type
+from shapsketch.models._protocol import Model
 
 
 def array(

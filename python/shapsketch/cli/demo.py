@@ -1,0 +1,109 @@
+"""The demo: why an RNA sequence folds well into a given hairpin."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shapsketch import RNA, Explainer, SequenceSpace, sketch
+from shapsketch.errors import MissingExtraError
+from shapsketch.plot import _pyplot, pair_map, position_letter_map
+
+STRUCTURE = "(((((...)))))...."
+BUDGET = 10_000
+EXPLAINED = 2_000
+EXAMPLE = "GGCACGAAGUGCCAAAA"
+
+
+def base_pairs(structure: str) -> set[tuple[int, int]]:
+    """Return the pairs (i, j), i < j, of a dot-bracket structure."""
+    opened: list[int] = []
+    pairs = set()
+    for position, symbol in enumerate(structure):
+        if symbol == "(":
+            opened.append(position)
+        elif symbol == ")":
+            pairs.add((opened.pop(), position))
+    return pairs
+
+
+def _folding_energy() -> Any:
+    try:
+        import RNA as vienna  # noqa: N811
+    except ImportError as error:
+        raise MissingExtraError(
+            "the demo needs ViennaRNA, which is not installed: pip install 'shapsketch[demo]'"
+        ) from error
+    return vienna.energy_of_struct
+
+
+def run(output: Path, *, budget: int = BUDGET, random_state: int = 0, progress: bool = True) -> int:
+    """Sketch ViennaRNA's energy of the hairpin over all 4^17 RNA sequences and explain it.
+
+    Prints what is found and writes ``hairpin.png`` and ``hairpin.safetensors`` into `output`. Returns
+    how many of the structure's base pairs are among the strongest pair interactions.
+    """
+    energy = _folding_energy()
+    pyplot = _pyplot()
+    space = SequenceSpace(RNA, length=len(STRUCTURE))
+    print(f"model: ViennaRNA energy (kcal/mol) of {STRUCTURE} for each of {space.size:,} RNA sequences\n")
+    started = time.perf_counter()
+    made = sketch(
+        lambda sequences: [energy(sequence, STRUCTURE) for sequence in sequences],
+        space,
+        budget=budget,
+        random_state=random_state,
+        progress=progress,
+    )
+    print(f"{made.summary()}\n({time.perf_counter() - started:.1f} s, model included)\n")
+
+    explainer = Explainer(made)
+    sequences = np.random.default_rng(random_state).integers(0, space.q, (EXPLAINED, space.n))
+    explanation = explainer(sequences)
+    pairs = explainer.interactions(sequences, max_order=2).order(2)
+
+    print(f"strongest positions (mean |Shapley value| over {EXPLAINED:,} random sequences):")
+    size = np.abs(explanation.values).mean(axis=0)
+    for position in np.argsort(-size)[:5]:
+        print(f"  {position:2}  {STRUCTURE[position]}  {size[position]:.3f} kcal/mol")
+    true_pairs = base_pairs(STRUCTURE)
+    top = pairs.top(len(true_pairs))
+    print("strongest pair interactions:")
+    for (i, j), strength in top:
+        mark = "base pair" if (i, j) in true_pairs else ""
+        print(f"  {i:2}-{j:<2}  {strength:.3f} kcal/mol  {mark}")
+    found = len(true_pairs.intersection(support for support, _ in top))
+    print(
+        f"{found} of the {len(true_pairs)} base pairs of the structure are the {len(top)} strongest pairs\n"
+    )
+
+    one = explainer([EXAMPLE])
+    print(f"why does {EXAMPLE} fold well? (kcal/mol, negative stabilises)")
+    print("  " + " ".join(f"{symbol:>5}" for symbol in EXAMPLE))
+    print("  " + " ".join(f"{symbol:>5}" for symbol in STRUCTURE))
+    print("  " + " ".join(f"{value:5.2f}" for value in one.values[0]))
+    print(
+        f"  mean over sequences {one.base_values[0]:.2f}, sum of values {one.values[0].sum():.2f}, "
+        f"sketch {made.predict([EXAMPLE])[0]:.2f}, model {energy(EXAMPLE, STRUCTURE):.2f}\n"
+    )
+
+    output.mkdir(parents=True, exist_ok=True)
+    figure, axes = pyplot.subplots(
+        2, 1, figsize=(9, 10), layout="constrained", gridspec_kw={"height_ratios": [1, 2.6]}
+    )
+    labels = [f"{symbol}\n{position}" for position, symbol in enumerate(STRUCTURE)]
+    position_letter_map(explanation, space, axes[0]).set_xticks(range(space.n), labels)
+    pair_map(pairs, space.n, axes[1])
+    for i, j in sorted(true_pairs):
+        axes[1].add_patch(pyplot.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="C0", lw=1.8))
+    axes[1].plot([], [], "s", mfc="none", mec="C0", mew=1.8, label="base pair of the structure")
+    axes[1].legend(loc="lower left", frameon=False)
+    figure.suptitle(f"Folding energy of {STRUCTURE}, sketched from {made.n_queries:,} of 4^17 sequences")
+    figure.savefig(output / "hairpin.png", dpi=130)
+    pyplot.close(figure)
+    made.save(output / "hairpin.safetensors")
+    print(f"wrote {output / 'hairpin.png'} and {output / 'hairpin.safetensors'}")
+    return found

@@ -1,0 +1,84 @@
+"""The commands, in click; started by :mod:`shapsketch.cli`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import shapsketch as ss
+from shapsketch.cli.explain import explain
+from shapsketch.cli.info import info
+from shapsketch.cli.mutate import mutate
+from shapsketch.cli.options import QUIET, VERBOSE, ends_in_order, exit_code, shown, spoken
+from shapsketch.cli.plan import plan
+from shapsketch.cli.sketch import sketch
+
+
+def run(arguments: list[str] | None) -> int:
+    """Run a command; returns the exit code."""
+    with ends_in_order():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code = shapsketch.main(args=arguments, prog_name="shapsketch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as abort:
+        click.echo("shapsketch: stopped; nothing was written", err=True)
+        return exit_code(abort.__cause__)
+    except SystemExit as error:
+        # Of a model, as commands do not call it.
+        click.echo(f"shapsketch: the model called sys.exit({error.code!r}) instead of an answer", err=True)
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output has gone; nothing is left to be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ss.ShapsketchError, OSError) as error:
+        click.echo(f"shapsketch: {spoken(str(error))}", err=True)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(ss.__version__, message="shapsketch %(version)s")
+def shapsketch() -> None:
+    """Explain sequence models: sketch once, then explain any sequence from the sketch.
+
+    Sequence files are FASTA, FASTQ, CSV, TSV or Parquet, tables CSV, TSV or Parquet, by their extension; all
+    but Parquet may be compressed (.gz, .bz2, .xz, .zst).
+    """
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("demo-output"),
+    help="Folder for plot and sketch file.",
+)
+@click.option("--budget", type=int, help="Model evaluations to spend.")
+@click.option("--seed", type=int, default=0, help="Seed of every random choice.")
+@QUIET
+@VERBOSE
+def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
+    """Explain ViennaRNA's energy of a hairpin, within a minute."""
+    from shapsketch.cli import demo as demonstration
+
+    demonstration.run(
+        output,
+        budget=demonstration.BUDGET if budget is None else budget,
+        random_state=seed,
+        progress=shown(quiet),
+    )
+
+
+for command in (plan, sketch, info, explain, mutate, demo):
+    shapsketch.add_command(command)

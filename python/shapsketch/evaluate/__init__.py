@@ -1,0 +1,1 @@
+"""The only package that calls a model: batches in, checked values out."""

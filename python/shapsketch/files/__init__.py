@@ -1,0 +1,1 @@
+"""Sequence and table files. This package knows no model and no result."""

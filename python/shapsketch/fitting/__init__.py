@@ -1,0 +1,1 @@
+"""From sequences and values to a sketch."""

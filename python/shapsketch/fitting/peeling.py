@@ -1,0 +1,89 @@
+"""Decoders: from observations to a spectrum."""
+
+from __future__ import annotations
+
+from shapsketch import _core
+from shapsketch._validate import integer
+from shapsketch.errors import InputError
+from shapsketch.query.design import Observations
+from shapsketch.surrogate.spectrum import Spectrum
+
+
+class PeelingDecoder:
+    """Sparse spectrum by peeling (q-SFT: Erginbas et al., arXiv 2301.06200, algorithm 1).
+
+    Bins that hold a single coefficient are read off and subtracted from all groups until nothing is
+    left to read. The noise level is estimated unless given; conjugate pairs are peeled together, and
+    coefficients are confirmed across groups.
+
+    Parameters
+    ----------
+    noise : float, optional
+        Standard deviation of the noise of one value, in the model's units; estimated if not given.
+    refit : bool
+        Refit the coefficients by least squares on all bins, and drop those within the noise. Without
+        it the coefficients are those of the paper's algorithm.
+    max_rounds : int
+        Most rounds of peeling.
+
+    Attributes
+    ----------
+    spectrum_ : Spectrum
+    status_ : {"converged", "stalled", "round limit"}
+        Whether every bin is explained to within the noise, and if not, why the decoder stopped.
+    unexplained_ : float
+        Fraction (0 to 1) of the variance of the values left unexplained on the design itself.
+    noise_ : float
+        The noise level the tests assumed last.
+    n_rounds_ : int
+        Rounds of peeling.
+    n_open_bins_ : int
+        Bins, over all groups, with more energy left than noise.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> space = ss.SequenceSpace(ss.DNA, length=8)
+    >>> design = ss.QueryDesign(space, b=3, delays="identity")
+    >>> values = [(x[2] == 0) * 2.0 + (x[5] == 1) * (x[6] == 3) for x in design.queries()]
+    >>> decoder = ss.PeelingDecoder().fit(ss.Observations(design, values))
+    >>> decoder.status_, len(decoder.spectrum_)
+    ('converged', 19)
+    """
+
+    spectrum_: Spectrum
+    status_: str
+    unexplained_: float
+    noise_: float
+    n_rounds_: int
+    n_open_bins_: int
+
+    def __init__(self, *, noise: float | None = None, refit: bool = True, max_rounds: int = 1000) -> None:
+        self.noise = noise
+        self.refit = refit
+        self.max_rounds = max_rounds
+
+    def fit(self, observations: Observations) -> PeelingDecoder:
+        """Decode observations and return self.
+
+        Raises
+        ------
+        InputError
+            If the design has delays that do not spell out frequencies, or a parameter is out of range.
+        """
+        if not isinstance(observations, Observations):
+            raise InputError(f"expected Observations, got {type(observations).__name__}")
+        peeling = _core.peel(
+            observations.design._core,
+            observations.values,
+            noise=None if self.noise is None else float(self.noise),
+            refit=bool(self.refit),
+            max_rounds=integer("max_rounds", self.max_rounds, least=1),
+        )
+        self.spectrum_ = Spectrum._wrap(peeling.spectrum)
+        self.status_ = peeling.status
+        self.unexplained_ = peeling.unexplained
+        self.noise_ = peeling.noise
+        self.n_rounds_ = peeling.rounds
+        self.n_open_bins_ = peeling.open_bins
+        return self

@@ -1,0 +1,317 @@
+"""Sparse regression: from sequences and values to a sketch, without a design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
+from shapsketch._validate import choice, integer
+from shapsketch.errors import InputError
+from shapsketch.query.design import Observations
+from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.surrogate.sketch import Sketch
+
+BASES = ("auto", "letters", "characters")
+
+
+class Dictionary:
+    """Which supports a regression may use: the union of the parts named.
+
+    Higher orders than those listed are grown from what is found, so that short lists do.
+
+    Parameters
+    ----------
+    windows : int
+        All contiguous windows up to this length (k-mers at their places).
+    orders : int
+        All supports up to this order; 2 are all positions and pairs.
+    gapped : (int, int), optional
+        All supports up to the first number's order whose positions span at most the second number.
+    supports : iterable of iterable of int
+        These supports: positions, ascending.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> ss.Dictionary(windows=4, orders=2)
+    Dictionary(windows=4, orders=2)
+    """
+
+    def __init__(
+        self,
+        *,
+        windows: int = 0,
+        orders: int = 1,
+        gapped: tuple[int, int] | None = None,
+        supports: Iterable[Iterable[int]] = (),
+    ) -> None:
+        self.windows = integer("windows", windows, least=0)
+        self.orders = integer("orders", orders, least=0)
+        self.gapped = None
+        if gapped is not None:
+            if not isinstance(gapped, (tuple, list)) or len(gapped) != 2:
+                raise InputError(f"gapped must be a pair (order, span), got {gapped!r}")
+            self.gapped = (
+                integer("gapped order", gapped[0], least=1),
+                integer("gapped span", gapped[1], least=1),
+            )
+        self.supports = [
+            tuple(integer(f"supports[{index}]", i, least=0) for i in support)
+            for index, support in enumerate(supports)
+        ]
+        for index, support in enumerate(self.supports):
+            if any(i > 65_535 for i in support):
+                raise InputError(f"supports[{index}] = {support} has a position beyond every sequence")
+        self._core = _core.Dictionary(
+            windows=self.windows,
+            orders=self.orders,
+            gapped=self.gapped,
+            supports=[list(support) for support in self.supports],
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "windows": self.windows,
+            "orders": self.orders,
+            "gapped": self.gapped,
+            "supports": self.supports,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dictionary) and self._arguments() == other._arguments()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Dictionary, **self._arguments()), ()
+
+    def __repr__(self) -> str:
+        parts = [f"windows={self.windows}"] if self.windows else []
+        parts.append(f"orders={self.orders}")
+        parts += [f"gapped={self.gapped}"] if self.gapped else []
+        parts += [f"supports=<{len(self.supports)}>"] if self.supports else []
+        return f"Dictionary({', '.join(parts)})"
+
+
+class SparseRegressor:
+    """Explain values of sequences by few letter patterns or characters (ℓ1, cross-validated).
+
+    Minimises ``1/(2N) ||y - f(x)||**2 + penalty * sum_j p_j |beta_j|`` over the atoms of a dictionary, with
+    ``p_j`` the strength of the atom's part times the root mean square of the atom (about its mean). What
+    is "auto" or None is chosen by cross-validation; the last fit uses all values.
+
+    Parameters
+    ----------
+    space : SequenceSpace, optional
+        Needed to fit (X, y); observations bring their own.
+    dictionary : Dictionary or "auto"
+        Which supports may be used; "auto": windows up to 4, all pairs, and higher orders in short
+        sequences, as far as the numbers allow.
+    basis : {"auto", "letters", "characters"}
+        Motifs at their places, or Fourier coefficients, which win where a spectrum is truly sparse.
+    penalty : float, optional
+    strengths : (pairs, higher, scattered, growth), optional
+        Factors of the penalty for orders above 1, each order above 2, supports that are no window, and grown
+        supports (None: nothing is grown).
+    growth : bool
+        Whether patterns may grow beyond the dictionary.
+    refit : bool
+        Whether refits with less or no shrinkage are tried.
+    tol : float
+        Squared change per value, relative to the variance, at which the last fit has converged;
+        ``duality_gap_`` tells how near the optimum that is.
+    memory_limit : int
+        Bytes it may take, as predicted beforehand.
+    random_state : int
+        Seed of the folds.
+
+    Attributes
+    ----------
+    sketch_ : Sketch
+        The surrogate, its cross-validated R², and standard errors.
+    penalty_ : float or None
+        None if the constant alone predicts best.
+    refit_ : float
+        Penalty of the refit relative to `penalty_`; 1 is no refit, 0 least squares.
+    basis_ : str
+    strengths_ : tuple
+    duality_gap_ : float
+        Relative to half the sum of squares of ``y``.
+
+    Examples
+    --------
+    >>> import numpy as np, shapsketch as ss
+    >>> space = ss.SequenceSpace(ss.DNA, length=8)
+    >>> X = np.random.default_rng(0).integers(0, 4, (600, 8))
+    >>> y = 1.0 * (X[:, 0] == 2) + 3.0 * ((X[:, 4] == 1) & (X[:, 5] == 3))
+    >>> regressor = ss.SparseRegressor(space).fit(X, y)
+    >>> regressor.sketch_.patterns[0].letters, bool(regressor.score(X, y) > 0.99)
+    ('CT', True)
+    """
+
+    sketch_: Sketch
+    penalty_: float | None
+    refit_: float
+    basis_: str
+    strengths_: tuple[float, float, float, float | None]
+    duality_gap_: float
+
+    def __init__(
+        self,
+        space: SequenceSpace | None = None,
+        *,
+        dictionary: Dictionary | Literal["auto"] = "auto",
+        basis: Literal["auto", "letters", "characters"] = "auto",
+        penalty: float | None = None,
+        strengths: tuple[float, float, float, float | None] | None = None,
+        growth: bool = True,
+        refit: bool = True,
+        tol: float = 1e-7,
+        memory_limit: int = 2**32,
+        random_state: int = 0,
+    ) -> None:
+        self.space = space
+        self.dictionary = dictionary
+        self.basis = basis
+        self.penalty = penalty
+        self.strengths = strengths
+        self.growth = growth
+        self.refit = refit
+        self.tol = tol
+        self.memory_limit = memory_limit
+        self.random_state = random_state
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Return the parameters, as scikit-learn's clone wants them."""
+        names = (
+            "space",
+            "dictionary",
+            "basis",
+            "penalty",
+            "strengths",
+            "growth",
+            "refit",
+            "tol",
+            "memory_limit",
+            "random_state",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **params: Any) -> SparseRegressor:
+        """Set parameters and return self."""
+        known = self.get_params()
+        for name, value in params.items():
+            choice("parameter", name, tuple(known))
+            setattr(self, name, value)
+        return self
+
+    def fit(self, X: Sequences | Observations, y: npt.ArrayLike | None = None) -> SparseRegressor:
+        """Fit and return self.
+
+        Parameters
+        ----------
+        X : sequences (strings, or codes (N, n)), or Observations
+            Observations of designs with small blocks are fitted in the domain of their bins.
+        y : array of float, shape (N,)
+            Not with observations.
+
+        Raises
+        ------
+        InputError
+            If a parameter or a value is not what it must be, there are too few distinct sequences, or the
+            dictionary would take more memory than allowed: says what would fit.
+        """
+        design = None
+        if isinstance(X, Observations):
+            if y is not None:
+                raise InputError("observations bring their own values; leave out y")
+            space, design = X.design.space, X.design._core
+            codes, values = np.zeros((0, space.n), dtype=np.uint8), X.values
+        else:
+            if not isinstance(self.space, SequenceSpace):
+                raise InputError("give the space: SparseRegressor(space).fit(X, y)")
+            space = self.space
+            codes, values = labelled(X, y, space)
+        self._fit(space, codes, values, design)
+        return self
+
+    def _fit(
+        self,
+        space: SequenceSpace,
+        codes: Codes,
+        values: npt.NDArray[np.float64],
+        design: _core.Design | None,
+    ) -> None:
+        if self.dictionary != "auto" and not isinstance(self.dictionary, Dictionary):
+            raise InputError(f"dictionary must be a Dictionary or 'auto', got {self.dictionary!r}")
+        strengths = None
+        if self.strengths is not None:
+            if len(self.strengths) != 4:
+                raise InputError(
+                    f"strengths must be (pairs, higher, scattered, growth), got {self.strengths!r}"
+                )
+            pairs, higher, scattered, growth = self.strengths
+            strengths = (
+                float(pairs),
+                float(higher),
+                float(scattered),
+                None if growth is None else float(growth),
+            )
+        core = _core.regress(
+            space._core,
+            codes,
+            values,
+            design,
+            dictionary=self.dictionary._core if isinstance(self.dictionary, Dictionary) else None,
+            basis=choice("basis", self.basis, BASES),
+            strengths=strengths,
+            penalty=None if self.penalty is None else float(self.penalty),
+            growth=bool(self.growth),
+            refit=bool(self.refit),
+            tolerance=float(self.tol),
+            memory=integer("memory_limit", self.memory_limit, least=1),
+            seed=integer("random_state", self.random_state, least=0),
+        )
+        self.sketch_ = Sketch._wrap(core)
+        how = core.info["regression"]
+        self.penalty_ = how["penalty"]
+        self.refit_ = how["refit"]
+        self.basis_ = how["basis"]
+        self.strengths_ = (how["pairs"], how["higher"], how["scattered"], how["growth"])
+        self.duality_gap_ = how["duality_gap"]
+
+    def predict(self, X: Sequences) -> npt.NDArray[np.float64]:
+        """Return predicted values (N,) of sequences."""
+        return self.sketch_.predict(X)
+
+    def score(self, X: Sequences, y: npt.ArrayLike) -> float:
+        """Return R² on sequences and their values."""
+        codes, values = labelled(X, y, self.sketch_.space)
+        residuals = values - self.predict(codes)
+        return 1.0 - float((residuals**2).sum() / ((values - values.mean()) ** 2).sum())
+
+
+def labelled(
+    X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace
+) -> tuple[Codes, npt.NDArray[np.float64]]:
+    """Return codes (N, n) and values (N,), or say what is wrong with them."""
+    codes = space.encode(X)
+    array: npt.NDArray[Any] = np.asarray(y)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"y must be real numbers, got dtype {array.dtype}")
+    if array.shape != (len(codes),):
+        raise InputError(f"y must have shape ({len(codes)},), one for each sequence, got {array.shape}")
+    values = array.astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise InputError(
+            f"y: value {values[wrong[0]]} at index {wrong[0]}, sequence "
+            f"{space.decode(codes[wrong[:1]])[0]!r}, is not finite ({len(wrong)} such values); "
+            "leave such rows out"
+        )
+    return codes, values

@@ -1,0 +1,1 @@
+"""What a sketch is: a closed form and how well it predicts."""

@@ -1,0 +1,366 @@
+"""Sketches: a surrogate of a model in closed form, and how well it predicts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
+from shapsketch.errors import InputError
+from shapsketch.link import Link, LinkLike, loaded, parse
+from shapsketch.space import Sequences, SequenceSpace
+from shapsketch.surrogate.spectrum import Spectrum
+
+logger = logging.getLogger(__name__)
+
+LOW_FIDELITY = 0.5
+
+
+def _warn_if_low(made: Sketch) -> None:
+    if made.r2 is not None and made.r2 < LOW_FIDELITY:
+        logger.warning(
+            "the sketch explains little of the model (R² %.3f on held-out queries): its explanations are "
+            "those of the sketch, not of the model; see sketch.summary()",
+            made.r2,
+        )
+
+
+def _on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
+    """Note the scale in a sketch, with R² on the model's own."""
+    held_out = core.held_out()
+    if scale.name == "identity" or held_out is None:
+        return core
+    truth, predictions = (scale.to_response(part) for part in held_out)
+    finite = bool(np.isfinite(predictions).all())
+    return core.described(
+        status=None,
+        budget=None,
+        link=scale.name,
+        values=truth if finite else None,
+        predictions=predictions if finite else None,
+    )
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A motif at its place.
+
+    Attributes
+    ----------
+    support : tuple of int
+        Positions, ascending.
+    letters : str
+        The letters there.
+    coefficient : float
+        What a sequence with these letters there gains, on the scale of the sketch.
+    stderr : float
+        Standard error of the coefficient; NaN if not known.
+    """
+
+    support: tuple[int, ...]
+    letters: str
+    coefficient: float
+    stderr: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method that was tried on the queries.
+
+    Attributes
+    ----------
+    name : str
+    r2 : float
+        R² on held-out queries.
+    seconds : float or None
+        Time it took, all its choices included; None of a loaded sketch: the same run gives the same file.
+    weight : float
+        Its weight in the sketch; 0 if it was not taken.
+    """
+
+    name: str
+    r2: float
+    seconds: float | None
+    weight: float
+
+
+class _Info(TypedDict):
+    method: str
+    status: str
+    unexplained: float
+    noise: float
+    budget: int
+    n_queries: int
+    seed: int
+    r2: float
+    r2_interval: tuple[float, float]
+    n_test: int
+    link: str
+    response_r2: float | None
+    candidates: list[tuple[str, float, float | None, float]]
+    teacher_r2: float | None
+    regression: dict[str, Any] | None
+
+
+class Sketch:
+    """A surrogate of a model in closed form, and how well it predicts.
+
+    Made by :func:`sketch` or :func:`load`; from a :class:`Spectrum` alone there is no fidelity to
+    report.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    """
+
+    def __init__(self, spectrum: Spectrum) -> None:
+        if not isinstance(spectrum, Spectrum):
+            raise InputError(f"spectrum must be a Spectrum, got {type(spectrum).__name__}")
+        self._core = _core.Sketch(spectrum._core)
+
+    @classmethod
+    def _wrap(cls, core: _core.Sketch, link: Link | None = None) -> Sketch:
+        made = cls.__new__(cls)
+        made._core = core
+        if link is not None:
+            made.__dict__["_link"] = link
+        return made
+
+    @cached_property
+    def _link(self) -> Link:
+        return loaded("identity" if self._info is None else self._info["link"])
+
+    @cached_property
+    def _components(self) -> _core.Components:
+        return _core.Components(self._core)
+
+    @cached_property
+    def _info(self) -> _Info | None:
+        info: _Info | None = self._core.info
+        return info
+
+    def _of_info(self, key: Any) -> Any:
+        return None if self._info is None else self._info[key]  # type: ignore[literal-required]
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The surrogate as a spectrum: the same function.
+
+        Raises
+        ------
+        InputError
+            If the letter patterns of a regression stand for more than 2**24 coefficients.
+        """
+        return Spectrum._wrap(self._core.spectrum())
+
+    @cached_property
+    def patterns(self) -> list[Pattern] | None:
+        """The letter patterns of a regression, strongest first; None if the surrogate is none of these.
+
+        The surrogate is the sum of their coefficients where they occur, and a constant.
+        """
+        found = self._core.patterns()
+        if found is None:
+            return None
+        supports, letters, coefficients, variances = found
+        alphabet = self.space.alphabet
+        errors = np.full(len(supports), np.nan) if variances is None else np.sqrt(variances)
+        listed = [
+            Pattern(tuple(support), "".join(alphabet[a] for a in word), float(c), float(e))
+            for support, word, c, e in zip(supports, letters, coefficients, errors, strict=True)
+        ]
+        scale = float(self.space.q)
+        return sorted(listed, key=lambda p: -abs(p.coefficient) * scale ** (-len(p.support) / 2))
+
+    @cached_property
+    def space(self) -> SequenceSpace:
+        """The sequence space."""
+        return SequenceSpace._wrap(self._core.space)
+
+    @property
+    def link(self) -> str:
+        """The scale on which the sketch lives: "identity", "log", "logit" or "custom"."""
+        return self._link.name
+
+    @property
+    def r2(self) -> float | None:
+        """R² on the scale of the sketch (at most 1; 0 is no better than a constant).
+
+        For ``peel`` on test queries that were used for nothing else; for ``regress`` on queries held out
+        from fits to five sixths of them; for ``trees``, ``distill`` and averages on a fifth of the
+        queries, held out from fits to the others, with the choice between methods made on one half of
+        these for the other (in a small space, also on the part of it that was asked); for ``exact`` over
+        all sequences. None if the sketch has no known origin.
+        """
+        value: float | None = self._of_info("r2")
+        return value
+
+    @property
+    def r2_interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of :attr:`r2`."""
+        value: tuple[float, float] | None = self._of_info("r2_interval")
+        return value
+
+    @property
+    def response_r2(self) -> float | None:
+        """R² on the model's own scale; that of :attr:`r2` if there is no link."""
+        if self._info is None or self._info["link"] == "identity":
+            return self.r2
+        return self._info["response_r2"]
+
+    @property
+    def n_queries(self) -> int | None:
+        """Distinct model evaluations spent, validation and test included."""
+        value: int | None = self._of_info("n_queries")
+        return value
+
+    @property
+    def method(self) -> str | None:
+        """How the sketch was made.
+
+        "exact", "regress", "peel", "trees", "distill", "average" (of several) or "converted" (from a
+        fitted ensemble).
+        """
+        value: str | None = self._of_info("method")
+        return value
+
+    @property
+    def status(self) -> str | None:
+        """How it ended.
+
+        "exact"; "converged", "stalled" or "round limit" (peel); "cross-validated" (regress); "validated"
+        (trees, distill, averages), with R² of all terms where `max_terms` cut some off; of an adaptive
+        sketch "target met", "budget spent" or "more queries no longer pay". Says what `auto` could not
+        try.
+        """
+        value: str | None = self._of_info("status")
+        return value
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """What was tried where several methods were, with the R² of each on held-out queries."""
+        return [] if self._info is None else [Candidate(*row) for row in self._info["candidates"]]
+
+    @property
+    def teacher_r2(self) -> float | None:
+        """R² of the teacher on held-out queries, where the sketch was distilled from one."""
+        value: float | None = self._of_info("teacher_r2")
+        return value
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms of the surrogate: Fourier coefficients, or letter patterns and a constant."""
+        return len(self._core)
+
+    def predict(self, sequences: Sequences, *, response: bool = False) -> npt.NDArray[np.float64]:
+        """Return surrogate scores (B,) of sequences (strings, or codes (B, n)).
+
+        They are on the scale of the sketch; with `response` in the model's units, where a link makes
+        these differ.
+        """
+        values = self._components.predict(self.space.encode(sequences))
+        return self._link.to_response(values) if response else values
+
+    def summary(self) -> str:
+        """Return what was done, how well the surrogate predicts, and where its variance lies."""
+        lines = [f"sketch of sequences over {self.space.alphabet!r} of length {self.space.n}"]
+        info = self._info
+        if info is not None:
+            low, high = info["r2_interval"]
+            tested = {
+                "exact": "all sequences",
+                "regress": "cross-validated",
+                "converted": "against the ensemble, on random sequences",
+            }.get(info["method"], f"{info['n_test']:,} held-out queries")
+            lines += [
+                f"method     {info['method']} ({info['status']})",
+                f"queries    {info['n_queries']:,} of a budget of {info['budget']:,}",
+                f"R²         {info['r2']:.4f}  (95 % interval {low:.4f} to {high:.4f}, {tested})",
+            ]
+            if info["teacher_r2"] is not None:
+                lines.append(f"teacher    R² {info['teacher_r2']:.4f} on the same queries")
+            if len(info["candidates"]) > 1:
+                lines.append("tried      R²      seconds  weight")
+                for name, r2, seconds, weight in info["candidates"]:
+                    took = "" if seconds is None else f"{seconds:.1f}"
+                    lines.append(f"           {r2:<7.4f} {took:>7} {weight:7.2f}  {name}")
+            if info["link"] != "identity":
+                own = info["response_r2"]
+                known = "unknown" if own is None else f"{own:.4f}"
+                lines.append(f"link       {info['link']}; R² on the model's own scale {known}")
+            if info["regression"] is not None and info["regression"]["unseen"]:
+                unseen = info["regression"]["unseen"]
+                alphabet = self.space.alphabet
+                some = ", ".join(f"{alphabet[a]} at {i}" for i, a in unseen[:8])
+                more = f" and {len(unseen) - 8} more" if len(unseen) > 8 else ""
+                lines.append(f"unseen     {some}{more}: terms with these are not identifiable, and left out")
+            if info["method"] == "peel" and info["status"] != "converged":
+                lines.append(
+                    f"           {info['unexplained']:.1%} of the variance on the design is unexplained"
+                )
+            if info["r2"] < LOW_FIDELITY:
+                lines.append(
+                    "           LOW: explanations are those of the sketch, hardly those of the model"
+                )
+        lines.append(f"terms      {self.n_terms:,}")
+        lines += self._orders()
+        return "\n".join(lines)
+
+    def _orders(self) -> list[str]:
+        counts = self._core.orders()
+        if counts is not None:
+            kind = "terms" if self.patterns is None else "letter patterns"
+            return [f"order {order:<4} {count:,} {kind}" for order, count in enumerate(counts) if count]
+        energy = self.spectrum.order_energy()
+        total = energy[1:].sum()
+        orders = np.count_nonzero(self.spectrum.frequencies, axis=1)
+        return [
+            f"order {order:<4} {energy[order] / total:7.2%} of the variance, "
+            f"{int((orders == order).sum()):,} coefficients"
+            for order in np.unique(orders[orders > 0])
+        ]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the sketch as a safetensors file; the same sketch gives the same bytes.
+
+        Raises
+        ------
+        FileError
+            If the file cannot be written.
+        """
+        self._core.save(os.fspath(path))
+
+    def __repr__(self) -> str:
+        r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
+        return f"Sketch({self.space!r}, {self.n_terms} terms{r2})"
+
+
+def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketch:
+    """Read a sketch that :meth:`Sketch.save` wrote. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : str or path
+    link : (forward, inverse), optional
+        The functions of a link of one's own, which no file holds.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, is damaged, is no sketch, or was written by a newer version.
+    InputError
+        If the sketch has another link than the one given.
+    """
+    made = Sketch._wrap(_core.Sketch.load(os.fspath(path)))
+    if link is not None:
+        given = parse(link)
+        if given.name != made.link:
+            raise InputError(f"the sketch has the link {made.link!r}, not {given.name!r}")
+        made.__dict__["_link"] = given
+    return made

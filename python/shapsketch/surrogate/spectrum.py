@@ -1,0 +1,141 @@
+"""Spectra: sparse q-ary Fourier transforms of real functions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
+from shapsketch._validate import integer
+from shapsketch.errors import InputError
+from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
+
+
+class Spectrum:
+    """A function ``f(x) = sum_k F[k] w**<k, x>``, ``w = exp(2 pi i / q)``, by its nonzero coefficients.
+
+    Real functions have ``F[-k] = conj(F[k])``; both of each pair are listed. Terms are sorted by
+    order (number of nonzeros of ``k``), support, then values; repeated frequencies add up. A spectrum
+    does not change.
+
+    Parameters
+    ----------
+    space : SequenceSpace
+    frequencies : integer array, shape (s, n), values 0 to q - 1
+    coefficients : complex array, shape (s,)
+    real_part : bool
+        Take the real part of a function that is not real, instead of refusing it.
+
+    Raises
+    ------
+    InputError
+        If shapes or values are wrong, or the function is not real.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> space = ss.SequenceSpace("01", length=2)
+    >>> spectrum = ss.Spectrum(space, [[0, 0], [1, 1]], [0.5, -0.5])
+    >>> spectrum.predict(["00", "01"])
+    array([0., 1.])
+    """
+
+    def __init__(
+        self,
+        space: SequenceSpace,
+        frequencies: npt.ArrayLike,
+        coefficients: npt.ArrayLike,
+        *,
+        real_part: bool = False,
+    ) -> None:
+        space_of(space)
+        values: npt.NDArray[Any] = np.asarray(coefficients)
+        rows: npt.NDArray[Any] = np.asarray(frequencies)
+        if values.ndim != 1 or values.dtype.kind not in "fiubc":
+            raise InputError(f"coefficients must be numbers of shape (s,), got {values.dtype} {values.shape}")
+        if rows.size == 0 and len(values) == 0:
+            rows = np.zeros((0, space.n), dtype=np.uint8)
+        else:
+            rows = space._check_codes(rows)
+        if len(rows) != len(values):
+            raise InputError(f"{len(rows)} frequencies but {len(values)} coefficients")
+        self._core = _core.Spectrum(space._core, rows, values.astype(np.complex128), real_part)
+
+    @classmethod
+    def _wrap(cls, core: _core.Spectrum) -> Spectrum:
+        spectrum = cls.__new__(cls)
+        spectrum._core = core
+        return spectrum
+
+    @cached_property
+    def space(self) -> SequenceSpace:
+        """The sequence space."""
+        return SequenceSpace._wrap(self._core.space)
+
+    @cached_property
+    def _terms(self) -> tuple[Codes, npt.NDArray[np.complex128]]:
+        frequencies, coefficients = self._core.terms()
+        frequencies.setflags(write=False)
+        coefficients.setflags(write=False)
+        return frequencies, coefficients
+
+    @cached_property
+    def _components(self) -> _core.Components:
+        return _core.Components(_core.Sketch(self._core))
+
+    @property
+    def frequencies(self) -> Codes:
+        """Frequencies ``k``, uint8 (s, n), read-only."""
+        return self._terms[0]
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.complex128]:
+        """Coefficients ``F[k]``, complex128 (s,), read-only."""
+        return self._terms[1]
+
+    def order_energy(self) -> npt.NDArray[np.float64]:
+        """Return ``sum |F[k]|**2`` over the ``k`` of order 0, 1, 2 and so on.
+
+        From order 1 on this is the variance of the function over uniform sequences, split by order.
+        """
+        return self._core.order_energy()
+
+    def truncate(
+        self, *, max_terms: int | None = None, max_order: int | None = None, energy: float | None = None
+    ) -> Spectrum:
+        """Return a smaller spectrum; conjugate pairs stay together.
+
+        Parameters
+        ----------
+        max_terms : int, optional
+            Keep at most this many coefficients, the largest; the constant counts as one.
+        max_order : int, optional
+            Keep orders up to this one.
+        energy : float, optional
+            Keep as few coefficients as hold this fraction (0 to 1) of the variance.
+        """
+        return Spectrum._wrap(
+            self._core.truncate(
+                None if max_terms is None else integer("max_terms", max_terms, least=0),
+                None if max_order is None else integer("max_order", max_order, least=0),
+                None if energy is None else float(energy),
+            )
+        )
+
+    def predict(self, sequences: Sequences) -> npt.NDArray[np.float64]:
+        """Return the function's values (B,) at sequences (strings, or codes (B, n))."""
+        return self._components.predict(self.space.encode(sequences))
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spectrum) and self._core == other._core
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Spectrum({self.space!r}, {len(self)} coefficients)"
