@@ -39,7 +39,6 @@ def main():
     parser.add_argument("--records", type=int, default=1_000_000)
     count = parser.parse_args().records
     import shapsketch as ss
-    from shapsketch.files.write import write_sequences
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -49,7 +48,7 @@ def main():
         sizes = [65_536] * (count // 65_536) + [count % 65_536] * (count % 65_536 > 0)
         codes = (rng.integers(0, 4, (size, N), dtype=np.uint8) for size in sizes)
         source = folder / "reads.fasta"
-        write_sequences(source, made.space, codes)
+        ss.write_sequences(source, made.space, codes)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{count:,} records of {N} nt, {source.stat().st_size / 2**20:,.0f} MiB (made in {own:,.0f} MiB)\n"

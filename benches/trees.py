@@ -56,15 +56,16 @@ def fitted(kind):
     """An ensemble: what it is, its space, and how it becomes a sketch."""
     import lightgbm
     import shapsketch as ss
-    from shapsketch.fitting.boosting import Choice, Places, boost
+    from shapsketch.fitting.boosting import BoostedTrees, boost
+    from shapsketch.fitting.features import PositionalFeatures
 
     rng = np.random.default_rng(0)
     if kind == "kmers":
         space = ss.SequenceSpace(ss.DNA, 50)
         codes = rng.integers(0, 4, (QUERIES, 50), dtype=np.uint8)
-        places = Places(space, "kmers")
-        boosted = boost(places.matrix(codes), translation(codes), leaves=127, seed=0, rounds=400, rate=0.1)
-        return space, lambda: Choice(places, boosted).sketch(boosted, 1e-3, None), boosted
+        features = PositionalFeatures(space, "kmers")
+        boosted = boost(features.matrix(codes), translation(codes), leaves=127, seed=0, rounds=400, rate=0.1)
+        return space, lambda: BoostedTrees(features, boosted).sketch(boosted, 1e-3, None), boosted
     q, n, depth = (20, 56, 6) if kind == "protein" else (4, 50, 8)
     space = ss.SequenceSpace(ss.PROTEIN if q == 20 else ss.DNA, n)
     codes = rng.integers(0, q, (QUERIES, n))

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import shapsketch as ss
-from toys import motif_model
+from toys import by_evaluator, motif_model
 
 DNA4 = ss.SequenceSpace(ss.DNA, 4)
 RNA9 = ss.SequenceSpace(ss.RNA, 9)
@@ -146,7 +146,7 @@ def test_a_model_that_raises_is_chained_with_its_batch():
         raise KeyError("weights")
 
     with says("raised KeyError", "weights", "queries 0 to 99", "the first is", error=ss.ModelError) as caught:
-        ss.sketch(model, RNA9, budget=3000, batch_size=100, progress=False)
+        by_evaluator(ss.sketch, model, RNA9, budget=3000, batch_size=100, progress=False)
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -162,7 +162,7 @@ def test_a_model_that_raises_is_chained_with_its_batch():
 )
 def test_arguments_of_sketch(arguments, parts):
     with says(*parts):
-        ss.sketch(motif_model, RNA9, budget=3000, progress=False, **arguments)
+        by_evaluator(ss.sketch, motif_model, RNA9, budget=3000, progress=False, **arguments)
     with says("model must be a callable"):
         ss.sketch("model", RNA9, budget=3000)
     with says("space must be a SequenceSpace"):

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapsketch as ss
-from shapsketch.evaluate.batches import _Pace, _sized
+from shapsketch.evaluate.pace import Pace, batches_of
+from toys import by_evaluator
 
 DNA8 = ss.SequenceSpace(ss.DNA, 8)
 
@@ -48,7 +49,8 @@ class Faulty:
 
 
 def run(model=motif, **options):
-    return ss.sketch(
+    return by_evaluator(
+        ss.sketch,
         model,
         DNA8,
         budget=900,
@@ -298,7 +300,7 @@ def test_columns_of_a_data_frame_are_taken_by_name():
 def test_batches_grow_as_long_as_that_pays():
     def sizes(each=0.0, start=0.0, count=20_000, workers=0, given=None):
         """Return the sizes of all batches of a model that takes so long to start, and for each sequence."""
-        pace, made = _Pace(given, count, workers), []
+        pace, made = Pace(given, count, workers), []
         while sum(made) < count:
             made.append(min(pace.size, count - sum(made)))
             pace.took(made[-1], start + each * made[-1])
@@ -317,10 +319,10 @@ def test_batches_grow_as_long_as_that_pays():
 
 
 def test_rows_are_batched_anew():
-    pace = _Pace(None, 1000)
+    pace = Pace(None, 1000)
     rows = np.arange(2000, dtype=np.uint8).reshape(1000, 2)
     found = []
-    for first, batch in _sized(iter([rows[:10], rows[10:11], rows[11:900], rows[900:]]), pace):
+    for first, batch in batches_of(iter([rows[:10], rows[10:11], rows[11:900], rows[900:]]), pace):
         assert first == sum(map(len, found))
         found.append(batch)
         pace.took(len(batch), 0.0)
@@ -356,10 +358,14 @@ def test_refined_values_and_checks_run_on_an_executor_too():
     codes = np.random.default_rng(0).integers(0, 4, (3, 8)).astype(np.uint8)
     options = {"inputs": "codes", "progress": False, "batch_size": 30}
     with ThreadPoolExecutor(3) as pool:
-        plain = explainer.refine(motif, codes, calls_per_sequence=100, **options)
-        pooled = explainer.refine(motif, codes, calls_per_sequence=100, executor=pool, **options)
+        plain = by_evaluator(explainer.refine, motif, codes, calls_per_sequence=100, **options)
+        pooled = by_evaluator(
+            explainer.refine, motif, codes, calls_per_sequence=100, executor=pool, **options
+        )
         np.testing.assert_array_equal(plain.values, pooled.values)
-        checked = ss.faithfulness(motif, explainer, codes, budget=1000, executor=pool, **options)
+        checked = by_evaluator(
+            ss.faithfulness, motif, explainer, codes, budget=1000, executor=pool, **options
+        )
     assert checked.r2 > 0.999
 
 

@@ -10,7 +10,7 @@ import shapiq
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import all_sequences, evaluate, random_spectrum, shapley_values
+from toys import all_sequences, by_evaluator, evaluate, random_spectrum, shapley_values
 
 SHAPES = [(2, 7), (3, 5), (4, 5), (5, 4), (20, 3)]
 INDICES = ["SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius"]
@@ -369,8 +369,14 @@ def test_refined_values_are_unbiased_and_their_errors_cover():
         explainer = ss.Explainer(sketch, background)
         z = []
         for seed in range(120):
-            found = explainer.refine(
-                rough, x, calls_per_sequence=150, inputs="codes", random_state=seed, progress=False
+            found = by_evaluator(
+                explainer.refine,
+                rough,
+                x,
+                calls_per_sequence=150,
+                inputs="codes",
+                random_state=seed,
+                progress=False,
             )
             z.append((found.values[0] - shapley_values(values, 8)) / found.stderr[0])
         z = np.array(z)
@@ -396,8 +402,14 @@ def test_errors_of_short_sequences_cover_with_few_calls(n):
     values = game(model, rows, np.full(len(rows), 1 / len(rows)), rows[1])
     z = []
     for seed in range(300):
-        found = explainer.refine(
-            model, rows[1:2], calls_per_sequence=32, inputs="codes", random_state=seed, progress=False
+        found = by_evaluator(
+            explainer.refine,
+            model,
+            rows[1:2],
+            calls_per_sequence=32,
+            inputs="codes",
+            random_state=seed,
+            progress=False,
         )
         z.append((found.values[0] - shapley_values(values, n)) / found.stderr[0])
     assert abs(np.mean(z)) < 0.2
@@ -418,8 +430,8 @@ def test_against_a_reference_few_differences_are_refined_exactly(index):
         asked.append(codes.copy())
         return rough(codes)
 
-    found = explainer.refine(
-        model, explained, calls_per_sequence=40, index=index, inputs="codes", progress=False
+    found = by_evaluator(
+        explainer.refine, model, explained, calls_per_sequence=40, index=index, inputs="codes", progress=False
     )
     # 2**3 hybrids of the first, the second is the reference, and the third differs everywhere.
     asked = np.concatenate(asked)
@@ -465,8 +477,15 @@ def test_refined_pairs_are_unbiased_and_their_errors_cover():
     explainer = ss.Explainer(sketch)
     z = []
     for seed in range(80):
-        found = explainer.refine(
-            rough, x, calls_per_sequence=400, index="SII", inputs="codes", random_state=seed, progress=False
+        found = by_evaluator(
+            explainer.refine,
+            rough,
+            x,
+            calls_per_sequence=400,
+            index="SII",
+            inputs="codes",
+            random_state=seed,
+            progress=False,
         )
         truth = np.array([wanted[support] for support in found.supports])
         z.append((found.values[0] - truth) / found.stderr[0])
@@ -485,7 +504,9 @@ def test_refining_keeps_its_budget_and_batches():
         return np.zeros(len(codes))
 
     codes = np.random.default_rng(0).integers(0, 4, (7, 6))
-    sketch.refine(model, codes, calls_per_sequence=100, inputs="codes", batch_size=64, progress=False)
+    by_evaluator(
+        sketch.refine, model, codes, calls_per_sequence=100, inputs="codes", batch_size=64, progress=False
+    )
     assert sum(sizes) <= 700
     assert set(sizes[:-1]) == {64}
 
@@ -614,7 +635,7 @@ def test_bad_requests():
         ({"inputs": "letters"}, "inputs must be one of"),
     ]:
         with pytest.raises(ss.InputError, match=message):
-            explainer.refine(lambda s: [0.0] * len(s), ["ACGTAC"], **options)
+            by_evaluator(explainer.refine, lambda s: [0.0] * len(s), ["ACGTAC"], **options)
     with pytest.raises(ss.ModelError, match="returned nan"):
         explainer.refine(lambda s: [math.nan] * len(s), ["ACGTAC"], progress=False)
 
@@ -638,7 +659,8 @@ def test_faithfulness_tells_good_attributions_from_bad_ones():
 
     wrong = -ss.Explainer(sketch)(codes).values
     noise = np.random.default_rng(1).normal(size=(12, 8))
-    found = ss.faithfulness(
+    found = by_evaluator(
+        ss.faithfulness,
         model,
         ss.Explainer(sketch),
         codes,
@@ -674,7 +696,9 @@ def test_faithfulness_tells_good_attributions_from_bad_ones():
 def test_faithfulness_says_that_a_sketch_is_poor():
     sketch = poor_sketch()
     codes = np.random.default_rng(0).integers(0, 4, (10, 8))
-    found = ss.faithfulness(rough, ss.Explainer(sketch), codes, budget=30_000, inputs="codes", progress=False)
+    found = by_evaluator(
+        ss.faithfulness, rough, ss.Explainer(sketch), codes, budget=30_000, inputs="codes", progress=False
+    )
     rows = all_sequences(4, 8)
     truth = np.array(
         [shapley_values(game(rough, rows, np.full(len(rows), 1 / len(rows)), x), 8) for x in codes[:3]]
@@ -689,7 +713,9 @@ def test_bad_faithfulness_requests():
     codes = np.zeros((5, 6), int)
 
     def check(budget=2000, **options):
-        return ss.faithfulness(lambda s: [0.0] * len(s), explainer, codes, budget=budget, **options)
+        return by_evaluator(
+            ss.faithfulness, lambda s: [0.0] * len(s), explainer, codes, budget=budget, **options
+        )
 
     with pytest.raises(ss.BudgetError, match=r"a budget of 100 is too small .*; 4\d\d is the least"):
         check(budget=100)
@@ -719,12 +745,12 @@ def test_nothing_is_asked_that_cannot_be_explained(tmp_path):
     long = ss.Spectrum(ss.SequenceSpace("01", 60), [[0] * 60, [1] * 60], [1.0, 1.0])
     calls.clear()
     with pytest.raises(ss.InputError, match="give it again"):
-        loaded.refine(model, ["ACGT"], inputs="codes")
+        by_evaluator(loaded.refine, model, ["ACGT"], inputs="codes")
     with pytest.raises(ss.InputError, match="give it again"):
-        ss.faithfulness(model, loaded, ["ACGT"], budget=1000, inputs="codes")
+        by_evaluator(ss.faithfulness, model, loaded, ["ACGT"], budget=1000, inputs="codes")
     for background in ["0" * 60, ss.DinucleotideShuffles()]:
         with pytest.raises(ss.InputError, match="truncate"):
-            ss.Explainer(long, background).refine(model, ["1" * 60], inputs="codes")
+            by_evaluator(ss.Explainer(long, background).refine, model, ["1" * 60], inputs="codes")
     for view in ("sobol", "motifs"):
         with pytest.raises(ss.InputError, match="truncate"):
             getattr(ss.Explainer(long), view)()
@@ -732,7 +758,7 @@ def test_nothing_is_asked_that_cannot_be_explained(tmp_path):
         ss.Explainer(long).interactions(["1" * 60], index="Co-Moebius")
     assert not calls
     again = ss.Explainer(ss.load(tmp_path / "own", link=link))
-    found = again.refine(model, ["ACGT"], calls_per_sequence=64, inputs="codes", progress=False)
+    found = by_evaluator(again.refine, model, ["ACGT"], calls_per_sequence=64, inputs="codes", progress=False)
     np.testing.assert_allclose(found.values[0], [-0.75, -0.25, 0.25, 0.75], atol=1e-9)
     assert (ss.Explainer(ss.load(tmp_path / "own"), "AAAA")(["ACGT"]).stderr == 0.0).all()
 
@@ -741,7 +767,8 @@ def test_pairs_of_long_sequences_are_finite():
     space = ss.SequenceSpace("01", 1100)
     key = np.zeros((1, 1100), int)
     sketch = ss.Explainer(ss.Spectrum(space, key, [1.0]))
-    found = sketch.refine(
+    found = by_evaluator(
+        sketch.refine,
         lambda c: c[:, 0] * c[:, 1] * 1.0,
         np.ones((1, 1100), int),
         calls_per_sequence=40,

@@ -52,16 +52,73 @@ def test_the_core_crate_knows_neither_python_nor_unsafe_code():
         )
 
 
-def test_the_surrogate_does_not_know_how_it_was_made_and_explain_does_not_ask():
-    for room in ("surrogate", "explain"):
-        for source in sources(ROOT / "rust" / "src" / room, "*.rs"):
-            assert not re.search(r"crate::(design|peel|observations|sketch|file)", source.read_text()), source
+# What each room of the core must not know.
+STRANGERS = {
+    "surrogate": ["anova", "explain", "peel", "regress", "trees", "sketch"],
+    "anova": ["peel", "regress", "trees", "sketch", "explain"],
+    "explain": ["peel", "regress", "trees", "design", "sketch"],
+}
 
 
-def test_one_binding_file_maps_errors_and_no_rust_calls_python_back():
-    binding = sources(ROOT / "python" / "src", "*.rs")
+@pytest.mark.parametrize("room", STRANGERS)
+def test_a_room_of_the_core_does_not_know_later_rooms(room):
+    known = set()
+    for source in sources(ROOT / "rust" / "src" / room, "*.rs"):
+        # Tests within a room may build what they test by any means.
+        code = source.read_text().split("#[cfg(test)]")[0]
+        known |= set(re.findall(r"\bcrate::(\w+)", code))
+    assert known, f"{room} uses nothing of the core"
+    assert not known & set(STRANGERS[room])
+
+
+BINDING = ROOT / "python" / "src"
+# Binding files that are no room of the core.
+GLUE = {"lib", "arrays", "errors", "work"}
+
+
+def test_binding_files_are_named_after_the_rooms_of_the_core():
+    def rooms(folder):
+        return {path.relative_to(folder).parts[0].removesuffix(".rs") for path in sources(folder, "*.rs")}
+
+    binding, core = rooms(BINDING), rooms(ROOT / "rust" / "src")
+    assert binding >= GLUE
+    assert binding - GLUE <= core, "binding files that are no room of the core"
+
+
+def test_only_one_binding_file_knows_numpy_and_one_the_errors():
+    binding = sources(BINDING, "*.rs")
+    assert [s.name for s in binding if "numpy::" in s.read_text()] == ["arrays.rs"]
     assert [s.name for s in binding if re.search(r"\bError::", s.read_text())] == ["errors.rs"]
     assert not [s.name for s in binding if ".call(" in s.read_text()]
+
+
+def test_no_binding_file_falls_back_on_names_it_does_not_know():
+    for source in sources(BINDING, "*.rs"):
+        assert not re.search(r"unwrap_or\(\s*[\w:]*[A-Z]\w*::[A-Z]", source.read_text()), source
+
+
+def bodies(text):
+    """Yield the name and the number of lines of each function body, by the indentation of its braces."""
+    lines = text.split("\n")
+    for start, line in enumerate(lines):
+        header = re.match(r"(\s*)(pub(\(\w+\))? )?(const )?fn (\w+)", line)
+        if header is None or "}" in line[line.find("{") :]:
+            continue
+        indent = header[1]
+        opening = next(i for i in range(start, len(lines)) if lines[i].rstrip().endswith("{"))
+        end = next(i for i in range(opening, len(lines)) if lines[i].startswith(f"{indent}}}"))
+        yield header[5], end - opening - 1
+
+
+def test_binding_bodies_convert_call_convert():
+    lengths = {
+        (source.name, name): length
+        for source in sources(BINDING, "*.rs")
+        if source.stem not in GLUE
+        for name, length in bodies(source.read_text())
+    }
+    assert len(lengths) > 30
+    assert {key: length for key, length in lengths.items() if length > 25} == {}
 
 
 def imports(path):
@@ -102,6 +159,88 @@ def test_no_public_name_is_also_a_module():
     }
     assert set(PACKAGES) <= names
     assert names & set(ss.__all__) == {"models"}
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def lines_of(function):
+    """Return the lines of a function without its docstring."""
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = first.end_lineno - first.lineno + 1 if documented else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def test_files_and_functions_are_short():
+    files = [
+        path
+        for folder, pattern in [(PACKAGE, "*.py"), (BINDING, "*.rs"), (ROOT / "rust" / "src", "*.rs")]
+        for path in sources(folder, pattern)
+    ]
+    assert {path.name: n for path in files if (n := len(path.read_text().splitlines())) > 450} == {}
+    lengths = {(p.name, f.name): lines_of(f) for p in sources(PACKAGE, "*.py") for f in functions(p)}
+    assert len(lengths) > 400
+    assert {key: n for key, n in lengths.items() if n > 80} == {}
+    # Clippy counts the lines of functions in Rust.
+    assert "too-many-lines-threshold = 80" in (ROOT / "clippy.toml").read_text()
+    assert 'too_many_lines = "deny"' in (ROOT / "Cargo.toml").read_text()
+
+
+def test_only_one_module_calls_a_model_and_only_adapters_wrap_one():
+    callers = set()
+    for path in sources(PACKAGE, "*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", None))
+                if name in ("model", "_model"):
+                    callers.add(path.relative_to(PACKAGE))
+    assert {path for path in callers if path.parts[0] != "models"} == {Path("evaluate", "outputs.py")}
+    assert any(path.parts[0] == "models" for path in callers)
+
+
+def test_modules_keep_private_names_and_optional_imports_to_themselves():
+    imported = 0
+    for path in sources(PACKAGE, "*.py"):
+        text = path.read_text()
+        assert "__dict__[" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("shapsketch"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert set(private) <= {"_core", "__version__"}, f"{path} imports {private}"
+                imported += len(node.names)
+            if isinstance(node, ast.ExceptHandler) and node.type is not None:
+                caught = ast.unparse(node.type)
+                allowed = path.name == "_validate.py" or path.parts[-2] == "cli"
+                assert allowed or not re.search(r"\bImportError\b|ModuleNotFoundError", caught), path
+    assert imported > 300
+
+
+def signature_of(value):
+    if not inspect.isclass(value) and not callable(value):
+        return ""
+    try:
+        return f"({', '.join(inspect.signature(value).parameters)})"
+    except (ValueError, TypeError):
+        return ""
+
+
+def test_a_change_of_the_public_surface_is_seen_in_review():
+    """Compare with tests/surface.txt; if a change is meant, copy the new text there."""
+    surface = [f"ss.{name}{signature_of(getattr(ss, name))}" for name in ss.__all__ if name != "__version__"]
+    surface += [f"ss.models.{name}{signature_of(getattr(ss.models, name))}" for name in ss.models.__all__]
+    lib = (ROOT / "rust" / "src" / "lib.rs").read_text()
+    surface += re.findall(r"^pub (?:mod|use) [^;]+", lib, re.M)
+    recorded = (ROOT / "tests" / "surface.txt").read_text().splitlines()
+    assert len(surface) > 60
+    assert surface == recorded
+
+
+def test_sketch_has_at_most_twelve_parameters():
+    assert len(inspect.signature(ss.sketch).parameters) <= 12
 
 
 def test_the_package_prints_nothing_and_holds_no_global_random_state():

@@ -19,6 +19,7 @@ import shapsketch as ss
 from hypothesis import given
 from hypothesis import strategies as st
 from shapsketch import models
+from toys import by_evaluator
 
 SPACE = ss.SequenceSpace(ss.DNA, length=5)
 ALL5 = ["".join(symbols) for symbols in itertools.product(ss.DNA, repeat=5)]
@@ -56,7 +57,7 @@ def survives(adapter, codes=None, space=SPACE):
 
 def sketched(adapter, space=SPACE, **options):
     options = {"budget": space.size, "progress": False, "inputs": adapter.inputs} | options
-    return ss.sketch(adapter, space, **options)
+    return by_evaluator(ss.sketch, adapter, space, **options)
 
 
 # Models of the tests are here so that they survive other processes.
@@ -785,7 +786,9 @@ class TestImported:
             adapter = models.imported("homemade.predictors:plain", inputs=inputs)
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                made = ss.sketch(adapter, SPACE, budget=600, method="regress", progress=False, executor=pool)
+                made = by_evaluator(
+                    ss.sketch, adapter, SPACE, budget=600, method="regress", progress=False, executor=pool
+                )
             assert made.predict(["ACGTA"]) == pytest.approx([5.0])
             assert "homemade.predictors" not in sys.modules
 
@@ -1002,7 +1005,9 @@ class TestOutputsHaveTheirNames:
     """Outputs are those of their names, in whatever order they are asked for."""
 
     def means(self, model, outputs, **options):
-        made = ss.sketch(model, SPACE, budget=SPACE.size, outputs=outputs, progress=False, **options)
+        made = by_evaluator(
+            ss.sketch, model, SPACE, budget=SPACE.size, outputs=outputs, progress=False, **options
+        )
         assert list(made) == list(outputs)
         return {name: made[name].predict(["GGGGG", "AAAAA"]).round(6).tolist() for name in outputs}
 
@@ -1038,7 +1043,7 @@ class TestOutputsHaveTheirNames:
             with pytest.raises(
                 ss.InputError, match=r"outputs: '(donr|one)' is none of .* 'donor', 'acceptor'"
             ):
-                ss.sketch(model, SPACE, budget=600, outputs=outputs, progress=False)
+                by_evaluator(ss.sketch, model, SPACE, budget=600, outputs=outputs, progress=False)
         with pytest.raises(ss.InputError, match="did you mean 'donor'"):
             models.check(model, SPACE, outputs=["donr"])
         one = models.table(tmp_path / "a.csv", "donor")
@@ -1058,8 +1063,11 @@ class TestOutputsHaveTheirNames:
             return [[s.count("G") for s in sequences], [s.count("A") for s in sequences]]
 
         with pytest.raises(ss.ModelError, match="an array for each output by"):
-            ss.sketch(turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False)
-        found = ss.sketch(
+            by_evaluator(
+                ss.sketch, turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False
+            )
+        found = by_evaluator(
+            ss.sketch,
             lambda s: np.transpose(turned(s)).tolist(),
             SPACE,
             budget=SPACE.size,
@@ -1132,12 +1140,18 @@ def test_a_model_that_exits_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(ss.ModelError, match=r"importing 'ended' raised SystemExit: 0; .*__main__"):
         models.imported("ended:score")(["A"])
     with ThreadPoolExecutor(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: SystemExit: 0"):
-        ss.sketch(
-            models.imported("ending:score"), SPACE, budget=600, progress=False, executor=pool, retries=3
+        by_evaluator(
+            ss.sketch,
+            models.imported("ending:score"),
+            SPACE,
+            budget=600,
+            progress=False,
+            executor=pool,
+            retries=3,
         )
     # Here it may be a handler of the user's own, such as of SIGTERM, that ends the process.
     with pytest.raises(SystemExit):
-        ss.sketch(models.imported("ending:score"), SPACE, budget=600, progress=False, retries=3)
+        by_evaluator(ss.sketch, models.imported("ending:score"), SPACE, budget=600, progress=False, retries=3)
 
 
 def test_what_a_program_printed_is_shown():

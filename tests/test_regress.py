@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import Lasso
+from toys import by_evaluator
 
 DNA8 = ss.SequenceSpace(ss.DNA, length=8)
 
@@ -236,11 +237,11 @@ class Counting:
 def test_rounds_reuse_every_query_and_stop_when_the_target_is_met():
     model = Counting(motifs)
     arguments = {"inputs": "codes", "progress": False, "budget": 20_000}
-    sketch = ss.sketch(model, DNA8, target_r2=0.99, **arguments)
+    sketch = by_evaluator(ss.sketch, model, DNA8, target_r2=0.99, **arguments)
     assert (sketch.status, sketch.method) == ("target met", "regress")
     assert sketch.r2 >= 0.99
     assert len(model.asked) == len(set(model.asked)) == sketch.n_queries < 20_000
-    whole = ss.sketch(motifs, DNA8, **{**arguments, "budget": sketch.n_queries})
+    whole = by_evaluator(ss.sketch, motifs, DNA8, **{**arguments, "budget": sketch.n_queries})
     np.testing.assert_array_equal(whole.predict(uniform(99)), sketch.predict(uniform(99)))
 
 
@@ -249,17 +250,17 @@ def test_rounds_end_where_more_queries_do_not_pay_or_there_are_none():
     noise = np.random.default_rng(0)
     noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
     arguments = {"inputs": "codes", "progress": False, "fast": True}
-    sketch = ss.sketch(noisy, space, budget=100_000, target_r2=0.95, **arguments)
+    sketch = by_evaluator(ss.sketch, noisy, space, budget=100_000, target_r2=0.95, **arguments)
     assert sketch.status == "more queries no longer pay"
     assert len(noisy.asked) == sketch.n_queries <= 4000
-    spent = ss.sketch(noisy, space, budget=700, target_r2=0.95, **arguments)
+    spent = by_evaluator(ss.sketch, noisy, space, budget=700, target_r2=0.95, **arguments)
     assert (spent.status, spent.n_queries) == ("budget spent", 700)
     small = Counting(motifs)
-    exact = ss.sketch(small, DNA8, budget=4**8, target_r2=1.0, **arguments)
+    exact = by_evaluator(ss.sketch, small, DNA8, budget=4**8, target_r2=1.0, **arguments)
     assert (exact.method, exact.status) == ("exact", "target met")
     assert len(small.asked) == len(set(small.asked)) == 4**8
     with pytest.raises(ss.InputError, match="asks in rounds"):
-        ss.sketch(motifs, DNA8, budget=5000, method="peel", target_r2=0.9, **arguments)
+        by_evaluator(ss.sketch, motifs, DNA8, budget=5000, method="peel", target_r2=0.9, **arguments)
 
 
 @pytest.mark.parametrize("scale", [1e-90, 1.0, 1e90])
@@ -485,7 +486,8 @@ def test_a_link_of_ones_own_sees_no_nan_and_is_not_written_to():
     made = ss.sketch(
         lambda codes: 4.0 + motifs(codes) ** 2, DNA8, budget=500, link=link, inputs="codes", progress=False
     )
-    found = ss.Explainer(made).refine(
+    found = by_evaluator(
+        ss.Explainer(made).refine,
         lambda codes: 4.0 + motifs(codes) ** 2,
         uniform(2),
         calls_per_sequence=100,

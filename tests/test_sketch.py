@@ -11,7 +11,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import evaluate, motif_model, random_spectrum
+from toys import by_evaluator, evaluate, motif_model, random_spectrum
 
 RNA9 = ss.SequenceSpace(ss.RNA, length=9)
 
@@ -66,7 +66,9 @@ def test_inputs_of_every_kind_give_the_same_sketch():
         "onehot": lambda x: (x.astype(float) * weights).sum(axis=(1, 2)),
     }
     made = [
-        ss.sketch(model, RNA9, budget=3000, method="peel", inputs=inputs, batch_size=size, progress=False)
+        by_evaluator(
+            ss.sketch, model, RNA9, budget=3000, method="peel", inputs=inputs, batch_size=size, progress=False
+        )
         for (inputs, model), size in zip(models.items(), (4096, 7, 100), strict=True)
     ]
     for other in made[1:]:

@@ -18,7 +18,9 @@ import pytest
 import shapsketch as ss
 from hypothesis import given
 from hypothesis import strategies as st
-from shapsketch.evaluate.store import PROBES, Known, OpenStore
+from shapsketch.evaluate.cache import Cache
+from shapsketch.evaluate.store import PROBES, OpenStore
+from toys import by_evaluator
 
 DNA8 = ss.SequenceSpace(ss.DNA, 8)
 BATCH = 50
@@ -42,8 +44,16 @@ class Counting:
 
 
 def run(model, store, budget=600, **options):
-    return ss.sketch(
-        model, DNA8, budget=budget, method="regress", store=store, batch_size=BATCH, progress=False, **options
+    return by_evaluator(
+        ss.sketch,
+        model,
+        DNA8,
+        budget=budget,
+        method="regress",
+        store=store,
+        batch_size=BATCH,
+        progress=False,
+        **options,
     )
 
 
@@ -73,12 +83,12 @@ def test_nothing_is_asked_twice_and_a_larger_budget_asks_the_rest(tmp_path):
 def test_rounds_and_other_methods_share_a_store(tmp_path):
     store = tmp_path / "values.db"
     model = Counting()
-    adaptive = ss.sketch(
-        model, DNA8, budget=4000, method="regress", target_r2=0.99999, store=store, progress=False
+    adaptive = by_evaluator(
+        ss.sketch, model, DNA8, budget=4000, method="regress", target_r2=0.99999, store=store, progress=False
     )
     spent = len(model.asked)
     assert spent == len(set(model.asked)) == adaptive.n_queries
-    ss.sketch(model, DNA8, budget=spent, method="trees", store=store, progress=False)
+    by_evaluator(ss.sketch, model, DNA8, budget=spent, method="trees", store=store, progress=False)
     assert len(model.asked) == spent + PROBES
 
 
@@ -94,7 +104,8 @@ def test_several_outputs_have_one_set_of_queries(tmp_path):
     np.testing.assert_allclose(found["high"].predict(codes), -found["low"].predict(codes), atol=1e-6)
     assert saved(found["high"], tmp_path / "a") == saved(run(Counting(), None), tmp_path / "b")
     columns = Counting(lambda codes: np.stack([motif(codes), codes[:, 0] * 1.0], axis=1))
-    rounds = ss.sketch(
+    rounds = by_evaluator(
+        ss.sketch,
         columns,
         DNA8,
         budget=4000,
@@ -291,12 +302,24 @@ def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
     with pytest.raises(ss.InputError, match="another model: 'one', not ''"):
         run(Counting(), store)
     with pytest.raises(ss.InputError, match="another sequence length: '8', not '9'"):
-        ss.sketch(
-            Counting(), ss.SequenceSpace(ss.DNA, 9), budget=600, method="regress", store=named, progress=False
+        by_evaluator(
+            ss.sketch,
+            Counting(),
+            ss.SequenceSpace(ss.DNA, 9),
+            budget=600,
+            method="regress",
+            store=named,
+            progress=False,
         )
     with pytest.raises(ss.InputError, match="another alphabet: 'ACGT', not 'ACGU'"):
-        ss.sketch(
-            Counting(), ss.SequenceSpace(ss.RNA, 8), budget=600, method="regress", store=named, progress=False
+        by_evaluator(
+            ss.sketch,
+            Counting(),
+            ss.SequenceSpace(ss.RNA, 8),
+            budget=600,
+            method="regress",
+            store=named,
+            progress=False,
         )
     with pytest.raises(ss.InputError, match="another list of outputs"):
         run(Counting(lambda codes: motif(codes)[:, None]), named, outputs=["a"])
@@ -525,8 +548,8 @@ def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(tmp_path):
     assert distinct == 4000
     # The batch in flight, and the probes of each new start.
     assert len(asked) - distinct <= kills * (20 + PROBES)
-    plain = ss.sketch(
-        motif, DNA8, budget=4000, method="regress", inputs="codes", batch_size=20, progress=False
+    plain = by_evaluator(
+        ss.sketch, motif, DNA8, budget=4000, method="regress", inputs="codes", batch_size=20, progress=False
     )
     assert out.read_bytes() == saved(plain, tmp_path / "plain")
 
@@ -609,7 +632,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
 def test_what_is_known_is_found_again(seed):
     rng = np.random.default_rng(seed)
     n, width = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    known, wanted = Known(n, width), {}
+    known, wanted = Cache(n, width), {}
     for _ in range(int(rng.integers(1, 5))):
         codes = rng.integers(0, 4, (int(rng.integers(1, 30)), n)).astype(np.uint8)
         codes = np.unique(codes, axis=0)
@@ -695,7 +718,9 @@ def test_refine_and_faithfulness_keep_what_they_ask(tmp_path):
     sketch = run(Counting(), store)
     explainer = ss.Explainer(sketch)
     codes = np.random.default_rng(0).integers(0, 4, (3, 8))
-    plain = explainer.refine(motif, codes, calls_per_sequence=200, inputs="codes", progress=False)
+    plain = by_evaluator(
+        explainer.refine, motif, codes, calls_per_sequence=200, inputs="codes", progress=False
+    )
 
     class Failing(Counting):
         def __call__(self, codes):
@@ -706,18 +731,18 @@ def test_refine_and_faithfulness_keep_what_they_ask(tmp_path):
     failing, rest, again = Failing(), Counting(), Counting()
     options = {"calls_per_sequence": 200, "progress": False, "store": store, "batch_size": BATCH}
     with pytest.raises(ss.ModelError, match="out of luck"):
-        explainer.refine(failing, codes, **options)
-    found = explainer.refine(rest, codes, **options)
+        by_evaluator(explainer.refine, failing, codes, **options)
+    found = by_evaluator(explainer.refine, rest, codes, **options)
     np.testing.assert_array_equal(found.values, plain.values)
     paid = failing.asked[PROBES:] + rest.asked[PROBES:]
     assert len(paid) == len(set(paid))
-    checked = ss.faithfulness(
-        again, explainer, codes, budget=600, progress=False, store=store, batch_size=BATCH
+    checked = by_evaluator(
+        ss.faithfulness, again, explainer, codes, budget=600, progress=False, store=store, batch_size=BATCH
     )
     assert checked.n_calls == len(again.asked) - PROBES <= 600
     assert not set(again.asked[PROBES:]) & set(paid)
     with pytest.raises(ss.InputError, match="another model"):
-        explainer.refine(Counting(lambda codes: motif(codes) + 1.0), codes, **options)
+        by_evaluator(explainer.refine, Counting(lambda codes: motif(codes) + 1.0), codes, **options)
 
 
 def test_what_a_check_asks_counts(tmp_path, caplog):

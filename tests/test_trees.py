@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn import ensemble, tree
 from sklearn.linear_model import Ridge
-from toys import game, shapley_values
+from toys import by_evaluator, game, shapley_values
 
 with warnings.catch_warnings():
     # What shap imports warns of what it imports.
@@ -319,7 +319,9 @@ SPACE = ss.SequenceSpace(ss.DNA, 14)
 
 
 def sketched(method, budget=1500, **options):
-    return ss.sketch(motifs, SPACE, budget=budget, method=method, inputs="codes", progress=False, **options)
+    return by_evaluator(
+        ss.sketch, motifs, SPACE, budget=budget, method=method, inputs="codes", progress=False, **options
+    )
 
 
 def truth(sketch, space=SPACE, model=motifs):

@@ -1,10 +1,20 @@
 """Deterministic toy models, and the slow, obvious forms of what shapsketch computes fast."""
 
+import inspect
 import itertools
 import math
 
 import numpy as np
 import shapsketch as ss
+
+
+def by_evaluator(function, model, *arguments, **options):
+    """Call ss.sketch, ss.faithfulness or refine, with the options of an Evaluator in an Evaluator."""
+    names = set(inspect.signature(ss.Evaluator).parameters) & set(options)
+    evaluator = ss.Evaluator(model, **{name: options.pop(name) for name in names})
+    if function is ss.sketch and evaluator.outputs is not None:
+        function = ss.sketch_outputs
+    return function(evaluator, *arguments, **options)
 
 
 def random_spectrum(q, n, seed, terms=12, max_order=4):

@@ -11,8 +11,10 @@ from shapsketch.errors import (
     InputError,
     MissingExtraError,
     ModelError,
+    NotFittedError,
     ShapsketchError,
 )
+from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
 from shapsketch.explain.background import DinucleotideShuffles
 from shapsketch.explain.explainer import Explainer
@@ -22,7 +24,7 @@ from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
 from shapsketch.files.read import Records, SequenceReader, read_sequences
 from shapsketch.files.write import TableWriter, write_sequences
-from shapsketch.fitting.api import fit, sketch
+from shapsketch.fitting.api import fit, sketch, sketch_outputs
 from shapsketch.fitting.boosting import TreeSketch
 from shapsketch.fitting.peeling import PeelingDecoder
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
@@ -44,6 +46,7 @@ __all__ = [
     "Dictionary",
     "DinucleotideShuffles",
     "Epistasis",
+    "Evaluator",
     "Explainer",
     "Explanation",
     "Faithfulness",
@@ -55,6 +58,7 @@ __all__ = [
     "Motif",
     "Motifs",
     "Mutants",
+    "NotFittedError",
     "Observations",
     "Pattern",
     "PeelingDecoder",
@@ -80,5 +84,6 @@ __all__ = [
     "plan",
     "read_sequences",
     "sketch",
+    "sketch_outputs",
     "write_sequences",
 ]

@@ -32,10 +32,17 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 
 def optional(module: str, extra: str, purpose: str) -> Any:
-    """Import a module of an extra, or say which extra brings it."""
+    """Import a module of an optional dependency.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed; the message names the extra that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        library = module.split(".")[0]
         raise MissingExtraError(
-            f"{purpose} needs {module}, which is not installed: pip install 'shapsketch[{extra}]'"
+            f"{purpose} needs {library}, which is not installed: pip install 'shapsketch[{extra}]'"
         ) from error

@@ -38,7 +38,7 @@ class Link:
         """
         if self.name == "identity":
             return values
-        self.known()
+        self.check_functions()
         wrong = np.flatnonzero(self.outside(values))
         if len(wrong):
             raise ModelError(
@@ -74,12 +74,12 @@ class Link:
         """
         if self.name == "identity":
             return values
-        self.known()
+        self.check_functions()
         assert self.inverse is not None
         return _applied(self.inverse, values, "inverse")
 
-    def known(self) -> None:
-        """Refuse a link of one's own that was not given again after loading.
+    def check_functions(self) -> None:
+        """Refuse a custom link that was not passed to `load` again.
 
         Raises
         ------
@@ -87,8 +87,8 @@ class Link:
         """
         if self.inverse is None:
             raise InputError(
-                "this sketch has a link of one's own, which its file does not hold; "
-                "give it again: load(path, link=(forward, inverse))"
+                "this sketch has a custom link, which its file does not hold; "
+                "pass it again: ss.load(path, link=(forward, inverse))"
             )
 
 
@@ -119,7 +119,7 @@ def parse(link: LinkLike) -> Link:
     """Return the link of a name, or of a pair (forward, inverse) of functions on arrays."""
     if isinstance(link, tuple):
         if len(link) != 2 or not all(callable(function) for function in link):
-            raise InputError("a link of one's own is a pair (forward, inverse) of functions on arrays")
+            raise InputError("a custom link is a pair (forward, inverse) of functions on arrays")
         forward, inverse = link
         _round_trip(forward, inverse)
         return Link("custom", forward, inverse)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shapsketch.errors import MissingExtraError
+from shapsketch._validate import optional
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap
 from shapsketch.space import SequenceSpace
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 COLOURS = "RdBu_r"
 
 
-def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise MissingExtraError(
-            "plots need matplotlib, which is not installed: pip install 'shapsketch[demo]'"
-        ) from error
-    return pyplot
+def pyplot() -> Any:
+    """Return matplotlib's pyplot.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    return optional("matplotlib.pyplot", "demo", "plotting")
 
 
 def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes | None = None) -> Axes:
@@ -32,8 +33,7 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
 
     Letters that occur at a position in no sequence are left grey. Returns the axes.
     """
-    pyplot = _pyplot()
-    ax = pyplot.subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
+    ax = pyplot().subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
     drawn = AttributionMap.of(iter([(explanation.data, explanation.values)]), space, explanation.background)
     means = drawn.mean.T
     limit = float(np.nanmax(np.abs(means))) or 1.0
@@ -53,8 +53,7 @@ def _units(link: str) -> str:
 
 def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
     """Draw the mean absolute interaction of each pair of positions. Returns the axes."""
-    pyplot = _pyplot()
-    ax = pyplot.subplots(figsize=(6, 5.2))[1] if ax is None else ax
+    ax = pyplot().subplots(figsize=(6, 5.2))[1] if ax is None else ax
     pairs = interactions.order(2)
     strength = np.full((n, n), np.nan)
     strength[np.triu_indices(n, 1)] = 0.0

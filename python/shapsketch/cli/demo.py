@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from shapsketch import RNA, Explainer, SequenceSpace, sketch
-from shapsketch.errors import MissingExtraError
-from shapsketch.plot import _pyplot, pair_map, position_letter_map
+from shapsketch._validate import optional
+from shapsketch.plot import pair_map, position_letter_map, pyplot
 
 STRUCTURE = "(((((...)))))...."
 BUDGET = 10_000
@@ -31,13 +31,7 @@ def base_pairs(structure: str) -> set[tuple[int, int]]:
 
 
 def _folding_energy() -> Any:
-    try:
-        import RNA as vienna  # noqa: N811
-    except ImportError as error:
-        raise MissingExtraError(
-            "the demo needs ViennaRNA, which is not installed: pip install 'shapsketch[demo]'"
-        ) from error
-    return vienna.energy_of_struct
+    return optional("RNA", "demo", "the demo").energy_of_struct
 
 
 def run(output: Path, *, budget: int = BUDGET, random_state: int = 0, progress: bool = True) -> int:
@@ -47,7 +41,7 @@ def run(output: Path, *, budget: int = BUDGET, random_state: int = 0, progress: 
     how many of the structure's base pairs are among the strongest pair interactions.
     """
     energy = _folding_energy()
-    pyplot = _pyplot()
+    figures = pyplot()
     space = SequenceSpace(RNA, length=len(STRUCTURE))
     print(f"model: ViennaRNA energy (kcal/mol) of {STRUCTURE} for each of {space.size:,} RNA sequences\n")
     started = time.perf_counter()
@@ -91,19 +85,19 @@ def run(output: Path, *, budget: int = BUDGET, random_state: int = 0, progress: 
     )
 
     output.mkdir(parents=True, exist_ok=True)
-    figure, axes = pyplot.subplots(
+    figure, axes = figures.subplots(
         2, 1, figsize=(9, 10), layout="constrained", gridspec_kw={"height_ratios": [1, 2.6]}
     )
     labels = [f"{symbol}\n{position}" for position, symbol in enumerate(STRUCTURE)]
     position_letter_map(explanation, space, axes[0]).set_xticks(range(space.n), labels)
     pair_map(pairs, space.n, axes[1])
     for i, j in sorted(true_pairs):
-        axes[1].add_patch(pyplot.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="C0", lw=1.8))
+        axes[1].add_patch(figures.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="C0", lw=1.8))
     axes[1].plot([], [], "s", mfc="none", mec="C0", mew=1.8, label="base pair of the structure")
     axes[1].legend(loc="lower left", frameon=False)
     figure.suptitle(f"Folding energy of {STRUCTURE}, sketched from {made.n_queries:,} of 4^17 sequences")
     figure.savefig(output / "hairpin.png", dpi=130)
-    pyplot.close(figure)
+    figures.close(figure)
     made.save(output / "hairpin.safetensors")
     print(f"wrote {output / 'hairpin.png'} and {output / 'hairpin.safetensors'}")
     return found

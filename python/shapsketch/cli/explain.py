@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,48 @@ import numpy as np
 import shapsketch as ss
 from shapsketch.cli.options import (
     FLOAT32,
-    FORCE,
-    JSON,
-    QUIET,
-    READ,
+    READING,
+    SEED,
     SEQS,
     SKETCH,
     VERBOSE,
-    out,
+    Output,
+    Reading,
+    grouped,
+    output,
     refuse,
 )
-from shapsketch.cli.streaming import LONG, WIDE, streamed
+from shapsketch.cli.streaming import LONG, WIDE, RowSource, stream
 from shapsketch.explain import columns as tables
 from shapsketch.explain.explainer import INDICES, Explainer
 from shapsketch.files.formats import COMPRESSED, delimiter_of, reading, rows
 from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TABLES
 from shapsketch.space import Codes
-from shapsketch.surrogate.sketch import _warn_if_low
+from shapsketch.surrogate.sketch import warn_if_low
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the table holds."""
+
+    index: Any
+    max_order: int | None
+    top: int | None
+    with_sequence: bool
+    stderr: bool
+    float32: bool
+
+    def check(self) -> None:
+        """Refuse options that do not fit together."""
+        if self.index == "SV" and self.max_order not in (None, 1):
+            raise click.UsageError(
+                "Shapley values have order 1: remove --max-order, or choose another --index"
+            )
+        if self.index == "SV" and self.top is not None:
+            raise click.UsageError("--top is for interactions: choose another --index")
+        if self.index != "SV" and (self.stderr or self.with_sequence):
+            raise click.UsageError("--stderr and --with-sequence are for --index SV")
 
 
 def _file_of(background: str) -> Path | None:
@@ -40,13 +65,13 @@ def _file_of(background: str) -> Path | None:
 
 
 def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
-    """Return the background that a text stands for."""
+    """Return the background that `--background` names."""
     kind, _, count = text.partition(":")
     if kind == "shuffles":
         if not count:
             return ss.DinucleotideShuffles(random_state=seed)
         if not count.isdecimal():
-            raise ss.InputError(f"--background: shuffles:COUNT has a number of shuffles, got {text!r}")
+            raise ss.InputError(f"--background: COUNT of shuffles must be a number, got {text!r}")
         return ss.DinucleotideShuffles(int(count), random_state=seed)
     if text.startswith("@"):
         with read_sequences(text[1:], space) as reader:
@@ -59,10 +84,10 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
         near = get_close_matches(text, ("uniform", "shuffles"), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if path.is_file():
-            hint = f"; for the sequences of this file, say @{text}"
+            hint = f"; for the sequences of this file, pass @{text}"
         raise ss.InputError(
-            f"--background: {text!r} is none of uniform, a sequence of {space.n} symbols, @FILE with "
-            f"sequences, a table of probabilities (.csv, .tsv), shuffles and shuffles:COUNT{hint}"
+            f"--background must be uniform, a sequence of {space.n} symbols, @FILE with sequences, a table "
+            f"of probabilities (.csv, .tsv), shuffles or shuffles:COUNT, got {text!r}{hint}"
         )
     return text
 
@@ -74,69 +99,65 @@ def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
         for symbol in space.alphabet:
             if header.count(symbol) != 1:
                 how = "twice" if symbol in header else "missing"
-                hint = f"; for sequences, say @{path}" if "sequence" in header else ""
+                hint = f"; for sequences, pass @{path}" if "sequence" in header else ""
                 raise ss.InputError(f"{path}, line {top}: a column for the symbol {symbol!r} is {how}{hint}")
-        at = [header.index(symbol) for symbol in space.alphabet]
-        found = []
+        columns = [header.index(symbol) for symbol in space.alphabet]
+        table = []
         for line, row in reader:
             try:
-                found.append([float(row[i]) for i in at])
+                table.append([float(row[i]) for i in columns])
             except (IndexError, ValueError):
                 raise ss.InputError(
                     f"{path}, line {line}: expected a probability for each symbol, got {row}"
                 ) from None
-    if len(found) == 1:
-        # A composition is that of every position.
-        return np.array(found[0])
-    if len(found) != space.n:
-        raise ss.InputError(f"{path}: {len(found)} rows of probabilities, the sketch has {space.n} positions")
-    return np.array(found)
+    if len(table) == 1:
+        # One row is the composition of every position.
+        return np.array(table[0])
+    if len(table) != space.n:
+        raise ss.InputError(f"{path}: {len(table)} rows of probabilities, the sketch has {space.n} positions")
+    return np.array(table)
+
+
+CONTENTS = grouped(
+    "contents",
+    Contents,
+    click.option("--index", type=click.Choice(INDICES), default="SV", help="What to compute."),
+    click.option("--max-order", type=click.IntRange(min=1), help="Highest order of interactions."),
+    click.option(
+        "--top",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Only the strongest interactions of each sequence.",
+    ),
+    click.option("--with-sequence", is_flag=True, help="Also write the sequences (SV)."),
+    click.option("--stderr", is_flag=True, help="Also write standard errors (SV)."),
+    FLOAT32,
+)
 
 
 @click.command()
 @SKETCH
 @SEQS
-@out("The table: for SV a row for each sequence, for interactions a row for each of them.")
-@click.option("--index", type=click.Choice(INDICES), default="SV", help="What to compute.")
-@click.option("--max-order", type=click.IntRange(min=1), help="Highest order of interactions.")
-@click.option(
-    "--top", type=click.IntRange(min=1), metavar="K", help="Only the strongest interactions of each sequence."
-)
+@output("The table: for SV one row per sequence, for interactions one row per interaction.")
+@CONTENTS
 @click.option(
     "--background",
     default="uniform",
     metavar="uniform|SEQUENCE|@FILE|PROBABILITIES.csv|shuffles[:COUNT]",
-    help="What a missing position is drawn from. A table of probabilities has a column for each symbol and "
-    "a row for each position, or one row for all.",
+    help="The distribution of a missing position. A table of probabilities has one column per symbol and "
+    "one row per position, or one row for all positions.",
 )
-@click.option("--seed", type=int, default=0, help="Seed of the shuffles.")
-@READ
-@click.option("--with-sequence", is_flag=True, help="Write the sequences, too (SV).")
-@click.option("--stderr", is_flag=True, help="Write standard errors, too (SV).")
-@FLOAT32
-@FORCE
-@JSON
-@QUIET
+@SEED
+@READING
 @VERBOSE
 def explain(
     sketch: Path,
     seqs: Path,
-    output: Path,
-    index: Any,
-    max_order: int | None,
-    top: int | None,
+    target: Output,
+    contents: Contents,
     background: str,
     seed: int,
-    column: str,
-    format_: Any,
-    on_error: Any,
-    batch_size: int,
-    with_sequence: bool,
-    stderr: bool,
-    float32: bool,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
+    reading: Reading,
 ) -> None:
     """Explain the sequences of a file: Shapley values or interactions.
 
@@ -144,54 +165,73 @@ def explain(
     columns name, support (such as 3,7), order and value; with --top the largest absolute values come first.
     Positions count from 0. A Parquet file also keeps background, index and link in its schema.
     """
-    refuse(force, output, formats=TABLES, sources=(sketch, seqs, _file_of(background)))
-    made = ss.load(sketch)
-    if index == "SV" and max_order not in (None, 1):
-        raise click.UsageError(
-            "Shapley values have order 1: leave out --max-order, or choose another --index"
-        )
-    if index == "SV" and top is not None:
-        raise click.UsageError("--top is for interactions: choose another --index")
-    if index != "SV" and (stderr or with_sequence):
-        raise click.UsageError("--stderr and --with-sequence are for --index SV")
-    space = made.space
-    chosen = _background(background, space, seed)
-    explainer = Explainer(made, chosen)
-    _warn_if_low(made)
-    own = chosen.count if isinstance(chosen, ss.DinucleotideShuffles) else 1
-    probe = np.zeros((1, space.n), dtype=np.uint8)
-    if index == "SV":
-        columns = tables.value_columns(space.n, sequence=with_sequence, stderr=stderr, float32=float32)
-        each, room = len(columns) * own, WIDE
-    else:
-        columns = tables.interaction_columns(float32=float32)
-        supports = explainer.interactions(probe, index=index, max_order=max_order).supports
-        each, room = len(supports) + space.n * own, LONG
+    refuse(target.force, target.output, formats=TABLES, sources=(sketch, seqs, _file_of(background)))
+    loaded = ss.load(sketch)
+    contents.check()
+    chosen = _background(background, loaded.space, seed)
+    explainer = Explainer(loaded, chosen)
+    warn_if_low(loaded)
     metadata = {
         "shapsketch": ss.__version__,
         "sketch": str(sketch),
-        "index": index,
+        "index": contents.index,
         "background": explainer.background,
-        "link": made.link,
+        "link": loaded.link,
     }
-    if stderr:
-        # Refused before anything is read.
-        explainer(probe).stderr  # noqa: B018
+    # The background of dinucleotide shuffles multiplies the work for each sequence.
+    references = chosen.count if isinstance(chosen, ss.DinucleotideShuffles) else 1
+    make = _values if contents.index == "SV" else _interactions
+    source = make(explainer, loaded.space, contents, references, metadata)
+    stream(reading.reader(seqs, loaded.space), source, target)
+
+
+def _values(
+    explainer: Explainer,
+    space: ss.SequenceSpace,
+    contents: Contents,
+    references: int,
+    metadata: dict[str, str],
+) -> RowSource:
+    """Return Shapley values as rows."""
+    columns = tables.value_columns(
+        space.n, sequence=contents.with_sequence, stderr=contents.stderr, float32=contents.float32
+    )
+    if contents.stderr:
+        # Raises an error now if the sketch has no standard errors, before any sequence is read.
+        explainer(_probe(space)).stderr  # noqa: B018
 
     def rows(names: list[str], codes: Codes) -> dict[str, Any]:
-        if index != "SV":
-            found = explainer.interactions(codes, index=index, max_order=max_order)
-            return tables.interaction_rows(names, found.supports, found.values, top=top)
-        explained = explainer(codes)
+        explanation = explainer(codes)
         return tables.value_rows(
             names,
-            explained.values,
-            explained.base_values,
-            sequences=space.decode(codes) if with_sequence else None,
-            stderr=explained.stderr if stderr else None,
+            explanation.values,
+            explanation.base_values,
+            sequences=space.decode(codes) if contents.with_sequence else None,
+            stderr=explanation.stderr if contents.stderr else None,
         )
 
-    reader = read_sequences(
-        seqs, space, format=format_, column=column, batch_size=batch_size, on_error=on_error
-    )
-    streamed(reader, output, columns, metadata, rows, max(1, room // each), as_json, quiet)
+    return RowSource(columns, rows, max(1, WIDE // (len(columns) * references)), metadata)
+
+
+def _interactions(
+    explainer: Explainer,
+    space: ss.SequenceSpace,
+    contents: Contents,
+    references: int,
+    metadata: dict[str, str],
+) -> RowSource:
+    """Return interactions as rows."""
+    index, max_order = contents.index, contents.max_order
+
+    def rows(names: list[str], codes: Codes) -> dict[str, Any]:
+        interactions = explainer.interactions(codes, index=index, max_order=max_order)
+        return tables.interaction_rows(names, interactions.supports, interactions.values, top=contents.top)
+
+    supports = explainer.interactions(_probe(space), index=index, max_order=max_order).supports
+    columns = tables.interaction_columns(float32=contents.float32)
+    batch = max(1, LONG // (len(supports) + space.n * references))
+    return RowSource(columns, rows, batch, metadata)
+
+
+def _probe(space: ss.SequenceSpace) -> Codes:
+    return np.zeros((1, space.n), dtype=np.uint8)

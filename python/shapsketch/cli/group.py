@@ -12,14 +12,22 @@ import shapsketch as ss
 from shapsketch.cli.explain import explain
 from shapsketch.cli.info import info
 from shapsketch.cli.mutate import mutate
-from shapsketch.cli.options import QUIET, VERBOSE, ends_in_order, exit_code, shown, spoken
+from shapsketch.cli.options import (
+    QUIET,
+    SEED,
+    VERBOSE,
+    exit_code,
+    message_of,
+    shows_progress,
+    signals_as_interrupts,
+)
 from shapsketch.cli.plan import plan
 from shapsketch.cli.sketch import sketch
 
 
 def run(arguments: list[str] | None) -> int:
-    """Run a command; returns the exit code."""
-    with ends_in_order():
+    """Run a command; return the exit code."""
+    with signals_as_interrupts():
         return _run(arguments)
 
 
@@ -33,15 +41,15 @@ def _run(arguments: list[str] | None) -> int:
         click.echo("shapsketch: stopped; nothing was written", err=True)
         return exit_code(abort.__cause__)
     except SystemExit as error:
-        # Of a model, as commands do not call it.
-        click.echo(f"shapsketch: the model called sys.exit({error.code!r}) instead of an answer", err=True)
+        # Raised by a model, as commands do not call sys.exit.
+        click.echo(f"shapsketch: the model called sys.exit({error.code!r}) instead of returning", err=True)
         return 1
     except BrokenPipeError:
-        # Whoever read the output has gone; nothing is left to be flushed into the pipe at exit.
+        # The reader of the output has closed the pipe, so nothing must be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ss.ShapsketchError, OSError) as error:
-        click.echo(f"shapsketch: {spoken(str(error))}", err=True)
+        click.echo(f"shapsketch: {message_of(error)}", err=True)
         return 1
     return code if isinstance(code, int) else 0
 
@@ -51,8 +59,8 @@ def _run(arguments: list[str] | None) -> int:
 def shapsketch() -> None:
     """Explain sequence models: sketch once, then explain any sequence from the sketch.
 
-    Sequence files are FASTA, FASTQ, CSV, TSV or Parquet, tables CSV, TSV or Parquet, by their extension; all
-    but Parquet may be compressed (.gz, .bz2, .xz, .zst).
+    Sequence files are FASTA, FASTQ, CSV, TSV or Parquet. Tables are CSV, TSV or Parquet. The extension tells
+    the format. All but Parquet may be compressed (.gz, .bz2, .xz, .zst).
     """
 
 
@@ -62,10 +70,10 @@ def shapsketch() -> None:
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
-    help="Folder for plot and sketch file.",
+    help="Folder for the plot and the sketch file.",
 )
-@click.option("--budget", type=int, help="Model evaluations to spend.")
-@click.option("--seed", type=int, default=0, help="Seed of every random choice.")
+@click.option("--budget", type=int, help="Largest number of sequences to evaluate.")
+@SEED
 @QUIET
 @VERBOSE
 def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
@@ -76,7 +84,7 @@ def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
         output,
         budget=demonstration.BUDGET if budget is None else budget,
         random_state=seed,
-        progress=shown(quiet),
+        progress=shows_progress(quiet),
     )
 
 

@@ -9,31 +9,31 @@ import click
 import numpy as np
 
 import shapsketch as ss
-from shapsketch.cli.options import JSON, SKETCH, VERBOSE, dump
+from shapsketch.cli.options import JSON, SKETCH, VERBOSE, print_json
 
 
 def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def described(made: ss.Sketch, path: Path) -> dict[str, Any]:
-    """Return what is known of a sketch, for JSON."""
-    interval = made.r2_interval
+def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
+    """Return what is known about a sketch, for JSON; numbers that are not finite are null."""
+    interval = sketch.r2_interval
     return {
         "sketch": str(path),
-        "alphabet": made.space.alphabet,
-        "length": made.space.n,
-        "method": made.method,
-        "status": made.status,
-        "queries": made.n_queries,
-        "r2": _number(made.r2),
+        "alphabet": sketch.space.alphabet,
+        "length": sketch.space.n,
+        "method": sketch.method,
+        "status": sketch.status,
+        "queries": sketch.n_queries,
+        "r2": _number(sketch.r2),
         "r2_interval": None if interval is None else [_number(bound) for bound in interval],
-        "response_r2": _number(made.response_r2),
-        "link": made.link,
-        "terms": made.n_terms,
+        "response_r2": _number(sketch.response_r2),
+        "link": sketch.link,
+        "terms": sketch.n_terms,
         "candidates": [
             {"name": c.name, "r2": _number(c.r2), "seconds": c.seconds, "weight": c.weight}
-            for c in made.candidates
+            for c in sketch.candidates
         ],
         "shapsketch": ss.__version__,
     }
@@ -44,9 +44,9 @@ def described(made: ss.Sketch, path: Path) -> dict[str, Any]:
 @JSON
 @VERBOSE
 def info(sketch: Path, as_json: bool) -> None:
-    """Say what a sketch is, and how well it predicts."""
-    made = ss.load(sketch)
+    """Report what a sketch is and how well it predicts."""
+    loaded = ss.load(sketch)
     if as_json:
-        dump(described(made, sketch))
+        print_json(report_of(loaded, sketch))
     else:
-        click.echo(made.summary())
+        click.echo(loaded.summary())

@@ -1,7 +1,8 @@
-"""What the commands share: options, and how they speak."""
+"""What the commands share: groups of options, log messages, and the streams they write to."""
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,70 +22,61 @@ from shapsketch.files.formats import FORMATS, format_of
 from shapsketch.query.budget import METHODS
 
 ALPHABETS = {"DNA": ss.DNA, "RNA": ss.RNA, "PROTEIN": ss.PROTEIN}
-# Sequences read at a time: more is no faster.
-HELD = 16_384
-# How Python's words for options are spoken here.
-SPOKEN = {
-    "say which one with column=": "say which one with --column",
-    "on_error='skip' leaves": "--on-error skip leaves",
-    "say format= one of": "say --format, one of",
-    "see sketch.summary()": "see `shapsketch info`",
-    "outputs=[...]": "--outputs A,B",
-    "choose with inputs=": "choose with --inputs",
-    "random_state": "seed",
-    "say how much by ss.Store": "sketch it from Python, with ss.Store",
+# Sequences in one batch; larger batches are not faster.
+BATCH = 16_384
+# The advice of an error that is about a parameter, in terms of the command line.
+ADVICE = {
+    "column": "choose one with --column",
+    "format": "or choose one with --format",
+    "inputs": "choose another kind with --inputs",
+    "on_error": "--on-error skip skips such records",
+    "outputs": "name all outputs with --outputs A,B",
+    "tolerance": "if the model is the same but stochastic, sketch it from Python with "
+    "ss.Store(path, tolerance=...)",
 }
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal to end, which is an interrupt as Ctrl-C is."""
+    """A signal to end, treated like Ctrl-C."""
 
 
 @contextmanager
-def ends_in_order() -> Iterator[None]:
-    """Take signals to end, which batch systems send, for interrupts."""
+def signals_as_interrupts() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP, which batch systems send, like Ctrl-C."""
 
     def end(number: int, _frame: object) -> None:
         raise _Ended(number)
 
-    # Those that someone else minds, or that do not exist here, are left.
+    # Signals with a handler, and those that this system does not have, are left alone.
     signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         signals = []
-    minded = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
-    for number in minded:
+    handled = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    for number in handled:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in minded:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 
 def exit_code(interrupt: BaseException | None) -> int:
-    """Return the exit code after an interrupt: 128 and the number of the signal, as shells have it."""
+    """Return the exit code after an interrupt: 128 plus the number of the signal, as in shells."""
     number = interrupt.args[0] if isinstance(interrupt, _Ended) else signal.SIGINT
     return 128 + int(number)
 
 
-def spoken(text: str) -> str:
-    """Say in words of the command line what was said in Python's."""
-    for word, option in SPOKEN.items():
-        text = text.replace(word, option)
-    return text
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, with its advice in terms of the command line."""
+    if isinstance(error, ss.ShapsketchError) and error.option in ADVICE:
+        return f"{error.message}; {ADVICE[error.option]}"
+    return str(error)
 
 
-class Spoken(logging.Formatter):
-    """Formats log records with the option names of the command line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record."""
-        return spoken(super().format(record))
-
-
-def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def combine(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Combine several click options into one decorator."""
 
     def add(command: Command) -> Command:
@@ -94,45 +87,151 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return add
 
 
+def grouped(name: str, group: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Pass the values of several options as one object: `group(...)` as the argument `name`."""
+    keys = [field.name for field in fields(group)]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_group(**values: Any) -> Any:
+            values[name] = group(**{key: values.pop(key) for key in keys})
+            return command(**values)
+
+        add: Callable[[Callable[..., Any]], Callable[..., Any]] = combine(*options)
+        return add(with_group)
+
+    return decorate
+
+
 def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     return ALPHABETS.get(value.upper(), value)
 
 
-SPACE = options(
+@dataclass(frozen=True)
+class Request:
+    """The space, and how to spend a budget in it."""
+
+    alphabet: str
+    length: int
+    budget: int
+    method: Any
+    seed: int
+
+    def space(self) -> ss.SequenceSpace:
+        """Return the sequence space."""
+        return ss.SequenceSpace(self.alphabet, self.length)
+
+    def plan(self) -> ss.Plan:
+        """Return the plan; raises an error if the budget or the method does not fit the space."""
+        return ss.plan(self.space(), self.budget, method=self.method, random_state=self.seed)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a file of sequences."""
+
+    column: str
+    format_: Any
+    on_error: Any
+    batch_size: int
+
+    def reader(self, path: Path, space: ss.SequenceSpace) -> ss.SequenceReader:
+        """Return a reader of the file."""
+        return ss.read_sequences(
+            path,
+            space,
+            format=self.format_,
+            column=self.column,
+            batch_size=self.batch_size,
+            on_error=self.on_error,
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and how a command reports."""
+
+    output: Path
+    force: bool
+    as_json: bool
+    quiet: bool
+
+
+FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress bars.")
+FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers in single precision.")
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of every random choice.")
+REQUEST = grouped(
+    "request",
+    Request,
     click.option(
         "--alphabet", required=True, callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."
     ),
-    click.option("--length", required=True, type=int, help="Symbols of a sequence."),
-)
-BUDGET = options(
-    click.option("--budget", required=True, type=int, help="Most sequences that the model is asked for."),
+    click.option("--length", required=True, type=int, help="Number of symbols in a sequence."),
+    click.option("--budget", required=True, type=int, help="Largest number of sequences to evaluate."),
     click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
-    click.option("--seed", type=int, default=0, help="Seed of every random choice."),
+    SEED,
 )
-READ = options(
+READING = grouped(
+    "reading",
+    Reading,
     click.option("--column", default="sequence", help="Column of a table that holds the sequences."),
-    click.option("--format", "format_", type=click.Choice(FORMATS), help="Of SEQS, if no extension tells."),
+    click.option(
+        "--format", "format_", type=click.Choice(FORMATS), help="Format of SEQS, if its extension is unusual."
+    ),
     click.option(
         "--on-error",
         type=click.Choice(["raise", "skip"]),
         default="raise",
-        help="What to do with a malformed record: stop, or leave it out and count it.",
+        help="What to do with a malformed record: stop, or skip and count it.",
     ),
     click.option(
-        "--batch-size", type=click.IntRange(min=1), default=HELD, help="Most sequences held at a time."
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=BATCH,
+        help="Largest number of sequences in memory at a time.",
     ),
 )
-FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
-FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers of single precision.")
+
+
+def output(help_text: str) -> Callable[[Any], Any]:
+    """Return the options for the output file and the report, as the argument `target`."""
+    return grouped(
+        "target",
+        Output,
+        click.option(
+            "-o",
+            "--output",
+            "output",
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="OUT",
+            help=help_text,
+        ),
+        FORCE,
+        JSON,
+        QUIET,
+    )
+
+
+class _Formatter(logging.Formatter):
+    """Formats log records; the advice of errors is in terms of the command line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                message_of(arg) if isinstance(arg, BaseException) else arg for arg in record.args
+            )
+        return super().format(record)
 
 
 def _verbose(context: click.Context, _parameter: click.Parameter, value: int) -> None:
     """Log to stderr while the command runs."""
     log = logging.getLogger("shapsketch")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Spoken("shapsketch: %(message)s"))
+    handler.setFormatter(_Formatter("shapsketch: %(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(value, 2)])
@@ -145,44 +244,42 @@ def _verbose(context: click.Context, _parameter: click.Parameter, value: int) ->
 
 
 VERBOSE = click.option(
-    "-v", "--verbose", count=True, callback=_verbose, expose_value=False, help="Say more; -vv says all."
+    "-v",
+    "--verbose",
+    count=True,
+    callback=_verbose,
+    expose_value=False,
+    help="Log more to stderr; -vv logs everything.",
 )
 SKETCH = click.argument("sketch", type=click.Path(path_type=Path))
 SEQS = click.argument("seqs", type=click.Path(path_type=Path))
 
 
-def out(what: str) -> Callable[[Command], Command]:
-    """Return the option for the output file."""
-    return click.option(
-        "-o", "--output", "output", required=True, type=click.Path(path_type=Path), metavar="OUT", help=what
-    )
-
-
 def refuse(
     force: bool, *paths: Path, formats: Iterable[str] = (), sources: Iterable[Path | None] = ()
 ) -> None:
-    """Say now what would otherwise be said when all is paid for; sources are never replaced."""
+    """Refuse outputs that cannot be written, before any work is done; `sources` are never replaced."""
     for path in paths:
         if formats:
-            format_of(path, formats, option=False)
+            format_of(path, formats, can_be_given=False)
         for source in sources:
             if source is not None and (path == source or (path.exists() and _same(path, source))):
-                raise ss.FileError(f"{path} is read, and cannot be the output, too; give another -o")
+                raise ss.FileError(f"{path} is an input and cannot also be the output; choose another -o")
         if path.is_dir():
             raise ss.FileError(f"cannot write {path}: it is a folder")
         if path.is_file() and not force:
             raise ss.FileError(f"{path} exists; --force replaces it")
         folder = path.resolve().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ss.FileError(f"cannot write {path}: {folder} is no folder that can be written to")
+            raise ss.FileError(f"cannot write {path}: {folder} is not a writable folder")
 
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
 
 
-def shown(quiet: bool) -> bool:
-    """Return whether to show a progress bar."""
+def shows_progress(quiet: bool) -> bool:
+    """Return whether to show progress bars: only in a terminal."""
     return not quiet and sys.stderr.isatty()
 
 
@@ -191,13 +288,15 @@ def progress_bar(quiet: bool, what: str) -> Iterator[Any]:
     """Yield a progress bar of sequences on stderr."""
     from tqdm.auto import tqdm
 
-    with tqdm(desc=what, unit="seq", unit_scale=True, disable=not shown(quiet), file=sys.stderr) as bar:
+    with tqdm(
+        desc=what, unit="seq", unit_scale=True, disable=not shows_progress(quiet), file=sys.stderr
+    ) as bar:
         yield bar
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """Send what models and their programs print to stderr, so that stdout has only what is told here."""
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what models and their programs print to stderr; stdout is for results only."""
     sys.stdout.flush()
     with ExitStack() as stack:
         with suppress(OSError, ValueError):
@@ -209,6 +308,6 @@ def apart() -> Iterator[None]:
         yield
 
 
-def dump(found: dict[str, Any]) -> None:
+def print_json(report: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    click.echo(json.dumps(found, allow_nan=False, default=str))
+    click.echo(json.dumps(report, allow_nan=False, default=str))

@@ -2,224 +2,261 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import shapsketch as ss
 from shapsketch import models
-from shapsketch.cli.info import described
+from shapsketch.cli.info import report_of
 from shapsketch.cli.options import (
-    BUDGET,
-    FORCE,
-    JSON,
-    QUIET,
-    SPACE,
+    REQUEST,
     VERBOSE,
-    apart,
-    dump,
+    Output,
+    Request,
     exit_code,
-    out,
+    grouped,
+    output,
+    print_json,
     refuse,
-    shown,
+    shows_progress,
+    stdout_to_stderr,
 )
-from shapsketch.cli.workers import ends, work
+from shapsketch.cli.workers import Workers, workers
 from shapsketch.models._protocol import INPUTS, outputs_of
-from shapsketch.models.programs import stop_commands
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where scores come from."""
+
+    source: str | None
+    values: Path | None
+    column: str | None
+    command: str | None
+    timeout: float | None
+
+    def check(self) -> None:
+        """Refuse options that do not fit together."""
+        if sum(value is not None for value in (self.source, self.values, self.command)) != 1:
+            raise click.UsageError("pass exactly one source of scores: --model, --values or --command")
+        if self.column is not None and self.values is None:
+            raise click.UsageError("--column is for --values")
+        if self.timeout is not None and self.command is None:
+            raise click.UsageError("--timeout is for --command")
+
+    def model(self, inputs: Any) -> Any:
+        """Return the model."""
+        if self.source is not None:
+            return models.imported(self.source, inputs=inputs)
+        if self.values is not None:
+            columns = None if self.column is None else self.column.split(",")
+            return models.table(self.values, column=columns[0] if columns and len(columns) == 1 else columns)
+        return models.command(_arguments(self.command or ""), timeout=self.timeout)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How to evaluate the model."""
+
+    inputs: Any
+    outputs: str | None
+    batch_size: int | None
+    store: Path | None
+    model_name: str
+    workers: int | None
+    threads: int | None
+    retries: int
+    check: bool
+
+    def check_options(self) -> None:
+        """Refuse options that do not fit together."""
+        if self.workers is not None and self.threads is not None:
+            raise click.UsageError("--workers and --threads exclude each other")
+        if self.model_name and self.store is None:
+            raise click.UsageError("--model-name is for --store")
+
+    def evaluator(self, model: Any, names: tuple[str, ...] | None, running: Workers) -> ss.Evaluator:
+        """Return the evaluator of a model."""
+        return ss.Evaluator(
+            model,
+            inputs=self.inputs,
+            outputs=names,
+            batch_size=self.batch_size,
+            executor=running.executor,
+            retries=self.retries,
+            store=None if self.store is None else ss.Store(self.store, model_name=self.model_name),
+            check=self.check,
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to fit the sketch."""
+
+    link: Any
+    fast: bool
+    max_terms: int | None
+    target_r2: float | None
+
+
+SOURCE = grouped(
+    "source",
+    Source,
+    click.option(
+        "--model", "source", metavar="MODULE:NAME", help="A callable in a module, such as mine:predict."
+    ),
+    click.option(
+        "--values",
+        type=click.Path(path_type=Path),
+        help="A table of scores computed elsewhere: a column `sequence` and one or more columns of scores.",
+    ),
+    click.option(
+        "--column",
+        help="Column of --values with the scores; A,B for several outputs.  "
+        "[default: all except sequence, name, id and the index of a data frame]",
+    ),
+    click.option(
+        "--command",
+        help="A program, started without a shell, that reads one sequence per line on stdin and prints one "
+        "score per line; ss.models.command supports other formats.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Largest number of seconds that --command may take for a batch.",
+    ),
+)
+EVALUATION = grouped(
+    "evaluation",
+    Evaluation,
+    click.option("--inputs", type=click.Choice(INPUTS), help="What the model takes."),
+    click.option(
+        "--outputs",
+        metavar="A,B",
+        help="Names of the model's outputs: one sketch for each, OUT.A.safetensors.  "
+        "[default: the names that the model declares]",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        help="Number of sequences in one call of the model.  [default: about one second per call]",
+    ),
+    click.option("--store", type=click.Path(path_type=Path), help="Keep all values in this file, to resume."),
+    click.option(
+        "--model-name", default="", help="Name of the model, such as its version, kept in the store."
+    ),
+    click.option("--workers", type=click.IntRange(min=1), help="Number of processes that call the model."),
+    click.option("--threads", type=click.IntRange(min=1), help="Number of threads that call the model."),
+    click.option(
+        "--retries", type=click.IntRange(min=0), default=0, help="How often to repeat a call that fails."
+    ),
+    click.option(
+        "--check/--no-check", default=True, help="Examine the model first: is it repeatable, is it constant?"
+    ),
+)
+FIT = grouped(
+    "fit",
+    Fit,
+    click.option(
+        "--link",
+        type=click.Choice(["identity", "log", "logit"]),
+        default="identity",
+        help="Scale of the sketch.",
+    ),
+    click.option("--fast", is_flag=True, help="Skip distillation and large trees."),
+    click.option("--max-terms", type=click.IntRange(min=1), help="Largest number of terms of the sketch."),
+    click.option("--target-r2", type=float, help="Evaluate in rounds, and stop when R² reaches this."),
+)
 
 
 @click.command()
-@SPACE
-@BUDGET
-@click.option(
-    "--model", "source", metavar="MODULE:NAME", help="A callable in a module, such as mine:predict."
-)
-@click.option(
-    "--values",
-    type=click.Path(path_type=Path),
-    help="A table of scores computed elsewhere, with a column `sequence` and those of the scores.",
-)
-@click.option(
-    "--column",
-    help="Column of --values that holds the scores; several, as A,B, are several outputs.  "
-    "[default: all but sequence, name, id and the index of a data frame]",
-)
-@click.option(
-    "--command",
-    help="A program, started without a shell, that reads sequences on stdin, one a line, and prints a score "
-    "for each, one a line; ss.models.command has other formats.",
-)
-@click.option(
-    "--link", type=click.Choice(["identity", "log", "logit"]), default="identity", help="Scale of the sketch."
-)
-@click.option("--inputs", type=click.Choice(INPUTS), help="What the model takes.")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    help="Most sequences in one call of the model.  [default: as many as take about a second]",
-)
-@click.option(
-    "--outputs",
-    metavar="A,B",
-    help="The model's outputs: a sketch for each, OUT.A.safetensors; by default as it calls them.",
-)
-@click.option("--store", type=click.Path(path_type=Path), help="Keep all values in this file, to resume.")
-@click.option("--model-name", default="", help="Name of the model, such as its version, kept in the store.")
-@click.option("--workers", type=click.IntRange(min=1), help="Call the model in so many processes.")
-@click.option("--threads", type=click.IntRange(min=1), help="Call the model in so many threads.")
-@click.option(
-    "--retries", type=click.IntRange(min=0), default=0, help="Call the model again if it fails, so often."
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Most seconds that --command may take for a batch.",
-)
-@click.option("--fast", is_flag=True, help="Leave out distillation and large trees.")
-@click.option("--max-terms", type=click.IntRange(min=1), help="Most terms of the sketch.")
-@click.option("--target-r2", type=float, help="Ask in rounds, and stop when R² reaches this.")
-@click.option("--check/--no-check", default=True, help="Look at the model first: is it what a sketch needs?")
-@out("The sketch, a safetensors file.")
-@FORCE
-@JSON
-@QUIET
+@REQUEST
+@SOURCE
+@EVALUATION
+@FIT
+@output("The sketch, a safetensors file.")
 @VERBOSE
-def sketch(
-    alphabet: str,
-    length: int,
-    budget: int,
-    method: Any,
-    seed: int,
-    source: str | None,
-    values: Path | None,
-    column: str | None,
-    command: str | None,
-    link: Any,
-    inputs: Any,
-    batch_size: int | None,
-    outputs: str | None,
-    store: Path | None,
-    model_name: str,
-    workers: int | None,
-    threads: int | None,
-    retries: int,
-    timeout: float | None,
-    fast: bool,
-    max_terms: int | None,
-    target_r2: float | None,
-    check: bool,
-    output: Path,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Ask a model for some sequences, and find a closed form of its scores.
+def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, target: Output) -> None:
+    """Evaluate a model on some sequences, and fit a closed form of its scores.
 
-    One of --model, --values and --command says where scores come from.
+    Scores come from one of --model, --values and --command.
     """
-    if sum(given is not None for given in (source, values, command)) != 1:
-        raise click.UsageError("say where scores come from: one of --model, --values and --command")
-    if column is not None and values is None:
-        raise click.UsageError("--column is for --values")
-    if workers is not None and threads is not None:
-        raise click.UsageError("--workers and --threads exclude each other")
-    if timeout is not None and command is None:
-        raise click.UsageError("--timeout is for --command")
-    if model_name and store is None:
-        raise click.UsageError("--model-name is for --store")
-    space = ss.SequenceSpace(alphabet, length)
-    # Refused, if at all, before anything is asked or read.
-    ss.plan(space, budget, method=method, random_state=seed)
-    model: Any
-    if source is not None:
-        model = models.imported(source, inputs=inputs)
-    elif values is not None:
-        columns = None if column is None else column.split(",")
-        model = models.table(values, column=columns[0] if columns and len(columns) == 1 else columns)
-    else:
-        model = models.command(_arguments(command or ""), timeout=timeout)
-    with apart():
-        said = outputs_of(model)
-    names = said if outputs is None else tuple(name.strip() for name in outputs.split(","))
-    paths = {"": output}
-    if names is not None:
-        for name in names:
-            if not name or Path(name).name != name:
-                raise ss.InputError(
-                    f"the output {name!r} cannot be part of a file name; choose others by "
-                    f"{'--column' if values is not None else '--outputs'}"
-                )
-        paths = {
-            name: output.with_name(f"{output.stem}.{name}{output.suffix or '.safetensors'}") for name in names
-        }
-    refuse(force, *paths.values(), sources=(store, values))
-    ask: Callable[..., Any] = ss.sketch
-    with ExitStack() as stack:
-        stack.enter_context(apart())
-        executor: Executor | None = None
-        context = multiprocessing.get_context("spawn")
-        ended = None if workers is None else context.Event()
-        if workers is not None:
-            executor = stack.enter_context(
-                ProcessPoolExecutor(workers, mp_context=context, initializer=work, initargs=(ended,))
-            )
-        elif threads is not None:
-            executor = stack.enter_context(ThreadPoolExecutor(threads))
+    source.check()
+    evaluation.check_options()
+    space = request.space()
+    # If the plan is impossible, say so before anything is read or evaluated.
+    request.plan()
+    model = source.model(evaluation.inputs)
+    with stdout_to_stderr():
+        names = outputs_of(model)
+    if evaluation.outputs is not None:
+        names = tuple(name.strip() for name in evaluation.outputs.split(","))
+    paths = _paths(target.output, names, "--column" if source.values is not None else "--outputs")
+    refuse(target.force, *paths.values(), sources=(evaluation.store, source.values))
+    with stdout_to_stderr(), workers(evaluation.workers, evaluation.threads) as running:
         try:
-            made = ask(
-                model,
-                space,
-                budget=budget,
-                method=method,
-                target_r2=target_r2,
-                link=link,
-                inputs=inputs,
-                batch_size=batch_size,
-                random_state=seed,
-                progress=shown(quiet),
-                max_terms=max_terms,
-                fast=fast,
-                outputs=names,
-                store=None if store is None else ss.Store(store, model_name=model_name),
-                executor=executor,
-                retries=retries,
-                check=check and values is None,
-            )
+            evaluator = evaluation.evaluator(model, names, running)
+            options: dict[str, Any] = {
+                "budget": request.budget,
+                "method": request.method,
+                "random_state": request.seed,
+                "progress": shows_progress(target.quiet),
+                **vars(fit),
+            }
+            if names is None:
+                sketches = {"": ss.sketch(evaluator, space, **options)}
+            else:
+                sketches = ss.sketch_outputs(evaluator, space, **options)
         except KeyboardInterrupt as interrupt:
-            # What still runs was left by a second interrupt.
-            stop_commands()
-            if ended is not None:
-                ended.set()
-            kept = (
-                "no value was kept (--store PATH would)"
-                if store is None
-                else f"the values paid for are in {store}, and the same command resumes"
-            )
-            click.echo(f"\nshapsketch: stopped; {kept}", err=True)
-            if executor is not None and not ends(executor):
-                # A thread cannot be stopped, but what it works for has ended.
-                sys.stderr.flush()
-                os._exit(exit_code(interrupt))
-            raise click.exceptions.Exit(exit_code(interrupt)) from None
-    every = {"": made} if names is None else made
+            _stop(running, interrupt, evaluation.store)
     for name, path in paths.items():
-        every[name].save(path)
+        sketches[name].save(path)
+    _report(sketches, paths, target.as_json)
+
+
+def _paths(out: Path, names: tuple[str, ...] | None, option: str) -> dict[str, Path]:
+    """Return the file of each sketch; the name is empty for a single output."""
+    if names is None:
+        return {"": out}
+    for name in names:
+        if not name or Path(name).name != name:
+            raise ss.InputError(
+                f"the output {name!r} cannot be part of a file name; choose other outputs with {option}"
+            )
+    suffix = out.suffix or ".safetensors"
+    return {name: out.with_name(f"{out.stem}.{name}{suffix}") for name in names}
+
+
+def _stop(running: Workers, interrupt: KeyboardInterrupt, store: Path | None) -> NoReturn:
+    """End the command after an interrupt."""
+    kept = (
+        "no value was kept (--store PATH would keep them)"
+        if store is None
+        else f"the values so far are in {store}, and the same command resumes"
+    )
+    click.echo(f"\nshapsketch: stopped; {kept}", err=True)
+    if not running.stop():
+        # A thread cannot be stopped, so the process ends without it.
+        sys.stderr.flush()
+        os._exit(exit_code(interrupt))
+    raise click.exceptions.Exit(exit_code(interrupt)) from None
+
+
+def _report(sketches: dict[str, ss.Sketch], paths: dict[str, Path], as_json: bool) -> None:
     if as_json:
-        reports = {name: described(every[name], path) for name, path in paths.items()}
-        dump(reports[""] if names is None else {"outputs": reports})
+        reports = {name: report_of(sketches[name], path) for name, path in paths.items()}
+        print_json(reports.get("", {"outputs": reports}))
         return
     for name, path in paths.items():
         if name:
             click.echo(f"output {name}")
-        click.echo(f"{every[name].summary()}\nwrote {path}")
+        click.echo(f"{sketches[name].summary()}\nwrote {path}")
 
 
 def _arguments(command: str) -> list[str]:

@@ -4,54 +4,68 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from shapsketch.cli.options import dump, progress_bar
+from shapsketch.cli.options import Output, print_json, progress_bar
 from shapsketch.files.read import SequenceReader
 from shapsketch.files.write import TableWriter
 from shapsketch.space import Codes
 
-# Numbers computed at a time: of a row for each sequence, and of a row for each number.
+# Numbers that are computed at a time: for tables with one row per sequence, and with one row per number.
 WIDE = 1 << 22
 LONG = 1 << 19
 
 
-def _parts(reader: SequenceReader, bar: Any, most: int) -> Iterator[tuple[list[str], Codes]]:
-    """Yield names and codes, at most so many at a time."""
+@dataclass(frozen=True)
+class RowSource:
+    """How batches become rows of a table.
+
+    Attributes
+    ----------
+    columns : dict
+        Names and kinds of the columns.
+    rows : callable
+        Takes names and codes (B, n), returns the columns of their rows.
+    batch : int
+        Largest number of sequences in one call of `rows`.
+    metadata : dict of str to str
+        Kept in a Parquet file, and printed with --json.
+    """
+
+    columns: dict[str, Any]
+    rows: Callable[[list[str], Codes], dict[str, Any]]
+    batch: int
+    metadata: dict[str, str]
+
+
+def _batches(reader: SequenceReader, bar: Any, size: int) -> Iterator[tuple[list[str], Codes]]:
+    """Yield names and codes of at most `size` sequences."""
     for records in reader:
-        for start in range(0, len(records), most):
-            yield records.names[start : start + most], records.codes[start : start + most]
-            bar.update(min(most, len(records) - start))
+        for start in range(0, len(records), size):
+            yield records.names[start : start + size], records.codes[start : start + size]
+            bar.update(min(size, len(records) - start))
 
 
-def streamed(
-    reader: SequenceReader,
-    output: Path,
-    columns: dict[str, Any],
-    metadata: dict[str, str],
-    rows: Callable[[list[str], Codes], dict[str, Any]],
-    most: int,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Read, compute and write batch by batch, and say what was done."""
+def stream(reader: SequenceReader, source: RowSource, target: Output) -> None:
+    """Read, compute and write batch by batch, then report."""
     started = time.perf_counter()
     with (
         reader,
-        progress_bar(quiet, reader.path.name) as bar,
-        TableWriter(output, columns, metadata=metadata) as table,
+        progress_bar(target.quiet, reader.path.name) as bar,
+        TableWriter(target.output, source.columns, metadata=source.metadata) as table,
     ):
-        for names, codes in _parts(reader, bar, most):
-            table.write(rows(names, codes))
+        for names, codes in _batches(reader, bar, source.batch):
+            table.write(source.rows(names, codes))
     seconds = time.perf_counter() - started
-    if as_json:
-        found = {"output": str(output), "sequences": reader.count, "skipped": reader.skipped}
-        dump({**found, "rows": table.rows, **metadata, "seconds": round(seconds, 3)})
+    if target.as_json:
+        report = {"output": str(target.output), "sequences": reader.count, "skipped": reader.skipped}
+        print_json({**report, "rows": table.rows, **source.metadata, "seconds": round(seconds, 3)})
         return
-    skipped = f", {reader.skipped:,} malformed ones left out" if reader.skipped else ""
+    skipped = f", {reader.skipped:,} malformed ones skipped" if reader.skipped else ""
     click.echo(
-        f"{reader.count:,} sequences in {seconds:.1f} s{skipped}: wrote {table.rows:,} rows to {output}"
+        f"{reader.count:,} sequences in {seconds:.1f} s{skipped}: wrote {table.rows:,} rows to "
+        f"{target.output}"
     )

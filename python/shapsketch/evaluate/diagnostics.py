@@ -1,4 +1,4 @@
-"""A few questions to a model before many are asked."""
+"""Is a model fit to be sketched? Repeatable, independent of the batch, and not constant."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shapsketch._validate import integer
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Runner, evaluate
+from shapsketch.evaluate.batches import evaluate
+from shapsketch.evaluate.executor import Resources
+from shapsketch.evaluate.outputs import ModelCall
 from shapsketch.models._protocol import Inputs, Model, inputs_of, named_outputs, outputs_of
-from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 
 logger = logging.getLogger(__name__)
 
-# Differences that mean nothing: of the spread of scores, and of the largest, in roundings of float32.
+# Differences that mean nothing: this fraction of the spread of values, plus a few rounding errors of float32
+# relative to the largest value.
 OF_SPREAD = 1e-5
 ROUNDINGS = 4 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Check:
-    """What :func:`check` found.
+    """The result of :func:`check`.
 
     Attributes
     ----------
     repeatable : bool
-        The same batch got the same scores again.
+        The same batch received the same values again.
     batch_independent : bool
-        Two sequences alone got the scores that they got among others.
+        Two sequences received the same values alone as within a batch.
     constant : bool
-        All sequences got the same score, of some output.
+        All sequences received the same value, for at least one output.
     repeat_difference, batch_difference : float
-        The largest differences between those scores.
+        The largest differences between those values.
     spread : float
-        Largest score less the smallest; of several outputs, the largest spread.
+        Largest value minus smallest value; for several outputs, the largest spread.
     messages : list of str
-        What is wrong, in words; empty if nothing is.
+        The problems, one sentence each; empty if there are none.
     n_calls : int
-        Sequences that the model was asked for, repeats included.
+        Sequences that the model evaluated, repeats included.
     """
 
     repeatable: bool
@@ -65,26 +67,27 @@ def check(
     outputs: Sequence[str] | None = None,
     retries: int = 0,
 ) -> Check:
-    """Ask a model a few sequences and say what is odd about its answers.
+    """Evaluate a few sequences and report problems of the model.
 
-    The same batch is asked twice, and then the first and the last sequence alone. Differences up to 1e-5 of
-    the spread of scores and some roundings of float32 are none. What is found is logged as warnings, too.
+    The same batch is evaluated twice, then the first and the last sequence alone. Differences up to 1e-5 of
+    the spread of values plus a few rounding errors of float32 are ignored. Problems are also logged as
+    warnings.
 
     Parameters
     ----------
     model : callable
     space : SequenceSpace
     inputs : {"strings", "codes", "onehot"}, optional
-        What the model takes; by default what it says itself, or strings.
+        What the model takes. By default what an adapter declares; strings for other callables.
     sequences : list of str or codes (B, n), optional
-        What to ask, at least two; random ones by default.
+        Sequences to evaluate, at least two; random ones by default.
     count : int
         Number of random sequences, at least 2.
     random_state : int
     outputs : list of str, optional
-        Names of the outputs of a model that returns (B, k); by default what it says itself.
+        Names of the outputs of a model that returns (B, k); by default what an adapter declares.
     retries : int
-        How often a call that fails is tried again.
+        How often a call that fails is repeated.
 
     Returns
     -------
@@ -95,20 +98,20 @@ def check(
     ModelError
         If the model raises, or does not return one finite number for each sequence.
     InputError
-        If there are fewer than two sequences, or one is not of the space.
+        If there are fewer than two sequences, or one does not belong to the space.
 
     Examples
     --------
     >>> import shapsketch as ss
     >>> from shapsketch import models
-    >>> def relative(sequences):  # to the others of the batch
+    >>> def relative(sequences):  # relative to the other sequences of the batch
     ...     counts = [s.count("G") for s in sequences]
     ...     return [c - max(counts) for c in counts]
-    >>> found = models.check(relative, ss.SequenceSpace(ss.DNA, length=12))
-    >>> found.repeatable, found.batch_independent, found.constant
+    >>> report = models.check(relative, ss.SequenceSpace(ss.DNA, length=12))
+    >>> report.repeatable, report.batch_independent, report.constant
     (True, False, False)
     """
-    takes = inputs_of(model, inputs)
+    taken = inputs_of(model, inputs)
     space_of(space)
     seed = integer("random_state", random_state, least=0)
     names = named_outputs(outputs_of(model) if outputs is None else outputs)
@@ -117,25 +120,25 @@ def check(
     else:
         codes = space.encode(sequences)
     if len(codes) < 2:
-        raise InputError("one sequence tells nothing of others; give at least two")
+        raise InputError("a check compares sequences; pass at least two")
+    call = ModelCall(model, space, taken, names)
 
-    def asked(batch: Codes) -> npt.NDArray[np.float64]:
-        runner = Runner(progress=False, batch_size=len(batch), retries=retries)
-        return evaluate(model, space, [batch], len(batch), inputs=takes, outputs=names, runner=runner)
+    def alone(batch: Codes) -> Values:
+        return evaluate(call, [batch], len(batch), Resources(batch_size=len(batch), retries=retries))
 
-    return examined(asked, codes, names)[0]
+    return examine(alone, codes, names)[0]
 
 
-def examined(
-    ask: Callable[[Codes], npt.NDArray[np.float64]], codes: Codes, names: tuple[str, ...] | None
-) -> tuple[Check, npt.NDArray[np.float64]]:
-    """Return what is odd about answers to codes, each asked as one batch, and the first answers to them."""
+def examine(
+    evaluate_alone: Callable[[Codes], Values], codes: Codes, names: tuple[str, ...] | None
+) -> tuple[Check, Values]:
+    """Return the check of a model, which evaluates codes as one batch, and the values of `codes`."""
 
-    def asked(batch: Codes) -> npt.NDArray[np.float64]:
-        return ask(batch).reshape(len(batch), -1)
+    def values_of(batch: Codes) -> Values:
+        return evaluate_alone(batch).reshape(len(batch), -1)
 
-    first, again = asked(codes), asked(codes)
-    alone = np.concatenate([asked(codes[:1]), asked(codes[-1:])])
+    first, again = values_of(codes), values_of(codes)
+    alone = np.concatenate([values_of(codes[:1]), values_of(codes[-1:])])
     spread = np.ptp(first, axis=0)
     allowed = OF_SPREAD * spread + ROUNDINGS * np.abs(first).max(axis=0)
     repeat, apart = np.abs(again - first), np.abs(alone - first[[0, -1]])
@@ -143,22 +146,23 @@ def examined(
     messages = []
     if (repeat > allowed).any():
         messages.append(
-            f"the model is not repeatable: the same batch got scores that differ by up to {repeat.max():.3g} "
-            f"(their spread is {spread.max():.3g}); switch off its randomness, such as dropout"
+            f"the model is not repeatable: the same batch received values that differ by up to "
+            f"{repeat.max():.3g} (their spread is {spread.max():.3g}); switch off its randomness, such as "
+            "dropout"
         )
     if (apart > allowed).any():
         messages.append(
-            f"the score of a sequence depends on its batch: alone it differs by up to {apart.max():.3g} "
-            f"(the spread is {spread.max():.3g}); a network may be in training mode, or scores "
-            "are relative to others"
+            f"the value of a sequence depends on its batch: alone it differs by up to {apart.max():.3g} "
+            f"(the spread is {spread.max():.3g}); the network may be in training mode, or the model may "
+            "compare the sequences of a batch"
         )
     if constant.any():
-        what = "all its outputs" if constant.all() and names else "it"
+        subject = "all its outputs" if constant.all() and names else "it"
         if names and not constant.all():
-            what = f"its output {names[int(np.flatnonzero(constant)[0])]!r}"
+            subject = f"its output {names[int(np.flatnonzero(constant)[0])]!r}"
         messages.append(
-            f"the model may not depend on its input: {what} gave the same score to all {len(codes)} "
-            "sequences; ask more, or give sequences= of which you know better"
+            f"the model may not depend on its input: {subject} gave the same value to all {len(codes)} "
+            "sequences; use a larger count, or pass sequences= with known different values"
         )
     for message in messages:
         logger.warning("%s", message)
@@ -176,12 +180,12 @@ def examined(
 
 
 def _random(space: SequenceSpace, count: int, rng: np.random.Generator) -> Codes:
-    """Return distinct random sequences, or all if they are fewer."""
+    """Return distinct random sequences, or all sequences if the space has fewer."""
     if space.size <= 4 * count:
         numbers = rng.permutation(space.size)[:count]
         return (numbers[:, None] // space.q ** np.arange(space.n) % space.q).astype(np.uint8)
-    found = np.empty((0, space.n), dtype=np.uint8)
-    while len(found) < count:
+    codes = np.empty((0, space.n), dtype=np.uint8)
+    while len(codes) < count:
         more = rng.integers(0, space.q, (2 * count, space.n), dtype=np.uint8)
-        found = np.unique(np.concatenate([found, more]), axis=0)
-    return rng.permutation(found)[:count]
+        codes = np.unique(np.concatenate([codes, more]), axis=0)
+    return rng.permutation(codes)[:count]

@@ -1,162 +1,295 @@
-"""Asking a model for what is not known: the values of sequences, each asked for once."""
+"""A model and how to evaluate it; each sequence is evaluated once."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from shapsketch.evaluate.batches import Keep, Runner, evaluate
-from shapsketch.evaluate.diagnostics import examined
-from shapsketch.evaluate.store import Known, OpenStore, Store
-from shapsketch.link import Link
-from shapsketch.models._protocol import Model
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.errors import InputError
+from shapsketch.evaluate.batches import Keep, Progress, check_progress, evaluate
+from shapsketch.evaluate.cache import Cache
+from shapsketch.evaluate.diagnostics import examine
+from shapsketch.evaluate.executor import Resources
+from shapsketch.evaluate.outputs import ModelCall
+from shapsketch.evaluate.store import OpenStore, Store
+from shapsketch.link import IDENTITY, Link
+from shapsketch.models._protocol import Inputs, Model, inputs_of, named_outputs
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 
 logger = logging.getLogger(__name__)
 
-# The same sequences, in the same parts, each time that it is called.
-Parts = Callable[[], Iterator[Codes]]
+# Yields the same sequences, in the same parts, each time it is called.
+Parts: TypeAlias = Callable[[], Iterator[Codes]]
+# Sequences that `check=True` examines.
+CHECKED = 8
 
 
-class Observer:
-    """Asks a model for sequences, and for none whose value is known, from a store or from before.
+class Evaluator:
+    """A model, and how to evaluate it: inputs, batches, executor, retries, store.
+
+    :func:`sketch`, :func:`sketch_outputs`, :func:`faithfulness` and :meth:`Explainer.refine` take it in place
+    of a model. It remembers every value, so a second call with the same evaluator evaluates only new
+    sequences. The memory takes about (n + 8 k) bytes for each sequence of length n and k outputs.
 
     Parameters
     ----------
-    remember : bool
-        Know what was asked before, without a store, too: some (n + 8 k) bytes a sequence.
+    model : callable
+        Takes a batch of sequences and returns one finite real number for each, shape (B,); with `outputs`,
+        k numbers for each, shape (B, k), or a mapping of names to arrays (B,).
+    inputs : {"strings", "codes", "onehot"}, optional
+        What the model takes: a list of str, a uint8 array (B, n), or a float32 array (B, n, q). By default
+        what an adapter of :mod:`shapsketch.models` declares; strings for other callables.
+    outputs : list of str, optional
+        Names of the outputs of a model with several.
+    batch_size : int, optional
+        Number of sequences in one call of the model. By default it adapts from 16 to 4,096, aiming at about
+        one second per call, or more if larger batches are cheaper per sequence. Set a fixed size if rounding
+        in your network depends on it.
+    executor : concurrent.futures.Executor or distributed.Client, optional
+        Where batches run: threads, processes, or a Dask cluster. Results do not depend on it. Other processes
+        receive the model by pickle.
+    in_flight : int, optional
+        Largest number of batches submitted to the executor at a time; two for each worker by default.
+    retries : int
+        How often a batch that fails is evaluated again.
+    store : path or Store, optional
+        Keep every value in this file as soon as its batch ends, and never evaluate a stored sequence again.
+        See :class:`Store`.
+    check : bool
+        Before the first evaluation in a space, examine the model with :func:`shapsketch.models.check` on
+        eight of the sequences, which evaluates 18 sequences in 4 calls, and log problems as warnings. Skipped
+        if the store already has values.
+
+    Raises
+    ------
+    InputError
+        If a parameter is wrong.
+
+    Examples
+    --------
+    >>> import shapsketch as ss
+    >>> def model(sequences):
+    ...     return [s.count("G") + 2.0 * (s[2:4] == "AU") for s in sequences]
+    >>> evaluator = ss.Evaluator(model, batch_size=256, retries=2)
+    >>> space = ss.SequenceSpace(ss.RNA, length=9)
+    >>> sketch = ss.sketch(evaluator, space, budget=2_000, progress=False)
+    >>> evaluator.evaluate(["GGAUCCGAA", "CCCCCCCCC"], space, progress=False)
+    array([5., 0.])
+    """
+
+    def __init__(  # noqa: PLR0913 - public
+        self,
+        model: Model,
+        *,
+        inputs: Inputs | None = None,
+        outputs: Sequence[str] | None = None,
+        batch_size: int | None = None,
+        executor: Any = None,
+        in_flight: int | None = None,
+        retries: int = 0,
+        store: str | os.PathLike[str] | Store | None = None,
+        check: bool = False,
+    ) -> None:
+        if isinstance(model, Evaluator):
+            raise InputError("model is an Evaluator already; pass it on as it is")
+        self.model = model
+        self.inputs = inputs_of(model, inputs)
+        self.outputs = named_outputs(outputs)
+        self.store = store if isinstance(store, Store) or store is None else Store(store)
+        self.check = check
+        self._resources = Resources(executor, in_flight, retries, batch_size)
+        self._remember = True
+        self._caches: dict[SequenceSpace, Cache] = {}
+        self._checked: set[SequenceSpace] = set()
+
+    @classmethod
+    def of(
+        cls, model: Model | Evaluator, inputs: Inputs | None = None, *, remember: bool = False
+    ) -> Evaluator:
+        """Return an evaluator of a model, or the evaluator that `model` is.
+
+        For a plain callable, `remember` tells whether later calls within one task may repeat sequences.
+
+        Raises
+        ------
+        InputError
+            If `model` is an evaluator and `inputs` is given too.
+        """
+        if not isinstance(model, Evaluator):
+            evaluator = cls(model, inputs=inputs)
+            evaluator._remember = remember
+            return evaluator
+        if inputs is not None:
+            raise InputError("inputs= belongs to the Evaluator here: ss.Evaluator(model, inputs=...)")
+        return model
+
+    def single_output(self) -> Evaluator:
+        """Return self.
+
+        Raises
+        ------
+        InputError
+            If there are several outputs.
+        """
+        if self.outputs is not None:
+            raise InputError(
+                "the evaluator has several outputs; use ss.sketch_outputs to sketch each of them, or "
+                "ss.models.select to select one"
+            )
+        return self
+
+    def evaluate(self, sequences: Sequences, space: SequenceSpace, *, progress: Progress = True) -> Values:
+        """Return the model's values of sequences, shape (B,), or (B, k) for k outputs.
+
+        Parameters
+        ----------
+        sequences : iterable of str, or integer array (B, n)
+        space : SequenceSpace
+        progress : bool or callable
+            Show a progress bar, or call a function with (done, total) after each batch.
+
+        Raises
+        ------
+        ModelError
+            If the model fails or returns something else than requested.
+        FileError, InputError
+            If the store cannot be used, or belongs to another model.
+        """
+        codes = space_of(space).encode(sequences)
+        with self.open(space, progress=progress) as session:
+            values = session.values(lambda: iter([codes]), len(codes))
+        return values[:, 0] if self.outputs is None else values
+
+    @contextmanager
+    def open(
+        self, space: SequenceSpace, *, link: Link = IDENTITY, progress: Progress = False
+    ) -> Iterator[Session]:
+        """Yield a session in a space; its store, if any, is open meanwhile.
+
+        Raises
+        ------
+        FileError
+            If the store cannot be opened or made, is damaged, or another process uses it.
+        InputError
+            If the store belongs to another model, space or list of outputs.
+        """
+        check_progress(progress)
+        if self.store is None:
+            cache = None
+            if self._remember or self.check:
+                width = 1 if self.outputs is None else len(self.outputs)
+                cache = self._caches.setdefault(space, Cache(space.n, width))
+            yield Session(self, space, link, progress, cache, None)
+            return
+        with self.store.open(space, self.outputs) as opened:
+            session = Session(self, space, link, progress, opened.cache, opened)
+            opened.check_model(session.evaluate_alone)
+            session.n_evaluated = 0
+            try:
+                yield session
+            except BaseException:
+                opened.log_how_to_continue()
+                raise
+
+
+class Session:
+    """An evaluator in use: values of one space, on the model's scale.
+
+    Attributes
+    ----------
+    n_evaluated : int
+        Sequences that the model evaluated in this session.
     """
 
     def __init__(
         self,
-        model: Model,
+        evaluator: Evaluator,
         space: SequenceSpace,
-        *,
-        inputs: str,
-        outputs: tuple[str, ...] | None,
-        runner: Runner,
         link: Link,
-        kept: OpenStore | None,
-        remember: bool,
+        progress: Progress,
+        cache: Cache | None,
+        opened: OpenStore | None,
     ) -> None:
-        self._model, self._space, self._inputs, self._outputs = model, space, inputs, outputs
-        self._runner, self._link, self._kept = runner, link, kept
-        self._width = 1 if outputs is None else len(outputs)
-        self._known = kept.known if kept is not None else Known(space.n, self._width) if remember else None
-        # Sequences that the model was asked for.
-        self.asked = 0
-        if kept is not None:
-            kept.check_model(self._alone)
-            # What tells the model is not what was asked for.
-            self.asked = 0
+        self._evaluator, self._space, self._link, self._progress = evaluator, space, link, progress
+        self._cache, self._opened = cache, opened
+        self._width = 1 if evaluator.outputs is None else len(evaluator.outputs)
+        self.n_evaluated = 0
 
-    def _alone(self, codes: Codes) -> Values:
-        """Ask for one batch, whatever is known."""
-        runner = replace(self._runner, progress=False, batch_size=len(codes))
-        return self._evaluate(iter([codes]), len(codes), runner, None)
+    def evaluate_alone(self, codes: Codes) -> Values:
+        """Evaluate codes as one batch, also if their values are in the cache."""
+        resources = replace(self._evaluator._resources, batch_size=len(codes))
+        return self._evaluate(iter([codes]), len(codes), resources, None, progress=False)
 
-    def _evaluate(self, parts: Iterator[Codes], count: int, runner: Runner, keep: Keep | None) -> Values:
-        self.asked += count
-        return evaluate(
-            self._model,
-            self._space,
-            parts,
-            count,
-            inputs=self._inputs,
-            outputs=self._outputs,
-            runner=runner,
-            keep=keep,
-            link=self._link,
-        )
-
-    def _keep(self) -> Keep | None:
-        if self._kept is not None:
-            return self._kept.keep
-        return None if self._known is None else self._known.add
-
-    def examine(self, codes: Codes) -> None:
-        """Log what is odd about answers to some sequences, unless the store has values of this model."""
-        if len(codes) < 2 or (self._kept is not None and len(self._kept.known)):
-            return
-        _, answers = examined(self._alone, codes, self._outputs)
-        keep = self._keep()
-        if keep is not None:
-            keep(codes, answers)
-
-    def ask(self, parts: Parts, count: int) -> Values:
-        """Return the values (N, k) of sequences that come in parts, on the model's scale."""
-        known = self._known
-        if known is None:
-            return self._evaluate(parts(), count, self._runner, None).reshape(count, self._width)
-        known.settle()
-        answers = np.empty((count, self._width))
+    def values(self, parts: Parts, count: int) -> Values:
+        """Return the values (N, k) of sequences; only those not in the cache are evaluated."""
+        if self._evaluator.check and self._space not in self._evaluator._checked:
+            self._examine(next(parts())[:CHECKED])
+        resources, cache = self._evaluator._resources, self._cache
+        if cache is None:
+            values = self._evaluate(parts(), count, resources, None, progress=self._progress)
+            return values.reshape(count, self._width)
+        cache.settle()
+        values = np.empty((count, self._width))
         missing, keys = [], []
         start = 0
         for part in parts():
-            found, values = known.find(part)
-            answers[start + np.flatnonzero(found)] = values
-            rows = np.flatnonzero(~found)
+            hits, cached = cache.find(part)
+            values[start + np.flatnonzero(hits)] = cached
+            rows = np.flatnonzero(~hits)
             missing.append(start + rows)
-            keys.append(known.keys(part[rows]))
+            keys.append(cache.keys(part[rows]))
             start += len(part)
-        where = np.concatenate(missing)
-        if not len(where):
-            return answers
-        # Those that come more than once are asked for where they come first.
-        _, first, same = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
-        asked = np.sort(where[first])
-        if len(asked) < count:
-            logger.info("%d of %d values are known", count - len(asked), count)
+        rows = np.concatenate(missing)
+        if not len(rows):
+            return values
+        # Repeated sequences are evaluated where they occur first.
+        _, first, repeats = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
+        new = np.sort(rows[first])
+        if len(new) < count:
+            logger.info("%d of %d values are already available", count - len(new), count)
 
-        def of_asked() -> Iterator[Codes]:
+        def new_parts() -> Iterator[Codes]:
             start = 0
             for part in parts():
-                rows = asked[slice(*np.searchsorted(asked, [start, start + len(part)]))] - start
+                chosen = new[slice(*np.searchsorted(new, [start, start + len(part)]))] - start
                 start += len(part)
-                if len(rows):
-                    yield part[rows]
+                if len(chosen):
+                    yield part[chosen]
 
-        told = self._evaluate(of_asked(), len(asked), self._runner, self._keep())
-        told = told.reshape(len(asked), self._width)
-        answers[where] = told[np.searchsorted(asked, where[first])[same.reshape(-1)]]
-        return answers
+        evaluated = self._evaluate(
+            new_parts(), len(new), resources, self._keep(cache), progress=self._progress
+        ).reshape(len(new), self._width)
+        values[rows] = evaluated[np.searchsorted(new, rows[first])[repeats.reshape(-1)]]
+        return values
 
+    def _evaluate(
+        self,
+        parts: Iterator[Codes],
+        count: int,
+        resources: Resources,
+        keep: Keep | None,
+        *,
+        progress: Progress,
+    ) -> Values:
+        self.n_evaluated += count
+        evaluator = self._evaluator
+        call = ModelCall(evaluator.model, self._space, evaluator.inputs, evaluator.outputs)
+        return evaluate(call, parts, count, resources, progress=progress, keep=keep, link=self._link)
 
-@contextmanager
-def observing(
-    model: Model,
-    space: SequenceSpace,
-    *,
-    inputs: str,
-    runner: Runner,
-    link: Link,
-    store: str | os.PathLike[str] | Store | None,
-    outputs: tuple[str, ...] | None = None,
-    remember: bool = False,
-) -> Iterator[Observer]:
-    """Yield an observer, with its store open if there is one.
+    def _keep(self, cache: Cache) -> Keep:
+        return cache.add if self._opened is None else self._opened.keep
 
-    Raises
-    ------
-    FileError
-        If the store cannot be opened or made, is damaged, or another process has it.
-    InputError
-        If it is of another model, space or list of outputs.
-    """
-    arguments = {"inputs": inputs, "outputs": outputs, "runner": runner, "link": link, "remember": remember}
-    if store is None:
-        yield Observer(model, space, kept=None, **arguments)  # type: ignore[arg-type]
-        return
-    given = store if isinstance(store, Store) else Store(store)
-    with given.open(space, outputs) as kept:
-        observer = Observer(model, space, kept=kept, **arguments)  # type: ignore[arg-type]
-        try:
-            yield observer
-        except BaseException:
-            kept.say_how_to_go_on()
-            raise
+    def _examine(self, codes: Codes) -> None:
+        """Log problems of the model, unless the store already has values of it."""
+        self._evaluator._checked.add(self._space)
+        if len(codes) < 2 or (self._opened is not None and len(self._opened.cache)):
+            return
+        _, values = examine(self.evaluate_alone, codes, self._evaluator.outputs)
+        if self._cache is not None:
+            self._keep(self._cache)(codes, values)

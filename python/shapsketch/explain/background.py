@@ -64,6 +64,13 @@ def _encoded(space: SequenceSpace, sequences: Sequences) -> Codes:
         raise InputError(f"background: {error}") from error
 
 
+def _forms(space: SequenceSpace) -> str:
+    return (
+        f"'uniform', a reference of {space.n} symbols, a list of sequences, an (n, q) array of probabilities "
+        "or DinucleotideShuffles"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """A background of a space, of one of four kinds."""
@@ -75,12 +82,12 @@ class Background:
 
     @classmethod
     def parse(cls, background: object, space: SequenceSpace) -> Background:
-        """Return what a user gave as a background.
+        """Return the background that a user passed in one of its forms.
 
         Raises
         ------
         InputError
-            If it is none: says what was wrong and where.
+            If it has none of these forms; the message says what is wrong and where.
         """
         if isinstance(background, Background):
             return background
@@ -89,14 +96,7 @@ class Background:
             integer("random_state", background.random_state, least=0)
             return cls(space, shuffles=background)
         if isinstance(background, str):
-            if background == "uniform":
-                return cls(space)
-            if len(background) != space.n:
-                raise InputError(
-                    f"background must be 'uniform', a reference of {space.n} symbols, a list of sequences, "
-                    f"an (n, q) array of probabilities or DinucleotideShuffles; got {background!r}"
-                )
-            return cls(space, references=_encoded(space, [background]))
+            return cls._of_string(background, space)
         if isinstance(background, Iterator):
             background = list(background)
         if isinstance(background, np.ndarray) and background.dtype.kind in "UO":
@@ -108,42 +108,53 @@ class Background:
         try:
             array: npt.NDArray[Any] = np.asarray(background)
         except ValueError as error:
-            raise InputError(f"background is no array: {error}") from error
+            raise InputError(f"background is not an array: {error}") from error
         if array.dtype.kind in "iu":
-            if array.ndim == 1:
-                array = array[None]
-            if array.ndim == 2 and len(array) == 0:
-                raise InputError("background: the list of sequences is empty")
-            if array.ndim != 2 or array.shape[1] != space.n:
-                raise InputError(
-                    f"background codes must have shape ({space.n},) or (R, {space.n}), got {array.shape}; "
-                    "probabilities are an array of floats"
-                )
-            if (
-                array.shape == (space.n, space.q)
-                and (np.sort(array, axis=1) == [0] * (space.q - 1) + [1]).all()
-            ):
-                raise InputError(
-                    "background: an integer array that may be one-hot or codes; pass floats for "
-                    "probabilities, strings for sequences"
-                )
-            return cls(space, references=_encoded(space, array))
-        if array.dtype.kind != "f":
+            return cls._of_codes(array, space)
+        if array.dtype.kind == "f":
+            return cls._of_probabilities(array, space)
+        raise InputError(f"background must be {_forms(space)}, got {type(background).__name__}")
+
+    @classmethod
+    def _of_string(cls, background: str, space: SequenceSpace) -> Background:
+        if background == "uniform":
+            return cls(space)
+        if len(background) != space.n:
+            raise InputError(f"background must be {_forms(space)}, got {background!r}")
+        return cls(space, references=_encoded(space, [background]))
+
+    @classmethod
+    def _of_codes(cls, array: npt.NDArray[Any], space: SequenceSpace) -> Background:
+        if array.ndim == 1:
+            array = array[None]
+        if array.ndim == 2 and len(array) == 0:
+            raise InputError("background: the list of sequences is empty")
+        if array.ndim != 2 or array.shape[1] != space.n:
             raise InputError(
-                f"background must be 'uniform', a reference, a list of sequences, an (n, q) array of "
-                f"probabilities or DinucleotideShuffles, got {type(background).__name__}"
+                f"background codes must have shape ({space.n},) or (R, {space.n}), got {array.shape}; "
+                "pass probabilities as an array of floats"
             )
+        onehot = [0] * (space.q - 1) + [1]
+        if array.shape == (space.n, space.q) and (np.sort(array, axis=1) == onehot).all():
+            raise InputError(
+                "background: this integer array could be one-hot or codes; pass probabilities as floats, and "
+                "sequences as strings"
+            )
+        return cls(space, references=_encoded(space, array))
+
+    @classmethod
+    def _of_probabilities(cls, array: npt.NDArray[Any], space: SequenceSpace) -> Background:
         if array.shape == (space.q,):
-            # A composition is that of every position.
+            # A composition, the same at every position.
             array = np.tile(array, (space.n, 1))
         if array.shape != (space.n, space.q):
             raise InputError(
                 f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), got {array.shape}"
             )
-        made = cls(space, probabilities=array.astype(np.float64))
-        # Checked now, not when it is first used.
-        made.core  # noqa: B018
-        return made
+        background = cls(space, probabilities=array.astype(np.float64))
+        # The core checks the probabilities: now, and not at the first explanation.
+        background.core  # noqa: B018
+        return background
 
     @cached_property
     def core(self) -> _core.Background:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from shapsketch import _core
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress, Runner
-from shapsketch.evaluate.evaluator import Parts, observing
-from shapsketch.evaluate.store import Store
+from shapsketch.evaluate.batches import Progress
+from shapsketch.evaluate.evaluator import Evaluator, Parts
 from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.control_variate import LEAST, Sampled, sample
 from shapsketch.explain.mutants import Mutants, best_mutants
+from shapsketch.explain.refinement import ValuesOf, difference, refined_pairs, refined_values
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
-from shapsketch.models._protocol import Inputs, Model, inputs_of
+from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.surrogate.spectrum import Spectrum
@@ -81,6 +79,7 @@ class Explainer:
         self._space = self._sketch.space
         self._background = Background.parse(background, self._space)
         self._link = self._sketch.link
+        self._indices: dict[tuple[str, int, bool], _core.Interactions] = {}
 
     @cached_property
     def _components(self) -> _core.Components:
@@ -221,11 +220,10 @@ class Explainer:
         return Interactions(supports, values, name, self.background, self._link, base, n)
 
     def _indexed(self, index: str, most: int, against: bool) -> _core.Interactions:
-        known: dict[tuple[str, int, bool], _core.Interactions] = self.__dict__.setdefault("_indices", {})
         key = (index, most, against)
-        if key not in known:
-            known[key] = self._components.interactions(index, most, against=against)
-        return known[key]
+        if key not in self._indices:
+            self._indices[key] = self._components.interactions(index, most, against=against)
+        return self._indices[key]
 
     def mutation_effects(self, sequences: Sequences) -> Values:
         """Return the predicted change of score for every single substitution, (B, n, q).
@@ -334,42 +332,36 @@ class Explainer:
 
     def refine(
         self,
-        model: Model,
+        model: Model | Evaluator,
         sequences: Sequences,
         *,
         calls_per_sequence: int = 1000,
         index: Literal["SV", "SII"] = "SV",
-        inputs: Inputs | None = None,
-        batch_size: int | None = None,
         random_state: int = 0,
         progress: Progress = True,
-        executor: Any = None,
-        in_flight: int | None = None,
-        retries: int = 0,
-        store: str | os.PathLike[str] | Store | None = None,
     ) -> Explanation | Interactions:
         """Return Shapley values of the model itself, sampled with the sketch as control variate.
 
-        What the sketch explains is taken from it exactly; only the difference between model and sketch is
-        sampled: unbiased, with standard errors, and a variance some ``1 / (1 - R²)`` times smaller than
-        without the sketch. With few calls the noise of sampling may exceed the error of the sketch itself:
-        compare ``stderr`` with that of the explanation; pairs are noisier than single positions. The method
-        is described in :mod:`shapsketch.explain.control_variate`.
+        The values of the sketch are exact; only those of the difference between model and sketch are sampled.
+        The sum is unbiased, has standard errors, and a variance about ``1 / (1 - R²)`` times smaller than
+        without the sketch. With few calls the noise of sampling can exceed the error of the sketch itself:
+        compare ``stderr`` with that of the explanation. Pairs are noisier than single positions. The
+        estimator is described in :mod:`shapsketch.explain.control_variate`.
 
         Parameters
         ----------
-        model : callable
-            The model, on its own scale; the sketch's link is applied.
+        model : callable or Evaluator
+            The model, on its own scale; the sketch's link is applied. Pass an :class:`Evaluator` to choose
+            inputs, batches, executor, retries and store; with the one that made the sketch, no sequence is
+            evaluated twice.
         sequences : iterable of str, or integer array (B, n)
         calls_per_sequence : int
-            Model evaluations for each sequence, at least 32; never exceeded.
+            Largest number of model evaluations for each sequence, at least 32.
         index : {"SV", "SII"}
             Shapley values, or single positions and pairs by the Shapley interaction index.
-        inputs, batch_size, progress, executor, in_flight, retries
-            As for :func:`sketch`.
         random_state : int
-        store : path or Store, optional
-            As for :func:`sketch`, and perhaps the same: no value that it has is asked for again.
+        progress : bool or callable
+            As for :func:`sketch`.
 
         Returns
         -------
@@ -379,77 +371,37 @@ class Explainer:
         Raises
         ------
         ModelError
-            If the model fails, or returns something else than asked.
+            If the model fails, or returns something else than requested.
         FileError, InputError
-            If the store cannot be used, or is of another model.
+            If the store cannot be used, or belongs to another model.
         """
-        taken = inputs_of(model, inputs)
-        runner = Runner(executor, in_flight, retries, progress, batch_size)
+        evaluator = Evaluator.of(model).single_output()
         name = choice("index", index, ("SV", "SII"))
         calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
-        self._sketch._link.known()
+        link = self._sketch._link
+        link.check_functions()
 
-        def ask(parts: Parts, count: int) -> Values:
-            link = self._sketch._link
-            with observing(
-                model, self._space, inputs=taken, runner=runner, link=link, store=store
-            ) as observer:
-                return link.to_link(observer.ask(parts, count)[:, 0], "model")
+        def values_of(parts: Parts, count: int) -> Values:
+            with evaluator.open(self._space, link=link, progress=progress) as session:
+                return link.to_link(session.values(parts, count)[:, 0], "model")
 
-        # What the sketch cannot explain is refused before any call is paid for.
+        # The sketch's own values come first: what they cannot explain is refused before any call is paid for.
         if name == "SV":
-            return self._refined(codes, lambda: self._sampled(ask, codes, calls, seed))
-        n = self._space.n
-        found = self.interactions(codes, index="SII", max_order=min(2, n))
-        sampled = self._sampled(ask, codes, calls, seed, pairs=True)
-        assert sampled.pairs is not None
-        assert sampled.pair_errors is not None
-        i, j = np.triu_indices(n, 1)
-        dense = found.dense()
-        singles = np.diagonal(dense, axis1=1, axis2=2) + sampled.values
-        return Interactions(
-            [(k,) for k in range(n)] + [(int(a), int(b)) for a, b in zip(i, j, strict=True)],
-            np.concatenate([singles, dense[:, i, j] + sampled.pairs[:, i, j]], axis=1),
-            "SII",
-            self.background,
-            self._link,
-            found.base_values + sampled.base,
-            n,
-            np.concatenate([sampled.errors, sampled.pair_errors[:, i, j]], axis=1),
-        )
-
-    def _sampled(
-        self,
-        ask: Callable[[Parts, int], Values],
-        codes: Codes,
-        calls: int,
-        seed: int,
-        *,
-        pairs: bool = False,
-    ) -> Sampled:
-        """Sample what the sketch leaves of scores that are asked for part by part."""
-
-        def difference(hybrids: Parts, count: int) -> Values:
-            # A copy, as a link of one's own may return what is not to be written to.
-            answers = np.array(ask(hybrids, count))
-            done = 0
-            for batch in hybrids():
-                answers[done : done + len(batch)] -= self._sketch._components.predict(batch)
-                done += len(batch)
-            return answers
-
-        return sample(difference, codes, self._background, calls=calls, seed=seed, pairs=pairs)
+            explained = self(codes)
+            return refined_values(explained, self._sampled(values_of, codes, calls, seed))
+        exact = self.interactions(codes, index="SII", max_order=min(2, self._space.n))
+        return refined_pairs(exact, self._sampled(values_of, codes, calls, seed, pairs=True))
 
     def values_of_teacher(
         self, sequences: Sequences, *, calls_per_sequence: int = 4000, random_state: int = 0
     ) -> Explanation:
         """Return Shapley values of the teacher that the sketch was distilled from.
 
-        The teacher may know what no sum of few terms can say, such as a motif wherever it is, but has no
-        closed form: its values are sampled as :meth:`refine` samples a model's. None of these calls is one of
-        the model.
+        A teacher can represent what no sum of few terms can, such as a motif at any position, but it has no
+        closed form. Its values are sampled in the same way as :meth:`refine` samples those of a model. This
+        evaluates only the teacher, never the model.
 
         Parameters
         ----------
@@ -461,33 +413,31 @@ class Explainer:
         Raises
         ------
         InputError
-            If the sketch has no teacher (it was not distilled, or loaded from a file, which holds none).
+            If the sketch has no teacher: it was not distilled, or it was loaded from a file, which holds no
+            teacher.
         """
-        teacher = self._sketch.__dict__.get("_teacher")
+        teacher = self._sketch._teacher
         if teacher is None:
             raise InputError(
-                "this sketch has no teacher: only one made by method='distill' (or by 'auto', where it took "
-                "a distilled one) has it, until it is saved"
+                "this sketch has no teacher: only a sketch made by method='distill', or by 'auto' if it "
+                "chose a distilled one, has a teacher, and only until it is saved"
             )
         calls = integer("calls_per_sequence", calls_per_sequence, least=LEAST)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
 
-        def ask(parts: Parts, count: int) -> Values:
-            answers = np.concatenate([teacher.predict(batch) for batch in parts()])
-            assert len(answers) == count
-            return answers
+        def values_of(parts: Parts, count: int) -> Values:
+            predictions = np.concatenate([teacher.predict(batch) for batch in parts()])
+            assert len(predictions) == count
+            return predictions
 
-        return self._refined(codes, lambda: self._sampled(ask, codes, calls, seed))
-
-    def _refined(self, codes: Codes, draw: Callable[[], Sampled]) -> Explanation:
-        """Return the sketch's values plus those sampled of what it leaves over."""
         explained = self(codes)
-        sampled = draw()
-        return replace(
-            explained,
-            values=explained.values + sampled.values,
-            base_values=explained.base_values + sampled.base,
-            _sketch=None,
-            _stderr=sampled.errors,
-        )
+        return refined_values(explained, self._sampled(values_of, codes, calls, seed))
+
+    def _sampled(
+        self, values_of: ValuesOf, codes: Codes, calls: int, seed: int, *, pairs: bool = False
+    ) -> Sampled:
+        """Sample the difference between a predictor's values and the sketch's."""
+        predict = self._sketch._components.predict
+        score = difference(values_of, predict)
+        return sample(score, codes, self._background, calls=calls, seed=seed, pairs=pairs)

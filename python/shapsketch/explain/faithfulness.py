@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch._validate import integer
 from shapsketch.errors import BudgetError, InputError
-from shapsketch.evaluate.batches import Progress, Runner
-from shapsketch.evaluate.evaluator import Observer, Parts, observing
-from shapsketch.evaluate.store import Store
+from shapsketch.evaluate.batches import Progress
+from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
 from shapsketch.explain.control_variate import LEAST
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.table import Record, Table
-from shapsketch.models._protocol import Inputs, Model, inputs_of
+from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
 
 # Parts of the calls that go to Shapley values, to mutations, and to curves.
@@ -105,20 +102,14 @@ class Faithfulness(Table):
 
 
 def faithfulness(
-    model: Model,
+    model: Model | Evaluator,
     explainer: Explainer,
     sequences: Sequences,
     *,
     budget: int,
     attributions: Mapping[str, npt.ArrayLike] | None = None,
-    inputs: Inputs | None = None,
-    batch_size: int | None = None,
     random_state: int = 0,
     progress: Progress = True,
-    executor: Any = None,
-    in_flight: int | None = None,
-    retries: int = 0,
-    store: str | os.PathLike[str] | Store | None = None,
 ) -> Faithfulness:
     """Check explanations of given sequences against the model, with a stated number of further calls.
 
@@ -127,8 +118,9 @@ def faithfulness(
 
     Parameters
     ----------
-    model : callable
-        As for :func:`sketch`, on its own scale.
+    model : callable or Evaluator
+        The model, on its own scale. Pass an :class:`Evaluator` to choose inputs, batches, executor, retries
+        and store; with the one that made the sketch, no sequence is evaluated twice.
     explainer : Explainer
         Its background is that of sampled values and of curves.
     sequences : iterable of str, or integer array (B, n)
@@ -136,11 +128,9 @@ def faithfulness(
         Most model evaluations.
     attributions : mapping of str to array (B, n), optional
         Other attributions of the same sequences to compare, such as gradients.
-    inputs, batch_size, progress, executor, in_flight, retries
-        As for :func:`sketch`.
     random_state : int
-    store : path or Store, optional
-        As for :func:`sketch`, and perhaps the same: no value that it has is asked for again.
+    progress : bool or callable
+        As for :func:`sketch`.
 
     Returns
     -------
@@ -166,14 +156,13 @@ def faithfulness(
     >>> round(checked.shapley_correlation["sketch"].value, 3)
     1.0
     """
-    taken = inputs_of(model, inputs)
-    runner = Runner(executor, in_flight, retries, progress, batch_size)
+    evaluator = Evaluator.of(model, remember=True).single_output()
     if not isinstance(explainer, Explainer):
         raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
     most = integer("budget", budget, least=1)
     seed = integer("random_state", random_state, least=0)
     space, surrogate = explainer._space, explainer._sketch
-    surrogate._link.known()
+    surrogate._link.check_functions()
     codes = space.encode(sequences)
     count, n = codes.shape
     named = {"sketch": explainer(codes).values}
@@ -207,14 +196,12 @@ def faithfulness(
         )
 
     link = surrogate._link
-    with observing(
-        model, space, inputs=taken, runner=runner, link=link, store=store, remember=True
-    ) as observer:
-        return _measured(observer, explainer, codes, named, each, points, curves, seed)
+    with evaluator.open(space, link=link, progress=progress) as session:
+        return _measured(session, explainer, codes, named, each, points, curves, seed)
 
 
 def _measured(
-    observer: Observer,
+    session: Session,
     explainer: Explainer,
     codes: Codes,
     named: dict[str, Values],
@@ -233,7 +220,7 @@ def _measured(
     calls = each - tried - draws * curves
 
     def ask(parts: Parts, total: int) -> Values:
-        return link.to_link(observer.ask(parts, total)[:, 0], "model")
+        return link.to_link(session.values(parts, total)[:, 0], "model")
 
     def answers(rows: Codes) -> Values:
         rows, back = np.unique(rows, axis=0, return_inverse=True)
@@ -277,7 +264,7 @@ def _measured(
     error = scores - surrogate.predict(codes)
     spread = float(((scores - scores.mean()) ** 2).sum())
     return Faithfulness(
-        n_calls=observer.asked,
+        n_calls=session.n_evaluated,
         background=explainer.background,
         r2=1.0 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
         rmse=float(np.sqrt((error**2).mean())),

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, optional
 from shapsketch.errors import FileError, InputError, MissingExtraError
 from shapsketch.space import SequenceSpace
 
@@ -75,56 +75,49 @@ class Raw:
         return made
 
 
-def format_of(path: Path, known: Iterable[str], given: str | None = None, *, option: bool = True) -> str:
-    """Return the format of a file: the one given, or by the extension; `option` if it can be given."""
+def format_of(
+    path: Path, known: Iterable[str], given: str | None = None, *, can_be_given: bool = True
+) -> str:
+    """Return the format of a file: the one given, or the one that its extension tells.
+
+    `can_be_given` says whether the caller has a parameter for the format.
+    """
     known = list(known)
     if given is not None:
         return choice("format", given, known)
     if path.name == "-":
-        raise InputError("- is no file here; standard input and output are /dev/stdin and /dev/stdout")
+        raise InputError("'-' is not supported; standard input and output are /dev/stdin and /dev/stdout")
     parts = path.name.lower().split(".")[1:]
     compressed = bool(parts) and parts[-1] in COMPRESSED
     if compressed:
         parts.pop()
-    found = EXTENSIONS.get(parts[-1]) if parts else None
-    if found == "parquet" and compressed:
-        raise InputError(f"{path}: Parquet compresses by itself; leave out {path.suffix}")
-    if found not in known:
+    kind = EXTENSIONS.get(parts[-1]) if parts else None
+    if kind == "parquet" and compressed:
+        raise InputError(f"{path}: Parquet files are compressed already; remove {path.suffix}")
+    if kind not in known:
         extensions = [f".{extension}" for extension, kind in EXTENSIONS.items() if kind in known]
-        other = f"say format= one of {', '.join(map(repr, known))}, or " if option else ""
         raise InputError(
-            f"{path}: the extension tells no format that can be used here; {other}use one of "
-            f"{', '.join(extensions)}"
+            f"{path}: cannot infer a supported format from the extension; use one of {', '.join(extensions)}",
+            advice=f"or pass format=, one of {', '.join(map(repr, known))}" if can_be_given else "",
+            option="format" if can_be_given else None,
         )
-    return found
+    return kind
 
 
 def pyarrow() -> Any:
-    """Return pyarrow, with its parts that write CSV and that know Parquet.
+    """Return pyarrow, with the modules that write CSV and that read and write Parquet.
 
-    It reads CSV in threads of its own, which go on, and call Python, after the reader was left; so
-    :func:`rows` reads CSV.
+    pyarrow reads CSV in threads of its own. They go on, and call Python, after the reader was closed. So
+    :func:`rows` reads CSV instead.
     """
-    try:
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            "tables need pyarrow, which is not installed: pip install 'shapsketch[files]'"
-        ) from error
-    return pyarrow
+    for module in ("pyarrow.csv", "pyarrow.parquet"):
+        optional(module, "files", "a table")
+    return optional("pyarrow", "files", "a table")
 
 
 def opener() -> Any:
     """Return dnaio, and the function that opens files of any compression."""
-    try:
-        import dnaio
-        import xopen
-    except ImportError as error:
-        raise MissingExtraError(
-            "sequence files need dnaio, which is not installed: pip install 'shapsketch[files]'"
-        ) from error
-    return dnaio, xopen.xopen
+    return optional("dnaio", "files", "a sequence file"), optional("xopen", "files", "a sequence file").xopen
 
 
 def check_symbols(kind: str, space: SequenceSpace) -> None:
@@ -184,7 +177,7 @@ def rebatched(parts: Iterator[Raw], size: int) -> Generator[Raw, None, None]:
         raise failure
 
 
-class _Marked(io.BufferedIOBase):
+class _HeaderLines(io.BufferedIOBase):
     """A file that notes which of its lines start a FASTA record while it is read by someone else.
 
     Lines end as Python's universal newlines do.
@@ -253,7 +246,7 @@ def fasta(path: Path, size: int) -> Iterator[Raw]:
     """Yield the records of a FASTA file, at most `size` in each batch."""
     dnaio, xopen = opener()
     with xopen(path, "rb", threads=0) as file:
-        marked = _Marked(_without_mark(file))
+        marked = _HeaderLines(_without_mark(file))
         # Tuples instead of dnaio's records, which refuse what is not ASCII.
         reader = iter(dnaio.FastaReader(marked, sequence_class=lambda name, sequence, _: (name, sequence)))
         size = min(size, PARSED)

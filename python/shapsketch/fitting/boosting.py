@@ -1,9 +1,9 @@
-"""Boosted trees on the queries, as a sketch."""
+"""Boosted trees on positional features, as a sketch (after ProxySPEX, arXiv 2505.17495)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,136 +13,71 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import choice, integer, optional
 from shapsketch.errors import InputError
-from shapsketch.fitting.regression import labelled
+from shapsketch.fitting.estimator import Regressor
+from shapsketch.fitting.features import PositionalFeatures, positional_kinds
+from shapsketch.fitting.holdout import (
+    Split,
+    check_enough,
+    labelled,
+    predict,
+    predictions_after_truncation,
+    r_squared,
+)
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch
-from shapsketch.trees.convert import Forest, Layout, _lightgbm_tree
 
 FEATURES = ("auto", "onehot", "kmers", "letters")
-# Words of one window that k-mer features may have, and the longest windows.
-WORDS = 64
-LONGEST = 6
+# Leaves of each tree that are tried; the first decides between kinds of features.
 LEAVES = (31, 8, 127)
+# Shrinkage of each tree (LightGBM's learning_rate).
 RATE = 0.05
+# Boosting stops after this many rounds, or this many rounds without improvement on held-out values.
 MOST_ROUNDS = 1500
 PATIENCE = 50
-# More values want more rounds, up to so many times those chosen on fewer.
+# With the number of rounds given, boosting goes on to this multiple of it, to find how many rounds more
+# values would need.
 FURTHER = 1.5
-# Values times leaves below which one thread is enough.
-FEW = 200_000
-# Fewest values of a leaf.
-LEAST = 10
-# Share of the values that choose, and bounds of their number.
-HELD = 0.2
-HELD_BOUNDS = (50, 4000)
-# Part of the error of a fit to four fifths of the values that the others may take off it.
-REST = 0.1
+# Number of values times leaves below which one thread is faster than several.
+ONE_THREAD = 200_000
+# Fewest values in a leaf.
+LEAF_VALUES = 10
+# Fraction of the error of a fit to four fifths of the values that a fit to all of them may remove; the upper
+# end of the interval of R² allows for it.
+REFIT_GAIN = 0.1
+# Fraction of the variance of the trees that a sketch may drop, by default.
 DROPPED = 1e-3
-FEWEST = 300
-
-
-@dataclass(frozen=True)
-class Places:
-    """Features with a place, and the condition behind each.
-
-    ``onehot``: letters; ``kmers``: words in all windows of up to `longest` letters; ``letters``: codes,
-    of which a split sends a set left.
-    """
-
-    space: SequenceSpace
-    kind: str
-
-    @property
-    def longest(self) -> int:
-        """Letters of the longest window."""
-        q, n = self.space.q, self.space.n
-        fits = [k for k in range(1, min(LONGEST, n) + 1) if q**k <= WORDS]
-        return 1 if self.kind == "onehot" or not fits else fits[-1]
-
-    @property
-    def categorical(self) -> bool:
-        """Whether a split may take a set of letters."""
-        return self.kind == "letters"
-
-    @property
-    def categories(self) -> int:
-        """How many of the features, the first ones, are categories."""
-        return self.space.n if self.categorical else 0
-
-    def matrix(self, codes: Codes) -> Any:
-        """Return the features of codes, sparse where they are indicators."""
-        if self.categorical:
-            return codes.astype(np.float64)
-        q, columns, offset = self.space.q, [], 0
-        for k in range(1, self.longest + 1):
-            words = windows(codes, q, k)
-            columns.append(words + offset + np.arange(words.shape[1]) * q**k)
-            offset += words.shape[1] * q**k
-        sparse = optional("scipy.sparse", "trees", "fitting trees")
-        indices = np.concatenate(columns, axis=1).astype(np.int32)
-        rows, width = indices.shape
-        pointers = np.arange(0, rows * width + 1, width)
-        data = np.ones(rows * width, dtype=np.float32)
-        return sparse.csr_matrix((data, indices.ravel(), pointers), shape=(rows, offset))
-
-    def conditions(self) -> Iterator[tuple[tuple[int, int], ...]]:
-        """Yield the places and letters behind each indicator."""
-        q, n = self.space.q, self.space.n
-        for k in range(1, self.longest + 1):
-            for start in range(n - k + 1):
-                for word in range(q**k):
-                    letters = [word // q ** (k - 1 - i) % q for i in range(k)]
-                    yield tuple((start + i, 1 << letter) for i, letter in enumerate(letters))
-
-    def ensemble(self, boosted: Boosted) -> _core.Ensemble:
-        """Return fitted trees as an ensemble of conditions."""
-        forest = Forest(self.space)
-        listed = [
-            _lightgbm_tree(info["tree_structure"])
-            for info in boosted.booster.dump_model(num_iteration=boosted.rounds)["tree_info"]
-        ]
-        if self.categorical:
-            layout = Layout(self.space, self.space.n, "LightGBM")
-            for tree in listed:
-                forest.grow(layout, tree)
-        else:
-            known = list(self.conditions())
-            for tree in listed:
-                for node, (left, right) in enumerate(zip(tree.left, tree.right, strict=True)):
-                    if left < 0:
-                        forest.leaf(tree.value[node])
-                    else:
-                        # An indicator is 1 on the right.
-                        forest.join(forest.split(forest.condition(*known[tree.feature[node]])), right, left)
-                forest.end()
-        return forest.ensemble(boosted.centre)
-
-
-def windows(codes: Codes, q: int, k: int) -> npt.NDArray[np.int64]:
-    """Return the number of the word in each window of k letters, (B, n - k + 1)."""
-    weights = q ** np.arange(k - 1, -1, -1)
-    found: npt.NDArray[np.int64] = (
-        np.lib.stride_tricks.sliding_window_view(codes.astype(np.int64), k, axis=1) @ weights
-    )
-    return found
 
 
 @dataclass(frozen=True)
 class Boosted:
-    """A booster, how many rounds of it count, and how many count once it is fitted to all values."""
+    """A LightGBM booster and how many of its rounds count.
+
+    Attributes
+    ----------
+    booster : lightgbm.Booster
+    rounds : int
+        Rounds that count in this booster.
+    refit_rounds : int
+        Rounds for a fit to all values.
+    leaves : int
+    error : float
+        Mean squared error on held-out values; NaN if there are none.
+    centre : float
+        Constant that is added to the trees. LightGBM fits in single precision, in which a large mean of the
+        values would hide their differences.
+    """
 
     booster: Any
     rounds: int
+    refit_rounds: int
     leaves: int
     error: float
-    again: int
-    # What is added to the trees: they are fitted in single precision, which a large mean would use up.
     centre: float
 
     def predict(self, matrix: Any) -> Values:
-        """Return predictions of features."""
-        found: Values = self.booster.predict(matrix, num_iteration=self.rounds) + self.centre
-        return found
+        """Return the predictions for a feature matrix."""
+        predictions: Values = self.booster.predict(matrix, num_iteration=self.rounds) + self.centre
+        return predictions
 
 
 def boost(
@@ -156,17 +91,30 @@ def boost(
     rounds: int | None = None,
     rate: float = RATE,
 ) -> Boosted:
-    """Boost trees for so many rounds, or as many as predict held-out features and values best.
+    """Boost trees.
 
-    With both, the rounds that would predict these best are ``again``. The first `categories` features are
-    categories.
+    Parameters
+    ----------
+    matrix : array or sparse matrix (N, F)
+    values : array (N,)
+    leaves : int
+        Leaves of each tree.
+    seed : int
+    categories : int
+        How many of the features, counted from the first, are categories.
+    held : (matrix, values), optional
+        Held-out features and values. Without `rounds` they choose the number of rounds. With `rounds` they
+        choose only ``refit_rounds``.
+    rounds : int, optional
+    rate : float
+        Shrinkage of each tree.
     """
     lightgbm = optional("lightgbm", "trees", "fitting trees")
     parameters = {
         "objective": "regression",
         "num_leaves": leaves,
         "learning_rate": rate,
-        "min_data_in_leaf": max(2, min(LEAST, len(values) // 50)),
+        "min_data_in_leaf": max(2, min(LEAF_VALUES, len(values) // 50)),
         "max_bin": 63,
         "cat_smooth": 10.0,
         "cat_l2": 10.0,
@@ -176,8 +124,8 @@ def boost(
         "deterministic": True,
         "force_col_wise": True,
         "seed": seed % 2**31,
-        # Threads that wait for each other cost more than they bring on little data; the result is the same.
-        "num_threads": 1 if len(values) * leaves < FEW else 0,
+        # The result is the same for any number of threads.
+        "num_threads": 1 if len(values) * leaves < ONE_THREAD else 0,
         "verbosity": -1,
     }
     names: Any = list(range(categories)) if categories else "auto"
@@ -197,7 +145,7 @@ def boost(
     if held is None:
         assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds)
-        return Boosted(booster, rounds, leaves, float("nan"), rounds, centre)
+        return Boosted(booster, rounds, rounds, leaves, float("nan"), centre)
     errors: dict[str, Any] = {}
     callbacks = [lightgbm.record_evaluation(errors)]
     if rounds is None:
@@ -211,142 +159,88 @@ def boost(
     )
     curve = errors["valid_0"]["l2"]
     best = int(np.argmin(curve)) + 1
-    return Boosted(booster, rounds or best, leaves, float(curve[best - 1]), best, centre)
+    return Boosted(booster, rounds or best, best, leaves, float(curve[best - 1]), centre)
 
 
 @dataclass(frozen=True)
-class Split:
-    """Values that fit, and values that are held out."""
+class BoostedTrees:
+    """The chosen features and size of trees, and the booster fitted with them."""
 
-    codes: Codes
-    values: Values
-    held_codes: Codes
-    held_values: Values
-
-    @classmethod
-    def of(cls, codes: Codes, values: Values, seed: int, stream: int = 1) -> Split:
-        """Hold out a random fifth; copies of one sequence stay together."""
-        _, unit = np.unique(codes, axis=0, return_inverse=True)
-        unit = unit.reshape(-1)
-        count = int(unit.max()) + 1
-        held = min(int(np.clip(round(HELD * count), *HELD_BOUNDS)), count // 2)
-        chosen = np.zeros(count, dtype=bool)
-        chosen[np.random.default_rng([seed, stream]).permutation(count)[:held]] = True
-        out = chosen[unit]
-        return cls(codes[~out], values[~out], codes[out], values[out])
-
-    def inner(self, seed: int) -> Split:
-        """Hold out a fifth of the values that fit, to choose by: the R² of others is then honest."""
-        return Split.of(self.codes, self.values, seed, stream=4)
-
-
-def r2_of(values: Values, predictions: Values) -> float:
-    """Return R² of predictions."""
-    spread = float(((values - values.mean()) ** 2).sum())
-    return 1.0 - float(((values - predictions) ** 2).sum()) / spread if spread > 0 else 0.0
-
-
-def scores(sketch: _core.Sketch, codes: Codes) -> Values:
-    """Return what a sketch predicts for codes."""
-    return _core.Components(sketch).predict(codes)
-
-
-def without(predictions: Values, whole: _core.Sketch, short: _core.Sketch, codes: Codes) -> Values:
-    """Return predictions of a fit to other values, less what a sketch of all values lost to fewer terms."""
-    return predictions + scores(short, codes) - scores(whole, codes)
-
-
-def kinds(space: SequenceSpace) -> list[str]:
-    """Return the kinds of features worth trying, the likeliest first."""
-    if Places(space, "kmers").longest > 1:
-        return ["kmers", "onehot"]
-    return ["letters", "onehot"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The features and the size of trees that were chosen, and these trees."""
-
-    places: Places
+    features: PositionalFeatures
     boosted: Boosted
 
     def refit(self, codes: Codes, values: Values, seed: int) -> Boosted:
-        """Fit the same to other values."""
+        """Fit the same trees to other values."""
         return boost(
-            self.places.matrix(codes),
+            self.features.matrix(codes),
             values,
             leaves=self.boosted.leaves,
             seed=seed,
-            categories=self.places.categories,
-            rounds=self.boosted.again,
+            categories=self.features.n_categories,
+            rounds=self.boosted.refit_rounds,
         )
 
     def sketch(self, boosted: Boosted, dropped: float, max_terms: int | None) -> tuple[_core.Sketch, float]:
-        """Return a booster as a sketch, and the part of its variance that this has."""
-        ensemble = self.places.ensemble(boosted)
+        """Return a booster as a sketch, and the fraction of its variance that the sketch keeps."""
+        ensemble = self.features.ensemble(boosted.booster, boosted.rounds, boosted.centre)
         return ensemble.truncated(dropped, max_terms)
 
 
-def choose(
+def choose_trees(
     split: Split,
     space: SequenceSpace,
     *,
     features: str,
     leaves: tuple[int, ...],
     seed: int,
-    tell: Callable[[str], None],
-) -> Choice:
-    """Choose features, then the size of the trees, on a fifth of the values that fit; fit all of these."""
+    log: Callable[[str], None],
+) -> BoostedTrees:
+    """Choose features, then the size of the trees, on an inner split; fit the choice to the outer split."""
     inner = split.inner(seed)
-    best: Choice | None = None
 
-    def fitted(part: Split, places: Places, size: int, rounds: int | None = None) -> Choice:
+    def fit(part: Split, features: PositionalFeatures, size: int, rounds: int | None = None) -> BoostedTrees:
         boosted = boost(
-            places.matrix(part.codes),
+            features.matrix(part.codes),
             part.values,
             leaves=size,
             seed=seed,
-            categories=places.categories,
-            held=(places.matrix(part.held_codes), part.held_values),
+            categories=features.n_categories,
+            held=(features.matrix(part.held_codes), part.held_values),
             rounds=rounds,
         )
-        return Choice(places, boosted)
+        return BoostedTrees(features, boosted)
 
-    def attempt(kind: str, size: int) -> None:
-        nonlocal best
-        tell(f"trees of {size} leaves on {kind}")
-        found = fitted(inner, Places(space, kind), size)
-        if best is None or found.boosted.error < best.boosted.error:
-            best = found
+    def attempt(kind: str, size: int) -> BoostedTrees:
+        log(f"trees of {size} leaves on {kind}")
+        return fit(inner, PositionalFeatures(space, kind), size)
 
-    for kind in kinds(space) if features == "auto" else [features]:
-        attempt(kind, leaves[0])
-    assert best is not None
+    kinds = positional_kinds(space) if features == "auto" else [features]
+    best = min((attempt(kind, leaves[0]) for kind in kinds), key=lambda trees: trees.boosted.error)
     for size in leaves[1:]:
-        attempt(best.places.kind, size)
-    tell("the chosen trees")
-    return fitted(split, best.places, best.boosted.leaves, best.boosted.rounds)
+        best = min(best, attempt(best.features.kind, size), key=lambda trees: trees.boosted.error)
+    log("the chosen trees")
+    return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
 
 
-class TreeSketch:
-    """Boosted trees (LightGBM) on letters and motifs at their places, as a sum of terms.
+class TreeSketch(Regressor):
+    """Boosted trees (LightGBM) on symbols and patterns at positions, as a sum of terms.
 
-    A fifth of the sequences and their values is held out to report R², a fifth of the others to choose
-    features and sizes; then the trees are fitted to all, and converted: into the functional ANOVA
-    components that carry all but a small part of their variance.
+    A fifth of the sequences is held out to report R², and a fifth of the others to choose features and
+    sizes. Then the trees are fitted to all values and converted into their functional ANOVA components, which
+    keep all but a small fraction of their variance.
 
     Parameters
     ----------
     space : SequenceSpace
     features : {"auto", "onehot", "kmers", "letters"}
-        What a split may ask for: a letter at a place; also a word (k-mer) at a place; or whether the
-        letter at a place is in a set.
+        What a split can test: ``onehot``: one symbol at a position; ``kmers``: also a k-mer at a position;
+        ``letters``: whether the symbol at a position belongs to a set.
     leaves : int or "auto"
-        Leaves of each tree.
+        Leaves of each tree, at least 2.
     dropped : float
-        Part of the variance that may be left out for the sake of fewer terms, from 0 to below 1.
+        Fraction of the variance that may be dropped to have fewer terms, from 0 to below 1.
     max_terms : int, optional
-        Terms that the sketch may have.
+        Largest number of terms of the sketch.
     random_state : int
 
     Attributes
@@ -354,9 +248,9 @@ class TreeSketch:
     sketch_ : Sketch
         With R² on held-out values, measured after truncation.
     share_ : float
-        Part of the trees' variance that the sketch has; the rest was dropped.
+        Fraction of the trees' variance that the sketch keeps.
     features_, leaves_, rounds_ : str, int, int
-        What was chosen.
+        The chosen features, leaves and boosting rounds.
 
     Examples
     --------
@@ -392,19 +286,6 @@ class TreeSketch:
         self.max_terms = max_terms
         self.random_state = random_state
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """Return the parameters, as scikit-learn's clone wants them."""
-        names = ("space", "features", "leaves", "dropped", "max_terms", "random_state")
-        return {name: getattr(self, name) for name in names}
-
-    def set_params(self, **params: Any) -> TreeSketch:
-        """Set parameters and return self."""
-        known = self.get_params()
-        for name, value in params.items():
-            choice("parameter", name, tuple(known))
-            setattr(self, name, value)
-        return self
-
     def fit(self, X: Sequences, y: npt.ArrayLike) -> TreeSketch:
         """Fit and return self.
 
@@ -416,8 +297,7 @@ class TreeSketch:
         Raises
         ------
         InputError
-            If a parameter or a value is not what it must be, or there are fewer than 300 distinct
-            sequences.
+            If a parameter or a value is wrong, or there are fewer than 300 distinct sequences.
         MissingExtraError
             If LightGBM is not installed.
         """
@@ -429,17 +309,19 @@ class TreeSketch:
         terms = None if self.max_terms is None else integer("max_terms", self.max_terms, least=1)
         seed = integer("random_state", self.random_state, least=0)
         codes, values = labelled(X, y, self.space)
-        enough(codes)
+        check_enough(codes)
         started = time.perf_counter()
         split = Split.of(codes, values, seed)
-        chosen = choose(split, self.space, features=features, leaves=leaves, seed=seed, tell=lambda _: None)
-        tested, _ = chosen.sketch(chosen.boosted, self.dropped, None)
-        predictions = scores(tested, split.held_codes)
-        refitted = chosen.refit(codes, values, seed)
-        final, self.share_ = chosen.sketch(refitted, self.dropped, terms)
+        trees = choose_trees(
+            split, self.space, features=features, leaves=leaves, seed=seed, log=lambda _: None
+        )
+        tested, _ = trees.sketch(trees.boosted, self.dropped, None)
+        predictions = predict(tested, split.held_codes)
+        refitted = trees.refit(codes, values, seed)
+        final, self.share_ = trees.sketch(refitted, self.dropped, terms)
         if terms is not None:
-            whole, _ = chosen.sketch(refitted, self.dropped, None)
-            predictions = without(predictions, whole, final, split.held_codes)
+            full, _ = trees.sketch(refitted, self.dropped, None)
+            predictions = predictions_after_truncation(predictions, full, final, split.held_codes)
         seconds = time.perf_counter() - started
         core = final.made_by(
             method="trees",
@@ -451,27 +333,34 @@ class TreeSketch:
             values=split.held_values,
             predictions=predictions,
             share=0.0,
-            rest=REST,
-            candidates=[("trees", r2_of(split.held_values, predictions), seconds, 1.0)],
+            rest=REFIT_GAIN,
+            candidates=[("trees", r_squared(split.held_values, predictions), seconds, 1.0)],
             teacher=None,
         )
         self.sketch_ = Sketch._wrap(core)
-        self.features_ = chosen.places.kind
-        self.leaves_, self.rounds_ = chosen.boosted.leaves, chosen.boosted.again
+        self.features_ = trees.features.kind
+        self.leaves_, self.rounds_ = trees.boosted.leaves, trees.boosted.refit_rounds
         return self
 
     def predict(self, X: Sequences) -> Values:
-        """Return predicted values (N,) of sequences."""
+        """Return predicted values (N,) of sequences.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        self._check_fitted()
         return self.sketch_.predict(X)
 
     def score(self, X: Sequences, y: npt.ArrayLike) -> float:
-        """Return R² on sequences and their values."""
+        """Return R² on sequences and their values.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        self._check_fitted()
         codes, values = labelled(X, y, self.sketch_.space)
-        return r2_of(values, self.predict(codes))
-
-
-def enough(codes: Codes) -> None:
-    """Refuse so few sequences that trees cannot be validated."""
-    distinct = len(np.unique(codes, axis=0))
-    if distinct < FEWEST:
-        raise InputError(f"trees need {FEWEST} distinct sequences to be fitted and validated, got {distinct}")
+        return r_squared(values, self.predict(codes))

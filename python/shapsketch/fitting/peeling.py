@@ -1,15 +1,16 @@
-"""Decoders: from observations to a spectrum."""
+"""Peeling: from observations of a design to a sparse spectrum."""
 
 from __future__ import annotations
 
 from shapsketch import _core
 from shapsketch._validate import integer
 from shapsketch.errors import InputError
+from shapsketch.fitting.estimator import Estimator
 from shapsketch.query.design import Observations
 from shapsketch.surrogate.spectrum import Spectrum
 
 
-class PeelingDecoder:
+class PeelingDecoder(Estimator):
     """Sparse spectrum by peeling (q-SFT: Erginbas et al., arXiv 2301.06200, algorithm 1).
 
     Bins that hold a single coefficient are read off and subtracted from all groups until nothing is

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError
+from shapsketch.fitting.estimator import Regressor
+from shapsketch.fitting.holdout import labelled, r_squared
 from shapsketch.query.design import Observations
 from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.surrogate.sketch import Sketch
@@ -98,7 +100,7 @@ class Dictionary:
         return f"Dictionary({', '.join(parts)})"
 
 
-class SparseRegressor:
+class SparseRegressor(Regressor):
     """Explain values of sequences by few letter patterns or characters (ℓ1, cross-validated).
 
     Minimises ``1/(2N) ||y - f(x)||**2 + penalty * sum_j p_j |beta_j|`` over the atoms of a dictionary, with
@@ -161,7 +163,7 @@ class SparseRegressor:
     strengths_: tuple[float, float, float, float | None]
     duality_gap_: float
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public
         self,
         space: SequenceSpace | None = None,
         *,
@@ -185,30 +187,6 @@ class SparseRegressor:
         self.tol = tol
         self.memory_limit = memory_limit
         self.random_state = random_state
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """Return the parameters, as scikit-learn's clone wants them."""
-        names = (
-            "space",
-            "dictionary",
-            "basis",
-            "penalty",
-            "strengths",
-            "growth",
-            "refit",
-            "tol",
-            "memory_limit",
-            "random_state",
-        )
-        return {name: getattr(self, name) for name in names}
-
-    def set_params(self, **params: Any) -> SparseRegressor:
-        """Set parameters and return self."""
-        known = self.get_params()
-        for name, value in params.items():
-            choice("parameter", name, tuple(known))
-            setattr(self, name, value)
-        return self
 
     def fit(self, X: Sequences | Observations, y: npt.ArrayLike | None = None) -> SparseRegressor:
         """Fit and return self.
@@ -287,31 +265,11 @@ class SparseRegressor:
 
     def predict(self, X: Sequences) -> npt.NDArray[np.float64]:
         """Return predicted values (N,) of sequences."""
+        self._check_fitted()
         return self.sketch_.predict(X)
 
     def score(self, X: Sequences, y: npt.ArrayLike) -> float:
         """Return R² on sequences and their values."""
+        self._check_fitted()
         codes, values = labelled(X, y, self.sketch_.space)
-        residuals = values - self.predict(codes)
-        return 1.0 - float((residuals**2).sum() / ((values - values.mean()) ** 2).sum())
-
-
-def labelled(
-    X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace
-) -> tuple[Codes, npt.NDArray[np.float64]]:
-    """Return codes (N, n) and values (N,), or say what is wrong with them."""
-    codes = space.encode(X)
-    array: npt.NDArray[Any] = np.asarray(y)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"y must be real numbers, got dtype {array.dtype}")
-    if array.shape != (len(codes),):
-        raise InputError(f"y must have shape ({len(codes)},), one for each sequence, got {array.shape}")
-    values = array.astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        raise InputError(
-            f"y: value {values[wrong[0]]} at index {wrong[0]}, sequence "
-            f"{space.decode(codes[wrong[:1]])[0]!r}, is not finite ({len(wrong)} such values); "
-            "leave such rows out"
-        )
-    return codes, values
+        return r_squared(values, self.predict(codes))

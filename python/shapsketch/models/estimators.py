@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,11 +94,10 @@ def sklearn(
 
 
 def _check_fitted(estimator: Any) -> None:
-    try:
-        exceptions = importlib.import_module("sklearn.exceptions")
-        validation = importlib.import_module("sklearn.utils.validation")
-    except ImportError:
+    if importlib.util.find_spec("sklearn") is None:
         return
+    exceptions = importlib.import_module("sklearn.exceptions")
+    validation = importlib.import_module("sklearn.utils.validation")
     try:
         validation.check_is_fitted(estimator)
     except exceptions.NotFittedError as error:

@@ -57,7 +57,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     array([2. , 0.5])
     """
     file = Path(path)
-    kind = format_of(file, ("csv", "tsv", "parquet"), option=False)
+    kind = format_of(file, ("csv", "tsv", "parquet"), can_be_given=False)
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):

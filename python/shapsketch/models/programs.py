@@ -209,7 +209,7 @@ class _Command:
 _RUNNING: set[subprocess.Popen[str]] = set()
 
 
-def stop_commands() -> None:
+def stop_programs() -> None:
     """End the programs that run for models of this process; their batches fail."""
     for process in list(_RUNNING):
         _kill(process)

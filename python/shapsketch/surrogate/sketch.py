@@ -6,15 +6,15 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch.errors import InputError
-from shapsketch.link import Link, LinkLike, loaded, parse
-from shapsketch.space import Sequences, SequenceSpace
+from shapsketch.link import IDENTITY, Link, LinkLike, loaded, parse
+from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.surrogate.spectrum import Spectrum
 
 logger = logging.getLogger(__name__)
@@ -22,17 +22,17 @@ logger = logging.getLogger(__name__)
 LOW_FIDELITY = 0.5
 
 
-def _warn_if_low(made: Sketch) -> None:
-    if made.r2 is not None and made.r2 < LOW_FIDELITY:
+def warn_if_low(sketch: Sketch) -> None:
+    """Log a warning if R² is low."""
+    if sketch.r2 is not None and sketch.r2 < LOW_FIDELITY:
         logger.warning(
-            "the sketch explains little of the model (R² %.3f on held-out queries): its explanations are "
-            "those of the sketch, not of the model; see sketch.summary()",
-            made.r2,
+            "R² is only %.3f on held-out queries: explanations describe the sketch, not the model",
+            sketch.r2,
         )
 
 
-def _on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
-    """Note the scale in a sketch, with R² on the model's own."""
+def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
+    """Record the link in a sketch, with R² on the model's own scale."""
     held_out = core.held_out()
     if scale.name == "identity" or held_out is None:
         return core
@@ -90,6 +90,13 @@ class Candidate:
     weight: float
 
 
+class FreePredictor(Protocol):
+    """A predictor that costs no evaluation of the model, such as the teacher of a distilled sketch."""
+
+    def predict(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return predictions (B,) for codes."""
+
+
 class _Info(TypedDict):
     method: str
     status: str
@@ -123,18 +130,18 @@ class Sketch:
         if not isinstance(spectrum, Spectrum):
             raise InputError(f"spectrum must be a Spectrum, got {type(spectrum).__name__}")
         self._core = _core.Sketch(spectrum._core)
+        self._link = IDENTITY
+        self._teacher: FreePredictor | None = None
 
     @classmethod
-    def _wrap(cls, core: _core.Sketch, link: Link | None = None) -> Sketch:
-        made = cls.__new__(cls)
-        made._core = core
-        if link is not None:
-            made.__dict__["_link"] = link
-        return made
-
-    @cached_property
-    def _link(self) -> Link:
-        return loaded("identity" if self._info is None else self._info["link"])
+    def _wrap(
+        cls, core: _core.Sketch, link: Link | None = None, teacher: FreePredictor | None = None
+    ) -> Sketch:
+        sketch = cls.__new__(cls)
+        sketch._core, sketch._teacher = core, teacher
+        name = "identity" if core.info is None else core.info["link"]
+        sketch._link = loaded(name) if link is None else link
+        return sketch
 
     @cached_property
     def _components(self) -> _core.Components:
@@ -357,10 +364,11 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
     InputError
         If the sketch has another link than the one given.
     """
-    made = Sketch._wrap(_core.Sketch.load(os.fspath(path)))
-    if link is not None:
-        given = parse(link)
-        if given.name != made.link:
-            raise InputError(f"the sketch has the link {made.link!r}, not {given.name!r}")
-        made.__dict__["_link"] = given
-    return made
+    core = _core.Sketch.load(os.fspath(path))
+    sketch = Sketch._wrap(core)
+    if link is None:
+        return sketch
+    functions = parse(link)
+    if functions.name != sketch.link:
+        raise InputError(f"the sketch has the link {sketch.link!r}, not {functions.name!r}")
+    return Sketch._wrap(core, functions)

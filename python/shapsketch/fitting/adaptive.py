@@ -1,0 +1,79 @@
+"""Sketches in rounds: double the queries until a target is met, the budget is spent, or more do not pay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from numbers import Real
+
+from shapsketch import _core
+from shapsketch.errors import InputError
+from shapsketch.fitting.automatic import Fitted
+from shapsketch.fitting.options import UNIFORM
+from shapsketch.space import SequenceSpace
+
+logger = logging.getLogger(__name__)
+
+# Queries of the first round, and the factor by which their number grows from round to round.
+FIRST_ROUND = 500
+GROWTH = 2
+# A doubling of the queries that lowers the error by less than this fraction does not pay ...
+WORTHWHILE = 0.04
+# ... and the rounds end after this many such doublings in a row.
+PATIENCE = 2
+
+
+def check_target(target_r2: object, method: str) -> float | None:
+    """Return the R² at which to stop, or None.
+
+    Raises
+    ------
+    InputError
+        If it is not a number up to 1, or the method cannot work in rounds.
+    """
+    if target_r2 is None:
+        return None
+    if method not in UNIFORM:
+        raise InputError(f"target_r2 needs rounds of queries, which method={method!r} does not have")
+    if isinstance(target_r2, bool) or not isinstance(target_r2, Real) or not target_r2 <= 1.0:
+        raise InputError(f"target_r2 must be a number up to 1, got {target_r2!r}")
+    return float(target_r2)
+
+
+def fit_in_rounds(
+    fit: Callable[[_core.Plan], Fitted], space: SequenceSpace, full: _core.Plan, target: float, seed: int
+) -> Fitted:
+    """Evaluate and fit in rounds; `full` is the plan for the whole budget."""
+    budget, idle = full.budget, 0
+    before: tuple[float, float] | None = None
+    count = min(FIRST_ROUND, budget)
+    while True:
+        last = count >= budget
+        # The last round may be the exact transform.
+        plan = full if last else _core.Plan(space._core, count, method="regress", seed=seed)
+        fitted = fit(plan)
+        info = fitted.core.info
+        r2, (_, high) = info["r2"], info["r2_interval"]
+        logger.info("%d queries: R² %.4f", info["n_queries"], r2)
+        error = 1.0 - fitted.regression_r2
+        # The regression's R² rests on all queries, so any gain of it counts. The R² of the sketch may rest on
+        # few held-out queries, so only a gain beyond its interval counts. If every sequence is affordable,
+        # more queries always pay.
+        slow = before is not None and not error <= (1.0 - WORTHWHILE) * before[0] and r2 <= before[1]
+        idle = idle + 1 if slow and full.method != "exact" else 0
+        before = (error, high)
+        outcome = None
+        if r2 >= target:
+            outcome = "target met"
+        elif last:
+            outcome = "budget spent"
+        elif idle == PATIENCE:
+            outcome = "more queries no longer pay"
+        if outcome is not None:
+            # Notes on what was not tried, or removed, stay.
+            _, *notes = (info["status"] or "").split("; ", 1)
+            core = fitted.core.described(
+                status="; ".join([outcome, *notes]), budget=budget, link=None, values=None, predictions=None
+            )
+            return Fitted(core, fitted.teacher, fitted.regression_r2)
+        count = min(GROWTH * count, budget)

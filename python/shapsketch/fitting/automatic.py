@@ -1,0 +1,249 @@
+"""From sequences and their values to a sketch: by one method, or by the best of several."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from shapsketch import _core
+from shapsketch._validate import optional
+from shapsketch.errors import InputError, MissingExtraError
+from shapsketch.fitting.boosting import REFIT_GAIN
+from shapsketch.fitting.distillation import Teacher
+from shapsketch.fitting.holdout import (
+    FEWEST,
+    Split,
+    check_enough,
+    predictions_after_truncation,
+    r_squared,
+)
+from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.selection import (
+    BoostingLearner,
+    Comparison,
+    DistillationLearner,
+    Learner,
+    Log,
+    RegressionLearner,
+    Weights,
+    choose,
+    cross_fitted,
+    custom_teacher,
+)
+from shapsketch.space import Codes, SequenceSpace, Values
+
+logger = logging.getLogger(__name__)
+
+# With this R² of the regression, or a higher one, no other method is tried.
+GOOD = 0.9995
+
+
+@dataclass(frozen=True)
+class Data:
+    """Sequences and values to learn from.
+
+    Attributes
+    ----------
+    space : SequenceSpace
+    codes, values : arrays (N, n) and (N,)
+        Values on the scale of the sketch.
+    budget : int
+        Evaluations that were allowed.
+    sampled_fraction : float
+        Fraction of the space that was evaluated; 0 for measured data.
+    """
+
+    space: SequenceSpace
+    codes: Codes
+    values: Values
+    budget: int
+    sampled_fraction: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A sketch of the core.
+
+    Attributes
+    ----------
+    core : _core.Sketch
+    teacher : Teacher or None
+        The teacher, if the sketch was distilled from one.
+    regression_r2 : float
+        R² of the regression among the candidates, which rests on all values; NaN if there is none.
+    """
+
+    core: _core.Sketch
+    teacher: Teacher | None = None
+    regression_r2: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """A regression of all values, and the seconds it took."""
+
+    core: _core.Sketch
+    seconds: float
+
+    @property
+    def r2(self) -> float:
+        """Cross-validated R²."""
+        return float(self.core.info["r2"])
+
+
+def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
+    """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values."""
+    regressed = None
+    if options.method == "auto":
+        log("regression")
+        started = time.perf_counter()
+        core = regress()
+        regressed = Regressed(core, time.perf_counter() - started)
+        reason = _why_only_regression(data.codes, regressed.r2, options)
+        if reason is not None:
+            return _only_regression(data, options, regressed, reason)
+    try:
+        return _compare(data, options, regressed, log)
+    except InputError as error:
+        # The values are paid for, so the regression is not thrown away.
+        if regressed is None or options.teacher is not None:
+            raise
+        logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
+        return _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
+
+
+def _why_only_regression(codes: Codes, r2: float, options: FitOptions) -> str | None:
+    """Return why nothing but regression is tried: a note, or an empty string if nothing is left to gain."""
+    if r2 >= GOOD:
+        return ""
+    if len(np.unique(codes, axis=0)) < FEWEST:
+        return f"trees take {FEWEST} sequences"
+    try:
+        optional("lightgbm", "trees", "trying trees")
+    except MissingExtraError as error:
+        if options.teacher is None:
+            return f"trees and distillation were not tried: {error}"
+        raise
+    return None
+
+
+def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note: str) -> Fitted:
+    """Return the regression, with at most `max_terms` terms, and a note why nothing else was tried."""
+    core = regressed.core
+    if options.max_terms is not None and len(core) > options.max_terms:
+        core = _shortened(regressed.core, data.codes, options)
+    status = f"{core.info['status']}; {note}" if note else None
+    core = core.described(status=status, budget=data.budget, link=None, values=None, predictions=None)
+    return Fitted(core.among([("regress", regressed.r2, regressed.seconds, 1.0)]), None, regressed.r2)
+
+
+def _learners(
+    data: Data, options: FitOptions, regressed: Regressed | None, boosting: BoostingLearner, log: Log
+) -> list[Learner]:
+    """Return the learners of a method."""
+    learners: list[Learner] = []
+    if regressed is not None:
+        learners.append(RegressionLearner(data.codes, regressed.core))
+    if options.method != "distill":
+        learners.append(boosting)
+    if options.method == "distill" or (options.method == "auto" and not options.fast):
+        custom = custom_teacher(options.teacher, data.space, options.teacher_inputs)
+        learners.append(DistillationLearner(boosting, custom, seed=options.seed, log=log))
+    return learners
+
+
+def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: Log) -> Fitted:
+    if regressed is None:
+        check_enough(data.codes)
+    split = Split.of(data.codes, data.values, options.seed)
+    boosting = BoostingLearner(data.space, fast=options.fast, seed=options.seed, log=log)
+    learners = _learners(data, options, regressed, boosting, log)
+    comparison = Comparison.of(learners, split, float("nan") if regressed is None else regressed.seconds)
+    truth = split.held_values
+    weights = choose(comparison.predictions, truth, np.arange(len(truth)))
+    table = [
+        (name, r_squared(truth, p), comparison.seconds[name], weights.weights.get(name, 0.0))
+        for name, p in comparison.predictions.items()
+    ]
+    for name, r2, seconds, weight in table:
+        logger.info("%s: R² %.4f in %.1f s, weight %.2f", name, r2, seconds, weight)
+    regression_r2 = float("nan") if regressed is None else regressed.r2
+    if set(weights.weights) == {"regress"} and regressed is not None and options.max_terms is None:
+        core = regressed.core.described(
+            status=None, budget=data.budget, link=None, values=None, predictions=None
+        )
+        return Fitted(core.among(table), None, regression_r2)
+    predictions = cross_fitted(comparison.predictions, truth, options.seed)
+    log("all queries")
+    core, status, predictions = _combined(data, options, comparison, weights, split, predictions)
+    distillation = next((each for each in learners if isinstance(each, DistillationLearner)), None)
+    methods = {name.split(" ")[0] for name in weights.weights}
+    core = core.made_by(
+        method=methods.pop() if len(methods) == 1 else "average",
+        status=status,
+        budget=data.budget,
+        queries=len(np.unique(data.codes, axis=0)),
+        seed=options.seed,
+        codes=split.held_codes,
+        values=truth,
+        predictions=predictions,
+        share=data.sampled_fraction,
+        rest=REFIT_GAIN,
+        candidates=table,
+        teacher=None if distillation is None else distillation.held_out,
+    )
+    return Fitted(core, None if distillation is None else distillation.teacher, regression_r2)
+
+
+def _combined(
+    data: Data,
+    options: FitOptions,
+    comparison: Comparison,
+    weights: Weights,
+    split: Split,
+    predictions: Values,
+) -> tuple[_core.Sketch, str, Values]:
+    """Return the weighted sum of sketches of all values, its status, and its held-out predictions."""
+    parts = {
+        name: comparison.learners[name].fit_all(data.codes, data.values, name) for name in weights.weights
+    }
+    sketch = _core.combine(
+        list(parts.values()),
+        list(weights.weights.values()),
+        constant=weights.constant,
+        dropped=0.0,
+        max_terms=None,
+    )
+    if options.max_terms is None:
+        return sketch, "validated", predictions
+    short = _core.combine([sketch], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    status = (
+        f"validated; with all {len(sketch):,} terms R² is {r_squared(split.held_values, predictions):.4f}"
+    )
+    return short, status, predictions_after_truncation(predictions, sketch, short, split.held_codes)
+
+
+def _shortened(regressed: _core.Sketch, codes: Codes, options: FitOptions) -> _core.Sketch:
+    """Return a regression with fewer terms; its R² is measured after truncation."""
+    held_out = regressed.held_out()
+    assert held_out is not None
+    values, predictions = held_out
+    short = _core.combine([regressed], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    return short.made_by(
+        method="regress",
+        status=f"cross-validated; with all {len(regressed):,} terms R² is {regressed.info['r2']:.4f}",
+        budget=len(codes),
+        queries=len(np.unique(codes, axis=0)),
+        seed=options.seed,
+        codes=codes,
+        values=values,
+        predictions=predictions_after_truncation(predictions, regressed, short, codes),
+        share=0.0,
+        rest=REFIT_GAIN,
+        candidates=[],
+        teacher=None,
+    )

@@ -1,0 +1,80 @@
+"""What all estimators share: the conventions of scikit-learn, without a dependency on it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+from shapsketch._validate import choice
+from shapsketch.errors import NotFittedError
+
+Self = TypeVar("Self", bound="Estimator")
+
+
+class Estimator:
+    """Base class: parameters are stored unchanged by ``__init__`` and checked by ``fit``.
+
+    Results of ``fit`` are attributes whose names end in ``_``.
+    """
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Return the parameters by name; `deep` has no effect."""
+        return {name: getattr(self, name) for name in self._parameters()}
+
+    def set_params(self: Self, **params: Any) -> Self:
+        """Set parameters and return self.
+
+        Raises
+        ------
+        InputError
+            If a name is not a parameter; the message suggests one.
+        """
+        names = self._parameters()
+        for name, value in params.items():
+            choice("parameter", name, names)
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
+
+    def _check_fitted(self) -> None:
+        """Raise `NotFittedError` before `fit`."""
+        if not self.__sklearn_is_fitted__():
+            name = type(self).__name__
+            raise NotFittedError(f"this {name} is not fitted; call {name}.fit first")
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if not _equal(value, defaults[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def _equal(value: object, default: object) -> bool:
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+class Regressor(Estimator):
+    """An estimator that predicts values, which scikit-learn takes for a regressor."""
+
+    # For scikit-learn before 1.6, which has no tags.
+    _estimator_type = "regressor"
+
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn calls this, so it is installed.
+        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="regressor",
+            target_tags=TargetTags(required=True, one_d_labels=True),
+            regressor_tags=RegressorTags(),
+            input_tags=InputTags(one_d_array=True, two_d_array=True, string=True),
+        )

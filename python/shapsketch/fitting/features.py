@@ -1,0 +1,177 @@
+"""Features of sequences for boosted trees: symbols and k-mers at positions, and counts without positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
+from shapsketch._validate import optional
+from shapsketch.space import Codes, SequenceSpace
+from shapsketch.trees.forest import Forest, Layout
+from shapsketch.trees.lightgbm import tree_of
+
+# Largest number q**k of k-mers in one window, and the largest k.
+KMERS = 64
+LONGEST = 6
+# Counts without positions: the largest number q**k of k-mers that are counted, the largest k, the number of
+# reading frames, and the number of segments.
+COUNTED = 400
+LONGEST_COUNTED = 3
+FRAMES = 3
+SEGMENTS = 4
+# The levels of count features; each contains those before it.
+LEVELS = ("counts", "frames", "parts")
+
+
+@dataclass(frozen=True)
+class PositionalFeatures:
+    """Features at positions, and the condition behind each of them.
+
+    Attributes
+    ----------
+    space : SequenceSpace
+    kind : {"onehot", "kmers", "letters"}
+        ``onehot``: indicators of symbols; ``kmers``: indicators of k-mers in all windows of up to `longest`
+        positions; ``letters``: codes as categories, of which a split sends a set to the left.
+    """
+
+    space: SequenceSpace
+    kind: str
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest window."""
+        q, n = self.space.q, self.space.n
+        fits = [k for k in range(1, min(LONGEST, n) + 1) if q**k <= KMERS]
+        return 1 if self.kind == "onehot" or not fits else fits[-1]
+
+    @property
+    def categorical(self) -> bool:
+        """Whether a split can test a set of symbols."""
+        return self.kind == "letters"
+
+    @property
+    def n_categories(self) -> int:
+        """How many of the features, counted from the first, are categories."""
+        return self.space.n if self.categorical else 0
+
+    def matrix(self, codes: Codes) -> Any:
+        """Return the features of codes; a sparse matrix for indicators."""
+        if self.categorical:
+            return codes.astype(np.float64)
+        q, columns, offset = self.space.q, [], 0
+        for k in range(1, self.longest + 1):
+            kmers = windows(codes, q, k)
+            columns.append(kmers + offset + np.arange(kmers.shape[1]) * q**k)
+            offset += kmers.shape[1] * q**k
+        sparse = optional("scipy.sparse", "trees", "fitting trees")
+        indices = np.concatenate(columns, axis=1).astype(np.int32)
+        rows, width = indices.shape
+        pointers = np.arange(0, rows * width + 1, width)
+        data = np.ones(rows * width, dtype=np.float32)
+        return sparse.csr_matrix((data, indices.ravel(), pointers), shape=(rows, offset))
+
+    def conditions(self) -> Iterator[tuple[tuple[int, int], ...]]:
+        """Yield the positions and sets of symbols (as bits) behind each indicator."""
+        q, n = self.space.q, self.space.n
+        for k in range(1, self.longest + 1):
+            for start in range(n - k + 1):
+                for number in range(q**k):
+                    symbols = [number // q ** (k - 1 - i) % q for i in range(k)]
+                    yield tuple((start + i, 1 << symbol) for i, symbol in enumerate(symbols))
+
+    def ensemble(self, booster: Any, rounds: int, constant: float) -> _core.Ensemble:
+        """Return the first `rounds` trees of a LightGBM booster, plus a constant, as conditions."""
+        forest = Forest(self.space)
+        dump = booster.dump_model(num_iteration=rounds)["tree_info"]
+        trees = [tree_of(info["tree_structure"]) for info in dump]
+        if self.categorical:
+            layout = Layout(self.space, self.space.n, "LightGBM")
+            for tree in trees:
+                forest.grow(layout, tree)
+        else:
+            conditions = list(self.conditions())
+            for tree in trees:
+                for node, (left, right) in enumerate(zip(tree.left, tree.right, strict=True)):
+                    if left < 0:
+                        forest.leaf(tree.value[node])
+                    else:
+                        # An indicator of 1 goes to the right.
+                        condition = forest.condition(*conditions[tree.feature[node]])
+                        forest.join(forest.split(condition), right, left)
+                forest.end()
+        return forest.ensemble(constant)
+
+
+def positional_kinds(space: SequenceSpace) -> list[str]:
+    """Return the kinds of positional features worth trying, the most promising first."""
+    if PositionalFeatures(space, "kmers").longest > 1:
+        return ["kmers", "onehot"]
+    return ["letters", "onehot"]
+
+
+def windows(codes: Codes, q: int, k: int) -> npt.NDArray[np.int64]:
+    """Return the number of the k-mer in each window, (B, n - k + 1)."""
+    weights = q ** np.arange(k - 1, -1, -1)
+    numbers: npt.NDArray[np.int64] = (
+        np.lib.stride_tricks.sliding_window_view(codes.astype(np.int64), k, axis=1) @ weights
+    )
+    return numbers
+
+
+@dataclass(frozen=True)
+class CountFeatures:
+    """Positional features together with counts that ignore positions.
+
+    Attributes
+    ----------
+    positional : PositionalFeatures
+    level : {"counts", "frames", "parts"}
+        ``counts``: how often each k-mer of up to three symbols occurs; ``frames``: also the same for each
+        reading frame; ``parts``: also the symbols of each quarter of the sequence.
+    """
+
+    positional: PositionalFeatures
+    level: str
+
+    def matrix(self, codes: Codes) -> Any:
+        """Return the features of codes; a sparse matrix if the positional ones are."""
+        space = self.positional.space
+        q, n = space.q, space.n
+        level = LEVELS.index(self.level)
+        blocks = []
+        for k in range(1, min(LONGEST_COUNTED, n) + 1):
+            if q**k > COUNTED and k > 1:
+                break
+            kmers = windows(codes, q, k)
+            blocks.append(_counts(kmers, q**k))
+            if level >= 1 and k == LONGEST_COUNTED:
+                blocks += [
+                    _counts(kmers[:, frame::FRAMES], q**k) for frame in range(FRAMES) if frame < n - k + 1
+                ]
+        if level >= 2:
+            for segment in np.array_split(np.arange(n), min(SEGMENTS, n)):
+                blocks.append(_counts(codes[:, segment].astype(np.int64), q))
+        counts = np.concatenate(blocks, axis=1)
+        positional = self.positional.matrix(codes)
+        if self.positional.categorical:
+            return np.concatenate([positional, counts], axis=1)
+        sparse = optional("scipy.sparse", "trees", "fitting a teacher")
+        return sparse.hstack([positional, sparse.csr_matrix(counts)], format="csr")
+
+
+def count_levels(space: SequenceSpace) -> list[str]:
+    """Return the levels of count features worth trying: reading frames need k-mers of three symbols."""
+    framed = space.q**LONGEST_COUNTED <= COUNTED and space.n > LONGEST_COUNTED
+    return [level for level in LEVELS if framed or level != "frames"]
+
+
+def _counts(numbers: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
+    rows = np.arange(len(numbers))[:, None] * size
+    counts = np.bincount((numbers + rows).ravel(), minlength=len(numbers) * size)
+    return counts.reshape(-1, size).astype(np.float32)

@@ -1,0 +1,84 @@
+"""What a fit is asked to do, checked before the first query is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shapsketch._validate import choice, integer, optional
+from shapsketch.errors import InputError
+from shapsketch.fitting.distillation import Predictor
+from shapsketch.query.budget import METHODS
+
+# Methods that learn from uniform queries, and therefore also from labelled data.
+UNIFORM = ("auto", "regress", "trees", "distill")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How values become a sketch.
+
+    Attributes
+    ----------
+    method : str
+        One of the methods of :func:`shapsketch.sketch`.
+    max_terms : int, optional
+        Largest number of terms of the sketch.
+    teacher : object with ``fit`` and ``predict``, optional
+        The user's teacher for distillation.
+    teacher_inputs : {"strings", "codes", "onehot"}
+        What that teacher takes.
+    fast : bool
+        Skip distillation and large trees.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If the options do not fit together.
+    """
+
+    method: str
+    max_terms: int | None
+    teacher: Predictor | None
+    teacher_inputs: str
+    fast: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        method = choice("method", self.method, METHODS)
+        if self.max_terms is not None:
+            integer("max_terms", self.max_terms, least=1)
+        integer("random_state", self.seed, least=0)
+        if self.teacher is not None:
+            if method not in ("auto", "distill"):
+                raise InputError(f"a teacher is used by method='distill' and 'auto' only, not by {method!r}")
+            if self.fast:
+                raise InputError(
+                    "`teacher` is not used when fast=True, which skips distillation; remove one of the two"
+                )
+            for name in ("fit", "predict"):
+                if not callable(getattr(self.teacher, name, None)):
+                    raise InputError(
+                        f"a teacher needs the method {name!r}; {type(self.teacher).__name__} does not have it"
+                    )
+        if self.max_terms is not None and method not in ("auto", "trees", "distill"):
+            raise InputError(
+                f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}; "
+                "shorten a spectrum with its truncate()"
+            )
+
+    @property
+    def needs_trees(self) -> bool:
+        """Whether the fit fails without LightGBM."""
+        return self.method in ("trees", "distill") or self.teacher is not None
+
+    def require_trees(self) -> None:
+        """Import what boosted trees need.
+
+        Raises
+        ------
+        MissingExtraError
+            If it is not installed.
+        """
+        for module in ("scipy.sparse", "lightgbm"):
+            optional(module, "trees", "fitting trees")
