@@ -3,7 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shapsketch::{Background, Cancel, Components, Index, dinucleotide_shuffles};
+use shapsketch::explain::dinucleotide_shuffles;
+use shapsketch::{Background, Cancel, Components, Index};
 use shapsketch_benches::{explained_spectrum, tiger_design};
 
 const SEQUENCES: usize = 10_000;

@@ -48,7 +48,7 @@ impl Space {
 /// The design behind blocks of queries.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Design(pub(crate) Arc<shapsketch::QueryDesign>);
+pub(crate) struct Design(pub(crate) Arc<shapsketch::design::QueryDesign>);
 
 #[pymethods]
 impl Design {
@@ -65,7 +65,7 @@ impl Design {
         repeats: usize,
         seed: u64,
     ) -> PyResult<Self> {
-        use shapsketch::{DelayFamily, SubsamplingFamily};
+        use shapsketch::design::{DelayFamily, SubsamplingFamily};
         // The names are checked in Python.
         let subsampling =
             if subsampling == "simple" { SubsamplingFamily::Simple } else { SubsamplingFamily::Random };
@@ -75,8 +75,8 @@ impl Design {
             "random" => DelayFamily::Random { count: repeats },
             _ => DelayFamily::Nso { repeats },
         };
-        let config = shapsketch::DesignConfig { b, groups, subsampling, delays, seed };
-        interruptible(py, |cancel| shapsketch::QueryDesign::new(space.0, config, cancel))
+        let config = shapsketch::design::DesignConfig { b, groups, subsampling, delays, seed };
+        interruptible(py, |cancel| shapsketch::design::QueryDesign::new(space.0, config, cancel))
             .map(|d| Self(Arc::new(d)))
     }
 

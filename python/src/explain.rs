@@ -49,7 +49,8 @@ pub(crate) fn dinucleotide_shuffles<'py>(
 ) -> PyResult<Bound<'py, PyArray2<u8>>> {
     let codes = arrays::codes(&codes);
     let n = space.0.n();
-    let found = interruptible(py, |_| shapsketch::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
+    let found =
+        interruptible(py, |_| shapsketch::explain::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
     let rows = found.len() / n;
     arrays::matrix(py, found, rows, n)
 }
@@ -57,7 +58,7 @@ pub(crate) fn dinucleotide_shuffles<'py>(
 /// An index of a game, up to an order.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Interactions(std::sync::Arc<shapsketch::Interactions>);
+pub(crate) struct Interactions(std::sync::Arc<shapsketch::explain::Interactions>);
 
 #[pymethods]
 impl Interactions {
@@ -214,7 +215,8 @@ impl Components {
 
     fn motifs(&self, py: Python<'_>, count: usize, max_order: usize) -> PyResult<Vec<Motif>> {
         let found = interruptible(py, |cancel| self.0.motifs(count, max_order, cancel))?;
-        let motif = |m: shapsketch::Motif| (m.support, m.letters, m.interaction, m.effect, m.frequency);
+        let motif =
+            |m: shapsketch::explain::Motif| (m.support, m.letters, m.interaction, m.effect, m.frequency);
         Ok(found.into_iter().map(motif).collect())
     }
 }

@@ -21,7 +21,7 @@ impl Plan {
     #[pyo3(signature = (space, budget, *, method, seed))]
     fn new(py: Python<'_>, space: Space, budget: usize, method: &str, seed: u64) -> PyResult<Self> {
         // The names are checked in Python; "auto" leaves the choice to the core.
-        let method = shapsketch::Method::of_name(method);
+        let method = shapsketch::sketch::Method::of_name(method);
         short(py, || shapsketch::Plan::new(space.0, budget, method, seed)).map(Self)
     }
 
@@ -98,14 +98,14 @@ impl Queries {
 /// Which supports a regression may use.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Dictionary(shapsketch::Dictionary);
+pub(crate) struct Dictionary(shapsketch::regress::Dictionary);
 
 #[pymethods]
 impl Dictionary {
     #[new]
     #[pyo3(signature = (*, windows, orders, gapped, supports))]
     fn new(windows: usize, orders: usize, gapped: Option<(usize, usize)>, supports: Vec<Vec<u16>>) -> Self {
-        Self(shapsketch::Dictionary { windows, orders, gapped, supports })
+        Self(shapsketch::regress::Dictionary { windows, orders, gapped, supports })
     }
 }
 
@@ -131,9 +131,10 @@ pub(crate) fn regress(
     memory: u64,
     seed: u64,
 ) -> PyResult<Sketch> {
-    use shapsketch::{Atoms, Observations, Sample, Strengths};
+    use shapsketch::design::Observations;
+    use shapsketch::regress::{Atoms, Sample, Strengths};
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
-    let regression = shapsketch::SparseRegression {
+    let regression = shapsketch::regress::SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
         // The names are checked in Python.
         basis: match basis {
@@ -217,7 +218,7 @@ impl Ensemble {
 
     /// A sketch of all but a part of its variance, and the part of the variance that this has.
     fn truncated(&self, py: Python<'_>, dropped: f64, max_terms: Option<usize>) -> PyResult<(Sketch, f64)> {
-        let keep = shapsketch::Keep { dropped, max_terms };
+        let keep = shapsketch::surrogate::Keep { dropped, max_terms };
         let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
         Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.share))
     }

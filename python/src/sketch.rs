@@ -63,7 +63,7 @@ impl Sketch {
     /// Letter patterns: supports, letters, coefficients, variances; `None` for a spectrum.
     fn patterns<'py>(&self, py: Python<'py>) -> Option<Patterns<'py>> {
         let shapsketch::Surrogate::Terms(terms) = &self.0.surrogate else { return None };
-        if terms.basis != shapsketch::Basis::Letters {
+        if terms.basis != shapsketch::surrogate::Basis::Letters {
             return None;
         }
         let (mut supports, mut letters, mut coefficients) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ impl Sketch {
         let codes = arrays::codes(&codes);
         let n = self.0.surrogate.space().n();
         let errors = interruptible(py, |cancel| {
-            shapsketch::shapley_standard_errors(&self.0.surrogate.terms(), known, &codes, cancel)
+            shapsketch::explain::shapley_standard_errors(&self.0.surrogate.terms(), known, &codes, cancel)
         })?;
         arrays::matrix(py, errors, codes.len() / n, n).map(Some)
     }
@@ -119,12 +119,13 @@ impl Sketch {
     ) -> PyResult<Self> {
         let mut sketch = (*self.0).clone();
         let both = values.zip(predictions).map(|(v, p)| (arrays::values(&v), arrays::values(&p)));
-        let response_r2 = both.map(|(v, p)| short(py, || shapsketch::RSquared::new(&v, &p))).transpose()?;
+        let response_r2 =
+            both.map(|(v, p)| short(py, || shapsketch::validation::RSquared::new(&v, &p))).transpose()?;
         if let Some(info) = &mut sketch.info {
             info.status = status.unwrap_or_else(|| info.status.clone());
             info.budget = budget.unwrap_or(info.budget);
             if let Some(name) = link {
-                info.link = shapsketch::Link { name, response_r2 };
+                info.link = shapsketch::sketch::Link { name, response_r2 };
             }
         }
         Ok(Self(Arc::new(sketch)))
@@ -156,17 +157,19 @@ impl Sketch {
             (arrays::codes(&codes), arrays::values(&values), arrays::values(&predictions));
         let teacher = teacher.map(|teacher| arrays::values(&teacher));
         // The names are ours.
-        let method = shapsketch::Method::of_name(method).unwrap_or(shapsketch::Method::Average);
+        let method =
+            shapsketch::sketch::Method::of_name(method).unwrap_or(shapsketch::sketch::Method::Average);
         let surrogate = self.0.surrogate.clone();
-        let candidate = |(name, r2, seconds, weight)| shapsketch::Candidate { name, r2, seconds, weight };
+        let candidate =
+            |(name, r2, seconds, weight)| shapsketch::sketch::Candidate { name, r2, seconds, weight };
         interruptible(py, |cancel| {
             let fitted = shapsketch::Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
-            let mut r2 = shapsketch::RSquared::mixed(&values, &predictions, &fitted, share)?;
+            let mut r2 = shapsketch::validation::RSquared::mixed(&values, &predictions, &fitted, share)?;
             r2.high += rest * (1.0 - share) * (1.0 - r2.value);
             let residuals: Vec<f64> = values.iter().zip(&predictions).map(|(v, p)| v - p).collect();
             let noise = (residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64).sqrt();
-            let sample = shapsketch::Sample::new(surrogate.space().clone(), codes, residuals)?;
-            let info = shapsketch::SketchInfo {
+            let sample = shapsketch::regress::Sample::new(surrogate.space().clone(), codes, residuals)?;
+            let info = shapsketch::sketch::SketchInfo {
                 method,
                 status,
                 unexplained: 1.0 - r2.value,
@@ -176,12 +179,14 @@ impl Sketch {
                 seed,
                 r2,
                 regression: None,
-                link: shapsketch::Link::default(),
+                link: shapsketch::sketch::Link::default(),
                 candidates: candidates.into_iter().map(candidate).collect(),
-                teacher: teacher.map(|teacher| shapsketch::RSquared::new(&values, &teacher)).transpose()?,
+                teacher: teacher
+                    .map(|teacher| shapsketch::validation::RSquared::new(&values, &teacher))
+                    .transpose()?,
             };
             Ok(shapsketch::Sketch {
-                uncertainty: shapsketch::missing(&sample, cancel)?,
+                uncertainty: shapsketch::regress::missing(&sample, cancel)?,
                 surrogate,
                 info: Some(info),
                 held_out: Some((values, predictions)),
@@ -193,7 +198,8 @@ impl Sketch {
     /// The same sketch, with what was tried beside it.
     fn among(&self, candidates: Vec<(String, f64, Option<f64>, f64)>) -> Self {
         let mut sketch = (*self.0).clone();
-        let candidate = |(name, r2, seconds, weight)| shapsketch::Candidate { name, r2, seconds, weight };
+        let candidate =
+            |(name, r2, seconds, weight)| shapsketch::sketch::Candidate { name, r2, seconds, weight };
         if let Some(info) = &mut sketch.info {
             info.candidates = candidates.into_iter().map(candidate).collect();
         }
@@ -227,7 +233,7 @@ impl Sketch {
 
 pub(crate) fn regression<'py>(
     py: Python<'py>,
-    info: &shapsketch::RegressionInfo,
+    info: &shapsketch::sketch::RegressionInfo,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("basis", &info.basis)?;
@@ -254,7 +260,7 @@ pub(crate) fn combine(
     dropped: f64,
     max_terms: Option<usize>,
 ) -> PyResult<Sketch> {
-    let keep = shapsketch::Keep { dropped, max_terms };
+    let keep = shapsketch::surrogate::Keep { dropped, max_terms };
     interruptible(py, |cancel| {
         let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
         shapsketch::Surrogate::combine(&parts, constant, keep, cancel)

@@ -29,9 +29,9 @@ pub(crate) fn peel(
     max_rounds: usize,
 ) -> PyResult<Peeling> {
     let values = arrays::values(&values);
-    let decoder = shapsketch::PeelingDecoder { noise, refit, max_rounds };
+    let decoder = shapsketch::peel::PeelingDecoder { noise, refit, max_rounds };
     let peeling = interruptible(py, |cancel| {
-        decoder.decode(&shapsketch::Observations::new(design.0, values)?, cancel)
+        decoder.decode(&shapsketch::design::Observations::new(design.0, values)?, cancel)
     })?;
     Ok(Peeling {
         spectrum: Spectrum(peeling.spectrum),
@@ -48,7 +48,7 @@ pub(crate) type Terms<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<Comp
 
 #[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
 #[derive(Clone, PartialEq)]
-pub(crate) struct Spectrum(pub(crate) shapsketch::Spectrum);
+pub(crate) struct Spectrum(pub(crate) shapsketch::surrogate::Spectrum);
 
 #[pymethods]
 impl Spectrum {
@@ -63,12 +63,12 @@ impl Spectrum {
         let (rows, values) = (arrays::codes(&frequencies), arrays::coefficients(&coefficients));
         interruptible(py, |_| {
             space.0.check(&rows)?;
-            let keys = rows.chunks_exact(space.0.n()).map(shapsketch::Frequency::from_dense);
+            let keys = rows.chunks_exact(space.0.n()).map(shapsketch::frequency::Frequency::from_dense);
             let terms = keys.zip(values).collect();
             if real_part {
-                shapsketch::Spectrum::real_part(space.0, terms)
+                shapsketch::surrogate::Spectrum::real_part(space.0, terms)
             } else {
-                shapsketch::Spectrum::new(space.0, terms)
+                shapsketch::surrogate::Spectrum::new(space.0, terms)
             }
         })
         .map(Self)
@@ -102,6 +102,7 @@ impl Spectrum {
         max_order: Option<usize>,
         energy: Option<f64>,
     ) -> PyResult<Self> {
-        short(py, || self.0.truncate(shapsketch::Truncation { max_terms, max_order, energy })).map(Self)
+        short(py, || self.0.truncate(shapsketch::surrogate::Truncation { max_terms, max_order, energy }))
+            .map(Self)
     }
 }

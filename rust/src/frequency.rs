@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 /// neighbours.
 ///
 /// ```
-/// use shapsketch::Frequency;
+/// use shapsketch::frequency::Frequency;
 /// let k = Frequency::from_dense(&[0, 3, 0, 1]);
 /// assert_eq!(k.order(), 2);
 /// assert_eq!(k.support(), [1, 3]);

@@ -19,7 +19,7 @@ const ROWS: usize = 4096;
 /// the next digit is contiguous; after `b` passes the order is the first one again.
 ///
 /// ```
-/// use shapsketch::QaryTransform;
+/// use shapsketch::transform::QaryTransform;
 /// let transform = QaryTransform::new(3, 2);
 /// let spectrum = transform.forward(&[1.0; 9]);
 /// assert!((spectrum[0].re - 1.0).abs() < 1e-15 && spectrum[4].norm() < 1e-15);

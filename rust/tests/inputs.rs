@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily, held_out};
+use shapsketch::frequency::Frequency;
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::sketch::Method;
+use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::synthetic::Planted;
-use shapsketch::{
-    Basis, Cancel, Complex64, Components, DelayFamily, DesignConfig, Frequency, Index, Method, Observations,
-    PeelingDecoder, Plan, ProductTerms, QueryDesign, RSquared, Result, SequenceSpace, Spectrum,
-    SubsamplingFamily, SupportTerms, Truncation, held_out,
-};
+use shapsketch::validation::RSquared;
+use shapsketch::{Cancel, Complex64, Components, Index, Plan, Result, SequenceSpace};
 
 #[track_caller]
 fn says<T: std::fmt::Debug>(result: Result<T>, part: &str) {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use shapsketch::{
-    Background, Basis, Cancel, Complex64, Components, Frequency, Index, Observations, PeelingDecoder,
-    ProductTerms, QueryDesign, SequenceSpace, Spectrum, SupportTerms, Truncation,
-};
+use shapsketch::design::{Observations, QueryDesign};
+use shapsketch::frequency::Frequency;
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
+use shapsketch::{Background, Cancel, Complex64, Components, Index, SequenceSpace};
 
 const TOLERANCE: f64 = 1e-10;
 

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::sketch::Method;
 use shapsketch::synthetic::{Planted, add_noise};
-use shapsketch::{
-    Cancel, Components, DelayFamily, DesignConfig, Error, Method, Observations, PeelingDecoder, Plan,
-    QueryDesign, RSquared, SequenceSpace, Sketch, SubsamplingFamily,
-};
+use shapsketch::validation::RSquared;
+use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch};
 
 fn noisy_sketch(q: usize, n: usize, budget: usize) -> (Sketch, Vec<u8>) {
     let cancel = Cancel::new();

@@ -6,9 +6,10 @@
 //! list of repeated queries, which are asked once.
 
 mod delays;
-mod held_out;
+mod observations;
 mod subsample;
 mod uniform;
+mod unused;
 
 use std::ops::Range;
 
@@ -18,11 +19,13 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use delays::{DelayFamily, Delays};
-pub use held_out::held_out;
+pub use observations::Observations;
 pub use subsample::{SubsamplingFamily, SubsamplingMatrix};
 pub use uniform::uniform;
+pub use unused::held_out;
 
 pub(crate) use delays::Sign;
+pub(crate) use observations::check_values;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -72,7 +75,8 @@ struct Repeat {
 /// left out.
 ///
 /// ```
-/// use shapsketch::{Cancel, DelayFamily, DesignConfig, QueryDesign, SequenceSpace, SubsamplingFamily};
+/// use shapsketch::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
+/// use shapsketch::{Cancel, SequenceSpace};
 /// let space = SequenceSpace::new("ACGT", 10)?;
 /// let config = DesignConfig {
 ///     b: 2,

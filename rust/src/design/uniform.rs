@@ -23,7 +23,8 @@ const DRAWN: usize = 1 << 14;
 /// If the space has fewer sequences, or the caller cancels.
 ///
 /// ```
-/// use shapsketch::{Cancel, SequenceSpace, uniform};
+/// use shapsketch::design::uniform;
+/// use shapsketch::{Cancel, SequenceSpace};
 /// let space = SequenceSpace::new("ACGT", 12)?;
 /// let some = uniform(&space, 100, 7, &Cancel::new())?;
 /// assert_eq!(uniform(&space, 200, 7, &Cancel::new())?[..100 * 12], some);

@@ -9,10 +9,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
-use super::components::{Components, Form, moebius};
+use crate::anova::{Components, Form, moebius};
 use crate::cancel::Cancel;
-use crate::cover::subset;
 use crate::error::{Error, Result};
+use crate::words::subset;
 
 /// Sequences explained by one task, and numbers it may hold.
 const ROWS: usize = 64;

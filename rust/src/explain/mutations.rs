@@ -1,6 +1,6 @@
 //! Effects of mutations on the surrogate's score; they depend on no background.
 
-use super::components::{Components, Form};
+use crate::anova::{Components, Form};
 use crate::cancel::Cancel;
 use crate::error::Result;
 

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::design::QueryDesign;
 use crate::error::Result;
 use crate::frequency::Frequency;
-use crate::observations::Observations;
 use crate::space::roots_of_unity;
 use crate::transform::QaryTransform;
 

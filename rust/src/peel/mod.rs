@@ -26,10 +26,10 @@ use bins::Bins;
 use singleton::Singleton;
 
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::design::{DelayFamily, SubsamplingFamily};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
-use crate::observations::Observations;
 use crate::surrogate::Spectrum;
 
 /// Bin tests allow `1 + GAMMA` times the noise energy (arXiv 2301.06200, section 5).

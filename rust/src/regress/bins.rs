@@ -13,9 +13,9 @@ use rustfft::num_complex::Complex64;
 use super::operator::{AtomId, Column, Operator};
 use super::real::{Wave, cells, wave};
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::design::QueryDesign;
 use crate::error::Result;
-use crate::observations::Observations;
 use crate::space::roots_of_unity;
 use crate::transform::QaryTransform;
 

@@ -63,12 +63,12 @@ use solver::Lanes;
 use tables::Tables;
 
 use crate::cancel::Cancel;
+use crate::design::{Observations, check_values};
 use crate::error::{Error, Result};
-use crate::fidelity::RSquared;
 use crate::frequency::Frequency;
-use crate::observations::{Observations, check_values};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
+use crate::validation::RSquared;
 
 /// Sequences that the search for strengths looks at.
 const SEARCHED: usize = 4000;
@@ -198,7 +198,8 @@ impl From<Observations> for Sample {
 /// Sparse regression of values on the atoms of a dictionary.
 ///
 /// ```
-/// use shapsketch::{Cancel, Components, Sample, SequenceSpace, SparseRegression};
+/// use shapsketch::regress::{Sample, SparseRegression};
+/// use shapsketch::{Cancel, Components, SequenceSpace};
 /// // Every DNA sequence of length 4; a motif AC at positions 1 and 2, and a G at the end.
 /// let space = SequenceSpace::new("ACGT", 4)?;
 /// let codes: Vec<u8> = (0..256_u32).flat_map(|x| [x / 64, x / 16 % 4, x / 4 % 4, x % 4]).map(|a| a as u8).collect();

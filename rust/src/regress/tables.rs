@@ -11,9 +11,9 @@ use super::Atoms;
 use super::operator::{AtomId, Column, Operator, word};
 use super::real::{Wave, cells, wave};
 use crate::cancel::Cancel;
-use crate::cover::{Block, cover};
 use crate::error::Result;
 use crate::space::roots_of_unity;
+use crate::words::{Block, cover};
 
 /// Blocks gathered by one task.
 const BLOCKS: usize = 4;

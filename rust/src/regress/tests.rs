@@ -7,8 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use super::operator::{AtomId, Column};
 use super::solver::Lanes;
 use super::*;
+use crate::anova::Components;
 use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
-use crate::explain::{Components, shapley_standard_errors};
+use crate::explain::shapley_standard_errors;
 use crate::surrogate::shapley_of_pattern;
 
 const TOLERANCE: f64 = 1e-10;

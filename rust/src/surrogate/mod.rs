@@ -5,7 +5,7 @@
 //! Shapley values are computed from [`ProductTerms`] alone; nothing there knows which kind of
 //! surrogate the terms came from, or how it was found.
 
-mod anova;
+mod centred;
 mod spectrum;
 mod uncertainty;
 
@@ -17,8 +17,8 @@ use rustfft::num_complex::Complex64;
 pub use spectrum::{Spectrum, Truncation};
 pub use uncertainty::Uncertainty;
 
-pub(crate) use anova::Anova;
-pub use anova::Keep;
+pub(crate) use centred::Anova;
+pub use centred::Keep;
 pub(crate) use uncertainty::shapley_of_pattern;
 
 use crate::cancel::Cancel;

@@ -14,7 +14,9 @@ const HERMITIAN_TOLERANCE: f64 = 1e-9;
 ///
 /// ```
 /// use rustfft::num_complex::Complex64;
-/// use shapsketch::{Frequency, SequenceSpace, Spectrum};
+/// use shapsketch::frequency::Frequency;
+/// use shapsketch::surrogate::Spectrum;
+/// use shapsketch::SequenceSpace;
 /// let space = SequenceSpace::new("ACGT", 3)?;
 /// let k = Frequency::from_dense(&[0, 1, 0]);
 /// let terms = vec![
@@ -275,7 +277,7 @@ impl Spectrum {
     /// # Errors
     /// If the codes are not sequences of the space.
     pub fn predict(&self, codes: &[u8]) -> Result<Vec<f64>> {
-        crate::explain::Components::new(&self.terms())?.predict(codes, &crate::cancel::Cancel::new())
+        crate::anova::Components::new(&self.terms())?.predict(codes, &crate::cancel::Cancel::new())
     }
 }
 

@@ -60,7 +60,8 @@ impl Ensemble {
     /// does not come after its parent, or a value is not finite.
     ///
     /// ```
-    /// use shapsketch::{Cancel, SequenceSpace, trees::{Ensemble, Node}};
+    /// use shapsketch::trees::{Ensemble, Node};
+    /// use shapsketch::{Cancel, SequenceSpace};
     /// let space = SequenceSpace::new("ACGT", 3)?;
     /// let motif = vec![(0, 0b0100), (1, 0b1001)]; // G, then A or T
     /// let tree = vec![Node::Split { condition: 0, yes: 1, no: 2 }, Node::Leaf(2.0), Node::Leaf(-1.0)];

@@ -9,13 +9,13 @@
 use rayon::prelude::*;
 
 use super::{Ensemble, Node};
+use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::design::uniform;
 use crate::error::{Error, Result};
-use crate::explain::Components;
-use crate::fidelity::RSquared;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Anova, Keep, ProductTerms};
+use crate::validation::RSquared;
 
 /// Splits in one product, at most.
 const SPLITS: usize = 6;

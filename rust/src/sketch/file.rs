@@ -20,9 +20,9 @@ use rustfft::num_complex::Complex64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::{Sketch, SketchInfo};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
-use crate::sketch::{Sketch, SketchInfo};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::components::Components;
+use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 

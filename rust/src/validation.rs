@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::design::check_values;
 use crate::error::{Error, Result};
-use crate::observations::check_values;
 
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
@@ -32,7 +32,7 @@ impl RSquared {
     /// If there are fewer than two values, not as many predictions, or a number is not finite.
     ///
     /// ```
-    /// let r2 = shapsketch::RSquared::new(&[0.0, 1.0, 2.0, 3.0], &[0.1, 1.1, 1.9, 2.9])?;
+    /// let r2 = shapsketch::validation::RSquared::new(&[0.0, 1.0, 2.0, 3.0], &[0.1, 1.1, 1.9, 2.9])?;
     /// assert!((r2.value - (1.0 - 0.04 / 5.0)).abs() < 1e-12);
     /// assert!(r2.low < r2.value && r2.value < r2.high && r2.high <= 1.0);
     /// # Ok::<(), shapsketch::Error>(())

@@ -19,7 +19,9 @@ const ROUNDING: f64 = 1e-13;
 /// A distribution of background sequences.
 ///
 /// ```
-/// use shapsketch::{Background, Cancel, Components, Frequency, SequenceSpace, Spectrum};
+/// use shapsketch::frequency::Frequency;
+/// use shapsketch::surrogate::Spectrum;
+/// use shapsketch::{Background, Cancel, Components, SequenceSpace};
 /// # use rustfft::num_complex::Complex64;
 /// let space = SequenceSpace::new("01", 2)?;
 /// // f(x) = 1 if both symbols are 1.

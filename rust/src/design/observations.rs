@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::design::QueryDesign;
+use super::QueryDesign;
 use crate::error::{Error, Result};
 
 /// Sizes of values that can be squared, summed and compared to rounding errors.

@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::background::Background;
-use super::products::Products;
-use super::spread::{Factors, Term, Values, projected, spread};
+use super::decompose::{Factors, Term, Values, projected, spread};
+use super::multilinear::Products;
 use crate::cancel::Cancel;
-use crate::cover::{Block, cover};
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms};
+use crate::words::{Block, cover};
 
 /// Sequences explained by one task.
 const ROWS: usize = 256;
@@ -25,7 +25,9 @@ const LARGEST: u128 = 1 << 24;
 /// The components of a surrogate under a background, compiled for evaluation.
 ///
 /// ```
-/// use shapsketch::{Cancel, Components, Frequency, SequenceSpace, Spectrum};
+/// use shapsketch::frequency::Frequency;
+/// use shapsketch::surrogate::Spectrum;
+/// use shapsketch::{Cancel, Components, SequenceSpace};
 /// # use rustfft::num_complex::Complex64;
 /// let space = SequenceSpace::new("01", 2)?;
 /// let terms = [([0, 0], 1.0), ([1, 0], 0.5), ([1, 1], 0.25)]
@@ -41,21 +43,21 @@ const LARGEST: u128 = 1 << 24;
 pub struct Components {
     background: Background,
     base_value: f64,
-    pub(super) form: Form,
+    pub(crate) form: Form,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Compiled(Compiled),
     /// The terms have too many components to list; scores and Shapley values come from the terms.
     Direct(Products),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     q: usize,
     n: usize,
-    pub(super) supports: Vec<Vec<u16>>,
+    pub(crate) supports: Vec<Vec<u16>>,
     evaluators: Vec<Evaluator>,
     /// Entries of all tables.
     tables: Vec<f64>,
@@ -151,7 +153,7 @@ impl Components {
         self.compiled().map(|compiled| compiled.supports.as_slice())
     }
 
-    pub(super) fn compiled(&self) -> Result<&Compiled> {
+    pub(crate) fn compiled(&self) -> Result<&Compiled> {
         match &self.form {
             Form::Compiled(compiled) => Ok(compiled),
             Form::Direct(products) => Err(Error::TooLarge {
@@ -163,7 +165,7 @@ impl Components {
     }
 
     /// Fills `width` numbers for each sequence, tile by tile, in parallel.
-    pub(super) fn map_tiles(
+    pub(crate) fn map_tiles(
         &self,
         codes: &[u8],
         rows: usize,
@@ -220,7 +222,7 @@ impl Components {
 
 impl Compiled {
     /// Component number `index` at one sequence.
-    pub(super) fn value(&self, index: usize, row: &[u8]) -> f64 {
+    pub(crate) fn value(&self, index: usize, row: &[u8]) -> f64 {
         let q = self.q;
         let support = &self.supports[index];
         match &self.evaluators[index] {
@@ -233,7 +235,7 @@ impl Compiled {
     }
 
     /// Hands on the change of a component for every substitution: position, letter, change.
-    pub(super) fn substitutions(&self, index: usize, row: &[u8], mut add: impl FnMut(usize, usize, f64)) {
+    pub(crate) fn substitutions(&self, index: usize, row: &[u8], mut add: impl FnMut(usize, usize, f64)) {
         let q = self.q;
         let support = &self.supports[index];
         match &self.evaluators[index] {
@@ -267,7 +269,7 @@ impl Compiled {
     ///
     /// # Errors
     /// If it has more words than fit into memory.
-    pub(super) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
+    pub(crate) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
         let support = &self.supports[index];
         match &self.evaluators[index] {
             Evaluator::Table(offset) => Ok(self.tables[*offset..][..self.q.pow(support.len() as u32)].into()),
@@ -352,7 +354,7 @@ impl Compiled {
     }
 
     /// Supports whose components are sums of terms.
-    pub(super) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
+    pub(crate) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
         let tabled = |evaluator: &Evaluator| matches!(evaluator, Evaluator::Table(_));
         self.supports
             .iter()
@@ -364,7 +366,7 @@ impl Compiled {
     /// Adds the Shapley values of one sequence whose background is these sequences, each equally likely.
     ///
     /// Each block, and each support that is in none, is a game of its positions where the two sequences differ.
-    pub(super) fn shapley_values_against(&self, row: &[u8], references: &[u8], out: &mut [f64]) {
+    pub(crate) fn shapley_values_against(&self, row: &[u8], references: &[u8], out: &mut [f64]) {
         let weight = self.n as f64 / references.len() as f64;
         let (mut players, mut words, mut game) = (Vec::new(), Vec::new(), Vec::new());
         let mut mixed = row.to_vec();
@@ -412,7 +414,7 @@ impl Compiled {
 }
 
 /// Turns the scores of all coalitions, by mask, into a game's components, in place.
-pub(super) fn moebius(game: &mut [f64]) {
+pub(crate) fn moebius(game: &mut [f64]) {
     let mut step = 1;
     while step < game.len() {
         for pair in game.chunks_exact_mut(2 * step) {

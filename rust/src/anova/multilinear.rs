@@ -173,8 +173,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::anova::{Background, Components};
     use crate::cancel::Cancel;
-    use crate::explain::{Background, Components};
     use crate::space::SequenceSpace;
     use crate::surrogate::{Basis, SupportTerms};
 

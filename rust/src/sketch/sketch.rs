@@ -1,26 +1,23 @@
-//! From a budget of model evaluations to a sketch: plan the queries, decode, choose, test.
-//!
-//! The caller evaluates the model; nothing here knows what a model is:
-//! [`Plan`] → [`Queries`] → values → [`Sketch`].
+//! Plans, queries and sketches.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::design::{
     DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out, uniform,
 };
+use crate::design::{Observations, check_values};
 use crate::error::{Error, Result};
-use crate::explain::Components;
-use crate::fidelity::RSquared;
 use crate::frequency::Frequency;
-use crate::observations::{Observations, check_values};
 use crate::peel::{Peeling, PeelingDecoder};
 use crate::regress::{Atoms, Dictionary, FEWEST, Regression, Sample, SparseRegression, Strengths};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Spectrum, Surrogate, Uncertainty};
+use crate::validation::RSquared;
 
 /// Fewest groups that peeling works with: two agree by chance, a third decides.
 const MIN_GROUPS: usize = 3;

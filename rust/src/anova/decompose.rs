@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::background::{Background, Means};
-use crate::cover::subset;
 use crate::error::Result;
 use crate::surrogate::{ProductTerms, SupportTerms, table};
+use crate::words::subset;
 
 /// Tables of at most so many entries, or so many for each term they replace, are always made: a look-up beats
 /// the sum, at a few times the memory.
@@ -30,7 +30,7 @@ const SUPPORTS: usize = 256;
 
 /// The component of one support.
 #[derive(Clone, Debug)]
-pub(super) enum Values {
+pub(crate) enum Values {
     /// `a(S)` for every `x_S`, the first position most significant.
     Table(Vec<f64>),
     /// Terms, where a table would be too large.
@@ -39,22 +39,22 @@ pub(super) enum Values {
 
 /// `c Π_i (g(l_i, x_i) - u_i)`, with the means of one part of the background.
 #[derive(Clone, Debug)]
-pub(super) struct Term {
-    pub(super) part: u32,
-    pub(super) labels: Box<[u16]>,
-    pub(super) coefficient: Complex64,
+pub(crate) struct Term {
+    pub(crate) part: u32,
+    pub(crate) labels: Box<[u16]>,
+    pub(crate) coefficient: Complex64,
 }
 
 /// Factors of a basis, row `l`, and their means under each part of a background.
 #[derive(Clone, Debug)]
-pub(super) struct Factors {
-    pub(super) q: usize,
-    pub(super) factors: Vec<Complex64>,
-    pub(super) means: Vec<Means>,
+pub(crate) struct Factors {
+    pub(crate) q: usize,
+    pub(crate) factors: Vec<Complex64>,
+    pub(crate) means: Vec<Means>,
 }
 
 impl Factors {
-    pub(super) fn centred(&self, part: u32, position: u16, label: u16, letter: u8) -> Complex64 {
+    pub(crate) fn centred(&self, part: u32, position: u16, label: u16, letter: u8) -> Complex64 {
         self.factors[label as usize * self.q + letter as usize] - self.mean(part, position, label)
     }
 
@@ -63,7 +63,7 @@ impl Factors {
     }
 
     /// A component of terms at one sequence.
-    pub(super) fn value(&self, support: &[u16], terms: &[Term], row: &[u8]) -> f64 {
+    pub(crate) fn value(&self, support: &[u16], terms: &[Term], row: &[u8]) -> f64 {
         terms
             .iter()
             .map(|term| {
@@ -78,7 +78,7 @@ impl Factors {
     }
 
     /// The same at every word.
-    pub(super) fn table(&self, support: &[u16], terms: &[Term]) -> Vec<f64> {
+    pub(crate) fn table(&self, support: &[u16], terms: &[Term]) -> Vec<f64> {
         let mut sum = vec![0.0; self.q.pow(support.len() as u32)];
         for term in terms {
             let mut products = vec![term.coefficient];
@@ -94,7 +94,7 @@ impl Factors {
 }
 
 /// A mean, and the components by order, then position.
-pub(super) type Spread = (f64, Vec<(Vec<u16>, Values)>);
+pub(crate) type Spread = (f64, Vec<(Vec<u16>, Values)>);
 
 /// What a support got so far.
 #[derive(Default)]
@@ -109,7 +109,7 @@ enum Piece {
 }
 
 /// The components of terms, `None` if they are too many to list.
-pub(super) fn spread(
+pub(crate) fn spread(
     terms: &ProductTerms,
     background: &Background,
     factors: &Factors,
@@ -297,7 +297,7 @@ fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec
 }
 
 /// For every word of some positions, the word of those that are in the support.
-pub(super) fn projected(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
+pub(crate) fn projected(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
     let mut words = vec![0];
     for position in positions {
         let kept = support.contains(position);
