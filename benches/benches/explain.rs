@@ -41,7 +41,7 @@ fn explain(c: &mut Criterion) {
     group.bench_function("Shapley values, 20 shuffles of each sequence, one core", |b| {
         b.iter(|| {
             pool.install(|| {
-                components.shapley_values_against(&codes[..26 * 500], &shuffles, &cancel).unwrap()
+                components.shapley_values_with_references(&codes[..26 * 500], &shuffles, &cancel).unwrap()
             })
         });
     });

@@ -133,7 +133,7 @@ impl Components {
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let (codes, references) = (arrays::codes(&codes), arrays::codes(&references));
         self.table(py, &codes, self.0.space().n(), |cancel| {
-            self.0.shapley_values_against(&codes, &references, cancel)
+            self.0.shapley_values_with_references(&codes, &references, cancel)
         })
     }
 
@@ -150,7 +150,7 @@ impl Components {
         let index = shapsketch::Index::of_name(index).unwrap_or(shapsketch::Index::Moebius);
         interruptible(py, |_| {
             if against {
-                self.0.interactions_against(index, max_order)
+                self.0.interactions_with_references(index, max_order)
             } else {
                 self.0.interactions(index, max_order)
             }
@@ -179,7 +179,7 @@ impl Components {
         let (codes, references) = (arrays::codes(&codes), arrays::codes(&references));
         let width = interactions.0.supports().len();
         self.table(py, &codes, width, |cancel| {
-            self.0.values_against(&interactions.0, &codes, &references, cancel)
+            self.0.values_with_references(&interactions.0, &codes, &references, cancel)
         })
     }
 

@@ -164,7 +164,8 @@ impl Sketch {
             |(name, r2, seconds, weight)| shapsketch::sketch::Candidate { name, r2, seconds, weight };
         interruptible(py, |cancel| {
             let fitted = shapsketch::Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
-            let mut r2 = shapsketch::validation::RSquared::mixed(&values, &predictions, &fitted, share)?;
+            let mut r2 =
+                shapsketch::validation::RSquared::over_finite_space(&values, &predictions, &fitted, share)?;
             r2.high += rest * (1.0 - share) * (1.0 - r2.value);
             let residuals: Vec<f64> = values.iter().zip(&predictions).map(|(v, p)| v - p).collect();
             let noise = (residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64).sqrt();

@@ -194,6 +194,17 @@ pub enum Error {
         /// What to do instead.
         advice: &'static str,
     },
+    /// Interactions are evaluated with components that they were not built from.
+    #[error(
+        "these interactions weigh {got} components, expected {expected}: build them from the same components, by \
+         `interactions`, or by `interactions_with_references` for background sequences of each sequence"
+    )]
+    ForeignInteractions {
+        /// Number of components to evaluate.
+        expected: usize,
+        /// Number of components that the interactions were built from.
+        got: usize,
+    },
     /// A file is not a sketch that this version can read.
     #[error("{}: {reason}", path.display())]
     File {

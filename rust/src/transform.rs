@@ -9,6 +9,7 @@ use rustfft::num_complex::Complex64;
 use rustfft::{Fft, FftDirection, FftPlanner};
 
 use crate::space::roots_of_unity;
+use crate::words;
 
 /// Rows of length `q` transformed by one task.
 const ROWS: usize = 4096;
@@ -65,7 +66,7 @@ impl QaryTransform {
     }
 
     fn apply(&self, fft: &dyn Fft<f64>, mut data: Vec<Complex64>) -> Vec<Complex64> {
-        assert_eq!(data.len(), self.q.pow(self.b as u32), "a block has q^b values");
+        assert_eq!(data.len(), words::count(words::same(self.q, self.b)), "a block has q^b values");
         let rows = data.len() / self.q;
         let mut next = vec![Complex64::ZERO; data.len()];
         for _ in 0..self.b {

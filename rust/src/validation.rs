@@ -1,10 +1,11 @@
-//! How well a surrogate predicts: R² on values it never saw, with a confidence interval.
+//! How well a surrogate predicts: R² on held-out values, with a confidence interval.
 
 use serde::{Deserialize, Serialize};
 
-use crate::design::check_values;
 use crate::error::{Error, Result};
 
+/// Sizes of values that can be squared and summed without loss.
+const SIZES: std::ops::RangeInclusive<f64> = 1e-120..=1e120;
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
 
@@ -17,7 +18,7 @@ pub struct RSquared {
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
-    /// Number of values it rests on.
+    /// Number of values.
     pub count: usize,
 }
 
@@ -38,15 +39,20 @@ impl RSquared {
     /// # Ok::<(), shapsketch::Error>(())
     /// ```
     pub fn new(values: &[f64], predictions: &[f64]) -> Result<Self> {
-        Self::mixed(values, predictions, predictions, 0.0)
+        Self::over_finite_space(values, predictions, predictions, 0.0)
     }
 
-    /// R² where a share of the sequences is predicted by `known` (those a sketch was made of), the others by
-    /// `predictions`.
+    /// R² over a finite space, of which a fraction was sampled to fit the surrogate: sequences of that fraction are
+    /// predicted as `fitted`, the others as `predictions`.
     ///
     /// # Errors
     /// As for [`RSquared::new`].
-    pub fn mixed(values: &[f64], predictions: &[f64], known: &[f64], share: f64) -> Result<Self> {
+    pub fn over_finite_space(
+        values: &[f64],
+        predictions: &[f64],
+        fitted: &[f64],
+        sampled_fraction: f64,
+    ) -> Result<Self> {
         let count = values.len();
         if count < 2 {
             return Err(Error::Parameter {
@@ -66,8 +72,10 @@ impl RSquared {
         let mean = values.iter().sum::<f64>() / m;
         let errors: Vec<f64> = values
             .iter()
-            .zip(predictions.iter().zip(known))
-            .map(|(y, (p, k))| (1.0 - share) * (y - p).powi(2) + share * (y - k).powi(2))
+            .zip(predictions.iter().zip(fitted))
+            .map(|(y, (p, f))| {
+                (1.0 - sampled_fraction) * (y - p).powi(2) + sampled_fraction * (y - f).powi(2)
+            })
             .collect();
         let spreads: Vec<f64> = values.iter().map(|y| (y - mean).powi(2)).collect();
         let (error, spread) = (errors.iter().sum::<f64>() / m, spreads.iter().sum::<f64>() / m);
@@ -89,4 +97,17 @@ impl RSquared {
         let factor = (Z95 * variance.sqrt()).exp();
         Ok(Self { value: 1.0 - ratio, low: 1.0 - ratio * factor, high: 1.0 - ratio / factor, count })
     }
+}
+
+/// # Errors
+/// If there are not `expected` values, one is not finite, or their squares would overflow or vanish.
+pub(crate) fn check_values(what: &'static str, values: &[f64], expected: usize) -> Result<()> {
+    if values.len() != expected {
+        return Err(Error::ValueCount { what, got: values.len(), expected });
+    }
+    if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Error::NotFinite { what, index, value: values[index] });
+    }
+    let largest = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
+    if largest == 0.0 || SIZES.contains(&largest) { Ok(()) } else { Err(Error::Scale { what, largest }) }
 }

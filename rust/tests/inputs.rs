@@ -80,7 +80,7 @@ fn held_out_sequences_that_do_not_exist() {
     let complete = QueryDesign::complete(SequenceSpace::of_size(2, 25).unwrap(), &Cancel::new()).unwrap();
     says(
         held_out(&complete, 1, 0, &Cancel::new()),
-        "1 held-out sequences were asked for, the design leaves 0",
+        "1 held-out sequences were requested, the design leaves 0",
     );
 }
 
@@ -164,8 +164,8 @@ fn product_terms() {
         Components::new(&ProductTerms { space: dna(3), basis, constant: 0.0, supports: Vec::new() })
     };
     assert!(sets(vec![1, 0b1111]).is_ok());
-    says(sets(vec![1, 0]), "sets of letters of the alphabet that are not empty");
-    says(sets(vec![0b10000]), "sets of letters of the alphabet that are not empty");
+    says(sets(vec![1, 0]), "non-empty sets of symbols of the alphabet");
+    says(sets(vec![0b10000]), "non-empty sets of symbols of the alphabet");
     let long: Vec<u16> = (0..25).collect();
     let long = components(&long, &[0; 25], 1.0).unwrap();
     says(long.interactions(Index::Moebius, 2), "truncate the surrogate");

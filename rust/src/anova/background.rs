@@ -1,7 +1,7 @@
-//! Backgrounds: what a position that is missing from a coalition is drawn from.
+//! Backgrounds: the distribution of positions that are missing from a coalition.
 //!
 //! A background is a distribution of whole sequences `X`; the game of a sequence `x` is
-//! `v_x(T) = E f(x_T, X_{T^c})`, with `X` drawn whatever `x` is (interventional Shapley values).
+//! `v_x(T) = E f(x_T, X_{T^c})`, with `X` independent of `x` (interventional Shapley values).
 
 use std::fmt;
 
@@ -10,10 +10,11 @@ use rustfft::num_complex::Complex64;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
 use crate::surrogate::Basis;
+use crate::words;
 
-/// How far from 1 the probabilities of a position may add up.
+/// Largest difference from 1 of the sum of a position's probabilities.
 const SLACK: f64 = 1e-6;
-/// A mean of factors below this is one that vanishes, but for rounding.
+/// Means of factors below this are zero up to rounding.
 const ROUNDING: f64 = 1e-13;
 
 /// A distribution of background sequences.
@@ -56,22 +57,22 @@ impl Background {
         Self { space: space.clone(), kind: Kind::Uniform }
     }
 
-    /// Independent positions, with the probability of each letter at each of them; row-major `(n, q)`.
+    /// Independent positions, with the probability of each symbol at each position; row-major `(n, q)`.
     ///
     /// # Errors
     /// If there are not `n q` numbers, one is negative or not finite, or those of a position do not add up
-    /// to 1 within 1e-6: says which.
+    /// to 1 within 1e-6; the message names it.
     pub fn product(space: &SequenceSpace, mut probabilities: Vec<f64>) -> Result<Self> {
         let (q, n) = (space.q(), space.n());
         let bad = |expected, got| Err(Error::Parameter { name: "background", expected, got });
         if probabilities.len() != n * q {
-            return bad("a probability of each letter at each position", format!("{}", probabilities.len()));
+            return bad("a probability of each symbol at each position", format!("{}", probabilities.len()));
         }
         for (position, row) in probabilities.chunks_exact_mut(q).enumerate() {
-            if let Some((letter, p)) = row.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= 0.0)) {
+            if let Some((symbol, p)) = row.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= 0.0)) {
                 return bad(
                     "of probabilities that are at least 0",
-                    format!("{p} for letter {letter} at position {position}"),
+                    format!("{p} for symbol {symbol} at position {position}"),
                 );
             }
             let sum: f64 = row.iter().sum();
@@ -86,10 +87,10 @@ impl Background {
         Ok(Self { space: space.clone(), kind: Kind::Product(probabilities) })
     }
 
-    /// Given sequences, each equally likely; one is a reference, such as the wild type. Row-major codes.
+    /// A list of sequences, each equally likely; a single one is a reference, such as the wild type. Row-major codes.
     ///
     /// # Errors
-    /// If there is none, or the codes are not sequences of the space.
+    /// If the list is empty, or the codes are not sequences of the space.
     pub fn references(space: &SequenceSpace, codes: &[u8]) -> Result<Self> {
         if space.check(codes)? == 0 {
             return Err(Error::Parameter {
@@ -121,13 +122,13 @@ impl Background {
         }
     }
 
-    /// Whether `Π_i P(x_i = a_i)` is the probability of every word: of several references it is not.
+    /// Whether the probability of every word is `Π_i P(x_i = a_i)`, which is false for several references.
     pub(crate) fn factorises(&self) -> bool {
         self.parts() == 1
     }
 
-    /// Probabilities of the letters at a position.
-    pub(crate) fn letters(&self, position: u16) -> Vec<f64> {
+    /// Probabilities of the symbols at a position.
+    pub(crate) fn symbols(&self, position: u16) -> Vec<f64> {
         let q = self.space.q();
         match &self.kind {
             Kind::Uniform => vec![1.0 / q as f64; q],
@@ -140,35 +141,37 @@ impl Background {
     pub(crate) fn words(&self, positions: &[u16]) -> Vec<f64> {
         let (q, n) = (self.space.q(), self.space.n());
         if let Kind::References(codes) = &self.kind {
-            let mut words = vec![0.0; q.pow(positions.len() as u32)];
+            let radices = words::same(q, positions.len());
+            let mut chances = vec![0.0; words::count(radices.clone())];
             let weight = 1.0 / self.parts() as f64;
             for row in codes.chunks_exact(n) {
-                words[positions.iter().fold(0, |at, &i| at * q + row[i as usize] as usize)] += weight;
+                let symbols = positions.iter().map(|&i| row[i as usize] as usize);
+                chances[words::number(symbols, radices.clone())] += weight;
             }
-            return words;
+            return chances;
         }
-        let mut words = vec![1.0];
+        let mut chances = vec![1.0];
         for &position in positions {
-            let letters = self.letters(position);
-            words = words.iter().flat_map(|word| letters.iter().map(move |p| word * p)).collect();
+            let symbols = self.symbols(position);
+            chances = chances.iter().flat_map(|chance| symbols.iter().map(move |p| chance * p)).collect();
         }
-        words
+        chances
     }
 
     /// Means of the factors of a basis (row `l`, column `a`) under each part.
     pub(crate) fn means(&self, basis: &Basis, factors: &[Complex64]) -> Vec<Means> {
         let (q, n) = (self.space.q(), self.space.n());
-        let mean = |letters: &[f64]| -> Vec<Complex64> {
+        let mean = |chances: &[f64]| -> Vec<Complex64> {
             factors
                 .chunks_exact(q)
-                .map(|row| row.iter().zip(letters).map(|(factor, p)| factor * p).sum())
+                .map(|row| row.iter().zip(chances).map(|(factor, p)| factor * p).sum())
                 .collect()
         };
         match &self.kind {
             // Means that vanish are exactly 0.
             Kind::Uniform => vec![Means::Same(basis.means(q).into_iter().map(Complex64::from).collect())],
             Kind::Product(_) => {
-                let mut rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.letters(i))).collect();
+                let mut rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.symbols(i))).collect();
                 rows.iter_mut()
                     .filter(|mean| mean.norm() < ROUNDING)
                     .for_each(|mean| *mean = Complex64::ZERO);
@@ -202,12 +205,12 @@ pub(crate) enum Means {
     Same(Vec<Complex64>),
     /// Row `i` for position `i`.
     Each { labels: usize, values: Vec<Complex64> },
-    /// Factors at the letters of one sequence.
+    /// Factors at the symbols of one sequence.
     Reference { q: usize, row: Vec<u8> },
 }
 
 impl Means {
-    /// `u_i(l)`; `factors` are those the means were taken of.
+    /// `u_i(l)`; `factors` are those whose means these are.
     pub(crate) fn of(&self, factors: &[Complex64], position: u16, label: u16) -> Complex64 {
         let (position, label) = (position as usize, label as usize);
         match self {
@@ -230,8 +233,8 @@ mod tests {
         let message = |result: Result<Background>| result.unwrap_err().to_string();
         let product = |p: &[f64]| message(Background::product(&space, p.to_vec()));
         assert!(product(&[0.5; 3]).contains("got 3"));
-        assert!(product(&[0.5, 0.5, 1.5, -0.5]).contains("-0.5 for letter 1 at position 1"));
-        assert!(product(&[0.5, 0.5, 0.5, f64::NAN]).contains("NaN for letter 1 at position 1"));
+        assert!(product(&[0.5, 0.5, 1.5, -0.5]).contains("-0.5 for symbol 1 at position 1"));
+        assert!(product(&[0.5, 0.5, 0.5, f64::NAN]).contains("NaN for symbol 1 at position 1"));
         assert!(product(&[0.5, 0.5, 0.5, 0.4]).contains("0.9 at position 1"));
         assert!(message(Background::references(&space, &[])).contains("at least one sequence"));
         assert!(message(Background::references(&space, &[0, 2])).contains("code 2"));
@@ -246,8 +249,12 @@ mod tests {
                 let factors = basis.factors(q);
                 let (same, uniform) = (&product.means(&basis, &factors)[0], &basis.means(q));
                 for (label, &mean) in uniform.iter().enumerate() {
-                    let found = same.of(&factors, 1, label as u16);
-                    assert_eq!(found == Complex64::ZERO, mean == 0.0, "q = {q}, label {label}: {found}");
+                    let mean_of_product = same.of(&factors, 1, label as u16);
+                    assert_eq!(
+                        mean_of_product == Complex64::ZERO,
+                        mean == 0.0,
+                        "q = {q}, label {label}: {mean_of_product}"
+                    );
                 }
             }
         }
@@ -258,7 +265,7 @@ mod tests {
         let space = SequenceSpace::of_size(2, 3).unwrap();
         let list = Background::references(&space, &[0, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0, 1]).unwrap();
         assert_eq!(list.words(&[0, 2]), [0.25, 0.5, 0.25, 0.0]);
-        assert_eq!(list.letters(1), [0.5, 0.5]);
+        assert_eq!(list.symbols(1), [0.5, 0.5]);
         let product = Background::product(&space, vec![0.25, 0.75, 1.0, 0.0, 0.5, 0.5]).unwrap();
         assert_eq!(product.words(&[0, 2]), [0.125, 0.125, 0.375, 0.375]);
     }

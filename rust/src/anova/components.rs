@@ -1,28 +1,25 @@
-//! Components `a_x(S)` of a sum of product terms under a background, compiled for evaluation.
+//! Components `a_x(S)` of a sum of product terms under a background, ready for evaluation.
 
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use super::background::Background;
-use super::decompose::{Factors, Term, Values, projected, spread};
-use super::multilinear::Products;
+use super::block_tables::BlockTable;
+use super::decompose::{Component, Decomposition, Factors, decompose};
+use super::multilinear::Multilinear;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms};
-use crate::words::{Block, cover};
+use crate::surrogate::{Basis, ProductTerms, Spectrum};
+use crate::words;
 
-/// Sequences explained by one task.
+/// Sequences evaluated by one task.
 const ROWS: usize = 256;
-/// Words of a block that is made of several supports.
-const BLOCK_CELLS: usize = 1024;
-/// Entries of the tables of all blocks.
-const MAX_SHARES: usize = 1 << 26;
-/// Words of a component whose table is made on the way.
+/// Largest number of words of a component whose table is made on demand.
 const LARGEST: u128 = 1 << 24;
 
-/// The components of a surrogate under a background, compiled for evaluation.
+/// The components of a surrogate under a background, ready for evaluation.
 ///
 /// ```
 /// use shapsketch::frequency::Frequency;
@@ -46,47 +43,43 @@ pub struct Components {
     pub(crate) form: Form,
 }
 
+/// How components are evaluated.
 #[derive(Clone, Debug)]
 pub(crate) enum Form {
-    Compiled(Compiled),
-    /// The terms have too many components to list; scores and Shapley values come from the terms.
-    Direct(Products),
+    /// One by one.
+    Listed(ComponentList),
+    /// From the terms themselves, which have too many components to list.
+    Multilinear(Multilinear),
 }
 
+/// All components, by order, then position.
 #[derive(Clone, Debug)]
-pub(crate) struct Compiled {
-    q: usize,
-    n: usize,
+pub(crate) struct ComponentList {
+    pub(crate) q: usize,
+    pub(crate) n: usize,
     pub(crate) supports: Vec<Vec<u16>>,
-    evaluators: Vec<Evaluator>,
-    /// Entries of all tables.
-    tables: Vec<f64>,
+    /// The component of each support; a table by its offset in `tables`.
+    pub(super) components: Vec<Component<usize>>,
+    /// The entries of all tables.
+    pub(super) tables: Vec<f64>,
     factors: Factors,
-    blocks: OnceLock<Option<Blocks>>,
-}
-
-#[derive(Clone, Debug)]
-enum Evaluator {
-    /// `a(S)` for every `x_S`, the first position most significant, from this offset on.
-    Table(usize),
-    /// The terms themselves.
-    Terms(Vec<Term>),
+    pub(super) blocks: OnceLock<Option<Vec<BlockTable>>>,
 }
 
 impl Components {
-    /// Compiles the components of a sum of product terms under the uniform background.
+    /// Prepares the components of a sum of product terms under the uniform background.
     ///
     /// # Errors
-    /// If a term is not one of its space, or a coefficient is not finite.
+    /// If a term does not belong to its space, or a coefficient is not finite.
     pub fn new(terms: &ProductTerms) -> Result<Self> {
         Self::with_background(terms, &Background::uniform(&terms.space))
     }
 
-    /// Compiles the components of a sum of product terms under a background.
+    /// Prepares the components of a sum of product terms under a background.
     ///
     /// # Errors
-    /// If a term is not one of its space, a coefficient is not finite, or the background is one of another
-    /// space; [`Error::TooLarge`] if long characters have too many components.
+    /// If a term does not belong to its space, a coefficient is not finite, or the background has another space;
+    /// [`Error::TooLarge`] if long characters have too many components.
     pub fn with_background(terms: &ProductTerms, background: &Background) -> Result<Self> {
         terms.check()?;
         terms.space.check_same(background.space())?;
@@ -95,36 +88,19 @@ impl Components {
         let means = background.means(&terms.basis, &factors);
         let factors = Factors { q, factors, means };
         let background = background.clone();
-        let Some((base_value, components)) = spread(terms, &background, &factors)? else {
-            let products = Products::new(terms, factors.means);
-            if terms.basis == Basis::Characters {
-                return Err(Error::TooLarge {
-                    what: "the components of this spectrum under that background",
-                    bytes: (products.parts() as u128).saturating_mul(32 * background.parts() as u128),
-                    advice: "truncate the spectrum to lower orders, or give fewer background sequences",
-                });
-            }
-            return Ok(Self { background, base_value: products.base_value(), form: Form::Direct(products) });
-        };
-        let (mut supports, mut tables) = (Vec::new(), Vec::new());
-        let evaluators = components
-            .into_iter()
-            .map(|(support, values)| {
-                supports.push(support);
-                match values {
-                    Values::Table(entries) => {
-                        let offset = tables.len();
-                        tables.extend(entries);
-                        Evaluator::Table(offset)
-                    }
-                    Values::Terms(terms) => Evaluator::Terms(terms),
-                }
-            })
-            .collect();
-        let n = terms.space.n();
-        let blocks = OnceLock::new();
-        let form = Form::Compiled(Compiled { q, n, supports, evaluators, tables, factors, blocks });
-        Ok(Self { background, base_value, form })
+        if let Some(Decomposition { base_value, components }) = decompose(terms, &background, &factors) {
+            let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
+            return Ok(Self { background, base_value, form });
+        }
+        let multilinear = Multilinear::new(terms, factors.means);
+        if terms.basis == Basis::Characters {
+            return Err(Error::TooLarge {
+                what: "the components of this spectrum under that background",
+                bytes: (multilinear.parts() as u128).saturating_mul(32 * background.parts() as u128),
+                advice: "truncate the spectrum to lower orders, or give fewer background sequences",
+            });
+        }
+        Ok(Self { background, base_value: multilinear.base_value(), form: Form::Multilinear(multilinear) })
     }
 
     /// The sequence space.
@@ -150,15 +126,26 @@ impl Components {
     /// # Errors
     /// [`Error::TooLarge`] if long terms have too many to list.
     pub fn supports(&self) -> Result<&[Vec<u16>]> {
-        self.compiled().map(|compiled| compiled.supports.as_slice())
+        self.list().map(|list| list.supports.as_slice())
     }
 
-    pub(crate) fn compiled(&self) -> Result<&Compiled> {
+    /// The predicted score of each sequence, `Σ_S a(S)`; shape `(B,)`.
+    ///
+    /// # Errors
+    /// If the codes are not sequences of the space, or the caller cancels.
+    pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
+            Form::Listed(list) => list.scores(self.base_value, codes, out),
+            Form::Multilinear(multilinear) => multilinear.scores(codes, out),
+        })
+    }
+
+    pub(crate) fn list(&self) -> Result<&ComponentList> {
         match &self.form {
-            Form::Compiled(compiled) => Ok(compiled),
-            Form::Direct(products) => Err(Error::TooLarge {
+            Form::Listed(list) => Ok(list),
+            Form::Multilinear(multilinear) => Err(Error::TooLarge {
                 what: "the list of components of these terms",
-                bytes: (products.parts() as u128).saturating_mul(32),
+                bytes: (multilinear.parts() as u128).saturating_mul(32),
                 advice: "truncate the surrogate; scores and Shapley values need no list",
             }),
         }
@@ -195,69 +182,78 @@ impl Components {
         }
         Ok(out)
     }
+}
 
-    /// The surrogate's score of each sequence, `Σ_S a(S)`; shape `(B,)`.
+impl Spectrum {
+    /// `f̂` at a batch of coded sequences.
     ///
     /// # Errors
     /// If the codes are not sequences of the space.
-    pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
-            Form::Compiled(compiled) => compiled.scores(self.base_value, codes, out),
-            Form::Direct(products) => products.scores(codes, out),
-        })
-    }
-
-    /// Shapley values `SV_i = Σ_{S∋i} a(S)/|S|` of each sequence; shape `(B, n)`. With the base value
-    /// they sum to the surrogate's score.
-    ///
-    /// # Errors
-    /// If the codes are not sequences of the space.
-    pub fn shapley_values(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| match &self.form {
-            Form::Compiled(compiled) => compiled.shapley_values(codes, out),
-            Form::Direct(products) => products.shapley_values(codes, out),
-        })
+    pub fn predict(&self, codes: &[u8]) -> Result<Vec<f64>> {
+        Components::new(&self.terms())?.predict(codes, &Cancel::new())
     }
 }
 
-impl Compiled {
-    /// Component number `index` at one sequence.
+impl ComponentList {
+    fn new(n: usize, factors: Factors, decomposed: Vec<(Vec<u16>, Component<Vec<f64>>)>) -> Self {
+        let (mut supports, mut tables) = (Vec::new(), Vec::new());
+        let components = decomposed
+            .into_iter()
+            .map(|(support, component)| {
+                supports.push(support);
+                match component {
+                    Component::Table(entries) => {
+                        let offset = tables.len();
+                        tables.extend(entries);
+                        Component::Table(offset)
+                    }
+                    Component::Terms(terms) => Component::Terms(terms),
+                }
+            })
+            .collect();
+        Self { q: factors.q, n, supports, components, tables, factors, blocks: OnceLock::new() }
+    }
+
+    /// Number of the word that a sequence has at a support.
+    #[inline]
+    fn word(&self, support: &[u16], row: &[u8]) -> usize {
+        words::number(support.iter().map(|&i| row[i as usize] as usize), std::iter::repeat(self.q))
+    }
+
+    /// The value of component number `index` at one sequence.
+    #[inline]
     pub(crate) fn value(&self, index: usize, row: &[u8]) -> f64 {
-        let q = self.q;
         let support = &self.supports[index];
-        match &self.evaluators[index] {
-            Evaluator::Table(offset) => {
-                let at = support.iter().fold(0, |at, &i| at * q + row[i as usize] as usize);
-                self.tables[offset + at]
-            }
-            Evaluator::Terms(terms) => self.factors.value(support, terms, row),
+        match &self.components[index] {
+            Component::Table(offset) => self.tables[offset + self.word(support, row)],
+            Component::Terms(terms) => self.factors.value(support, terms, row),
         }
     }
 
-    /// Hands on the change of a component for every substitution: position, letter, change.
+    /// Calls `add(position, symbol, change)` with the change of a component for every substitution.
     pub(crate) fn substitutions(&self, index: usize, row: &[u8], mut add: impl FnMut(usize, usize, f64)) {
         let q = self.q;
         let support = &self.supports[index];
-        match &self.evaluators[index] {
-            Evaluator::Table(offset) => {
-                let word = support.iter().fold(0, |at, &i| at * q + row[i as usize] as usize);
+        match &self.components[index] {
+            Component::Table(offset) => {
+                let word = self.word(support, row);
                 let before = self.tables[offset + word];
                 let mut stride = 1;
                 for &i in support.iter().rev() {
                     let first = offset + word - row[i as usize] as usize * stride;
-                    for letter in 0..q {
-                        add(i as usize, letter, self.tables[first + letter * stride] - before);
+                    for symbol in 0..q {
+                        add(i as usize, symbol, self.tables[first + symbol * stride] - before);
                     }
                     stride *= q;
                 }
             }
-            Evaluator::Terms(terms) => {
+            Component::Terms(terms) => {
                 let mut mutant = row.to_vec();
                 let before = self.factors.value(support, terms, row);
                 for &i in support {
-                    for letter in 0..q {
-                        mutant[i as usize] = letter as u8;
-                        add(i as usize, letter, self.factors.value(support, terms, &mutant) - before);
+                    for symbol in 0..q {
+                        mutant[i as usize] = symbol as u8;
+                        add(i as usize, symbol, self.factors.value(support, terms, &mutant) - before);
                     }
                     mutant[i as usize] = row[i as usize];
                 }
@@ -271,14 +267,15 @@ impl Compiled {
     /// If it has more words than fit into memory.
     pub(crate) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
         let support = &self.supports[index];
-        match &self.evaluators[index] {
-            Evaluator::Table(offset) => Ok(self.tables[*offset..][..self.q.pow(support.len() as u32)].into()),
-            Evaluator::Terms(terms) => {
-                let cells = (self.q as u128).saturating_pow(support.len() as u32);
-                if cells > LARGEST {
+        let radices = || words::same(self.q, support.len());
+        match &self.components[index] {
+            Component::Table(offset) => Ok(self.tables[*offset..][..words::count(radices())].into()),
+            Component::Terms(terms) => {
+                let entries = words::saturating_count(radices());
+                if entries > LARGEST {
                     return Err(Error::TooLarge {
                         what: "the table of one component",
-                        bytes: cells.saturating_mul(8),
+                        bytes: entries.saturating_mul(8),
                         advice: "truncate the surrogate to lower orders",
                     });
                 }
@@ -287,209 +284,12 @@ impl Compiled {
         }
     }
 
-    /// The tables of all blocks, unless they would take too much memory.
-    fn blocks(&self) -> Option<&Blocks> {
-        self.blocks.get_or_init(|| Blocks::new(self)).as_ref()
-    }
-
-    fn scores(&self, base_value: f64, codes: &[u8], out: &mut [f64]) {
-        out.fill(base_value);
-        for index in self.loose() {
-            for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
-                *out += self.value(index, row);
-            }
-        }
-        self.each_block(codes, |_, shares| {
-            for (shares, out) in shares.zip(&mut *out) {
-                *out += shares.iter().sum::<f64>();
-            }
-        });
-    }
-
-    fn shapley_values(&self, codes: &[u8], out: &mut [f64]) {
-        let n = self.n;
-        for index in self.loose() {
-            let support = &self.supports[index];
-            for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-                let share = self.value(index, row) / support.len() as f64;
-                support.iter().for_each(|&i| out[i as usize] += share);
-            }
-        }
-        self.each_block(codes, |positions, shares| {
-            for (shares, out) in shares.zip(out.chunks_exact_mut(n)) {
-                for (&i, share) in positions.iter().zip(shares) {
-                    out[i as usize] += share;
-                }
-            }
-        });
-    }
-
-    /// Hands the shares of each block at each sequence of a tile to `add`, with the block's positions.
-    fn each_block(&self, codes: &[u8], mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>)) {
-        let Some(Blocks { blocks }) = self.blocks() else { return };
-        let count = codes.len() / self.n;
-        // Position by position, so that the words of all sequences of a tile are computed together.
-        let columns: Vec<u32> =
-            (0..self.n).flat_map(|i| codes.chunks_exact(self.n).map(move |row| u32::from(row[i]))).collect();
-        let mut words = vec![0_u32; count];
-        for Shares { positions, table } in blocks {
-            words.fill(0);
-            for &i in positions {
-                let column = &columns[i as usize * count..][..count];
-                words
-                    .iter_mut()
-                    .zip(column)
-                    .for_each(|(word, letter)| *word = *word * self.q as u32 + letter);
-            }
-            let width = positions.len();
-            add(positions, &mut words.iter().map(|&word| &table[word as usize * width..][..width]));
-        }
-    }
-
-    /// Supports that are in no block.
-    fn loose(&self) -> impl Iterator<Item = usize> {
-        let blocks = self.blocks().is_some();
-        let loose = move |index: &usize| !blocks || matches!(self.evaluators[*index], Evaluator::Terms(_));
-        (0..self.supports.len()).filter(loose)
-    }
-
     /// Supports whose components are sums of terms.
     pub(crate) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
-        let tabled = |evaluator: &Evaluator| matches!(evaluator, Evaluator::Table(_));
         self.supports
             .iter()
-            .zip(&self.evaluators)
-            .filter(move |(_, e)| !tabled(e))
+            .zip(&self.components)
+            .filter(|(_, component)| matches!(component, Component::Terms(_)))
             .map(|(support, _)| support)
-    }
-
-    /// Adds the Shapley values of one sequence whose background is these sequences, each equally likely.
-    ///
-    /// Each block, and each support that is in none, is a game of its positions where the two sequences differ.
-    pub(crate) fn shapley_values_against(&self, row: &[u8], references: &[u8], out: &mut [f64]) {
-        let weight = self.n as f64 / references.len() as f64;
-        let (mut players, mut words, mut game) = (Vec::new(), Vec::new(), Vec::new());
-        let mut mixed = row.to_vec();
-        for reference in references.chunks_exact(self.n) {
-            let differs = |&&i: &&u16| row[i as usize] != reference[i as usize];
-            for Shares { positions, table } in self.blocks().map_or(&[][..], |blocks| &blocks.blocks) {
-                players.clear();
-                words.clear();
-                words.push(0_usize);
-                let mut stride = 1;
-                for &i in positions.iter().rev() {
-                    let (own, other) = (row[i as usize] as usize, reference[i as usize] as usize);
-                    let all = words.len();
-                    if own != other {
-                        players.push(i);
-                        words.extend_from_within(..);
-                        words[all..].iter_mut().for_each(|word| *word += own * stride);
-                    }
-                    words[..all].iter_mut().for_each(|word| *word += other * stride);
-                    stride *= self.q;
-                }
-                let width = positions.len();
-                let score = |word: usize| table[word * width..][..width].iter().sum::<f64>();
-                game.clear();
-                game.extend(words.iter().map(|&word| score(word)));
-                add_shapley_values(&mut game, &players, weight, out);
-            }
-            for index in self.loose() {
-                let support = &self.supports[index];
-                players.clear();
-                players.extend(support.iter().filter(differs));
-                support.iter().for_each(|&i| mixed[i as usize] = row[i as usize]);
-                game.clear();
-                for mask in 0..1_usize << players.len() {
-                    for (at, &i) in players.iter().enumerate() {
-                        let from = if mask >> at & 1 == 1 { row } else { reference };
-                        mixed[i as usize] = from[i as usize];
-                    }
-                    game.push(self.value(index, &mixed));
-                }
-                add_shapley_values(&mut game, &players, weight, out);
-            }
-        }
-    }
-}
-
-/// Turns the scores of all coalitions, by mask, into a game's components, in place.
-pub(crate) fn moebius(game: &mut [f64]) {
-    let mut step = 1;
-    while step < game.len() {
-        for pair in game.chunks_exact_mut(2 * step) {
-            let (without, with) = pair.split_at_mut(step);
-            with.iter_mut().zip(without).for_each(|(with, without)| *with -= *without);
-        }
-        step *= 2;
-    }
-}
-
-/// Adds the Shapley values of a game, given by its scores; they become its components.
-fn add_shapley_values(game: &mut [f64], players: &[u16], weight: f64, out: &mut [f64]) {
-    moebius(game);
-    for (mask, component) in game.iter().enumerate().skip(1) {
-        let share = weight * component / f64::from(mask.count_ones());
-        for (_, &i) in players.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1) {
-            out[i as usize] += share;
-        }
-    }
-}
-
-/// Supports that lie among few positions share one table: of the Shapley values that their components give
-/// to each of these positions, for every word.
-#[derive(Clone, Debug)]
-struct Blocks {
-    blocks: Vec<Shares>,
-}
-
-#[derive(Clone, Debug)]
-struct Shares {
-    positions: Vec<u16>,
-    /// One row of `positions.len()` for each word.
-    table: Vec<f64>,
-}
-
-impl Blocks {
-    fn new(compiled: &Compiled) -> Option<Self> {
-        let q = compiled.q;
-        let tabled: Vec<(usize, usize)> = compiled
-            .evaluators
-            .iter()
-            .enumerate()
-            .filter_map(|(index, evaluator)| match evaluator {
-                Evaluator::Table(offset) => Some((index, *offset)),
-                Evaluator::Terms(_) => None,
-            })
-            .collect();
-        let supports: Vec<Vec<u16>> =
-            tabled.iter().map(|&(index, _)| compiled.supports[index].clone()).collect();
-        let cover = cover(&supports, q, compiled.n, BLOCK_CELLS);
-        let words = |block: &Block| q.pow(block.positions.len() as u32);
-        if cover.iter().map(|block| words(block) * block.positions.len()).sum::<usize>() > MAX_SHARES {
-            return None;
-        }
-        // One thread: a parallel iterator could take up a task that waits for these very tables.
-        let blocks = cover
-            .into_iter()
-            .map(|block| {
-                let width = block.positions.len();
-                let mut table = vec![0.0; words(&block) * width];
-                for &s in &block.supports {
-                    let support = &supports[s];
-                    let entries = &compiled.tables[tabled[s].1..];
-                    let places: Vec<usize> =
-                        (0..width).filter(|&at| support.contains(&block.positions[at])).collect();
-                    for (row, word) in
-                        table.chunks_exact_mut(width).zip(projected(&block.positions, support, q))
-                    {
-                        let share = entries[word] / support.len() as f64;
-                        places.iter().for_each(|&at| row[at] += share);
-                    }
-                }
-                Shares { positions: block.positions, table }
-            })
-            .collect();
-        Some(Self { blocks })
     }
 }

@@ -1,8 +1,8 @@
 //! From product terms to the components of a game.
 //!
 //! Under a background `X`, a function `h` of the positions `T` has the components, for `S ⊆ T`,
-//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. Where positions are independent that is one axis at a
-//! time: `h` less its mean, or the mean. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i` has
+//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. For independent positions this is one axis at a time: `h` minus
+//! its mean, or the mean. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i` has the components
 //! `a(S) = c Π_{i∈S} (g(l_i, x_i) - u_i) Π_{i∈T∖S} u_i`.
 
 use std::collections::BTreeMap;
@@ -11,64 +11,64 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::background::{Background, Means};
-use crate::error::Result;
 use crate::surrogate::{ProductTerms, SupportTerms, table};
-use crate::words::subset;
+use crate::words;
 
-/// Tables of at most so many entries, or so many for each term they replace, are always made: a look-up beats
-/// the sum, at a few times the memory.
+/// A component becomes a table of at most this many entries, or this many for each term that it replaces: a look-up
+/// is faster than the sum, at a few times the memory.
 const STRICT: (usize, usize) = (1 << 9, 8);
-/// The same as long as all of them have at most `MANY_ENTRIES`.
+/// The same, as long as all tables together have at most `MANY_ENTRIES`.
 const GENEROUS: (usize, usize) = (1 << 12, 64);
+/// Entries of all tables up to which `GENEROUS` holds.
 const MANY_ENTRIES: usize = 1 << 24;
-/// Components of single terms that are added up.
+/// Largest number of components of single terms that are summed.
 const MAX_PARTS: f64 = (1 << 22) as f64;
-/// Entries of all tables.
+/// Largest number of entries of all tables.
 const MAX_ENTRIES: usize = 1 << 25;
-/// Supports taken apart at a time.
+/// Supports decomposed at a time.
 const SUPPORTS: usize = 256;
 
-/// The component of one support.
+/// The component of one support; `T` holds or refers to its table.
 #[derive(Clone, Debug)]
-pub(crate) enum Values {
-    /// `a(S)` for every `x_S`, the first position most significant.
-    Table(Vec<f64>),
-    /// Terms, where a table would be too large.
+pub(super) enum Component<T> {
+    /// `a(S)` for every word of the support.
+    Table(T),
+    /// A sum of terms, if a table would be too large.
     Terms(Vec<Term>),
 }
 
 /// `c Π_i (g(l_i, x_i) - u_i)`, with the means of one part of the background.
 #[derive(Clone, Debug)]
-pub(crate) struct Term {
-    pub(crate) part: u32,
-    pub(crate) labels: Box<[u16]>,
-    pub(crate) coefficient: Complex64,
+pub(super) struct Term {
+    part: u32,
+    labels: Box<[u16]>,
+    coefficient: Complex64,
 }
 
 /// Factors of a basis, row `l`, and their means under each part of a background.
 #[derive(Clone, Debug)]
-pub(crate) struct Factors {
-    pub(crate) q: usize,
-    pub(crate) factors: Vec<Complex64>,
-    pub(crate) means: Vec<Means>,
+pub(super) struct Factors {
+    pub(super) q: usize,
+    pub(super) factors: Vec<Complex64>,
+    pub(super) means: Vec<Means>,
 }
 
 impl Factors {
-    pub(crate) fn centred(&self, part: u32, position: u16, label: u16, letter: u8) -> Complex64 {
-        self.factors[label as usize * self.q + letter as usize] - self.mean(part, position, label)
+    fn centred(&self, part: u32, position: u16, label: u16, symbol: u8) -> Complex64 {
+        self.factors[label as usize * self.q + symbol as usize] - self.mean(part, position, label)
     }
 
     fn mean(&self, part: u32, position: u16, label: u16) -> Complex64 {
         self.means[part as usize].of(&self.factors, position, label)
     }
 
-    /// A component of terms at one sequence.
-    pub(crate) fn value(&self, support: &[u16], terms: &[Term], row: &[u8]) -> f64 {
+    /// The value of a sum of terms at one sequence.
+    pub(super) fn value(&self, support: &[u16], terms: &[Term], row: &[u8]) -> f64 {
         terms
             .iter()
             .map(|term| {
-                let places = term.labels.iter().zip(support);
-                places
+                let labels = term.labels.iter().zip(support);
+                labels
                     .fold(term.coefficient, |product, (&label, &i)| {
                         product * self.centred(term.part, i, label, row[i as usize])
                     })
@@ -77,14 +77,14 @@ impl Factors {
             .sum()
     }
 
-    /// The same at every word.
-    pub(crate) fn table(&self, support: &[u16], terms: &[Term]) -> Vec<f64> {
-        let mut sum = vec![0.0; self.q.pow(support.len() as u32)];
+    /// The values of a sum of terms at every word of the support.
+    pub(super) fn table(&self, support: &[u16], terms: &[Term]) -> Vec<f64> {
+        let mut sum = vec![0.0; words::count(words::same(self.q, support.len()))];
         for term in terms {
             let mut products = vec![term.coefficient];
             for (&label, &i) in term.labels.iter().zip(support) {
                 let row: Vec<Complex64> =
-                    (0..self.q as u8).map(|letter| self.centred(term.part, i, label, letter)).collect();
+                    (0..self.q as u8).map(|symbol| self.centred(term.part, i, label, symbol)).collect();
                 products = products.iter().flat_map(|p| row.iter().map(move |factor| p * factor)).collect();
             }
             sum.iter_mut().zip(products).for_each(|(sum, p)| *sum += p.re);
@@ -93,112 +93,146 @@ impl Factors {
     }
 }
 
-/// A mean, and the components by order, then position.
-pub(crate) type Spread = (f64, Vec<(Vec<u16>, Values)>);
+/// The mean over the background, and the components by order, then position.
+pub(super) struct Decomposition {
+    pub(super) base_value: f64,
+    pub(super) components: Vec<(Vec<u16>, Component<Vec<f64>>)>,
+}
 
-/// What a support got so far.
+/// Which components become tables.
+struct TableLimit {
+    q: usize,
+    /// Entries of a table, or entries for each term that it replaces.
+    entries: (usize, usize),
+}
+
+impl TableLimit {
+    fn new(terms: &ProductTerms) -> Self {
+        let generous = Self { q: terms.space.q(), entries: GENEROUS };
+        let entries = terms
+            .supports
+            .iter()
+            .filter_map(|group| generous.size(group.support.len(), group.coefficients.len()));
+        let within = entries.sum::<usize>() <= MANY_ENTRIES;
+        Self { entries: if within { GENEROUS } else { STRICT }, ..generous }
+    }
+
+    /// Entries of the table that replaces so many terms, if it is small enough.
+    fn size(&self, order: usize, terms: usize) -> Option<usize> {
+        let (entries, each) = self.entries;
+        words::checked_count(words::same(self.q, order))
+            .filter(|&size| size <= entries.max(terms.saturating_mul(each)))
+    }
+
+    fn allows(&self, order: usize, terms: usize) -> bool {
+        self.size(order, terms).is_some()
+    }
+}
+
+/// The sum of all contributions to the component of one support.
 #[derive(Default)]
-struct Slot {
+struct Sum {
     table: Vec<f64>,
     terms: BTreeMap<(u32, Box<[u16]>), Complex64>,
 }
 
-enum Piece {
-    Table(Vec<f64>),
-    Terms(Vec<Term>),
+impl Sum {
+    /// Adds a contribution and returns the number of new table entries.
+    fn add(&mut self, component: Component<Vec<f64>>) -> usize {
+        match component {
+            Component::Table(table) if self.table.is_empty() => {
+                self.table = table;
+                return self.table.len();
+            }
+            Component::Table(table) => {
+                self.table.iter_mut().zip(table).for_each(|(sum, value)| *sum += value);
+            }
+            Component::Terms(terms) => {
+                for Term { part, labels, coefficient } in terms {
+                    *self.terms.entry((part, labels)).or_default() += coefficient;
+                }
+            }
+        }
+        0
+    }
+
+    fn finish(self, support: &[u16], factors: &Factors, limit: &TableLimit) -> Component<Vec<f64>> {
+        let terms: Vec<Term> = self
+            .terms
+            .into_iter()
+            .map(|((part, labels), coefficient)| Term { part, labels, coefficient })
+            .collect();
+        let mut table = self.table;
+        if !(terms.is_empty() || !table.is_empty() || limit.allows(support.len(), terms.len())) {
+            return Component::Terms(terms);
+        }
+        let further = factors.table(support, &terms);
+        table.resize(further.len(), 0.0);
+        table.iter_mut().zip(further).for_each(|(sum, value)| *sum += value);
+        Component::Table(table)
+    }
 }
 
-/// The components of terms, `None` if they are too many to list.
-pub(crate) fn spread(
+/// The components of terms; `None` if they are too many to list.
+pub(super) fn decompose(
     terms: &ProductTerms,
     background: &Background,
     factors: &Factors,
-) -> Result<Option<Spread>> {
-    let q = factors.q;
-    let size = |order: usize| q.checked_pow(order as u32);
-    let within = |(entries, each): (usize, usize), order: usize, terms: usize| {
-        size(order).filter(|&size| size <= entries.max(terms.saturating_mul(each)))
-    };
-    let sizes = terms.supports.iter().filter_map(|g| within(GENEROUS, g.support.len(), g.coefficients.len()));
-    let limit = if sizes.sum::<usize>() <= MANY_ENTRIES { GENEROUS } else { STRICT };
-    let tabled = |order: usize, terms: usize| within(limit, order, terms).is_some();
-    let vanishing = |group: &SupportTerms| vanishing(group, factors);
+) -> Option<Decomposition> {
+    let limit = TableLimit::new(terms);
+    let tabled = |group: &SupportTerms| limit.allows(group.support.len(), group.coefficients.len());
     let parts: f64 = terms
         .supports
         .iter()
-        .filter(|group| !tabled(group.support.len(), group.coefficients.len()))
+        .filter(|group| !tabled(group))
         .map(|group| {
-            let free = vanishing(group).iter().filter(|&&vanishes| !vanishes).count();
+            let free = vanishing(group, factors).iter().filter(|&&vanishes| !vanishes).count();
             (group.coefficients.len() * background.parts()) as f64 * 2.0_f64.powi(free as i32)
         })
         .sum();
     if parts > MAX_PARTS {
-        return Ok(None);
+        return None;
     }
     let mut base_value = terms.constant;
     let mut entries = 0;
-    let mut slots: BTreeMap<(usize, Vec<u16>), Slot> = BTreeMap::new();
+    let mut sums: BTreeMap<(usize, Vec<u16>), Sum> = BTreeMap::new();
     for groups in terms.supports.chunks(SUPPORTS) {
-        let pieces: Vec<Vec<(Vec<u16>, Piece)>> = groups
+        let contributions: Vec<Vec<(Vec<u16>, Component<Vec<f64>>)>> = groups
             .par_iter()
             .map(|group| {
-                if tabled(group.support.len(), group.coefficients.len()) {
-                    of_table(group, background, factors, &vanishing(group))
+                if tabled(group) {
+                    of_table(group, background, factors, &vanishing(group, factors))
                 } else {
                     of_terms(group, factors)
                 }
             })
             .collect();
-        for (support, piece) in pieces.into_iter().flatten() {
+        for (support, component) in contributions.into_iter().flatten() {
             if support.is_empty() {
-                base_value += match piece {
-                    Piece::Table(table) => table[0],
-                    Piece::Terms(terms) => terms.iter().map(|term| term.coefficient.re).sum(),
+                base_value += match component {
+                    Component::Table(table) => table[0],
+                    Component::Terms(terms) => terms.iter().map(|term| term.coefficient.re).sum(),
                 };
-                continue;
-            }
-            let slot = slots.entry((support.len(), support)).or_default();
-            match piece {
-                Piece::Table(table) if slot.table.is_empty() => {
-                    entries += table.len();
-                    slot.table = table;
-                }
-                Piece::Table(table) => {
-                    slot.table.iter_mut().zip(table).for_each(|(sum, value)| *sum += value);
-                }
-                Piece::Terms(terms) => {
-                    for Term { part, labels, coefficient } in terms {
-                        *slot.terms.entry((part, labels)).or_default() += coefficient;
-                    }
-                }
+            } else {
+                entries += sums.entry((support.len(), support)).or_default().add(component);
             }
         }
         if entries > MAX_ENTRIES {
-            return Ok(None);
+            return None;
         }
     }
-    let components: Vec<(Vec<u16>, Values)> = slots
+    let components = sums
         .into_par_iter()
-        .map(|((order, support), slot)| {
-            let terms: Vec<Term> = slot
-                .terms
-                .into_iter()
-                .map(|((part, labels), coefficient)| Term { part, labels, coefficient })
-                .collect();
-            let mut table = slot.table;
-            if terms.is_empty() || !table.is_empty() || tabled(order, terms.len()) {
-                let further = factors.table(&support, &terms);
-                table.resize(further.len(), 0.0);
-                table.iter_mut().zip(further).for_each(|(sum, value)| *sum += value);
-                return (support, Values::Table(table));
-            }
-            (support, Values::Terms(terms))
+        .map(|((_, support), sum)| {
+            let component = sum.finish(&support, factors, &limit);
+            (support, component)
         })
         .collect();
-    Ok(Some((base_value, components)))
+    Some(Decomposition { base_value, components })
 }
 
-/// Where the factors of all terms have mean zero under all of the background.
+/// For each position of the support, whether the factors of all terms have mean zero under every part of the
+/// background.
 fn vanishing(group: &SupportTerms, factors: &Factors) -> Vec<bool> {
     let order = group.support.len();
     let zero = |at: usize, label: u16| {
@@ -214,7 +248,7 @@ fn of_table(
     background: &Background,
     factors: &Factors,
     vanishing: &[bool],
-) -> Vec<(Vec<u16>, Piece)> {
+) -> Vec<(Vec<u16>, Component<Vec<f64>>)> {
     let SupportTerms { support, labels, coefficients } = group;
     let values: Vec<f64> = table(&factors.factors, factors.q, labels, coefficients, support.len())
         .into_iter()
@@ -225,9 +259,10 @@ fn of_table(
     } else {
         jointly(&values, support, background)
     };
-    tables.into_iter().map(|(support, table)| (support, Piece::Table(table))).collect()
+    tables.into_iter().map(|(support, table)| (support, Component::Table(table))).collect()
 }
 
+/// The components under independent positions, one axis at a time.
 fn axis_by_axis(
     values: Vec<f64>,
     support: &[u16],
@@ -237,21 +272,21 @@ fn axis_by_axis(
     let q = background.space().q();
     let mut tables = vec![(Vec::new(), values)];
     for (&position, &vanishes) in support.iter().zip(vanishing) {
-        let letters = background.letters(position);
+        let chances = background.symbols(position);
         let mut next = Vec::with_capacity(2 * tables.len());
         for (kept, table) in tables {
-            // The first axis that is left goes, or is put last: at the end the order is the old one.
+            // The first remaining axis is averaged out or moved to the end: after all axes the order is restored.
             let rest = table.len() / q;
             let mut mean = vec![0.0; rest];
             if !vanishes {
-                for (row, p) in table.chunks_exact(rest).zip(&letters) {
+                for (row, p) in table.chunks_exact(rest).zip(&chances) {
                     mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += p * value);
                 }
             }
             let mut centred = vec![0.0; table.len()];
-            for (letter, row) in table.chunks_exact(rest).enumerate() {
+            for (symbol, row) in table.chunks_exact(rest).enumerate() {
                 for (at, value) in row.iter().enumerate() {
-                    centred[at * q + letter] = value - mean[at];
+                    centred[at * q + symbol] = value - mean[at];
                 }
             }
             let mut wider = kept.clone();
@@ -266,19 +301,20 @@ fn axis_by_axis(
     tables
 }
 
+/// The components under any background: the game of all coalitions, then differences over subsets.
 fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec<u16>, Vec<f64>)> {
     let q = background.space().q();
     let joint = background.words(support);
     let all = (1 << support.len()) - 1;
     let mut games: Vec<(Vec<u16>, Vec<f64>)> = (0..=all)
         .map(|mask| {
-            let (inside, outside) = (subset(support, mask), subset(support, all & !mask));
-            let (known, missing) = (projected(support, &inside, q), projected(support, &outside, q));
-            let mut chances = vec![0.0; q.pow(outside.len() as u32)];
+            let (inside, outside) = (words::subset(support, mask), words::subset(support, all & !mask));
+            let (present, missing) = (projections(support, &inside, q), projections(support, &outside, q));
+            let mut chances = vec![0.0; words::count(words::same(q, outside.len()))];
             missing.iter().zip(&joint).for_each(|(&word, p)| chances[word] += p);
-            let mut game = vec![0.0; q.pow(inside.len() as u32)];
-            for ((&known, &missing), value) in known.iter().zip(&missing).zip(values) {
-                game[known] += chances[missing] * value;
+            let mut game = vec![0.0; words::count(words::same(q, inside.len()))];
+            for ((&present, &missing), value) in present.iter().zip(&missing).zip(values) {
+                game[present] += chances[missing] * value;
             }
             (inside, game)
         })
@@ -288,7 +324,7 @@ fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec
             let (without, with) = games.split_at_mut(mask);
             let (fewer, less) = &without[mask & !(1 << at)];
             let (positions, game) = &mut with[0];
-            for (value, word) in game.iter_mut().zip(projected(positions, fewer, q)) {
+            for (value, word) in game.iter_mut().zip(projections(positions, fewer, q)) {
                 *value -= less[word];
             }
         }
@@ -296,29 +332,22 @@ fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec
     games
 }
 
-/// For every word of some positions, the word of those that are in the support.
-pub(crate) fn projected(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
-    let mut words = vec![0];
-    for position in positions {
-        let kept = support.contains(position);
-        let step = |word: usize| (0..q).map(move |letter| if kept { word * q + letter } else { word });
-        words = words.into_iter().flat_map(step).collect();
-    }
-    words
+fn projections(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
+    words::projections(positions, words::same(q, positions.len()), support)
 }
 
 /// The components of each term.
-fn of_terms(group: &SupportTerms, factors: &Factors) -> Vec<(Vec<u16>, Piece)> {
+fn of_terms(group: &SupportTerms, factors: &Factors) -> Vec<(Vec<u16>, Component<Vec<f64>>)> {
     let order = group.support.len();
     let parts = factors.means.len();
-    let mut found: BTreeMap<Vec<u16>, Vec<Term>> = BTreeMap::new();
+    let mut components: BTreeMap<Vec<u16>, Vec<Term>> = BTreeMap::new();
     for part in 0..parts as u32 {
         for (labels, &coefficient) in group.labels.chunks_exact(order).zip(&group.coefficients) {
-            let mut pieces = vec![(Vec::new(), Vec::new(), coefficient / parts as f64)];
+            let mut expanded = vec![(Vec::new(), Vec::new(), coefficient / parts as f64)];
             for (&position, &label) in group.support.iter().zip(labels) {
                 let mean = factors.mean(part, position, label);
-                let mut next = Vec::with_capacity(2 * pieces.len());
-                for (support, kept, weight) in pieces {
+                let mut next = Vec::with_capacity(2 * expanded.len());
+                for (support, kept, weight) in expanded {
                     let (mut wider, mut more): (Vec<u16>, Vec<u16>) = (support.clone(), kept.clone());
                     wider.push(position);
                     more.push(label);
@@ -327,12 +356,12 @@ fn of_terms(group: &SupportTerms, factors: &Factors) -> Vec<(Vec<u16>, Piece)> {
                         next.push((support, kept, weight * mean));
                     }
                 }
-                pieces = next;
+                expanded = next;
             }
-            for (support, kept, coefficient) in pieces {
-                found.entry(support).or_default().push(Term { part, labels: kept.into(), coefficient });
+            for (support, kept, coefficient) in expanded {
+                components.entry(support).or_default().push(Term { part, labels: kept.into(), coefficient });
             }
         }
     }
-    found.into_iter().map(|(support, terms)| (support, Piece::Terms(terms))).collect()
+    components.into_iter().map(|(support, terms)| (support, Component::Terms(terms))).collect()
 }

@@ -1,20 +1,23 @@
-//! Scores and Shapley values straight from long product terms.
+//! Scores and Shapley values of long product terms without a list of their components.
 //!
-//! A term `c Π_i g_i(x_i)` of `d` factors has `2^d` components, too many to list for the leaves of deep trees. But
-//! its Shapley values are one integral (Owen 1972): with `z_i = g_i(x_i)` and `u_i = E g_i(X_i)`
+//! A term `c Π_i g_i(x_i)` of `d` factors has `2^d` components, too many to list for the leaves of deep trees. Its
+//! Shapley values are one integral of the multilinear extension (Owen 1972): with `z_i = g_i(x_i)` and
+//! `u_i = E g_i(X_i)`
 //!
 //! `SV_i = c ∫_0^1 (z_i - u_i) Π_{j≠i} (t z_j + (1-t) u_j) dt`,
 //!
 //! of a polynomial of degree `d - 1`, which Gauss-Legendre quadrature with `⌈d/2⌉` nodes gets exactly.
 
+use std::sync::Arc;
+
+use rustfft::num_complex::Complex64;
+
 use super::background::Means;
 use crate::surrogate::ProductTerms;
-use rustfft::num_complex::Complex64;
-use std::sync::Arc;
 
 /// Product terms with real factors, ready for evaluation.
 #[derive(Clone, Debug)]
-pub(crate) struct Products {
+pub(crate) struct Multilinear {
     q: usize,
     n: usize,
     constant: f64,
@@ -37,7 +40,7 @@ struct Group {
 /// Nodes and weights on `[0, 1]`.
 type Rule = Vec<(f64, f64)>;
 
-impl Products {
+impl Multilinear {
     pub(crate) fn new(terms: &ProductTerms, means: Vec<Means>) -> Self {
         let q = terms.space.q();
         let groups = terms
@@ -61,12 +64,12 @@ impl Products {
     }
 
     /// The same terms under a background of these sequences.
-    pub(crate) fn against(&self, references: &[u8]) -> Self {
+    pub(crate) fn with_references(&self, references: &[u8]) -> Self {
         let means = |row: &[u8]| Means::Reference { q: self.q, row: row.to_vec() };
         Self { means: references.chunks_exact(self.n).map(means).collect(), ..self.clone() }
     }
 
-    /// Number of components of single terms.
+    /// Number of components of all terms, each term counted on its own.
     pub(crate) fn parts(&self) -> f64 {
         let parts =
             |group: &Group| group.coefficients.len() as f64 * 2.0_f64.powi(group.support.len() as i32);
@@ -79,17 +82,17 @@ impl Products {
         for means in &self.means {
             for Group { support, labels, coefficients, .. } in self.groups.iter() {
                 for (labels, coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
-                    let places = labels.iter().zip(support);
+                    let labels = labels.iter().zip(support);
                     sum += coefficient
-                        * places.map(|(&l, &i)| means.of(&self.factors, i, l).re).product::<f64>();
+                        * labels.map(|(&l, &i)| means.of(&self.factors, i, l).re).product::<f64>();
                 }
             }
         }
         self.constant + sum / self.means.len() as f64
     }
 
-    fn factor(&self, label: u16, letter: u8) -> f64 {
-        self.factors[label as usize * self.q + letter as usize].re
+    fn factor(&self, label: u16, symbol: u8) -> f64 {
+        self.factors[label as usize * self.q + symbol as usize].re
     }
 
     pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64]) {
@@ -107,10 +110,10 @@ impl Products {
     pub(crate) fn shapley_values(&self, codes: &[u8], out: &mut [f64]) {
         let longest = self.groups.iter().map(|group| group.rule).max().unwrap_or(0);
         let rules: Vec<Rule> = (0..=longest).map(gauss_legendre).collect();
-        let share = 1.0 / self.means.len() as f64;
+        let weight_of_part = 1.0 / self.means.len() as f64;
         for Group { support, labels, coefficients, rule } in self.groups.iter() {
             let order = support.len();
-            let mut places = vec![(0.0, 0.0); order];
+            let mut values = vec![(0.0, 0.0); order];
             let mut before = vec![1.0; order];
             for (row, out) in codes.chunks_exact(self.n).zip(out.chunks_exact_mut(self.n)) {
                 for ((labels, coefficient), means) in labels
@@ -118,18 +121,18 @@ impl Products {
                     .zip(coefficients)
                     .flat_map(|term| self.means.iter().map(move |means| (term, means)))
                 {
-                    for ((place, &label), &i) in places.iter_mut().zip(labels).zip(support) {
-                        *place = (self.factor(label, row[i as usize]), means.of(&self.factors, i, label).re);
+                    for ((value, &label), &i) in values.iter_mut().zip(labels).zip(support) {
+                        *value = (self.factor(label, row[i as usize]), means.of(&self.factors, i, label).re);
                     }
                     for &(t, weight) in &rules[*rule] {
-                        // Products of all factors but one: those before it times those after it.
-                        let mut product = weight * coefficient * share;
-                        for (before, (z, u)) in before.iter_mut().zip(&places) {
+                        // Multilinear of all factors but one: those before it times those after it.
+                        let mut product = weight * coefficient * weight_of_part;
+                        for (before, (z, u)) in before.iter_mut().zip(&values) {
                             *before = product;
                             product *= t * z + (1.0 - t) * u;
                         }
                         let mut after = 1.0;
-                        for ((&(z, u), &i), before) in places.iter().zip(support).zip(&before).rev() {
+                        for ((&(z, u), &i), before) in values.iter().zip(support).zip(&before).rev() {
                             out[i as usize] += before * after * (z - u);
                             after *= t * z + (1.0 - t) * u;
                         }
@@ -178,14 +181,14 @@ mod tests {
     use crate::space::SequenceSpace;
     use crate::surrogate::{Basis, SupportTerms};
 
-    /// Probabilities of the letters of one position, one of them 0.
+    /// Probabilities of the symbols of one position, one of them 0.
     fn chances(q: usize) -> Vec<f64> {
-        (0..q).map(|letter| 2.0 * letter as f64 / (q * (q - 1)) as f64).collect()
+        (0..q).map(|symbol| 2.0 * symbol as f64 / (q * (q - 1)) as f64).collect()
     }
 
     proptest! {
         #[test]
-        fn terms_as_they_are_give_what_their_components_do(
+        fn terms_and_their_components_have_the_same_shapley_values(
             q in 2usize..=20, n in 1usize..=9, terms in 0usize..20, letters: bool, seed: u64,
         ) {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -212,13 +215,13 @@ mod tests {
             };
             let terms = ProductTerms { space, basis, constant: 2.0, supports };
             let means = background.means(&terms.basis, &terms.basis.factors(q));
-            let products = Products::new(&terms, means);
+            let multilinear = Multilinear::new(&terms, means);
             let components = Components::with_background(&terms, &background).unwrap();
             let (mut score, mut values) = (vec![0.0], vec![0.0; n]);
-            products.scores(&row, &mut score);
-            products.shapley_values(&row, &mut values);
+            multilinear.scores(&row, &mut score);
+            multilinear.shapley_values(&row, &mut values);
             let cancel = Cancel::new();
-            prop_assert!((products.base_value() - components.base_value()).abs() < 1e-9);
+            prop_assert!((multilinear.base_value() - components.base_value()).abs() < 1e-9);
             prop_assert!((score[0] - components.predict(&row, &cancel).unwrap()[0]).abs() < 1e-9);
             for (a, b) in values.iter().zip(components.shapley_values(&row, &cancel).unwrap()) {
                 prop_assert!((a - b).abs() < 1e-9, "{a} {b}");

@@ -25,7 +25,6 @@ pub use uniform::uniform;
 pub use unused::held_out;
 
 pub(crate) use delays::Sign;
-pub(crate) use observations::check_values;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
+use crate::words;
 
 /// How the subsampling matrices are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,15 +141,13 @@ impl SubsamplingMatrix {
     /// Index of the bin `j = M^T k`, the first digit most significant.
     #[must_use]
     pub fn bin(&self, k: &Frequency) -> usize {
-        let mut index = 0;
-        for t in 0..self.b {
-            let digit: usize = k
+        let digit = |t: usize| {
+            let products = k
                 .iter()
-                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize)
-                .sum();
-            index = index * self.q + digit % self.q;
-        }
-        index
+                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize);
+            products.sum::<usize>() % self.q
+        };
+        words::number((0..self.b).map(digit), words::same(self.q, self.b))
     }
 }
 

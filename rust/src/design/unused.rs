@@ -1,4 +1,4 @@
-//! Uniform random sequences that no query of a design touches: to choose and to test by.
+//! Uniform random sequences that a design does not query, for validation and tests.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{CHUNK, QueryDesign};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::words;
 
-/// Spaces up to this size are enumerated, so that the last free sequences are found as well.
+/// Largest number of sequences of a space that is enumerated, so that the last unused ones are drawn too.
 const ENUMERABLE: u128 = 1 << 24;
-/// Stream of the generator, apart from those of the groups.
+/// Stream of the random generator; groups have the streams 0, 1, ….
 const STREAM: u64 = u64::MAX;
 
-/// `count` distinct sequences, uniform among those that are no query of `design`; row-major codes.
+/// `count` distinct sequences, uniform among those that `design` does not query; row-major codes.
 ///
 /// # Errors
 /// If the space has fewer than `count` such sequences.
@@ -29,26 +30,22 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     let left = space.size().map_or(u128::MAX, |size| size - design.len() as u128);
     if count as u128 > left {
         return Err(Error::Design(format!(
-            "{count} held-out sequences were asked for, the design leaves {left}"
+            "{count} held-out sequences were requested, the design leaves {left}"
         )));
     }
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
         let mut free = vec![true; size as usize];
         for row in design.queries(0..design.len()).chunks_exact(n) {
-            free[row.iter().fold(0, |index, &code| index * q + code as usize)] = false;
+            free[words::number(row.iter().map(|&code| code as usize), words::same(q, n))] = false;
         }
         let free: Vec<usize> = free.iter().enumerate().filter(|(_, free)| **free).map(|(i, _)| i).collect();
         let mut out = vec![0; count * n];
         for (row, pick) in out.chunks_exact_mut(n).zip(index::sample(&mut rng, free.len(), count)) {
-            let mut rest = free[pick];
-            for code in row.iter_mut().rev() {
-                *code = (rest % q) as u8;
-                rest /= q;
-            }
+            words::write_digits(free[pick], words::same(q, n), row);
         }
         return Ok(out);
     }
-    // In a large space clashes are rare: draw, pass over the design once, and draw again for the few.
+    // In a large space collisions are rare: draw, compare with the whole design once, and redraw the few that collide.
     let (mut out, mut seen) = (Vec::with_capacity(count * n), HashSet::new());
     while out.len() < count * n {
         let mut fresh = Vec::new();
@@ -59,7 +56,7 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
             }
         }
         let hashes: HashSet<u64> = fresh.iter().map(|row| xxh3_64(row)).collect();
-        let asked: HashSet<u64> = (0..design.len().div_ceil(CHUNK))
+        let queried: HashSet<u64> = (0..design.len().div_ceil(CHUNK))
             .into_par_iter()
             .map(|chunk| {
                 cancel.check()?;
@@ -70,7 +67,7 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
             .into_iter()
             .flatten()
             .collect();
-        out.extend(fresh.iter().filter(|row| !asked.contains(&xxh3_64(row))).flatten());
+        out.extend(fresh.iter().filter(|row| !queried.contains(&xxh3_64(row))).flatten());
     }
     Ok(out)
 }
@@ -93,9 +90,9 @@ mod tests {
         let design = QueryDesign::new(space, config, &Cancel::new()).unwrap();
         let rows = held_out(&design, count, 7, &Cancel::new()).unwrap();
         let mut all: HashSet<&[u8]> = HashSet::new();
-        let asked = design.queries(0..design.len());
-        assert!(rows.chunks(n).all(|row| all.insert(row)), "a held-out sequence stands twice");
-        assert!(asked.chunks(n).all(|row| all.insert(row)), "a held-out sequence is a query");
+        let queries = design.queries(0..design.len());
+        assert!(rows.chunks(n).all(|row| all.insert(row)), "a held-out sequence occurs twice");
+        assert!(queries.chunks(n).all(|row| all.insert(row)), "a held-out sequence is a query");
         assert_eq!(all.len(), count + design.len());
     }
 

@@ -5,11 +5,14 @@
 
 mod dinucleotide;
 mod indices;
+mod interactions;
 mod mutations;
+mod shapley;
 mod sobol;
 mod standard_errors;
 
 pub use dinucleotide::dinucleotide_shuffles;
-pub use indices::{Index, Interactions};
+pub use indices::Index;
+pub use interactions::Interactions;
 pub use sobol::Motif;
 pub use standard_errors::shapley_standard_errors;

@@ -63,12 +63,13 @@ use solver::Lanes;
 use tables::Tables;
 
 use crate::cancel::Cancel;
-use crate::design::{Observations, check_values};
+use crate::design::Observations;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 use crate::validation::RSquared;
+use crate::validation::check_values;
 
 /// Sequences that the search for strengths looks at.
 const SEARCHED: usize = 4000;
@@ -427,7 +428,8 @@ impl SparseRegression {
         let last: Vec<f64> = (0..sample.values.len()).map(|row| lanes.residual_at(row, 0)).collect();
         let fitted: Vec<f64> =
             sample.values.iter().zip(operator.to_rows(&last)).map(|(v, r)| v - r).collect();
-        let mut r2 = RSquared::mixed(&sample.values, &held_out_predictions, &fitted, sample.share)?;
+        let mut r2 =
+            RSquared::over_finite_space(&sample.values, &held_out_predictions, &fitted, sample.share)?;
         if best.half.0 > best.half.1 {
             // The gain from half of the data to five sixths, relative to the error, and the rest of the way.
             let gain = 1.0 - best.half.1 / best.half.0;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::anova::Components;
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::design::{
     DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out, uniform,
 };
-use crate::design::{Observations, check_values};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::peel::{Peeling, PeelingDecoder};
@@ -18,6 +18,7 @@ use crate::regress::{Atoms, Dictionary, FEWEST, Regression, Sample, SparseRegres
 use crate::space::SequenceSpace;
 use crate::surrogate::{Spectrum, Surrogate, Uncertainty};
 use crate::validation::RSquared;
+use crate::validation::check_values;
 
 /// Fewest groups that peeling works with: two agree by chance, a third decides.
 const MIN_GROUPS: usize = 3;

@@ -1,9 +1,9 @@
-//! Sums of products of indicators, taken apart into functional ANOVA components.
+//! Sums of products of indicators, decomposed into functional ANOVA components.
 //!
-//! With `1[x = a] = 1/q + c_a(x)`, where the centred letter `c_a` has mean zero, a product of indicators
-//! becomes a sum of products of centred letters, one part for each subset of its support. Added up over all
-//! products, the part of a support `S` is the component `f_S`. Components of different supports are
-//! orthogonal under uniform sequences, so leaving one out costs just its variance.
+//! With `1[x = a] = 1/q + c_a(x)`, where the centred indicator `c_a` has mean zero, a product of indicators becomes a
+//! sum of products of centred indicators, one for each subset of its support. Summed over all products, the products of
+//! support `S` are the component `f_S`. Components of different supports are orthogonal under uniform sequences, so
+//! dropping one costs exactly its variance.
 
 use std::collections::BTreeMap;
 
@@ -13,52 +13,40 @@ use super::{Basis, ProductTerms, SupportTerms, Surrogate, table};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
+use crate::words;
 
-/// Cells of a table that holds every word; larger ones hold the words that occur.
+/// Largest number of entries of a dense table; larger tables store only the words that occur.
 const DENSE: usize = 1 << 12;
-/// The same in a space of not more sequences than this.
+/// In a space of at most this many sequences every table is dense.
 const DENSE_SPACE: u128 = 1 << 18;
-/// Supports, at most.
+/// Largest number of supports.
 const SUPPORTS: usize = 60_000;
-/// Bytes that all tables may take.
+/// Largest size of all tables, in bytes.
 const MEMORY: usize = 1 << 30;
-/// Bytes of a word that occurs.
+/// Bytes of one entry of a sparse table.
 const ENTRY: usize = 40;
-
-/// How much of a sum of components to keep.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Keep {
-    /// Part of the variance that may go, for the sake of fewer components.
-    pub dropped: f64,
-    /// Terms that may stay.
-    pub max_terms: Option<usize>,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self { dropped: 1e-3, max_terms: None }
-    }
-}
 
 /// Coefficients of the words of one support.
 #[derive(Clone, Debug)]
-enum Table {
+pub(super) enum Table {
+    /// Every word.
     Dense(Vec<f64>),
-    Sparse(BTreeMap<u64, f64>),
+    /// The words that occur, by number.
+    Sparse(BTreeMap<usize, f64>),
 }
 
-/// A sum of products of letters or centred letters.
+/// A sum of products of indicators or centred indicators.
 #[derive(Clone, Debug)]
-pub(crate) struct Anova {
-    space: SequenceSpace,
+pub(crate) struct CentredSum {
+    pub(super) space: SequenceSpace,
     constant: f64,
-    tables: BTreeMap<Vec<u16>, Table>,
-    /// Cells of a table that holds every word.
+    pub(super) tables: BTreeMap<Vec<u16>, Table>,
+    /// Largest number of entries of a dense table.
     dense: usize,
     bytes: usize,
 }
 
-impl Anova {
+impl CentredSum {
     /// The function zero.
     pub(crate) fn new(space: SequenceSpace) -> Self {
         let size = space.size().filter(|&size| size <= DENSE_SPACE);
@@ -68,61 +56,61 @@ impl Anova {
 
     /// The function with these values at every sequence, the first position most significant.
     pub(crate) fn of_table(space: &SequenceSpace, values: Vec<f64>) -> Result<Self> {
-        let mut anova = Self::new(space.clone());
-        anova.merge((0..space.n() as u16).collect(), Table::Dense(values))?;
-        Ok(anova)
+        let mut sum = Self::new(space.clone());
+        sum.merge((0..space.n() as u16).collect(), Table::Dense(values))?;
+        Ok(sum)
     }
 
-    /// Adds `coefficient · Π 1[x_i ∈ S_i]`; places are ascending, sets are bits.
-    pub(crate) fn add(&mut self, places: &[(u16, u64)], coefficient: f64) -> Result<()> {
-        self.expand(places, 0, &mut Vec::new(), &mut Vec::new(), coefficient)
+    /// Adds `coefficient · Π 1[x_i ∈ S_i]`; positions are ascending, sets are bits.
+    pub(crate) fn add(&mut self, sets: &[(u16, u64)], coefficient: f64) -> Result<()> {
+        self.expand(sets, 0, &mut Vec::new(), &mut Vec::new(), coefficient)
     }
 
     fn expand(
         &mut self,
-        places: &[(u16, u64)],
+        sets: &[(u16, u64)],
         at: usize,
         support: &mut Vec<u16>,
-        letters: &mut Vec<u8>,
+        word: &mut Vec<u8>,
         coefficient: f64,
     ) -> Result<()> {
-        let Some(&(position, set)) = places.get(at) else {
-            return self.add_word(support, letters, coefficient);
+        let Some(&(position, set)) = sets.get(at) else {
+            return self.add_word(support, word, coefficient);
         };
         let q = self.space.q();
         let all = if q == 64 { u64::MAX } else { (1 << q) - 1 };
-        // The letters of the set, or everything less those outside of it.
+        // The symbols of the set, or 1 minus those outside it, whichever is shorter.
         let few = 2 * set.count_ones() as usize <= q + 1;
         let (listed, sign) = if few { (set, 1.0) } else { (all & !set, -1.0) };
         if !few {
-            self.expand(places, at + 1, support, letters, coefficient)?;
+            self.expand(sets, at + 1, support, word, coefficient)?;
         }
         support.push(position);
-        for letter in (0..q as u8).filter(|letter| listed >> letter & 1 == 1) {
-            letters.push(letter);
-            self.expand(places, at + 1, support, letters, sign * coefficient)?;
-            letters.pop();
+        for symbol in (0..q as u8).filter(|symbol| listed >> symbol & 1 == 1) {
+            word.push(symbol);
+            self.expand(sets, at + 1, support, word, sign * coefficient)?;
+            word.pop();
         }
         support.pop();
         Ok(())
     }
 
-    fn add_word(&mut self, support: &[u16], letters: &[u8], coefficient: f64) -> Result<()> {
+    fn add_word(&mut self, support: &[u16], word: &[u8], coefficient: f64) -> Result<()> {
         if support.is_empty() {
             self.constant += coefficient;
             return Ok(());
         }
-        let q = self.space.q();
-        let word = letters.iter().fold(0_u64, |word, &letter| word * q as u64 + u64::from(letter));
+        let symbols = word.iter().map(|&symbol| symbol as usize);
+        let word = words::number(symbols, words::same(self.space.q(), word.len()));
         if !self.tables.contains_key(support) {
             self.insert(support.to_vec())?;
         }
         match self.tables.get_mut(support) {
-            Some(Table::Dense(cells)) => cells[word as usize] += coefficient,
-            Some(Table::Sparse(words)) => {
-                let before = words.len();
-                *words.entry(word).or_insert(0.0) += coefficient;
-                self.bytes += (words.len() - before) * ENTRY;
+            Some(Table::Dense(entries)) => entries[word] += coefficient,
+            Some(Table::Sparse(entries)) => {
+                let before = entries.len();
+                *entries.entry(word).or_insert(0.0) += coefficient;
+                self.bytes += (entries.len() - before) * ENTRY;
             }
             None => {}
         }
@@ -130,21 +118,18 @@ impl Anova {
     }
 
     fn insert(&mut self, support: Vec<u16>) -> Result<()> {
-        let q = self.space.q();
-        let order = support.len() as u32;
-        if (q as u64).checked_pow(order).is_none() {
+        let Some(count) = words::checked_count(words::same(self.space.q(), support.len())) else {
             return Err(Error::TooLarge {
                 what: "a term of so many positions",
-                bytes: u128::from(order),
+                bytes: support.len() as u128,
                 advice: "limit the order",
             });
-        }
-        let table = match q.checked_pow(order).filter(|&cells| cells <= self.dense) {
-            Some(cells) => {
-                self.bytes += cells * 8;
-                Table::Dense(vec![0.0; cells])
-            }
-            None => Table::Sparse(BTreeMap::new()),
+        };
+        let table = if count <= self.dense {
+            self.bytes += count * 8;
+            Table::Dense(vec![0.0; count])
+        } else {
+            Table::Sparse(BTreeMap::new())
         };
         self.bytes += 64 + 2 * support.len();
         self.tables.insert(support, table);
@@ -162,7 +147,7 @@ impl Anova {
         Ok(())
     }
 
-    /// Rewrites every letter as its frequency and a centred letter.
+    /// Rewrites every indicator as its mean and a centred indicator.
     pub(crate) fn centre(&mut self, cancel: &Cancel) -> Result<()> {
         let q = self.space.q();
         for position in 0..self.space.n() as u16 {
@@ -174,8 +159,8 @@ impl Anova {
                     let axis = support.binary_search(&position).ok()?;
                     let mut rest = support.clone();
                     rest.remove(axis);
-                    let after = (q as u64).pow((support.len() - axis - 1) as u32);
-                    Some((rest, table.mean_over(q as u64, after)))
+                    let after = words::count(words::same(q, support.len() - axis - 1));
+                    Some((rest, table.mean_over(q, after)))
                 })
                 .collect();
             for (support, part) in parts {
@@ -194,15 +179,15 @@ impl Anova {
             self.insert(support.clone())?;
         }
         match self.tables.get_mut(&support) {
-            Some(Table::Dense(cells)) => {
-                part.entries().for_each(|(word, value)| cells[word as usize] += value);
+            Some(Table::Dense(entries)) => {
+                part.entries().for_each(|(word, value)| entries[word] += value);
             }
-            Some(Table::Sparse(words)) => {
-                let before = words.len();
+            Some(Table::Sparse(entries)) => {
+                let before = entries.len();
                 for (word, value) in part.entries() {
-                    *words.entry(word).or_insert(0.0) += value;
+                    *entries.entry(word).or_insert(0.0) += value;
                 }
-                self.bytes += (words.len() - before) * ENTRY;
+                self.bytes += (entries.len() - before) * ENTRY;
             }
             None => {}
         }
@@ -227,12 +212,12 @@ impl Anova {
         for group in &terms.supports {
             for (labels, value) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients) {
                 if centred {
-                    let letters: Vec<u8> = labels.iter().map(|&l| l as u8).collect();
-                    other.add_word(&group.support, &letters, value.re)?;
+                    let word: Vec<u8> = labels.iter().map(|&l| l as u8).collect();
+                    other.add_word(&group.support, &word, value.re)?;
                 } else {
                     let sets = labels.iter().map(|&label| terms.basis.set(label));
-                    let places: Vec<(u16, u64)> = group.support.iter().copied().zip(sets).collect();
-                    other.add(&places, value.re)?;
+                    let sets: Vec<(u16, u64)> = group.support.iter().copied().zip(sets).collect();
+                    other.add(&sets, value.re)?;
                 }
             }
         }
@@ -247,63 +232,25 @@ impl Anova {
         Ok(())
     }
 
-    /// Adds a spectrum: the table of a component is its own list of coefficients.
+    /// Adds a spectrum: the sum of the characters of one support is a component, added as its table.
     fn add_characters(&mut self, terms: &ProductTerms, weight: f64) -> Result<()> {
         let q = self.space.q();
         let factors = terms.basis.factors(q);
         self.constant += weight * terms.constant;
         for SupportTerms { support, labels, coefficients } in &terms.supports {
             let order = support.len();
-            if q.checked_pow(order as u32).is_none_or(|cells| cells > self.dense) {
+            let count = words::saturating_count(words::same(q, order));
+            if count > self.dense as u128 {
                 return Err(Error::TooLarge {
                     what: "the table of a component of the spectrum",
-                    bytes: (q as u128).saturating_pow(order as u32).saturating_mul(8),
+                    bytes: count.saturating_mul(8),
                     advice: "truncate it to lower orders",
                 });
             }
-            let cells = table(&factors, q, labels, coefficients, order);
-            self.merge(support.clone(), Table::Dense(cells.into_iter().map(|v| weight * v.re).collect()))?;
+            let entries = table(&factors, q, labels, coefficients, order);
+            self.merge(support.clone(), Table::Dense(entries.into_iter().map(|v| weight * v.re).collect()))?;
         }
         Ok(())
-    }
-
-    /// Leaves out the weakest components, as far as is allowed.
-    pub(crate) fn keep(&mut self, keep: Keep) {
-        let q = self.space.q();
-        let listed: Vec<(&Vec<u16>, &Table)> = self.tables.iter().collect();
-        let weigh = |(support, table): &(&Vec<u16>, &Table)| {
-            (table.variance(q, support.len()), table.terms(q, support.len()).max(1))
-        };
-        let weights: Vec<(f64, usize)> = listed.par_iter().map(weigh).collect();
-        let total: f64 = weights.iter().map(|(variance, _)| variance).sum();
-        let mut order: Vec<usize> = (0..weights.len()).collect();
-        order.sort_by(|&a, &b| weights[a].0.total_cmp(&weights[b].0));
-        let mut kept = vec![true; weights.len()];
-        let mut gone = 0.0;
-        for &index in &order {
-            gone += weights[index].0;
-            if gone > keep.dropped * total {
-                break;
-            }
-            kept[index] = false;
-        }
-        if let Some(most) = keep.max_terms {
-            let worth = |index: usize| weights[index].0 / weights[index].1 as f64;
-            order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)));
-            // The constant is a term.
-            let mut terms = 1;
-            for index in order {
-                if kept[index] {
-                    terms += weights[index].1;
-                    kept[index] = terms <= most;
-                    if !kept[index] {
-                        terms -= weights[index].1;
-                    }
-                }
-            }
-        }
-        let mut kept = kept.into_iter();
-        self.tables.retain(|_, _| kept.next().unwrap_or(true));
     }
 
     /// The sum as product terms.
@@ -316,13 +263,7 @@ impl Anova {
                 let order = support.len();
                 let (mut labels, mut coefficients) = (Vec::new(), Vec::new());
                 for (word, value) in table.shortest(q, order) {
-                    let mut rest = word;
-                    let at = labels.len();
-                    labels.resize(at + order, 0);
-                    for label in labels[at..].iter_mut().rev() {
-                        *label = (rest % q as u64) as u16;
-                        rest /= q as u64;
-                    }
+                    labels.extend(words::digits::<u16>(word, words::same(q, order)));
                     coefficients.push(value.into());
                 }
                 SupportTerms { support, labels, coefficients }
@@ -336,109 +277,104 @@ impl Anova {
 
 impl Table {
     /// The words that occur, ascending.
-    fn entries(&self) -> Box<dyn Iterator<Item = (u64, f64)> + '_> {
+    fn entries(&self) -> Box<dyn Iterator<Item = (usize, f64)> + '_> {
         match self {
-            Self::Dense(cells) => Box::new(
-                cells
-                    .iter()
-                    .enumerate()
-                    .map(|(word, &value)| (word as u64, value))
-                    .filter(|(_, v)| *v != 0.0),
-            ),
-            Self::Sparse(words) => {
-                Box::new(words.iter().map(|(&word, &value)| (word, value)).filter(|(_, v)| *v != 0.0))
+            Self::Dense(entries) => Box::new(entries.iter().copied().enumerate().filter(|(_, v)| *v != 0.0)),
+            Self::Sparse(entries) => {
+                Box::new(entries.iter().map(|(&word, &value)| (word, value)).filter(|(_, v)| *v != 0.0))
             }
         }
     }
 
     fn scale(&mut self, weight: f64) {
         match self {
-            Self::Dense(cells) => cells.iter_mut().for_each(|value| *value *= weight),
-            Self::Sparse(words) => words.values_mut().for_each(|value| *value *= weight),
+            Self::Dense(entries) => entries.iter_mut().for_each(|value| *value *= weight),
+            Self::Sparse(entries) => entries.values_mut().for_each(|value| *value *= weight),
         }
     }
 
-    /// The mean over the axis that has `after` words behind it.
-    fn mean_over(&self, q: u64, after: u64) -> Self {
-        let share = 1.0 / q as f64;
+    /// The mean over one axis; the axes behind it have `after` words.
+    fn mean_over(&self, q: usize, after: usize) -> Self {
+        let chance = 1.0 / q as f64;
         match self {
-            Self::Dense(cells) => {
-                let mut rest = vec![0.0; cells.len() / q as usize];
-                for (head, block) in cells.chunks_exact((q * after) as usize).enumerate() {
-                    let out = &mut rest[head * after as usize..][..after as usize];
-                    for row in block.chunks_exact(after as usize) {
-                        out.iter_mut().zip(row).for_each(|(out, value)| *out += share * value);
+            Self::Dense(entries) => {
+                let mut rest = vec![0.0; entries.len() / q];
+                for (head, block) in entries.chunks_exact(q * after).enumerate() {
+                    let out = &mut rest[head * after..][..after];
+                    for row in block.chunks_exact(after) {
+                        out.iter_mut().zip(row).for_each(|(out, value)| *out += chance * value);
                     }
                 }
                 Self::Dense(rest)
             }
-            Self::Sparse(words) => {
+            Self::Sparse(entries) => {
                 let mut rest = BTreeMap::new();
-                for (&word, &value) in words {
-                    *rest.entry(word / (q * after) * after + word % after).or_insert(0.0) += share * value;
+                for (&word, &value) in entries {
+                    *rest.entry(word / (q * after) * after + word % after).or_insert(0.0) += chance * value;
                 }
                 Self::Sparse(rest)
             }
         }
     }
 
-    /// The function of centred letters at every word, as a table.
-    fn centred(cells: &[f64], q: usize, order: usize) -> Vec<f64> {
-        let mut cells = cells.to_vec();
-        for axis in 0..order as u32 {
-            let after = q.pow(axis);
-            for block in cells.chunks_exact_mut(q * after) {
+    /// The values at every word of a sum of products of centred indicators with these coefficients.
+    fn centred(entries: &[f64], q: usize, order: usize) -> Vec<f64> {
+        let mut entries = entries.to_vec();
+        for axis in 0..order {
+            let after = words::count(words::same(q, axis));
+            for block in entries.chunks_exact_mut(q * after) {
                 for at in 0..after {
-                    let mean = (0..q).map(|letter| block[letter * after + at]).sum::<f64>() / q as f64;
-                    (0..q).for_each(|letter| block[letter * after + at] -= mean);
+                    let mean = (0..q).map(|symbol| block[symbol * after + at]).sum::<f64>() / q as f64;
+                    (0..q).for_each(|symbol| block[symbol * after + at] -= mean);
                 }
             }
         }
-        cells
+        entries
     }
 
-    /// Variance over uniform sequences; of a sparse table that of its terms, as if uncorrelated.
-    fn variance(&self, q: usize, order: usize) -> f64 {
+    /// Variance over uniform sequences; for a sparse table the sum of the variances of its terms.
+    pub(super) fn variance(&self, q: usize, order: usize) -> f64 {
         match self {
-            Self::Dense(cells) => {
-                let centred = Self::centred(cells, q, order);
-                centred.iter().map(|v| v * v).sum::<f64>() / cells.len() as f64
+            Self::Dense(entries) => {
+                let centred = Self::centred(entries, q, order);
+                centred.iter().map(|v| v * v).sum::<f64>() / entries.len() as f64
             }
-            Self::Sparse(words) => {
-                let share = 1.0 / q as f64;
-                words.values().map(|v| v * v).sum::<f64>() * (share * (1.0 - share)).powi(order as i32)
+            Self::Sparse(entries) => {
+                let chance = 1.0 / q as f64;
+                entries.values().map(|v| v * v).sum::<f64>() * (chance * (1.0 - chance)).powi(order as i32)
             }
         }
     }
 
-    fn terms(&self, q: usize, order: usize) -> usize {
+    /// Number of terms that [`Table::shortest`] has at most.
+    pub(super) fn terms(&self, q: usize, order: usize) -> usize {
         match self {
-            Self::Dense(cells) => {
-                let used = cells.iter().filter(|v| **v != 0.0).count();
+            Self::Dense(entries) => {
+                let used = entries.iter().filter(|v| **v != 0.0).count();
                 used.min((q - 1).pow(order as u32))
             }
-            Self::Sparse(words) => words.len(),
+            Self::Sparse(entries) => entries.len(),
         }
     }
 
-    /// Words and coefficients, as few as there are. As centred letters of a position add up to zero, those
-    /// of letter 0 can always be written in the others.
-    fn shortest(&self, q: usize, order: usize) -> Vec<(u64, f64)> {
-        let listed: Vec<(u64, f64)> = self.entries().collect();
-        let Self::Dense(cells) = self else { return listed };
+    /// Words and coefficients, as few as possible. The centred indicators of a position add up to zero, so the one of
+    /// symbol 0 can be written in terms of the others.
+    fn shortest(&self, q: usize, order: usize) -> Vec<(usize, f64)> {
+        let listed: Vec<(usize, f64)> = self.entries().collect();
+        let Self::Dense(entries) = self else { return listed };
         if listed.len() <= (q - 1).pow(order as u32) {
             return listed;
         }
-        let mut cells = cells.clone();
-        for axis in 0..order as u32 {
-            let after = q.pow(axis);
-            for block in cells.chunks_exact_mut(q * after) {
+        let mut entries = entries.clone();
+        for axis in 0..order {
+            let after = words::count(words::same(q, axis));
+            for block in entries.chunks_exact_mut(q * after) {
                 for at in 0..after {
                     let first = block[at];
-                    (0..q).for_each(|letter| block[letter * after + at] -= first);
+                    (0..q).for_each(|symbol| block[symbol * after + at] -= first);
                 }
             }
         }
-        Self::Dense(cells).entries().collect()
+        Self::Dense(entries).entries().collect()
     }
 }

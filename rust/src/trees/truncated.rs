@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::design::uniform;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Anova, Keep, ProductTerms};
+use crate::surrogate::{CentredSum, Keep, ProductTerms};
 use crate::validation::RSquared;
 
 /// Splits in one product, at most.
@@ -351,7 +351,7 @@ impl Ensemble {
         let small = self.space.size().is_some_and(|size| size <= TABULATED);
         // Every subset of positions has a component.
         let mut anova = if small && self.space.n() <= TABULATED_LENGTH {
-            let mut anova = Anova::of_table(&self.space, self.predict(&every(&self.space), cancel)?)?;
+            let mut anova = CentredSum::of_table(&self.space, self.predict(&every(&self.space), cancel)?)?;
             anova.centre(cancel)?;
             anova
         } else {
@@ -367,7 +367,7 @@ impl Ensemble {
         Ok(Truncated { terms, share })
     }
 
-    fn strongest(&self, variance: f64, cancel: &Cancel) -> Result<Anova> {
+    fn strongest(&self, variance: f64, cancel: &Cancel) -> Result<CentredSum> {
         let mut outcome = Err(Error::Interrupted);
         for (short, long) in LEAST {
             let least = Least { short: short * variance, long: long * variance };
@@ -379,9 +379,9 @@ impl Ensemble {
         outcome
     }
 
-    fn multiplied_out(&self, least: Least, cancel: &Cancel) -> Result<Anova> {
+    fn multiplied_out(&self, least: Least, cancel: &Cancel) -> Result<CentredSum> {
         let (constant, products) = self.products(least, cancel)?;
-        let mut anova = Anova::new(self.space.clone());
+        let mut anova = CentredSum::new(self.space.clone());
         anova.add(&[], constant)?;
         let mut words = 0;
         for (index, (key, coefficient)) in products.into_iter().enumerate() {
