@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::gather::Tables;
 use super::operator::{AtomId, Column, Operator, cell, word};
+use super::penalty::{MAX_ORDER, Strengths};
 use super::solver::{Atom, Lanes};
-use super::strengths::{MAX_ORDER, Strengths};
-use super::tables::Tables;
 use crate::cancel::Cancel;
 use crate::error::Result;
 

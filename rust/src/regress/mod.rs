@@ -28,19 +28,19 @@
 //! out: each takes up atoms that its own training rows ask for, in an order and on scales that do not
 //! depend on the others.
 
-mod bins;
+mod bin_domain;
 mod dictionary;
+mod gather;
 mod growth;
 mod operator;
 mod path;
-mod real;
+mod penalty;
+mod real_characters;
 mod search;
 mod solver;
-mod strengths;
-mod tables;
+mod standard_errors;
 #[cfg(test)]
 mod tests;
-mod uncertain;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,17 +50,17 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 pub use dictionary::Dictionary;
-pub use strengths::Strengths;
-pub use uncertain::missing;
+pub use penalty::Strengths;
+pub use standard_errors::missing;
 
-use bins::Bins;
+use bin_domain::Bins;
+use gather::Tables;
 use growth::Index;
 use operator::{Operator, word};
 use path::{Best, Config, DENSEST, FOLDS, Growing, LANES, follow};
-use real::wave;
+use real_characters::wave;
 use search::search;
 use solver::Lanes;
-use tables::Tables;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -433,7 +433,7 @@ impl SparseRegression {
             r2.high += REST * gain * (1.0 - sample.share) * (1.0 - r2.value);
         }
         Ok(Regression {
-            uncertainty: uncertain::estimate(
+            uncertainty: standard_errors::estimate(
                 &operator, sample, &surrogate, &lanes, noise, &residuals, folds, cancel,
             )?,
             surrogate,
@@ -574,7 +574,7 @@ fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Atoms, lan
             for atom in used {
                 let support = &operator.supports()[atom.id.support as usize];
                 let (labels, wave) = wave(atom.id.cell, q, support.len());
-                terms.push((real::frequency(support, &labels), wave.coefficient(atom.beta[0])));
+                terms.push((real_characters::frequency(support, &labels), wave.coefficient(atom.beta[0])));
             }
             Surrogate::Spectrum(Spectrum::from_representatives(space.clone(), terms))
         }

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::gather::Tables;
 use super::growth::{Index, grow};
 use super::operator::{AtomId, Operator};
+use super::penalty::Strengths;
 use super::solver::Lanes;
-use super::strengths::Strengths;
-use super::tables::Tables;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -63,7 +63,7 @@ impl Growing for Tables {
     }
 }
 
-impl Growing for super::bins::Bins {
+impl Growing for super::bin_domain::Bins {
     fn grow(
         &mut self,
         _: &mut Index,

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::growth::Index;
 use super::path::{Config, DENSEST, Growing, follow};
-use super::strengths::Strengths;
+use super::penalty::Strengths;
 use crate::cancel::Cancel;
 use crate::error::Result;
 

@@ -14,10 +14,10 @@
 //!
 //! All this holds for sequences that are independent and uniform; of others nothing is said.
 
+use super::gather::Tables;
 use super::operator::{Operator, word};
 use super::path::FOLDS;
 use super::solver::Lanes;
-use super::tables::Tables;
 use super::{Atoms, Dictionary, Sample};
 use crate::cancel::Cancel;
 use crate::error::Result;

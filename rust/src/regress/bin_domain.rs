@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::operator::{AtomId, Column, Operator};
-use super::real::{Wave, cells, wave};
+use super::real_characters::{Wave, cells, wave};
 use crate::cancel::Cancel;
 use crate::design::QueryDesign;
 use crate::error::Result;

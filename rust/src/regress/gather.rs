@@ -9,7 +9,7 @@ use rustfft::num_complex::Complex64;
 
 use super::Atoms;
 use super::operator::{AtomId, Column, Operator, word};
-use super::real::{Wave, cells, wave};
+use super::real_characters::{Wave, cells, wave};
 use crate::cancel::Cancel;
 use crate::cover::{Block, cover};
 use crate::error::Result;
