@@ -131,7 +131,7 @@ pub(crate) fn regress(
     memory: u64,
     seed: u64,
 ) -> PyResult<Sketch> {
-    use shapsketch::{Atoms, Observations, Sample, Strengths};
+    use shapsketch::{Atoms, Observations, PenaltyFactors, Sample};
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
     let regression = shapsketch::SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
@@ -141,7 +141,7 @@ pub(crate) fn regress(
             "characters" => Some(Atoms::Characters),
             _ => None,
         },
-        strengths: strengths.map(|(pairs, higher, scattered, growth)| Strengths {
+        penalty_factors: strengths.map(|(pairs, higher, scattered, growth)| PenaltyFactors {
             pairs,
             higher,
             scattered,

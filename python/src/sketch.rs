@@ -181,7 +181,7 @@ impl Sketch {
                 teacher: teacher.map(|teacher| shapsketch::RSquared::new(&values, &teacher)).transpose()?,
             };
             Ok(shapsketch::Sketch {
-                uncertainty: shapsketch::missing(&sample, cancel)?,
+                uncertainty: shapsketch::uncertainty_from_residuals(&sample, cancel)?,
                 surrogate,
                 info: Some(info),
                 held_out: Some((values, predictions)),

@@ -32,7 +32,9 @@ pub use fidelity::RSquared;
 pub use frequency::Frequency;
 pub use observations::Observations;
 pub use peel::{Peeling, PeelingDecoder, PeelingStatus};
-pub use regress::{Atoms, Dictionary, Regression, Sample, SparseRegression, Strengths, missing};
+pub use regress::{
+    Atoms, Dictionary, PenaltyFactors, Regression, Sample, SparseRegression, uncertainty_from_residuals,
+};
 pub use rustfft::num_complex::Complex64;
 pub use sketch::{Candidate, Link, Method, Plan, Queries, RegressionInfo, Sketch, SketchInfo};
 pub use space::SequenceSpace;

@@ -1,9 +1,9 @@
 //! The bin domain: characters on the blocks of a query design.
 //!
-//! The transform of a block `x = Mℓ + d` is unitary up to scale, so that noise stays white, and a
-//! character `k` has one coefficient there, at `j = Mᵀk` (and its conjugate at `-j`): a column has two
-//! entries for each block instead of `q^b`, and correlations with all characters take a look-up for
-//! each block.
+//! The transform of a block `x = Mℓ + d` is unitary up to scale, so white noise stays white. In this domain
+//! a character `k` has one coefficient for each block, at `j = Mᵀk`, and its conjugate at `-j`. A column
+//! therefore has two entries for each block instead of `q^b`, and the correlation with a character takes one
+//! look-up for each block.
 
 use std::f64::consts::SQRT_2;
 
@@ -19,100 +19,199 @@ use crate::observations::Observations;
 use crate::space::roots_of_unity;
 use crate::transform::QaryTransform;
 
-/// Supports gathered by one task.
+/// Supports scanned by one task.
 const SUPPORTS: usize = 64;
-/// Largest block: sums of bins are looked up in a table of its square.
+/// Largest number of queries in a block: sums of bins are tabulated, and the table grows with its square.
 pub(crate) const MAX_BLOCK: usize = 1 << 10;
 
 /// The characters of a list of supports on the blocks of a design.
 #[derive(Clone)]
-pub(crate) struct Bins {
+pub(crate) struct BinOperator {
     q: usize,
     n: usize,
-    /// Queries of a block.
+    /// Number of queries in a block, `q^b`.
     size: usize,
-    blocks: usize,
+    /// Number of blocks.
+    n_blocks: usize,
     supports: Vec<Vec<u16>>,
-    /// The transformed values: for `j = -j` its real coefficient, else `√2 Re` at the smaller of `j` and
-    /// `-j` and `√2 Im` at the larger, with the coefficient of the smaller.
+    /// The transformed values, real numbers only. A bin `j = -j` has its real coefficient. Of two bins `j`
+    /// and `-j` the smaller has `√2 Re` and the larger `√2 Im` of the coefficient at the smaller.
     values: Vec<f64>,
     constant: Vec<f64>,
-    /// `-j`.
+    /// Bin `-j` of each bin `j`.
     negative: Vec<u16>,
-    /// Bin `j + j'`, row `j`.
+    /// Bin `j + j'` at index `j * size + j'`.
     sums: Vec<u16>,
-    /// Bin `l·M_i` of block, position and label, and the phase `l·d_i`.
-    places: Vec<(u16, u8)>,
+    /// Bin `l·M_i` and phase `l·d_i` at index `(block * n + position i) * q + label l`.
+    shifts: Vec<(u16, u8)>,
+    /// `ω^0 … ω^{q-1}`.
     roots: Vec<Complex64>,
     transform: QaryTransform,
 }
 
-impl Bins {
-    /// Whether a design has blocks of at most [`MAX_BLOCK`] queries and repeats none: else their noise
-    /// would not be white.
-    pub(crate) fn suit(design: &QueryDesign) -> bool {
-        let blocks = design.groups().len() * design.delays_per_group();
-        design.block_len() <= MAX_BLOCK && design.len() == blocks * design.block_len()
+impl BinOperator {
+    /// Whether a design has blocks of at most [`MAX_BLOCK`] queries and no repeated queries. With repeated
+    /// queries the noise in the bins would not be white.
+    pub(crate) fn supports_design(design: &QueryDesign) -> bool {
+        let n_blocks = design.groups().len() * design.delays_per_group();
+        design.block_len() <= MAX_BLOCK && design.len() == n_blocks * design.block_len()
     }
 
-    /// For a design that [`Bins::suit`]s.
+    /// Transforms the observations of a design that satisfies [`BinOperator::supports_design`].
     ///
     /// # Errors
     /// If the caller cancels.
     pub(crate) fn new(observations: &Observations, supports: Vec<Vec<u16>>, cancel: &Cancel) -> Result<Self> {
         let design = observations.design();
         let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
-        let (size, delays) = (design.block_len(), design.delays_per_group());
-        let blocks = design.groups().len() * delays;
+        let size = design.block_len();
+        let n_blocks = design.groups().len() * design.delays_per_group();
         let digits = |j: usize| (0..b).map(move |t| j / q.pow((b - 1 - t) as u32) % q);
-        let index = |digits: &mut dyn Iterator<Item = usize>| digits.fold(0, |at, d| at * q + d % q);
-        let negative: Vec<u16> = (0..size).map(|j| index(&mut digits(j).map(|d| q - d)) as u16).collect();
-        let sums = (0..size * size)
-            .map(|at| index(&mut digits(at / size).zip(digits(at % size)).map(|(a, b)| a + b)) as u16)
-            .collect();
-        let mut places = vec![(0, 0); blocks * n * q];
-        for (block, places) in places.chunks_exact_mut(n * q).enumerate() {
-            let group = &design.groups()[block / delays];
-            let delay = group.delays.row(block % delays);
-            for i in 0..n {
-                let row = &group.matrix.as_slice()[i * b..(i + 1) * b];
-                for label in 0..q {
-                    let j = index(&mut row.iter().map(|&m| m as usize * label));
-                    places[i * q + label] = (j as u16, (label * delay[i] as usize % q) as u8);
-                }
-            }
-        }
+        let negative: Vec<u16> =
+            (0..size).map(|j| bin_of(q, &mut digits(j).map(|digit| q - digit)) as u16).collect();
+        let sum = |(a, b): (usize, usize)| bin_of(q, &mut digits(a).zip(digits(b)).map(|(a, b)| a + b));
+        let sums = (0..size * size).map(|index| sum((index / size, index % size)) as u16).collect();
         let transform = QaryTransform::new(q, b);
+        let values = transformed(observations, &transform, &negative, cancel)?;
+        let mut constant = vec![0.0; n_blocks * size];
         let unitary = (size as f64).sqrt();
-        let values = (0..blocks)
-            .into_par_iter()
-            .map(|block| {
-                cancel.check()?;
-                let data = transform.forward(&design.block_values(
-                    block / delays,
-                    block % delays,
-                    observations.values(),
-                ));
-                Ok((0..size).map(|j| real_entry(&data, j, negative[j] as usize) * unitary).collect())
-            })
-            .collect::<Result<Vec<Vec<f64>>>>()?
-            .concat();
-        let mut constant = vec![0.0; blocks * size];
         constant.iter_mut().step_by(size).for_each(|entry| *entry = unitary);
-        let roots = roots_of_unity(q);
-        Ok(Self { q, n, size, blocks, supports, values, constant, negative, sums, places, roots, transform })
+        Ok(Self {
+            q,
+            n,
+            size,
+            n_blocks,
+            supports,
+            values,
+            constant,
+            negative,
+            sums,
+            shifts: shifts(design),
+            roots: roots_of_unity(q),
+            transform,
+        })
     }
 
-    /// Bin and phase of labels on a support in a block.
-    fn place(&self, block: usize, support: &[u16], labels: &[u8]) -> (usize, usize) {
+    /// Bin and phase in a block of the character with these labels on a support.
+    fn bin_and_phase(&self, block: usize, support: &[u16], labels: &[u8]) -> (usize, usize) {
         support.iter().zip(labels).fold((0, 0), |(bin, phase), (&i, &label)| {
-            let (j, p) = self.places[(block * self.n + i as usize) * self.q + label as usize];
+            let (j, p) = self.shifts[(block * self.n + i as usize) * self.q + label as usize];
             (self.sums[bin * self.size + j as usize] as usize, phase + p as usize)
         })
     }
+
+    /// The smaller and the larger of the bins `j, -j`, and the sign of the imaginary part at `j` relative to
+    /// that at the smaller.
+    fn conjugate_pair(&self, j: usize) -> (usize, usize, f64) {
+        let negative = self.negative[j] as usize;
+        let (low, high) = (j.min(negative), j.max(negative));
+        (low, high, if j == low { 1.0 } else { -1.0 })
+    }
+
+    /// The complex coefficients of `L` functions at every bin, times `q^{b/2}`: real and imaginary parts.
+    fn coefficients<const L: usize>(&self, residual: &[[f64; L]]) -> Vec<([f64; L], [f64; L])> {
+        let root = (self.size as f64).sqrt();
+        residual
+            .par_chunks_exact(self.size)
+            .flat_map_iter(|block| {
+                (0..self.size).map(move |j| {
+                    let (low, high, sign) = self.conjugate_pair(j);
+                    if low == high {
+                        (block[j].map(|v| v * root), [0.0; L])
+                    } else {
+                        let scale = sign * root / SQRT_2;
+                        (block[low].map(|v| v * root / SQRT_2), block[high].map(|v| v * scale))
+                    }
+                })
+            })
+            .collect()
+    }
+
+    /// Correlations of `L` functions with all characters of a support, from their [`coefficients`].
+    ///
+    /// [`coefficients`]: Self::coefficients
+    fn correlations<const L: usize>(
+        &self,
+        coefficients: &[([f64; L], [f64; L])],
+        support: &[u16],
+        waves: &mut Vec<[f64; L]>,
+    ) {
+        waves.clear();
+        waves.resize((self.q - 1).pow(support.len() as u32), [0.0; L]);
+        for cell in 0..waves.len() {
+            let (labels, wave) = wave(cell as u32, self.q, support.len());
+            if wave == Wave::Sine {
+                // Computed together with its cosine.
+                continue;
+            }
+            let (mut cosine, mut sine) = ([0.0; L], [0.0; L]);
+            for block in 0..self.n_blocks {
+                let (j, phase) = self.bin_and_phase(block, support, &labels);
+                let (re, im) = &coefficients[block * self.size + j];
+                let w = self.roots[phase % self.q];
+                for l in 0..L {
+                    cosine[l] += w.re * re[l] + w.im * im[l];
+                    sine[l] += w.im * re[l] - w.re * im[l];
+                }
+            }
+            if wave == Wave::Real {
+                waves[cell] = cosine;
+            } else {
+                let (_, negative) = cells(&labels, self.q);
+                waves[cell] = cosine.map(|v| SQRT_2 * v);
+                waves[negative] = sine.map(|v| SQRT_2 * v);
+            }
+        }
+    }
 }
 
-/// The real number that stands at bin `j`, of the coefficients of a real function.
+/// The bin with these digits modulo `q`, most significant first.
+fn bin_of(q: usize, digits: &mut dyn Iterator<Item = usize>) -> usize {
+    digits.fold(0, |bin, digit| bin * q + digit % q)
+}
+
+/// Bin and phase by which a label at a position shifts those of a character; see [`BinOperator::shifts`].
+fn shifts(design: &QueryDesign) -> Vec<(u16, u8)> {
+    let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
+    let delays = design.delays_per_group();
+    let mut shifts = vec![(0, 0); design.groups().len() * delays * n * q];
+    for (block, shifts) in shifts.chunks_exact_mut(n * q).enumerate() {
+        let group = &design.groups()[block / delays];
+        let delay = group.delays.row(block % delays);
+        for i in 0..n {
+            let row = &group.matrix.as_slice()[i * b..(i + 1) * b];
+            for label in 0..q {
+                let j = bin_of(q, &mut row.iter().map(|&m| m as usize * label));
+                shifts[i * q + label] = (j as u16, (label * delay[i] as usize % q) as u8);
+            }
+        }
+    }
+    shifts
+}
+
+/// The values of all blocks in the bin domain, as real numbers.
+fn transformed(
+    observations: &Observations,
+    transform: &QaryTransform,
+    negative: &[u16],
+    cancel: &Cancel,
+) -> Result<Vec<f64>> {
+    let design = observations.design();
+    let (size, delays) = (design.block_len(), design.delays_per_group());
+    let unitary = (size as f64).sqrt();
+    let blocks: Vec<Vec<f64>> = (0..design.groups().len() * delays)
+        .into_par_iter()
+        .map(|block| {
+            cancel.check()?;
+            let values = design.block_values(block / delays, block % delays, observations.values());
+            let data = transform.forward(&values);
+            Ok((0..size).map(|j| real_entry(&data, j, negative[j] as usize) * unitary).collect())
+        })
+        .collect::<Result<_>>()?;
+    Ok(blocks.concat())
+}
+
+/// The real number at bin `j`, from the coefficients of a real function.
 fn real_entry(data: &[Complex64], j: usize, negative: usize) -> f64 {
     match j.cmp(&negative) {
         std::cmp::Ordering::Equal => data[j].re,
@@ -121,7 +220,7 @@ fn real_entry(data: &[Complex64], j: usize, negative: usize) -> f64 {
     }
 }
 
-impl Operator for Bins {
+impl Operator for BinOperator {
     fn supports(&self) -> &[Vec<u16>] {
         &self.supports
     }
@@ -138,18 +237,16 @@ impl Operator for Bins {
         row / self.size
     }
 
-    fn units(&self) -> usize {
-        self.blocks
+    fn n_units(&self) -> usize {
+        self.n_blocks
     }
 
-    fn to_rows(&self, values: &[f64]) -> Vec<f64> {
+    fn to_sequences(&self, values: &[f64]) -> Vec<f64> {
         let unitary = (self.size as f64).sqrt();
         let block = |block: &[f64]| -> Vec<f64> {
             let coefficients: Vec<Complex64> = (0..self.size)
                 .map(|j| {
-                    let negative = self.negative[j] as usize;
-                    let (low, high) = (j.min(negative), j.max(negative));
-                    let sign = if j == low { 1.0 } else { -1.0 };
+                    let (low, high, sign) = self.conjugate_pair(j);
                     let value = match low == high {
                         true => block[j].into(),
                         false => Complex64::new(block[low], sign * block[high]) / SQRT_2,
@@ -170,23 +267,21 @@ impl Operator for Bins {
         let support = &self.supports[id.support as usize];
         let (labels, wave) = wave(id.cell, self.q, support.len());
         let root = (self.size as f64).sqrt();
-        let mut entries = Vec::with_capacity(2 * self.blocks);
-        for block in 0..self.blocks {
-            let (j, phase) = self.place(block, support, &labels);
-            let negative = self.negative[j] as usize;
-            // The coefficient at j of a wave whose character has this phase there.
+        let mut entries = Vec::with_capacity(2 * self.n_blocks);
+        for block in 0..self.n_blocks {
+            let (j, phase) = self.bin_and_phase(block, support, &labels);
+            let (low, high, sign) = self.conjugate_pair(j);
+            // The coefficient at bin j of the atom, if its character has this phase there.
             let character = self.roots[phase % self.q];
             let coefficient = match wave {
                 Wave::Real | Wave::Cosine => character,
                 Wave::Sine => character * Complex64::new(0.0, -1.0),
             };
             let first = (block * self.size) as u32;
-            if j == negative {
-                let whole = if wave == Wave::Real { 1.0 } else { SQRT_2 };
-                entries.push((first + j as u32, whole * root * coefficient.re));
+            if low == high {
+                let both = if wave == Wave::Real { 1.0 } else { SQRT_2 };
+                entries.push((first + j as u32, both * root * coefficient.re));
             } else {
-                let (low, high) = (j.min(negative), j.max(negative));
-                let sign = if j == low { 1.0 } else { -1.0 };
                 entries.push((first + low as u32, root * coefficient.re));
                 entries.push((first + high as u32, sign * root * coefficient.im));
             }
@@ -199,70 +294,28 @@ impl Operator for Bins {
         &self,
         residual: &[[f64; L]],
         cancel: &Cancel,
-        wanted: impl Fn(usize) -> bool + Sync,
+        include: impl Fn(usize) -> bool + Sync,
         visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>> {
-        // Complex coefficients at every bin, times the root of the block's size.
-        let root = (self.size as f64).sqrt();
-        let expanded: Vec<([f64; L], [f64; L])> = residual
-            .par_chunks_exact(self.size)
-            .flat_map_iter(|block| {
-                (0..self.size).map(move |j| {
-                    let negative = self.negative[j] as usize;
-                    let (low, high) = (j.min(negative), j.max(negative));
-                    if low == high {
-                        (block[j].map(|v| v * root), [0.0; L])
-                    } else {
-                        let sign = if j == low { root / SQRT_2 } else { -root / SQRT_2 };
-                        (block[low].map(|v| v * root / SQRT_2), block[high].map(|v| v * sign))
-                    }
-                })
-            })
-            .collect();
-        let parts: Vec<Vec<T>> = self
+        let coefficients = self.coefficients(residual);
+        let outputs: Vec<Vec<T>> = self
             .supports
             .par_chunks(SUPPORTS)
             .enumerate()
             .map(|(chunk, supports)| {
                 cancel.check()?;
-                let mut out = Vec::new();
+                let mut output = Vec::new();
                 let mut waves: Vec<[f64; L]> = Vec::new();
                 for (i, support) in supports.iter().enumerate() {
                     let index = chunk * SUPPORTS + i;
-                    if !wanted(index) {
-                        continue;
+                    if include(index) {
+                        self.correlations(&coefficients, support, &mut waves);
+                        visit(index, &waves, &mut output);
                     }
-                    waves.clear();
-                    waves.resize((self.q - 1).pow(support.len() as u32), [0.0; L]);
-                    for at in 0..waves.len() {
-                        let (labels, wave) = wave(at as u32, self.q, support.len());
-                        if wave == Wave::Sine {
-                            // Done together with its cosine.
-                            continue;
-                        }
-                        let (mut cosine, mut sine) = ([0.0; L], [0.0; L]);
-                        for block in 0..self.blocks {
-                            let (j, phase) = self.place(block, support, &labels);
-                            let (re, im) = &expanded[block * self.size + j];
-                            let w = self.roots[phase % self.q];
-                            for l in 0..L {
-                                cosine[l] += w.re * re[l] + w.im * im[l];
-                                sine[l] += w.im * re[l] - w.re * im[l];
-                            }
-                        }
-                        if wave == Wave::Real {
-                            waves[at] = cosine;
-                        } else {
-                            let (_, negative) = cells(&labels, self.q);
-                            waves[at] = cosine.map(|v| SQRT_2 * v);
-                            waves[negative] = sine.map(|v| SQRT_2 * v);
-                        }
-                    }
-                    visit(index, &waves, &mut out);
                 }
-                Ok(out)
+                Ok(output)
             })
             .collect::<Result<_>>()?;
-        Ok(parts.into_iter().flatten().collect())
+        Ok(outputs.into_iter().flatten().collect())
     }
 }
