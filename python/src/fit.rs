@@ -219,6 +219,6 @@ impl Ensemble {
     fn truncated(&self, py: Python<'_>, dropped: f64, max_terms: Option<usize>) -> PyResult<(Sketch, f64)> {
         let keep = shapsketch::Keep { dropped, max_terms };
         let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
-        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.share))
+        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.kept_fraction))
     }
 }
