@@ -132,7 +132,7 @@ pub(crate) fn regress(
     seed: u64,
 ) -> PyResult<Sketch> {
     use shapsketch::design::Observations;
-    use shapsketch::regress::{Atoms, Sample, Strengths};
+    use shapsketch::regress::{Atoms, PenaltyFactors, Sample};
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
     let regression = shapsketch::regress::SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
@@ -142,7 +142,7 @@ pub(crate) fn regress(
             "characters" => Some(Atoms::Characters),
             _ => None,
         },
-        strengths: strengths.map(|(pairs, higher, scattered, growth)| Strengths {
+        penalty_factors: strengths.map(|(pairs, higher, scattered, growth)| PenaltyFactors {
             pairs,
             higher,
             scattered,
@@ -220,6 +220,6 @@ impl Ensemble {
     fn truncated(&self, py: Python<'_>, dropped: f64, max_terms: Option<usize>) -> PyResult<(Sketch, f64)> {
         let keep = shapsketch::surrogate::Keep { dropped, max_terms };
         let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
-        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.share))
+        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.kept_fraction))
     }
 }

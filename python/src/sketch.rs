@@ -187,7 +187,7 @@ impl Sketch {
                     .transpose()?,
             };
             Ok(shapsketch::Sketch {
-                uncertainty: shapsketch::regress::missing(&sample, cancel)?,
+                uncertainty: shapsketch::regress::uncertainty_from_residuals(&sample, cancel)?,
                 surrogate,
                 info: Some(info),
                 held_out: Some((values, predictions)),

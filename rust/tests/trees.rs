@@ -114,7 +114,7 @@ fn truncation_keeps_the_variance_it_says() {
             let truncated = ensemble.truncated(keep, &cancel).unwrap();
             let predicted = Components::new(&truncated.terms).unwrap().predict(&codes, &cancel).unwrap();
             let r2 = shapsketch::validation::RSquared::new(&values, &predicted).unwrap().value;
-            assert!((r2 - truncated.share).abs() < 0.01, "{r2} of {}", truncated.share);
+            assert!((r2 - truncated.kept_fraction).abs() < 0.01, "{r2} of {}", truncated.kept_fraction);
             assert!(r2 > 0.99 - dropped - 0.01 && r2 <= before + 1e-9, "{r2} with {dropped} dropped");
             before = r2;
         }
@@ -137,8 +137,8 @@ fn an_exact_form_that_would_explode_is_refused() {
         Ensemble::new(SequenceSpace::of_size(4, 42).unwrap(), 0.0, conditions, vec![tree]).unwrap();
     let outcome = ensemble.exact(1 << 16, &Cancel::new());
     assert!(matches!(outcome, Err(Error::TooLarge { .. })), "{outcome:?}");
-    let share = ensemble.truncated(Keep::default(), &Cancel::new()).unwrap().share;
-    assert!(share > 0.9, "{share}");
+    let kept = ensemble.truncated(Keep::default(), &Cancel::new()).unwrap().kept_fraction;
+    assert!(kept > 0.9, "{kept}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::design::{
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::peel::{Peeling, PeelingDecoder};
-use crate::regress::{Atoms, Dictionary, FEWEST, Regression, Sample, SparseRegression, Strengths};
+use crate::regress::{Dictionary, FEWEST, PenaltyFactors, Regression, Sample, SparseRegression};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Spectrum, Surrogate, Uncertainty};
 use crate::validation::RSquared;
@@ -175,7 +175,7 @@ impl Plan {
         }
         let queries = (budget as u128).min(all).min(MOST_REGRESSED) as usize;
         let dictionary = Dictionary::auto(&space, queries);
-        let candidates = dictionary.atoms(space.q(), space.n());
+        let candidates = dictionary.n_atoms(space.q(), space.n());
         Ok(Self {
             method: Method::Regress,
             budget,
@@ -365,7 +365,7 @@ impl Queries {
         check_values("query", values, self.len())?;
         let Some(design) = &self.design else {
             let sample =
-                Sample::new(self.plan.space.clone(), self.rows.clone(), values.to_vec())?.of_a_function();
+                Sample::new(self.plan.space.clone(), self.rows.clone(), values.to_vec())?.deterministic();
             let regression = SparseRegression { seed: self.plan.seed, ..SparseRegression::default() };
             let mut sketch = Sketch::of_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed);
             if let Some(info) = &mut sketch.info {
@@ -516,7 +516,7 @@ pub struct RegressionInfo {
     /// Strength of the refit relative to it; 1 is no refit.
     pub refit: f64,
     /// Relative strengths of orders and parts.
-    pub strengths: Strengths,
+    pub strengths: PenaltyFactors,
     /// Duality gap relative to half the sum of squares.
     pub gap: f64,
     /// Candidate atoms of the dictionary.
@@ -561,15 +561,12 @@ impl Sketch {
             seed,
             r2,
             regression: Some(RegressionInfo {
-                basis: match regression.basis {
-                    Atoms::Letters => "letters".into(),
-                    Atoms::Characters => "characters".into(),
-                },
+                basis: regression.basis.name().into(),
                 lambda: Some(regression.lambda).filter(|lambda| lambda.is_finite()),
                 refit: regression.refit,
-                strengths: regression.strengths,
+                strengths: regression.penalty_factors,
                 gap: regression.gap,
-                candidates: u64::try_from(regression.candidates).unwrap_or(u64::MAX),
+                candidates: u64::try_from(regression.n_atoms).unwrap_or(u64::MAX),
                 unseen: regression.unseen,
             }),
             link: Link::default(),
