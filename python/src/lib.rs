@@ -1,15 +1,20 @@
 //! The extension module `shapsketch._core`: every body converts, calls the core, converts back.
-//! What users read is documented in the Python package and in the stub file.
+//! Each file binds the room of the core that has its name. What users read is documented in the Python package and in
+//! the stub file.
 
 #![allow(missing_docs)]
 
+mod anova;
 mod arrays;
 mod design;
 mod errors;
 mod explain;
-mod fit;
+mod peel;
+mod regress;
 mod sketch;
-mod spectrum;
+mod space;
+mod surrogate;
+mod trees;
 mod work;
 
 use pyo3::prelude::*;
@@ -17,15 +22,23 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::design::{Design, Space};
+    use super::anova::{Background, Components};
     #[pymodule_export]
-    use super::explain::{Background, Components, Interactions, dinucleotide_shuffles};
+    use super::design::Design;
     #[pymodule_export]
-    use super::fit::{Dictionary, Ensemble, Plan, Queries, regress};
+    use super::explain::{Interactions, dinucleotide_shuffles};
     #[pymodule_export]
-    use super::sketch::{Sketch, combine};
+    use super::peel::{Peeling, peel};
     #[pymodule_export]
-    use super::spectrum::{Peeling, Spectrum, peel};
+    use super::regress::{Dictionary, regress};
+    #[pymodule_export]
+    use super::sketch::{Plan, Queries, Sketch};
+    #[pymodule_export]
+    use super::space::Space;
+    #[pymodule_export]
+    use super::surrogate::{Spectrum, combine};
+    #[pymodule_export]
+    use super::trees::Ensemble;
 
     use pyo3::prelude::*;
 

@@ -1,50 +1,16 @@
-//! Spectra, and peeling, which decodes them.
+//! Surrogates: spectra, and weighted sums of surrogates.
 
-use numpy::{Complex64, PyArray1, PyArray2};
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
-use crate::arrays::{self, Codes, Coefficients, Values};
-use crate::design::{Design, Space};
+use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
+use crate::sketch::Sketch;
+use crate::space::Space;
 use crate::work::{interruptible, short};
 
-/// How a decoding went.
-#[pyclass(frozen, get_all, module = "shapsketch._core")]
-pub(crate) struct Peeling {
-    spectrum: Spectrum,
-    status: &'static str,
-    unexplained: f64,
-    noise: f64,
-    rounds: usize,
-    open_bins: usize,
-}
-
-#[pyfunction]
-#[pyo3(signature = (design, values, *, noise, refit, max_rounds))]
-pub(crate) fn peel(
-    py: Python<'_>,
-    design: Design,
-    values: Values<'_>,
-    noise: Option<f64>,
-    refit: bool,
-    max_rounds: usize,
-) -> PyResult<Peeling> {
-    let values = arrays::values(&values);
-    let decoder = shapsketch::peel::PeelingDecoder { noise, refit, max_rounds };
-    let peeling = interruptible(py, |cancel| {
-        decoder.decode(&shapsketch::design::Observations::new(design.0, values)?, cancel)
-    })?;
-    Ok(Peeling {
-        spectrum: Spectrum(peeling.spectrum),
-        status: peeling.status.name(),
-        unexplained: peeling.unexplained,
-        noise: peeling.noise,
-        rounds: peeling.rounds,
-        open_bins: peeling.open_bins,
-    })
-}
-
 /// Frequencies `(s, n)` and coefficients `(s,)`.
-pub(crate) type Terms<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<Complex64>>);
+pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
 
 #[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
 #[derive(Clone, PartialEq)]
@@ -91,7 +57,7 @@ impl Spectrum {
         Ok((arrays::matrix(py, rows, keys.len(), n)?, arrays::vector(py, values)))
     }
 
-    fn order_energy<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+    fn order_energy<'py>(&self, py: Python<'py>) -> Vector<'py, f64> {
         arrays::vector(py, self.0.order_energy())
     }
 
@@ -105,4 +71,23 @@ impl Spectrum {
         short(py, || self.0.truncate(shapsketch::surrogate::Truncation { max_terms, max_order, energy }))
             .map(Self)
     }
+}
+
+/// A weighted sum of sketches, as a sketch of no known origin.
+#[pyfunction]
+#[pyo3(signature = (sketches, weights, *, constant, dropped, max_terms))]
+pub(crate) fn combine(
+    py: Python<'_>,
+    sketches: Vec<Sketch>,
+    weights: Vec<f64>,
+    constant: f64,
+    dropped: f64,
+    max_terms: Option<usize>,
+) -> PyResult<Sketch> {
+    let keep = shapsketch::surrogate::Keep { dropped, max_terms };
+    interruptible(py, |cancel| {
+        let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
+        shapsketch::Surrogate::combine(&parts, constant, keep, cancel)
+    })
+    .map(|surrogate| Sketch(Arc::new(surrogate.into())))
 }

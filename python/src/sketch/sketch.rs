@@ -1,22 +1,20 @@
-//! Sketches, and their weighted sums.
+//! Sketches.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arrays::{self, Codes, Values};
-use crate::design::Space;
-use crate::spectrum::Spectrum;
+use crate::arrays::{self, Codes, Matrix, Values, Vector};
+use crate::space::Space;
+use crate::surrogate::Spectrum;
 use crate::work::{interruptible, short};
 
 /// Two vectors of equal length.
-type Pair<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+type Pair<'py> = (Vector<'py, f64>, Vector<'py, f64>);
 /// Supports, letters, coefficients and variances of letter patterns.
-type Patterns<'py> =
-    (Vec<Vec<u16>>, Vec<Vec<u16>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray1<f64>>>);
+type Patterns<'py> = (Vec<Vec<u16>>, Vec<Vec<u16>>, Vector<'py, f64>, Option<Vector<'py, f64>>);
 
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
@@ -85,11 +83,7 @@ impl Sketch {
     }
 
     /// Standard errors of Shapley values `(B, n)`; `None` where they are not known.
-    fn standard_errors<'py>(
-        &self,
-        py: Python<'py>,
-        codes: Codes<'_>,
-    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+    fn standard_errors<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Option<Matrix<'py, f64>>> {
         let Some(known) = &self.0.uncertainty else { return Ok(None) };
         let codes = arrays::codes(&codes);
         let n = self.0.surrogate.space().n();
@@ -248,23 +242,4 @@ pub(crate) fn regression<'py>(
     dict.set_item("candidates", info.candidates)?;
     dict.set_item("unseen", info.unseen.clone())?;
     Ok(dict)
-}
-
-/// A weighted sum of sketches, as a sketch of no known origin.
-#[pyfunction]
-#[pyo3(signature = (sketches, weights, *, constant, dropped, max_terms))]
-pub(crate) fn combine(
-    py: Python<'_>,
-    sketches: Vec<Sketch>,
-    weights: Vec<f64>,
-    constant: f64,
-    dropped: f64,
-    max_terms: Option<usize>,
-) -> PyResult<Sketch> {
-    let keep = shapsketch::surrogate::Keep { dropped, max_terms };
-    interruptible(py, |cancel| {
-        let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
-        shapsketch::Surrogate::combine(&parts, constant, keep, cancel)
-    })
-    .map(|surrogate| Sketch(Arc::new(surrogate.into())))
 }

@@ -1,0 +1,69 @@
+//! Plans.
+
+use pyo3::prelude::*;
+
+use super::queries::Queries;
+use crate::space::Space;
+use crate::work::{interruptible, short};
+
+/// What a budget is spent on.
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+pub(crate) struct Plan(shapsketch::Plan);
+
+#[pymethods]
+impl Plan {
+    #[new]
+    #[pyo3(signature = (space, budget, *, method, seed))]
+    fn new(py: Python<'_>, space: Space, budget: usize, method: &str, seed: u64) -> PyResult<Self> {
+        // The names are checked in Python; "auto" leaves the choice to the core.
+        let method = shapsketch::sketch::Method::of_name(method);
+        short(py, || shapsketch::Plan::new(space.0, budget, method, seed)).map(Self)
+    }
+
+    #[getter]
+    fn method(&self) -> &'static str {
+        self.0.method.name()
+    }
+
+    #[getter]
+    fn budget(&self) -> usize {
+        self.0.budget
+    }
+
+    /// Subsampling dimension, groups and delays of each; `None` for uniform queries.
+    #[getter]
+    fn design(&self) -> Option<(usize, usize, usize)> {
+        self.0.design.map(|design| (design.b, design.groups, design.delays.count(self.0.space().n())))
+    }
+
+    #[getter]
+    fn design_queries(&self) -> usize {
+        self.0.design_queries
+    }
+
+    #[getter]
+    fn validation_queries(&self) -> usize {
+        self.0.validation_queries
+    }
+
+    #[getter]
+    fn test_queries(&self) -> usize {
+        self.0.test_queries
+    }
+
+    #[getter]
+    fn next_budget(&self) -> Option<u128> {
+        self.0.next_budget
+    }
+
+    /// Candidate atoms of a regression, and bytes it will take.
+    #[getter]
+    fn candidates(&self) -> Option<(u128, u128)> {
+        self.0.candidates
+    }
+
+    fn queries(&self, py: Python<'_>) -> PyResult<Queries> {
+        interruptible(py, |cancel| self.0.queries(cancel)).map(Queries)
+    }
+}
