@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::background::Background;
 use super::block_tables::BlockTable;
-use super::decompose::{Component, Decomposition, Factors, decompose};
+use super::decompose::{Component, Decomposition, Factors, Listed, decompose};
 use super::multilinear::Multilinear;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -195,7 +195,7 @@ impl Spectrum {
 }
 
 impl ComponentList {
-    fn new(n: usize, factors: Factors, decomposed: Vec<(Vec<u16>, Component<Vec<f64>>)>) -> Self {
+    fn new(n: usize, factors: Factors, decomposed: Listed) -> Self {
         let (mut supports, mut tables) = (Vec::new(), Vec::new());
         let components = decomposed
             .into_iter()

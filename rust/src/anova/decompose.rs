@@ -96,8 +96,11 @@ impl Factors {
 /// The mean over the background, and the components by order, then position.
 pub(super) struct Decomposition {
     pub(super) base_value: f64,
-    pub(super) components: Vec<(Vec<u16>, Component<Vec<f64>>)>,
+    pub(super) components: Listed,
 }
+
+/// Supports, each with its component.
+pub(super) type Listed = Vec<(Vec<u16>, Component<Vec<f64>>)>;
 
 /// Which components become tables.
 struct TableLimit {
@@ -197,7 +200,7 @@ pub(super) fn decompose(
     let mut entries = 0;
     let mut sums: BTreeMap<(usize, Vec<u16>), Sum> = BTreeMap::new();
     for groups in terms.supports.chunks(SUPPORTS) {
-        let contributions: Vec<Vec<(Vec<u16>, Component<Vec<f64>>)>> = groups
+        let contributions: Vec<Listed> = groups
             .par_iter()
             .map(|group| {
                 if tabled(group) {
@@ -243,12 +246,7 @@ fn vanishing(group: &SupportTerms, factors: &Factors) -> Vec<bool> {
 }
 
 /// The components of a group of terms, from the table of their sum.
-fn of_table(
-    group: &SupportTerms,
-    background: &Background,
-    factors: &Factors,
-    vanishing: &[bool],
-) -> Vec<(Vec<u16>, Component<Vec<f64>>)> {
+fn of_table(group: &SupportTerms, background: &Background, factors: &Factors, vanishing: &[bool]) -> Listed {
     let SupportTerms { support, labels, coefficients } = group;
     let values: Vec<f64> = table(&factors.factors, factors.q, labels, coefficients, support.len())
         .into_iter()
@@ -337,7 +335,7 @@ fn projections(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
 }
 
 /// The components of each term.
-fn of_terms(group: &SupportTerms, factors: &Factors) -> Vec<(Vec<u16>, Component<Vec<f64>>)> {
+fn of_terms(group: &SupportTerms, factors: &Factors) -> Listed {
     let order = group.support.len();
     let parts = factors.means.len();
     let mut components: BTreeMap<Vec<u16>, Vec<Term>> = BTreeMap::new();
