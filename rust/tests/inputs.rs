@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily, held_out};
 use shapsketch::frequency::Frequency;
 use shapsketch::peel::PeelingDecoder;
-use shapsketch::sketch::Method;
+use shapsketch::sketch::Strategy;
 use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::synthetic::Planted;
 use shapsketch::validation::RSquared;
@@ -175,7 +175,7 @@ fn product_terms() {
 
 #[test]
 fn ranges_of_queries_beyond_the_last_are_empty() {
-    let queries = Plan::new(dna(10), 5000, None, 0).unwrap().queries(&Cancel::new()).unwrap();
+    let queries = Plan::new(dna(10), 5000, Strategy::Auto, 0).unwrap().queries(&Cancel::new()).unwrap();
     let last = queries.len();
     assert_eq!(queries.batch(last - 3..last + 3).len(), 3 * 10);
     assert!(queries.batch(last + 1..last + 3).is_empty());
@@ -184,13 +184,10 @@ fn ranges_of_queries_beyond_the_last_are_empty() {
 
 #[test]
 fn spaces_beyond_a_design_are_peeled() {
-    let plan = Plan::new(dna(15), 1 << 31, Some(Method::Peel), 0).unwrap();
+    let plan = Plan::new(dna(15), 1 << 31, Strategy::Peel, 0).unwrap();
     assert!(plan.total_queries() <= 1 << 28);
-    says(Plan::new(dna(15), 1 << 31, Some(Method::Exact), 0), "all 4^15 sequences, more than the 2^28");
-    says(
-        Plan::new(dna(5), 1000, Some(Method::Exact), 0),
-        "all 4^5 sequences; at least 1024 model evaluations",
-    );
+    says(Plan::new(dna(15), 1 << 31, Strategy::Exact, 0), "all 4^15 sequences, more than the 2^28");
+    says(Plan::new(dna(5), 1000, Strategy::Exact, 0), "all 4^5 sequences; at least 1024 model evaluations");
 }
 
 proptest! {
@@ -201,7 +198,7 @@ proptest! {
         q in 2usize..=20, n in 1usize..=12, budget in 150usize..=5000, peel: bool,
     ) {
         let space = SequenceSpace::of_size(q, n).unwrap();
-        let Ok(plan) = Plan::new(space, budget, peel.then_some(Method::Peel), 1) else { return Ok(()) };
+        let Ok(plan) = Plan::new(space, budget, if peel { Strategy::Peel } else { Strategy::Auto }, 1) else { return Ok(()) };
         let queries = plan.queries(&Cancel::new()).unwrap();
         prop_assert!(queries.len() <= budget.min(plan.total_queries()));
         let batch = queries.batch(0..queries.len());

@@ -6,6 +6,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 
 /// Which delays each subsampling group uses.
@@ -29,6 +30,19 @@ pub enum DelayFamily {
 }
 
 impl DelayFamily {
+    /// The names of all families.
+    pub const NAMES: [&'static str; 4] = ["nso", "identity", "random", "zero"];
+
+    /// The family with this name, with `count` repeats or random delays if it has any.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is none.
+    pub fn from_name(name: &str, count: usize) -> Result<Self> {
+        let families = [Self::Nso { repeats: count }, Self::Identity, Self::Random { count }, Self::Zero];
+        let choices: Vec<(&'static str, Self)> = Self::NAMES.into_iter().zip(families).collect();
+        Error::choose("delays", name, &choices, |(name, _)| name).map(|(_, family)| family)
+    }
+
     /// Number of delays `P` in a group.
     #[must_use]
     pub fn count(self, n: usize) -> usize {

@@ -52,6 +52,20 @@ pub struct DesignConfig {
     pub seed: u64,
 }
 
+impl DesignConfig {
+    /// The configuration whose queries are all sequences of a space, each once.
+    #[must_use]
+    pub fn complete(space: &SequenceSpace) -> Self {
+        Self {
+            b: space.n(),
+            groups: 1,
+            subsampling: SubsamplingFamily::Simple,
+            delays: DelayFamily::Zero,
+            seed: 0,
+        }
+    }
+}
+
 /// One subsampling group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -160,13 +174,7 @@ impl QueryDesign {
     /// # Errors
     /// If the space has more than 2^28 sequences, or the caller cancels.
     pub fn complete(space: SequenceSpace, cancel: &Cancel) -> Result<Self> {
-        let config = DesignConfig {
-            b: space.n(),
-            groups: 1,
-            subsampling: SubsamplingFamily::Simple,
-            delays: DelayFamily::Zero,
-            seed: 0,
-        };
+        let config = DesignConfig::complete(&space);
         Self::new(space, config, cancel)
     }
 

@@ -21,6 +21,28 @@ pub enum SubsamplingFamily {
     Simple,
 }
 
+impl SubsamplingFamily {
+    /// All families.
+    pub const ALL: [Self; 2] = [Self::Random, Self::Simple];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Simple => "simple",
+        }
+    }
+
+    /// The family with this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is none.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Error::choose("subsampling", name, &Self::ALL, Self::name)
+    }
+}
+
 /// One matrix `M`, row-major `n × b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubsamplingMatrix {

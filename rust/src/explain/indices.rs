@@ -5,6 +5,7 @@
 //! Luxburg 2023 (k-SII), Sundararajan et al. 2020 (STII), Tsai et al. 2023 (FSII, FBII). The names are those of
 //! `shapiq`.
 
+use crate::error::{Error, Result};
 use crate::words::binomial;
 
 /// Which interaction index.
@@ -34,7 +35,7 @@ pub enum Index {
 }
 
 impl Index {
-    /// All of them.
+    /// All indices.
     pub const ALL: [Self; 10] = [
         Self::Sv,
         Self::Bv,
@@ -66,9 +67,11 @@ impl Index {
     }
 
     /// The index with this name.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|index| index.name() == name)
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`](crate::Error::UnknownName) if there is none.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Error::choose("index", name, &Self::ALL, Self::name)
     }
 
     /// Weight of a component of `t` positions in the interaction of `s <= t` of them, `s <= most`.
@@ -115,6 +118,8 @@ fn bernoulli(m: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -126,7 +131,12 @@ mod tests {
 
     #[test]
     fn names_are_found_again() {
-        assert!(Index::ALL.into_iter().all(|index| Index::of_name(index.name()) == Some(index)));
-        assert_eq!(Index::of_name("sii"), None);
+        for index in Index::ALL {
+            assert_eq!(Index::from_name(index.name()).unwrap(), index);
+        }
+        let message = Index::from_name("sii").unwrap_err().to_string();
+        assert!(message.starts_with("index must be one of 'SV', 'BV', 'SII', "), "{message}");
+        assert!(message.ends_with("got 'sii'; did you mean 'SII'?"), "{message}");
+        assert!(Index::from_name("xyz").unwrap_err().to_string().ends_with("got 'xyz'"));
     }
 }

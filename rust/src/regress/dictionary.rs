@@ -194,7 +194,7 @@ impl Dictionary {
             fitting.supports.retain(|support| support.len() <= highest);
         }
         Error::Dictionary {
-            candidates: self.n_atoms(space.q(), space.n()),
+            n_atoms: self.n_atoms(space.q(), space.n()),
             bytes: self.memory(space, sequences),
             limit,
             highest: fitting.order(space.n()),

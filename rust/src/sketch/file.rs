@@ -1,14 +1,16 @@
 //! Sketch files: safetensors with one metadata entry `shapsketch` that holds JSON.
 //!
-//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one for each term), `support`
-//! (u16) and `labels` (u8) one after the other, and `coefficients` (f64, real and imaginary part). Kind
-//! `spectrum`: one of each pair `k, -k`, ascending. The others are real, ascending by order, support, then
-//! labels, and begin with the constant, a term of order 0; kind `patterns`: letter patterns; `centred`: centred
-//! letters; `sets`: indicators of sets of letters, which the tensor `sets` (u64, one bit for each letter)
-//! lists, with `labels` of type u16. Standard errors, where there are any, are the tensors `variances` (f64, of each
-//! pattern's coefficient), `position_variances` (f64, of the Shapley value of each position besides) and, in the
-//! metadata, that of the constant. A reader refuses kinds and versions that it does not know. Reading executes
-//! nothing and checks everything.
+//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support` (u16)
+//! and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind `spectrum`
+//! has one of each pair `k, -k`, ascending. The other kinds are real, ascending by order, support, then labels, and
+//! begin with the constant, a term of order 0: `patterns` are letter patterns; `centred` are centred indicators; `sets`
+//! are indicators of sets of symbols, which the tensor `sets` (u64, one bit for each symbol) lists, with `labels` of
+//! type u16. Standard errors, if known, are the tensors `variances` (f64, of each pattern's coefficient) and
+//! `position_variances` (f64, additional, of the Shapley value of each position), and the variance of the constant in
+//! the metadata. A reader refuses unknown kinds and versions. Reading executes nothing and checks everything.
+//!
+//! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
+//! field `status` repeats them as text. Older files have this text alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,19 +22,25 @@ use rustfft::num_complex::Complex64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::record::InfoRecord;
 use super::{Sketch, SketchInfo};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 
+/// The metadata entry of a sketch.
 const KEY: &str = "shapsketch";
+/// The version that this crate writes and reads.
 const VERSION: u32 = 1;
+
+/// The kinds of surrogate.
 const SPECTRUM: &str = "spectrum";
 const PATTERNS: &str = "patterns";
 const CENTRED: &str = "centred";
 const SETS: &str = "sets";
 
+/// The metadata of a sketch.
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
@@ -41,14 +49,17 @@ struct Header {
     length: usize,
     #[serde(default)]
     constant_variance: Option<f64>,
-    info: Option<SketchInfo>,
+    info: Option<InfoRecord>,
 }
 
-/// What every version says of itself.
+/// The part of the metadata that all versions have.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
+
+/// The reason why a file cannot be read or written.
+type Reason<T> = std::result::Result<T, String>;
 
 impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
@@ -56,83 +67,82 @@ impl Sketch {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let (kind, terms) = match &self.surrogate {
-            Surrogate::Spectrum(spectrum) => (SPECTRUM, Terms::of_spectrum(spectrum)),
-            Surrogate::Terms(terms) => match terms.basis {
-                Basis::Sets(_) => (SETS, Terms::of_product(terms)),
-                Basis::Centred => (CENTRED, Terms::of_product(terms)),
-                _ => (PATTERNS, Terms::of_product(terms)),
-            },
-        };
-        let bytes = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-        let words = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-        let (order, support) = (words(&terms.order), words(&terms.support));
-        let (sets, labels) = match &self.surrogate {
-            Surrogate::Terms(ProductTerms { basis: Basis::Sets(sets), .. }) => {
-                (sets.iter().flat_map(|set| set.to_le_bytes()).collect(), words(&terms.labels))
-            }
-            _ => (Vec::new(), terms.labels.iter().map(|&label| label as u8).collect()),
-        };
-        let coefficients = bytes(&terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect::<Vec<_>>());
-        let space = self.surrogate.space();
-        let header = Header {
-            version: VERSION,
-            kind: kind.into(),
-            alphabet: space.alphabet(),
-            length: space.n(),
-            constant_variance: self.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
-            info: self.info.clone(),
-        };
-        let unwritable = |reason: String| Error::File { path: path.to_owned(), reason };
-        let json = serde_json::to_string(&header).map_err(|e| unwritable(e.to_string()))?;
-        let view =
-            |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| unwritable(e.to_string()));
-        let mut tensors = vec![
-            ("coefficients", view(Dtype::F64, vec![terms.order.len(), 2], &coefficients)?),
-            (
-                "labels",
-                view(if kind == SETS { Dtype::U16 } else { Dtype::U8 }, vec![terms.labels.len()], &labels)?,
-            ),
-            ("order", view(Dtype::U16, vec![terms.order.len()], &order)?),
-            ("support", view(Dtype::U16, vec![terms.support.len()], &support)?),
-        ];
-        if kind == SETS {
-            tensors.push(("sets", view(Dtype::U64, vec![sets.len() / 8], &sets)?));
-        }
-        let (patterns, positions) = match &self.uncertainty {
-            Some(known) => (bytes(&known.patterns), bytes(&known.positions)),
-            None => Default::default(),
-        };
-        if self.uncertainty.is_some() {
-            tensors.push(("position_variances", view(Dtype::F64, vec![positions.len() / 8], &positions)?));
-            tensors.push(("variances", view(Dtype::F64, vec![patterns.len() / 8], &patterns)?));
-        }
-        let metadata = HashMap::from([(KEY.to_owned(), json)]);
-        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))?;
+        let bytes = serialized(self).map_err(|reason| Error::File { path: path.to_owned(), reason })?;
         write_whole(path, &bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
     }
 
     /// Reads a sketch.
     ///
     /// # Errors
-    /// If the file cannot be read, is no sketch, is damaged, or is of a version or kind that this
-    /// version does not know.
+    /// If the file cannot be read, is not a sketch, is damaged, or has a version or kind that this version does not
+    /// know.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
     }
 }
 
-/// Writes a file that is there whole or, if that fails, as it was before.
+fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
+    let (kind, terms) = match &sketch.surrogate {
+        Surrogate::Spectrum(spectrum) => (SPECTRUM, Terms::of_spectrum(spectrum)),
+        Surrogate::Terms(terms) => match terms.basis {
+            Basis::Sets(_) => (SETS, Terms::of_product(terms)),
+            Basis::Centred => (CENTRED, Terms::of_product(terms)),
+            _ => (PATTERNS, Terms::of_product(terms)),
+        },
+    };
+    let space = sketch.surrogate.space();
+    let header = Header {
+        version: VERSION,
+        kind: kind.into(),
+        alphabet: space.alphabet(),
+        length: space.n(),
+        constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
+        info: sketch.info.as_ref().map(InfoRecord::from),
+    };
+    let f64s = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let u16s = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let parts: Vec<f64> = terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect();
+    let mut data = vec![
+        ("coefficients", Dtype::F64, vec![terms.order.len(), 2], f64s(&parts)),
+        ("order", Dtype::U16, vec![terms.order.len()], u16s(&terms.order)),
+        ("support", Dtype::U16, vec![terms.support.len()], u16s(&terms.support)),
+    ];
+    let n_labels = vec![terms.labels.len()];
+    if let Surrogate::Terms(ProductTerms { basis: Basis::Sets(sets), .. }) = &sketch.surrogate {
+        let bits = sets.iter().flat_map(|set| set.to_le_bytes()).collect();
+        data.push(("labels", Dtype::U16, n_labels, u16s(&terms.labels)));
+        data.push(("sets", Dtype::U64, vec![sets.len()], bits));
+    } else {
+        let labels = terms.labels.iter().map(|&label| label as u8).collect();
+        data.push(("labels", Dtype::U8, n_labels, labels));
+    }
+    if let Some(Uncertainty { patterns, positions, .. }) = &sketch.uncertainty {
+        data.push(("position_variances", Dtype::F64, vec![positions.len()], f64s(positions)));
+        data.push(("variances", Dtype::F64, vec![patterns.len()], f64s(patterns)));
+    }
+    let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
+    let tensors = data
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| e.to_string())?;
+            Ok((*name, view))
+        })
+        .collect::<Reason<Vec<_>>>()?;
+    let metadata = HashMap::from([(KEY.to_owned(), json)]);
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())
+}
+
+/// Writes a file completely or, if that fails, leaves it as it was.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Where a link leads.
+    // The target of a link.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let plain = target.is_file() || target.symlink_metadata().is_err();
     let Some(name) = target.file_name().filter(|_| plain) else {
-        // Pipes, devices, and links to what is not there yet are written as they are.
+        // Pipes, devices and links to missing files are written directly.
         return std::fs::write(path, bytes);
     };
-    // Of its own for each process and each call.
+    // The name of the draft is unique to the process and the call.
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let mut draft = std::ffi::OsString::from(".");
@@ -140,7 +150,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     draft.push(format!(".{}-{call}.part", std::process::id()));
     let draft = target.with_file_name(draft);
     let Ok(mut file) = File::create(&draft) else {
-        // A folder that takes no new files; or one that is not there, which is then said.
+        // A folder without permission for new files, or a missing folder, which is the error of this call.
         return std::fs::write(path, bytes);
     };
     let written = file
@@ -152,75 +162,34 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         })
         .and_then(|()| std::fs::rename(&draft, &target));
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(&draft);
     }
     written
 }
 
-fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
+fn parse(bytes: &[u8]) -> Reason<Sketch> {
     let damaged = |e: &dyn std::fmt::Display| {
-        format!("not a complete safetensors file ({e}); it may be truncated or no sketch at all")
+        format!("not a complete safetensors file ({e}); it may be truncated or not a sketch")
     };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
     let json = metadata
         .metadata()
         .as_ref()
         .and_then(|entries| entries.get(KEY))
         .ok_or("a safetensors file, but not a shapsketch sketch (it has no `shapsketch` metadata)")?;
-    let Version { version } =
-        serde_json::from_str(json).map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    if version != VERSION {
-        return Err(format!(
-            "written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"
-        ));
-    }
-    let header: Header =
-        serde_json::from_str(json).map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
-        return Err(format!(
-            "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
-            header.kind
-        ));
-    }
+    let header = header(json)?;
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
-    let tensor = |name: &str, dtype: Dtype| -> std::result::Result<Vec<u8>, String> {
-        let view = tensors.tensor(name).map_err(|_| format!("the tensor {name:?} is missing"))?;
-        if view.dtype() != dtype {
-            return Err(format!("the tensor {name:?} is of type {:?}, expected {dtype:?}", view.dtype()));
-        }
-        Ok(view.data().to_vec())
-    };
-    let u16s = |bytes: Vec<u8>| -> Vec<u16> {
-        bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect()
-    };
-    let u64s = |bytes: Vec<u8>| -> Vec<u64> {
-        let number = |c: &[u8]| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
-        bytes.chunks_exact(8).map(number).collect()
-    };
-    let f64s = |bytes: Vec<u8>| -> Vec<f64> { u64s(bytes).into_iter().map(f64::from_bits).collect() };
-    let pairs = f64s(tensor("coefficients", Dtype::F64)?);
-    let terms = Terms {
-        order: u16s(tensor("order", Dtype::U16)?),
-        support: u16s(tensor("support", Dtype::U16)?),
-        labels: match header.kind.as_str() {
-            SETS => u16s(tensor("labels", Dtype::U16)?),
-            _ => tensor("labels", Dtype::U8)?.into_iter().map(u16::from).collect(),
-        },
-        coefficients: pairs.chunks_exact(2).map(|pair| Complex64::new(pair[0], pair[1])).collect(),
-    };
-    let places: usize = terms.order.iter().map(|&order| order as usize).sum();
-    if places != terms.support.len() || places != terms.labels.len() || pairs.len() != 2 * terms.order.len() {
-        return Err("its tensors do not fit together".into());
-    }
+    let tensors = Tensors(file);
+    let terms = tensors.terms(&header.kind)?;
     let surrogate = if header.kind == SPECTRUM {
         let spectrum = Spectrum::from_file(space, terms.into_frequencies())
             .map_err(|e| format!("its spectrum is damaged: {e}"))?;
         Surrogate::Spectrum(spectrum)
     } else {
         let basis = match header.kind.as_str() {
-            SETS => Basis::Sets(u64s(tensor("sets", Dtype::U64)?).into()),
+            SETS => Basis::Sets(tensors.u64s("sets")?.into()),
             CENTRED => Basis::Centred,
             _ => Basis::Letters,
         };
@@ -229,19 +198,93 @@ fn parse(bytes: &[u8]) -> std::result::Result<Sketch, String> {
     let uncertainty = match header.constant_variance {
         None => None,
         Some(constant) => {
-            let known = Uncertainty {
-                patterns: f64s(tensor("variances", Dtype::F64)?),
-                positions: f64s(tensor("position_variances", Dtype::F64)?),
+            let uncertainty = Uncertainty {
+                patterns: tensors.f64s("variances")?,
+                positions: tensors.f64s("position_variances")?,
                 constant,
             };
-            known.check(&surrogate).map_err(|e| format!("its standard errors are damaged: {e}"))?;
-            Some(known)
+            uncertainty.check(&surrogate).map_err(|e| format!("its standard errors are damaged: {e}"))?;
+            Some(uncertainty)
         }
     };
-    Ok(Sketch { surrogate, uncertainty, info: header.info, held_out: None })
+    let info = header.info.map(SketchInfo::try_from).transpose();
+    let info = info.map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
+    Ok(Sketch { surrogate, uncertainty, info, held_out: None })
 }
 
-/// Terms as the tensors have them.
+/// The metadata, if this version knows its version and kind.
+fn header(json: &str) -> Reason<Header> {
+    let damaged = |e: serde_json::Error| format!("the sketch's metadata is damaged: {e}");
+    let Version { version } = serde_json::from_str(json).map_err(damaged)?;
+    if version != VERSION {
+        return Err(format!(
+            "written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"
+        ));
+    }
+    let header: Header = serde_json::from_str(json).map_err(damaged)?;
+    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
+        return Err(format!(
+            "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
+            header.kind
+        ));
+    }
+    Ok(header)
+}
+
+/// The tensors of a file.
+struct Tensors<'a>(SafeTensors<'a>);
+
+impl Tensors<'_> {
+    fn bytes(&self, name: &str, dtype: Dtype) -> Reason<Vec<u8>> {
+        let view = self.0.tensor(name).map_err(|_| format!("the tensor {name:?} is missing"))?;
+        if view.dtype() != dtype {
+            return Err(format!("the tensor {name:?} is of type {:?}, expected {dtype:?}", view.dtype()));
+        }
+        Ok(view.data().to_vec())
+    }
+
+    fn u16s(&self, name: &str) -> Reason<Vec<u16>> {
+        let bytes = self.bytes(name, Dtype::U16)?;
+        Ok(bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect())
+    }
+
+    fn u64s(&self, name: &str) -> Reason<Vec<u64>> {
+        self.bytes(name, Dtype::U64).map(|bytes| words_of(&bytes).collect())
+    }
+
+    fn f64s(&self, name: &str) -> Reason<Vec<f64>> {
+        self.bytes(name, Dtype::F64).map(|bytes| words_of(&bytes).map(f64::from_bits).collect())
+    }
+
+    /// The terms of a surrogate of this kind.
+    fn terms(&self, kind: &str) -> Reason<Terms> {
+        let parts = self.f64s("coefficients")?;
+        let terms = Terms {
+            order: self.u16s("order")?,
+            support: self.u16s("support")?,
+            labels: match kind {
+                SETS => self.u16s("labels")?,
+                _ => self.bytes("labels", Dtype::U8)?.into_iter().map(u16::from).collect(),
+            },
+            coefficients: parts.chunks_exact(2).map(|pair| Complex64::new(pair[0], pair[1])).collect(),
+        };
+        let length: usize = terms.order.iter().map(|&order| order as usize).sum();
+        if length != terms.support.len()
+            || length != terms.labels.len()
+            || parts.len() != 2 * terms.order.len()
+        {
+            return Err("the sizes of its tensors do not match".into());
+        }
+        Ok(terms)
+    }
+}
+
+/// Little-endian numbers of 8 bytes.
+fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|c| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
+}
+
+/// Terms in the layout of the tensors.
 #[derive(Default)]
 struct Terms {
     order: Vec<u16>,
