@@ -8,7 +8,7 @@ use crate::sketch::Sketch;
 use crate::space::Space;
 use crate::work::{interruptible, short};
 
-/// What a missing position is drawn from.
+/// The distribution of missing positions.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
 pub(crate) struct Background(shapsketch::Background);
@@ -20,7 +20,7 @@ impl Background {
         Self(shapsketch::Background::uniform(&space.0))
     }
 
-    /// Probabilities of the letters at each position, row-major.
+    /// Probabilities of the symbols at each position, row-major.
     #[staticmethod]
     fn product(py: Python<'_>, space: Space, probabilities: Values<'_>) -> PyResult<Self> {
         let probabilities = arrays::values(&probabilities);
@@ -38,12 +38,12 @@ impl Background {
     }
 }
 
-/// The components of a surrogate, compiled.
+/// The components of a surrogate.
 #[pyclass(frozen, module = "shapsketch._core")]
 pub(crate) struct Components(shapsketch::Components);
 
 impl Components {
-    /// A `(rows, width)` array of what was computed for codes.
+    /// A `(rows, width)` array of the results of `work` for these codes.
     fn table<'py>(
         &self,
         py: Python<'py>,
@@ -91,8 +91,8 @@ impl Components {
         self.table(py, &codes, self.0.space().n(), |cancel| self.0.shapley_values(&codes, cancel))
     }
 
-    /// The same with background sequences `(B * R, n)` of each sequence's own.
-    fn shapley_values_against<'py>(
+    /// The same with background sequences `(B * R, n)`, `R` for each sequence.
+    fn shapley_values_with_references<'py>(
         &self,
         py: Python<'py>,
         codes: Codes<'_>,
@@ -104,19 +104,18 @@ impl Components {
         })
     }
 
-    /// An index by its name; `against` for background sequences of each sequence's own.
-    #[pyo3(signature = (index, max_order, *, against))]
+    /// An index by its name; `with_references` for [`Self::values_with_references`].
+    #[pyo3(signature = (index, max_order, *, with_references))]
     fn interactions(
         &self,
         py: Python<'_>,
         index: &str,
         max_order: usize,
-        against: bool,
+        with_references: bool,
     ) -> PyResult<Interactions> {
-        // The names are checked in Python.
-        let index = shapsketch::Index::of_name(index).unwrap_or(shapsketch::Index::Moebius);
         interruptible(py, |_| {
-            if against {
+            let index = shapsketch::Index::from_name(index)?;
+            if with_references {
                 self.0.interactions_with_references(index, max_order)
             } else {
                 self.0.interactions(index, max_order)
@@ -136,7 +135,7 @@ impl Components {
         self.table(py, &codes, width, |cancel| self.0.values(&interactions.0, &codes, cancel))
     }
 
-    fn values_against<'py>(
+    fn values_with_references<'py>(
         &self,
         py: Python<'py>,
         interactions: Interactions,

@@ -13,6 +13,8 @@ pub(crate) type Values<'py> = PyReadonlyArray1<'py, f64>;
 pub(crate) type Coefficients<'py> = PyReadonlyArray1<'py, Complex64>;
 /// A result of one dimension.
 pub(crate) type Vector<'py, T> = Bound<'py, PyArray1<T>>;
+/// A vector in a field of a class.
+pub(crate) type OwnedVector<T> = Py<PyArray1<T>>;
 /// A result of two dimensions.
 pub(crate) type Matrix<'py, T> = Bound<'py, PyArray2<T>>;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
 
 use crate::arrays::{self, Matrix};
 use crate::space::Space;
@@ -11,7 +12,7 @@ use crate::work::interruptible;
 /// A query design: blocks of queries.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Design(pub(crate) Arc<shapsketch::design::QueryDesign>);
+pub(crate) struct Design(pub(crate) Arc<QueryDesign>);
 
 #[pymethods]
 impl Design {
@@ -28,19 +29,13 @@ impl Design {
         repeats: usize,
         seed: u64,
     ) -> PyResult<Self> {
-        use shapsketch::design::{DelayFamily, SubsamplingFamily};
-        // The names are checked in Python.
-        let subsampling =
-            if subsampling == "simple" { SubsamplingFamily::Simple } else { SubsamplingFamily::Random };
-        let delays = match delays {
-            "zero" => DelayFamily::Zero,
-            "identity" => DelayFamily::Identity,
-            "random" => DelayFamily::Random { count: repeats },
-            _ => DelayFamily::Nso { repeats },
-        };
-        let config = shapsketch::design::DesignConfig { b, groups, subsampling, delays, seed };
-        interruptible(py, |cancel| shapsketch::design::QueryDesign::new(space.0, config, cancel))
-            .map(|d| Self(Arc::new(d)))
+        interruptible(py, |cancel| {
+            let subsampling = SubsamplingFamily::from_name(subsampling)?;
+            let delays = DelayFamily::from_name(delays, repeats)?;
+            let config = DesignConfig { b, groups, subsampling, delays, seed };
+            QueryDesign::new(space.0, config, cancel)
+        })
+        .map(|design| Self(Arc::new(design)))
     }
 
     fn __len__(&self) -> usize {

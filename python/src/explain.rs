@@ -8,7 +8,7 @@ use crate::arrays::{self, Codes, Matrix};
 use crate::space::Space;
 use crate::work::interruptible;
 
-/// Shuffles `(B * count, n)` that keep dinucleotides.
+/// Shuffles `(B * count, n)` that preserve dinucleotide counts.
 #[pyfunction]
 pub(crate) fn dinucleotide_shuffles<'py>(
     py: Python<'py>,
@@ -19,13 +19,13 @@ pub(crate) fn dinucleotide_shuffles<'py>(
 ) -> PyResult<Matrix<'py, u8>> {
     let codes = arrays::codes(&codes);
     let n = space.0.n();
-    let found =
+    let shuffles =
         interruptible(py, |_| shapsketch::explain::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
-    let rows = found.len() / n;
-    arrays::matrix(py, found, rows, n)
+    let rows = shuffles.len() / n;
+    arrays::matrix(py, shuffles, rows, n)
 }
 
-/// An index of a game, up to an order.
+/// An index up to an order, ready for evaluation.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
 pub(crate) struct Interactions(pub(crate) Arc<shapsketch::explain::Interactions>);

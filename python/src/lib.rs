@@ -15,9 +15,15 @@ mod sketch;
 mod space;
 mod surrogate;
 mod trees;
+mod validation;
 mod work;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use shapsketch::Index;
+use shapsketch::design::{DelayFamily, SubsamplingFamily};
+use shapsketch::regress::Atoms;
+use shapsketch::sketch::{Method, Outcome, Strategy};
 
 #[pymodule]
 mod _core {
@@ -32,18 +38,40 @@ mod _core {
     #[pymodule_export]
     use super::regress::{Dictionary, regress};
     #[pymodule_export]
-    use super::sketch::{Plan, Queries, Sketch};
+    use super::sketch::{
+        Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,
+    };
     #[pymodule_export]
     use super::space::Space;
     #[pymodule_export]
     use super::surrogate::{Spectrum, combine};
     #[pymodule_export]
     use super::trees::Ensemble;
+    #[pymodule_export]
+    use super::validation::RSquared;
 
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("NAMES", super::names(module.py())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// The names that each option accepts.
+fn names(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let basis = ["auto"].into_iter().chain(Atoms::ALL.map(Atoms::name)).collect();
+    let all: [(&str, Vec<&str>); 7] = [
+        ("index", Index::ALL.map(Index::name).into()),
+        ("basis", basis),
+        ("subsampling", SubsamplingFamily::ALL.map(SubsamplingFamily::name).into()),
+        ("delays", DelayFamily::NAMES.into()),
+        ("strategy", Strategy::ALL.map(Strategy::name).into()),
+        ("method", Method::ALL.map(Method::name).into()),
+        ("outcome", Outcome::ALL.map(Outcome::name).into()),
+    ];
+    let names = PyDict::new(py);
+    all.into_iter().try_for_each(|(option, known)| names.set_item(option, PyTuple::new(py, known)?))?;
+    Ok(names)
 }

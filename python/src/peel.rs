@@ -7,7 +7,7 @@ use crate::design::Design;
 use crate::surrogate::Spectrum;
 use crate::work::interruptible;
 
-/// How a decoding went.
+/// The result of peeling.
 #[pyclass(frozen, get_all, module = "shapsketch._core")]
 pub(crate) struct Peeling {
     spectrum: Spectrum,

@@ -1,16 +1,16 @@
 //! Sparse regression.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
+use shapsketch::design::Observations;
+use shapsketch::regress::{Atoms, PenaltyFactors, Sample, SparseRegression};
 
 use crate::arrays::{self, Codes, Values};
 use crate::design::Design;
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::work::interruptible;
+use crate::work::{interruptible, short};
 
-/// Which supports a regression may use.
+/// The supports of a regression.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
 pub(crate) struct Dictionary(shapsketch::regress::Dictionary);
@@ -24,7 +24,7 @@ impl Dictionary {
     }
 }
 
-/// Regresses values on sequences, or on those of a design.
+/// Regresses values on sequences, or on the queries of a design.
 #[pyfunction]
 #[pyo3(signature = (
     space, codes, values, design, *, dictionary, basis, strengths, penalty, growth, refit, tolerance, memory, seed
@@ -46,23 +46,11 @@ pub(crate) fn regress(
     memory: u64,
     seed: u64,
 ) -> PyResult<Sketch> {
-    use shapsketch::design::Observations;
-    use shapsketch::regress::{Atoms, PenaltyFactors, Sample};
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
-    let regression = shapsketch::regress::SparseRegression {
+    let regression = SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
-        // The names are checked in Python.
-        basis: match basis {
-            "letters" => Some(Atoms::Letters),
-            "characters" => Some(Atoms::Characters),
-            _ => None,
-        },
-        penalty_factors: strengths.map(|(pairs, higher, scattered, growth)| PenaltyFactors {
-            pairs,
-            higher,
-            scattered,
-            growth,
-        }),
+        basis: short(py, || Atoms::choice_from_name(basis))?,
+        penalty_factors: strengths.map(penalty_factors),
         lambda: penalty,
         growth,
         refit,
@@ -75,8 +63,12 @@ pub(crate) fn regress(
             Some(design) => Sample::from(Observations::new(design.0, values)?),
             None => Sample::new(space.0, codes, values)?,
         };
-        let fitted = regression.fit(&sample, cancel)?;
-        Ok(shapsketch::Sketch::of_regression(fitted, &sample, seed))
+        let regression = regression.fit(&sample, cancel)?;
+        Ok(shapsketch::Sketch::from_regression(regression, &sample, seed))
     })
-    .map(|sketch| Sketch(Arc::new(sketch)))
+    .map(Sketch::from)
+}
+
+fn penalty_factors((pairs, higher, scattered, growth): (f64, f64, f64, Option<f64>)) -> PenaltyFactors {
+    PenaltyFactors { pairs, higher, scattered, growth }
 }

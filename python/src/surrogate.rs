@@ -1,7 +1,5 @@
 //! Surrogates: spectra, and weighted sums of surrogates.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 
 use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
@@ -73,7 +71,7 @@ impl Spectrum {
     }
 }
 
-/// A weighted sum of sketches, as a sketch of no known origin.
+/// A weighted sum of sketches, as a sketch without provenance.
 #[pyfunction]
 #[pyo3(signature = (sketches, weights, *, constant, dropped, max_terms))]
 pub(crate) fn combine(
@@ -89,5 +87,5 @@ pub(crate) fn combine(
         let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
         shapsketch::Surrogate::combine(&parts, constant, keep, cancel)
     })
-    .map(|surrogate| Sketch(Arc::new(surrogate.into())))
+    .map(Sketch::from)
 }

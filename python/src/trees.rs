@@ -1,7 +1,5 @@
 //! Ensembles of trees.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 
 use crate::arrays::{self, Codes, Values, Vector};
@@ -15,8 +13,8 @@ pub(crate) struct Ensemble(shapsketch::trees::Ensemble);
 
 #[pymethods]
 impl Ensemble {
-    /// Conditions: places from `starts` on, each a position and a set. Trees: nodes from `roots` on;
-    /// a leaf has condition -1.
+    /// Condition `c` has the positions and sets `starts[c]` to `starts[c + 1]`; tree `t` has the nodes `roots[t]` to
+    /// `roots[t + 1]`; a leaf has condition -1.
     #[new]
     #[pyo3(signature = (space, *, constant, starts, positions, sets, roots, conditions, yes, no, values))]
     #[expect(clippy::too_many_arguments, reason = "flat arrays of all trees")]
@@ -36,8 +34,8 @@ impl Ensemble {
         use shapsketch::trees::{Condition, Node};
         let values = arrays::values(&values);
         interruptible(py, |_| {
-            let places: Vec<(u16, u64)> = positions.into_iter().zip(sets).collect();
-            let listed: Vec<Condition> = starts.windows(2).map(|w| places[w[0]..w[1]].to_vec()).collect();
+            let pairs: Vec<(u16, u64)> = positions.into_iter().zip(sets).collect();
+            let listed: Vec<Condition> = starts.windows(2).map(|w| pairs[w[0]..w[1]].to_vec()).collect();
             let node = |at: usize| match u32::try_from(conditions[at]) {
                 Ok(condition) => Node::Split { condition, yes: yes[at], no: no[at] },
                 Err(_) => Node::Leaf(values[at]),
@@ -56,13 +54,13 @@ impl Ensemble {
     /// A sketch of the same function.
     fn exact(&self, py: Python<'_>, max_terms: usize) -> PyResult<Sketch> {
         let terms = interruptible(py, |cancel| self.0.exact(max_terms, cancel))?;
-        Ok(Sketch(Arc::new(shapsketch::Surrogate::Terms(terms).into())))
+        Ok(shapsketch::Surrogate::Terms(terms).into())
     }
 
-    /// A sketch of all but a part of its variance, and the part of the variance that this has.
+    /// A sketch that drops a fraction of the variance, and the kept fraction.
     fn truncated(&self, py: Python<'_>, dropped: f64, max_terms: Option<usize>) -> PyResult<(Sketch, f64)> {
         let keep = shapsketch::surrogate::Keep { dropped, max_terms };
         let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
-        Ok((Sketch(Arc::new(shapsketch::Surrogate::Terms(truncated.terms).into())), truncated.kept_fraction))
+        Ok((shapsketch::Surrogate::Terms(truncated.terms).into(), truncated.kept_fraction))
     }
 }

@@ -1,12 +1,13 @@
 //! Plans.
 
 use pyo3::prelude::*;
+use shapsketch::sketch::Strategy;
 
 use super::queries::Queries;
 use crate::space::Space;
 use crate::work::{interruptible, short};
 
-/// What a budget is spent on.
+/// How a budget is spent.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
 pub(crate) struct Plan(shapsketch::Plan);
@@ -16,51 +17,56 @@ impl Plan {
     #[new]
     #[pyo3(signature = (space, budget, *, method, seed))]
     fn new(py: Python<'_>, space: Space, budget: usize, method: &str, seed: u64) -> PyResult<Self> {
-        // The names are checked in Python; "auto" leaves the choice to the core.
-        let method = shapsketch::sketch::Method::of_name(method);
-        short(py, || shapsketch::Plan::new(space.0, budget, method, seed)).map(Self)
+        short(py, || shapsketch::Plan::new(space.0, budget, Strategy::from_name(method)?, seed)).map(Self)
     }
 
     #[getter]
     fn method(&self) -> &'static str {
-        self.0.method.name()
+        self.0.method().name()
     }
 
     #[getter]
     fn budget(&self) -> usize {
-        self.0.budget
+        self.0.budget()
     }
 
-    /// Subsampling dimension, groups and delays of each; `None` for uniform queries.
+    /// Subsampling dimension, groups, and delays of each group; `None` for uniform queries.
     #[getter]
     fn design(&self) -> Option<(usize, usize, usize)> {
-        self.0.design.map(|design| (design.b, design.groups, design.delays.count(self.0.space().n())))
+        let n = self.0.space().n();
+        self.0.design().map(|design| (design.b, design.groups, design.delays.count(n)))
     }
 
     #[getter]
     fn design_queries(&self) -> usize {
-        self.0.design_queries
+        self.0.design_queries()
     }
 
     #[getter]
     fn validation_queries(&self) -> usize {
-        self.0.validation_queries
+        self.0.validation_queries()
     }
 
     #[getter]
     fn test_queries(&self) -> usize {
-        self.0.test_queries
+        self.0.test_queries()
     }
 
     #[getter]
     fn next_budget(&self) -> Option<u128> {
-        self.0.next_budget
+        self.0.next_budget()
     }
 
-    /// Candidate atoms of a regression, and bytes it will take.
+    /// Number of atoms of the dictionary of a regression.
     #[getter]
-    fn candidates(&self) -> Option<(u128, u128)> {
-        self.0.candidates
+    fn n_atoms(&self) -> Option<u128> {
+        self.0.n_atoms()
+    }
+
+    /// Predicted memory of a regression, in bytes.
+    #[getter]
+    fn memory(&self) -> Option<u128> {
+        self.0.memory()
     }
 
     fn queries(&self, py: Python<'_>) -> PyResult<Queries> {

@@ -1,14 +1,12 @@
 //! Queries of a plan.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 
 use super::Sketch;
 use crate::arrays::{self, Matrix, Values};
 use crate::work::interruptible;
 
-/// All queries of a plan: those of the design, then validation, then test.
+/// All queries of a plan: design, validation, test.
 #[pyclass(frozen, module = "shapsketch._core")]
 pub(crate) struct Queries(pub(super) shapsketch::Queries);
 
@@ -27,6 +25,6 @@ impl Queries {
 
     fn sketch(&self, py: Python<'_>, values: Values<'_>) -> PyResult<Sketch> {
         let values = arrays::values(&values);
-        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(|sketch| Sketch(Arc::new(sketch)))
+        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(Sketch::from)
     }
 }

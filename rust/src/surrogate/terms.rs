@@ -106,6 +106,23 @@ impl ProductTerms {
         self.len() == 0
     }
 
+    /// Support, labels and coefficient of each term except the constant.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
+        self.supports.iter().flat_map(|group| {
+            let labels = group.labels.chunks_exact(group.support.len());
+            labels.zip(&group.coefficients).map(|(labels, &value)| (group.support.as_slice(), labels, value))
+        })
+    }
+
+    /// Number of terms of each order up to the highest one, without the constant.
+    #[must_use]
+    pub fn orders(&self) -> Vec<usize> {
+        let highest = self.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
+        let mut counts = vec![0; highest + 1];
+        self.supports.iter().for_each(|group| counts[group.support.len()] += group.coefficients.len());
+        counts
+    }
+
     /// The real part of the function as a spectrum.
     ///
     /// # Errors
