@@ -1,4 +1,4 @@
-//! Which rows each fit of a cross-validation holds out, and in which lane of the solver it runs.
+//! The fits of a cross-validation: the lane of the solver that each fit uses, and the rows that it holds out.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

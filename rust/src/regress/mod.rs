@@ -68,7 +68,7 @@ use crate::validation::RSquared;
 
 /// Smallest number of distinct sequences that can be split into folds.
 pub(crate) const FEWEST: usize = 30;
-/// Largest gain in R² from the last sixth of the data, relative to the gain from half of the data to five
+/// Upper estimate of the gain in R² from the last sixth of the data, relative to the gain from half of the data to five
 /// sixths. An error that falls with the logarithm of the number of sequences gives 0.36. Near the number of
 /// sequences at which terms start to be detected, the error falls up to twice as fast.
 const LAST_SIXTH: f64 = 0.6;

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub(crate) const MAX_DENSITY: f64 = 0.5;
 /// First `λ`, as a fraction of the smallest one at which all coefficients are zero.
 const FIRST: f64 = 0.7;
+/// Screening threshold of a step, as a fraction of its `λ`, if the strong rule gives a lower one.
+const MIN_THRESHOLD: f64 = 0.9;
 /// Largest number of steps, unless the path must reach a given `λ`.
 const STEPS: usize = 60;
 /// Largest number of sweeps of one descent.
@@ -91,7 +93,7 @@ pub(crate) fn follow<O: Operator>(
 ) -> Result<Best> {
     let mut path = Path::new(operator, plan, config, cancel)?;
     if path.has_variance() {
-        // A given λ is reached in any number of steps.
+        // A path that must reach a given λ takes as many steps as it needs.
         let steps = if config.lambda.is_some() { usize::MAX } else { STEPS };
         for step in 0..steps {
             let mut lambda = FIRST * path.largest_lambda * config.precision.ratio.powi(step as i32);
@@ -113,7 +115,7 @@ pub(crate) fn follow<O: Operator>(
     Ok(best)
 }
 
-/// A path while it is followed.
+/// The state of a path.
 struct Path<'a, O> {
     operator: &'a mut O,
     plan: &'a FoldPlan,
@@ -123,9 +125,9 @@ struct Path<'a, O> {
     lanes: Vec<Lanes<LANES>>,
     /// Penalty factor of each support.
     factors: Vec<f64>,
-    /// Variance of the values.
+    /// Mean squared residual of the constant in the last lane: the variance of the values.
     variance: f64,
-    /// When a descent ends: change of a fit, squared, per row.
+    /// A descent ends when no step changes a fit by more than this (squared, per row).
     tolerance: f64,
     /// The smallest `λ` at which all coefficients of all fits are zero.
     largest_lambda: f64,
@@ -180,7 +182,7 @@ impl<'a, O: Operator> Path<'a, O> {
     /// Fits all lanes with this `λ`.
     fn step(&mut self, lambda: f64) -> Result<()> {
         // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded.
-        let threshold = (2.0 * lambda - self.previous_lambda).max(0.9 * lambda);
+        let threshold = (2.0 * lambda - self.previous_lambda).max(MIN_THRESHOLD * lambda);
         self.previous_lambda = lambda;
         let (operator, factors) = (&*self.operator, &self.factors);
         let (tolerance, cancel) = (self.tolerance, self.cancel);
