@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 
 /// A frequency `k ∈ Z_q^n` as its support and the nonzero values there.
 ///
-/// Ordered by order `|k|`, then support, then values, so that frequencies of one support are
-/// neighbours.
+/// Sorted by order `|k|`, then support, then values, so that frequencies of one support are adjacent.
 ///
 /// ```
 /// use shapsketch::frequency::Frequency;
@@ -27,7 +26,7 @@ impl Frequency {
         values.iter().enumerate().filter(|(_, v)| **v != 0).map(|(i, &v)| (i as u16, v)).collect()
     }
 
-    /// Positions where `k_i ≠ 0`, ascending.
+    /// Positions with `k_i ≠ 0`, ascending.
     #[must_use]
     pub fn support(&self) -> &[u16] {
         &self.support

@@ -16,8 +16,8 @@ const ROWS: usize = 4096;
 
 /// A planned transform over `Z_q^b`.
 ///
-/// One pass for each digit: transform the contiguous rows of length `q`, then transpose, so that
-/// the next digit is contiguous; after `b` passes the order is the first one again.
+/// There is one pass for each digit: it transforms the contiguous rows of length `q`, then transposes, so that the
+/// next digit is contiguous. After `b` passes the original order is restored.
 ///
 /// ```
 /// use shapsketch::transform::QaryTransform;
@@ -82,7 +82,7 @@ impl QaryTransform {
     }
 }
 
-/// The transform by its definition, in `q^{2b}` steps: the oracle of [`QaryTransform::forward`].
+/// The transform by its definition, in `q^{2b}` steps; the tests compare [`QaryTransform::forward`] with it.
 #[must_use]
 pub fn naive_transform(q: usize, b: usize, values: &[f64]) -> Vec<Complex64> {
     let roots = roots_of_unity(q);

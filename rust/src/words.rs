@@ -103,6 +103,14 @@ pub(crate) fn binomial(n: usize, k: usize) -> f64 {
     (0..k).map(|i| (n as f64 - i as f64) / (i + 1) as f64).product()
 }
 
+/// The same as an integer, at most `u128::MAX`.
+pub(crate) fn saturating_binomial(n: usize, k: usize) -> u128 {
+    if k > n {
+        return 0;
+    }
+    (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
+}
+
 /// Positions whose words serve several supports at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
@@ -210,6 +218,7 @@ mod tests {
     fn subsets_are_as_many_as_the_binomial_coefficient() {
         for size in 0..=6 {
             assert_eq!(subsets(&[1, 4, 5, 7, 9], size).len() as f64, binomial(5, size));
+            assert_eq!(saturating_binomial(5, size) as f64, binomial(5, size));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Delays `d ∈ Z_q^n`: the offsets at which each subsampled block is repeated.
 //!
-//! A coefficient `F[k]` shows in the bins of delay `d` with the phase `ω^{<d,k>}`; the delays are
-//! chosen so that the phases tell `k` (Erginbas et al., arXiv 2301.06200, sections 3.2 and 4).
+//! A coefficient `F[k]` appears in the bins of delay `d` with the phase `ω^{<d,k>}`; the delays are chosen so that the
+//! phases determine `k` (Erginbas et al., arXiv 2301.06200, sections 3.2 and 4).
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -9,12 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 
-/// Which delays each subsampling group uses.
+/// The family of the delays of each subsampling group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DelayFamily {
-    /// The zero delay alone: blocks without means to tell frequencies apart.
+    /// The zero delay alone: it does not determine frequencies.
     Zero,
-    /// `0, e_1 … e_n`: the phase ratios spell out `k` where there is no noise.
+    /// `0, e_1 … e_n`: the phase ratios determine `k` if there is no noise.
     Identity,
     /// Uniform random delays, for regression.
     Random {
@@ -60,8 +60,7 @@ impl DelayFamily {
 pub struct Delays {
     q: usize,
     n: usize,
-    /// Whether each offset `o` stands for the `n + 1` delays `o, o ± e_1 … o ± e_n`, and with
-    /// which sign.
+    /// The sign if each offset `o` stands for the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is one delay.
     steps: Option<Sign>,
     /// Offsets, row-major, `n` values each.
     offsets: Vec<u8>,
@@ -89,7 +88,7 @@ impl Delays {
         Self { q, n, steps, offsets }
     }
 
-    /// Number of offsets (the repeats `R`, where the delays step from offsets).
+    /// Number of offsets; the repeats `R` if delays step from offsets.
     pub(crate) fn repeats(&self) -> usize {
         self.offsets.len() / self.n
     }
@@ -148,7 +147,7 @@ impl Delays {
         }
     }
 
-    /// How often each phase `<d_p, k>` occurs over the delays, in time that does not grow with `n`.
+    /// Adds the number of delays with each phase `<d_p, k>` to `counts`, in time independent of `n`.
     pub(crate) fn phase_counts(&self, k: &Frequency, counts: &mut [usize]) {
         for repeat in 0..self.repeats() {
             let base = self.offset_product(repeat, k);

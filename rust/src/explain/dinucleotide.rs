@@ -1,9 +1,9 @@
-//! Shuffles of a sequence that keep its dinucleotides.
+//! Shuffles of a sequence that preserve its dinucleotide counts.
 //!
-//! A sequence is a walk on the graph whose edges are its pairs of neighbours; every other walk over all of its
-//! edges has the same pairs, and the same first and last letter. One is drawn uniformly by drawing the last edges
-//! that leave each letter, a random tree that leads to the last letter, and the order of the others (Altschul &
-//! Erickson, Mol. Biol. Evol. 1985; Kandel et al., Discrete Appl. Math. 1996; the tree by Wilson, STOC 1996).
+//! A sequence is a walk on the graph whose edges are its pairs of adjacent symbols. Every other walk over all edges has
+//! the same pairs, and the same first and last symbol. To draw one uniformly, draw the last edge out of each symbol as
+//! a random tree that leads to the last symbol, then the order of the other edges (Altschul & Erickson, Mol. Biol. Evol.
+//! 1985; Kandel et al., Discrete Appl. Math. 1996; the tree by Wilson, STOC 1996).
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
 
-/// `count` shuffles of each sequence that keep how often each letter follows each other one; codes
+/// `count` shuffles of each sequence that preserve the number of times each symbol follows each other symbol; codes
 /// `(B, count, n)`.
 ///
-/// The shuffles of a sequence depend on the seed and on the sequence, not on the others of the batch.
+/// The shuffles of a sequence depend on the seed and the sequence, not on other sequences of the batch.
 ///
 /// # Errors
 /// If the codes are not sequences of the space; [`Error::TooLarge`] if the shuffles exceed the memory.
@@ -50,7 +50,7 @@ fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let last = row[row.len() - 1];
     let mut edges: Vec<Vec<u8>> = vec![Vec::new(); q];
     row.windows(2).for_each(|pair| edges[pair[0] as usize].push(pair[1]));
-    // The last edges of all letters are a tree that leads to the last letter: random walks without their loops.
+    // The last edges of all symbols form a tree that leads to the last symbol: random walks without their loops.
     let mut exits = vec![0; q];
     let mut done = vec![false; q];
     done[last as usize] = true;
@@ -58,31 +58,31 @@ fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
         if edges[start].is_empty() {
             continue;
         }
-        let mut letter = start;
-        while !done[letter] {
-            exits[letter] = rng.random_range(0..edges[letter].len());
-            letter = edges[letter][exits[letter]] as usize;
+        let mut symbol = start;
+        while !done[symbol] {
+            exits[symbol] = rng.random_range(0..edges[symbol].len());
+            symbol = edges[symbol][exits[symbol]] as usize;
         }
-        letter = start;
-        while !done[letter] {
-            done[letter] = true;
-            letter = edges[letter][exits[letter]] as usize;
+        symbol = start;
+        while !done[symbol] {
+            done[symbol] = true;
+            symbol = edges[symbol][exits[symbol]] as usize;
         }
     }
-    for (letter, out) in edges.iter_mut().enumerate() {
+    for (symbol, out) in edges.iter_mut().enumerate() {
         let mut free = out.len();
-        if letter != last as usize && free > 0 {
+        if symbol != last as usize && free > 0 {
             free -= 1;
-            out.swap(exits[letter], free);
+            out.swap(exits[symbol], free);
         }
         out[..free].shuffle(rng);
     }
     let mut next = vec![0; q];
     let mut walk = vec![row[0]];
     while walk.len() < row.len() {
-        let letter = walk[walk.len() - 1] as usize;
-        walk.push(edges[letter][next[letter]]);
-        next[letter] += 1;
+        let symbol = walk[walk.len() - 1] as usize;
+        walk.push(edges[symbol][next[symbol]]);
+        next[symbol] += 1;
     }
     walk
 }
@@ -96,6 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::words;
 
     fn pairs(row: &[u8]) -> Vec<&[u8]> {
         let mut pairs: Vec<&[u8]> = row.windows(2).collect();
@@ -107,9 +108,9 @@ mod tests {
         #[test]
         fn pairs_are_kept(row in prop::collection::vec(0_u8..5, 1..60), seed in 0_u64..99) {
             let space = SequenceSpace::of_size(5, row.len()).unwrap();
-            let found = dinucleotide_shuffles(&space, &row, 4, seed).unwrap();
-            prop_assert_eq!(found.len(), 4 * row.len());
-            for shuffle in found.chunks(row.len()) {
+            let shuffles = dinucleotide_shuffles(&space, &row, 4, seed).unwrap();
+            prop_assert_eq!(shuffles.len(), 4 * row.len());
+            for shuffle in shuffles.chunks(row.len()) {
                 prop_assert_eq!(pairs(shuffle), pairs(&row));
                 prop_assert_eq!((shuffle[0], shuffle.last()), (row[0], row.last()));
             }
@@ -118,12 +119,12 @@ mod tests {
 
     #[test]
     fn all_walks_are_equally_likely() {
-        // Every sequence with the same pairs, found by trying all sequences.
+        // All sequences with the same pairs, among all sequences.
         let row = [0_u8, 1, 0, 2, 1, 1, 0, 2, 2, 0];
         let space = SequenceSpace::of_size(3, row.len()).unwrap();
         let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         for index in 0..3_usize.pow(10) {
-            let other: Vec<u8> = (0..10).map(|i| (index / 3_usize.pow(9 - i) % 3) as u8).collect();
+            let other: Vec<u8> = words::digits(index, words::same(3, 10));
             if pairs(&other) == pairs(&row) && other[0] == row[0] {
                 counts.insert(other, 0);
             }

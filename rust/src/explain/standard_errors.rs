@@ -12,11 +12,10 @@ const ROWS: usize = 64;
 /// Standard errors of the Shapley values of a batch of coded sequences, under the uniform background;
 /// shape `(B, n)`.
 ///
-/// Errors of different terms count as independent.
+/// Errors of different terms are treated as independent.
 ///
 /// # Errors
-/// If the codes are not sequences of the space, the variances are not those of these terms, or the
-/// caller cancels.
+/// If the codes are not sequences of the space, the variances belong to other terms, or the caller cancels.
 pub fn shapley_standard_errors(
     terms: &ProductTerms,
     uncertainty: &Uncertainty,
@@ -25,13 +24,13 @@ pub fn shapley_standard_errors(
 ) -> Result<Vec<f64>> {
     let (q, n) = (terms.space.q(), terms.space.n());
     let count = terms.space.check(codes)?;
-    let known: usize = terms.supports.iter().map(|group| group.coefficients.len()).sum();
+    let n_terms: usize = terms.supports.iter().map(|group| group.coefficients.len()).sum();
     let patterns = !uncertainty.patterns.is_empty();
-    if uncertainty.positions.len() != n || (patterns && uncertainty.patterns.len() != known) {
+    if uncertainty.positions.len() != n || (patterns && uncertainty.patterns.len() != n_terms) {
         return Err(Error::Parameter {
             name: "variances",
-            expected: "those of the terms",
-            got: format!("{} for {known} terms", uncertainty.patterns.len()),
+            expected: "one for each term",
+            got: format!("{} for {n_terms} terms", uncertainty.patterns.len()),
         });
     }
     let highest = terms.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
@@ -46,12 +45,12 @@ pub fn shapley_standard_errors(
             let mut variances = uncertainty.patterns.iter();
             for group in terms.supports.iter().filter(|_| patterns) {
                 let order = group.support.len();
-                for (letters, variance) in group.labels.chunks_exact(order).zip(&mut variances) {
-                    let places = || group.support.iter().map(|&i| i as usize).zip(letters);
-                    let matches = places().filter(|&(i, letter)| u16::from(row[i]) == *letter).count();
+                for (labels, variance) in group.labels.chunks_exact(order).zip(&mut variances) {
+                    let pattern = || group.support.iter().map(|&i| i as usize).zip(labels);
+                    let matches = pattern().filter(|&(i, symbol)| u16::from(row[i]) == *symbol).count();
                     let (matching, other) = weights[order][matches];
-                    for (i, letter) in places() {
-                        let weight = if u16::from(row[i]) == *letter { matching } else { other };
+                    for (i, symbol) in pattern() {
+                        let weight = if u16::from(row[i]) == *symbol { matching } else { other };
                         out[i] += variance * weight * weight;
                     }
                 }

@@ -27,6 +27,7 @@ use crate::design::{DelayFamily, SubsamplingFamily};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::surrogate::Spectrum;
+use crate::words;
 
 /// Bin energies up to this fraction of the variance of the values are rounding errors.
 const FLOOR: f64 = 1e-24;
@@ -136,10 +137,11 @@ fn exact(bins: &Bins, mean: f64) -> Result<Peeling> {
     if mean * mean > floor {
         coefficients.push((Frequency::default(), mean.into()));
     }
-    coefficients.extend((0..design.block_len()).filter(|&j| bins.energy(0, j) > floor).map(|j| {
-        let dense: Vec<u8> = (0..n).map(|i| (j / q.pow((n - 1 - i) as u32) % q) as u8).collect();
-        (Frequency::from_dense(&dense), bins.bin(0, j)[0])
-    }));
+    coefficients.extend(
+        (0..design.block_len())
+            .filter(|&j| bins.energy(0, j) > floor)
+            .map(|j| (Frequency::from_dense(&words::digits::<u8>(j, words::same(q, n))), bins.bin(0, j)[0])),
+    );
     Ok(Peeling {
         spectrum: Spectrum::real_part(design.space().clone(), coefficients)?,
         status: PeelingStatus::Converged,

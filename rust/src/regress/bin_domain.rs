@@ -18,6 +18,7 @@ use crate::design::QueryDesign;
 use crate::error::Result;
 use crate::space::roots_of_unity;
 use crate::transform::QaryTransform;
+use crate::words;
 
 /// Supports scanned by one task.
 const SUPPORTS: usize = 64;
@@ -66,7 +67,7 @@ impl BinOperator {
         let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
         let size = design.block_len();
         let n_blocks = design.groups().len() * design.delays_per_group();
-        let digits = |j: usize| (0..b).map(move |t| j / q.pow((b - 1 - t) as u32) % q);
+        let digits = |bin: usize| words::digits::<usize>(bin, words::same(q, b)).into_iter();
         let negative: Vec<u16> =
             (0..size).map(|j| bin_of(q, &mut digits(j).map(|digit| q - digit)) as u16).collect();
         let sum = |(a, b): (usize, usize)| bin_of(q, &mut digits(a).zip(digits(b)).map(|(a, b)| a + b));
@@ -167,7 +168,7 @@ impl BinOperator {
 
 /// The bin with these digits modulo `q`, most significant first.
 fn bin_of(q: usize, digits: &mut dyn Iterator<Item = usize>) -> usize {
-    digits.fold(0, |bin, digit| bin * q + digit % q)
+    words::number(digits.map(|digit| digit % q), std::iter::repeat(q))
 }
 
 /// Bin and phase by which a label at a position shifts those of a character; see [`BinOperator::shifts`].

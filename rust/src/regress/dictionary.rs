@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
+use crate::words::{self, saturating_binomial};
 
 /// Largest number of supports of an automatic dictionary.
 const AUTO_SUPPORTS: usize = 4096;
@@ -51,7 +52,7 @@ impl Dictionary {
         let table = AUTO_TABLE.min(AUTO_TABLE_PER_SEQUENCE * sequences.max(1));
         let fits = |dictionary: &Self| {
             let order = dictionary.order(n);
-            q.checked_pow(order as u32).is_some_and(|cells| cells <= table)
+            words::checked_count(words::same(q, order)).is_some_and(|cells| cells <= table)
                 && dictionary.count(n) <= AUTO_SUPPORTS as u128
                 && dictionary.n_atoms(q, n) <= AUTO_ATOMS as u128
         };
@@ -88,7 +89,7 @@ impl Dictionary {
                 *count += (n - order + 1) as u128;
             }
             if order <= self.orders {
-                *count += binomial(n, order);
+                *count += saturating_binomial(n, order);
             }
             if let Some((highest, span)) = self.gapped
                 && order <= highest
@@ -96,7 +97,7 @@ impl Dictionary {
             {
                 // Sum over the first position of the number of choices of the others within the span.
                 *count += (0..n)
-                    .map(|first| binomial((n - 1 - first).min(span.saturating_sub(1)), order - 1))
+                    .map(|first| saturating_binomial((n - 1 - first).min(span.saturating_sub(1)), order - 1))
                     .fold(0, u128::saturating_add);
             }
             *count += self.supports.iter().filter(|support| support.len() == order).count() as u128;
@@ -112,7 +113,7 @@ impl Dictionary {
     /// Number of letter patterns. A support in several fields is counted several times.
     #[must_use]
     pub fn n_atoms(&self, q: usize, n: usize) -> u128 {
-        let cells = |order: usize| (q as u128).saturating_pow(order as u32);
+        let cells = |order: usize| words::saturating_count(words::same(q, order));
         let counts = self.counts(n).into_iter().enumerate();
         counts.map(|(order, count)| count.saturating_mul(cells(order))).fold(0, u128::saturating_add)
     }
@@ -121,12 +122,12 @@ impl Dictionary {
     #[must_use]
     pub fn memory(&self, space: &SequenceSpace, sequences: usize) -> u128 {
         let (q, n) = (space.q(), space.n());
-        let order = self.order(n) as u128;
-        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order);
+        let order = self.order(n);
+        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order as u128);
         let threads = rayon::current_num_threads() as u128;
-        let scanned = (q as u128).saturating_pow(order as u32).saturating_mul(CELL_BYTES * threads);
+        let scanned = words::saturating_count(words::same(q, order)).saturating_mul(CELL_BYTES * threads);
         // Codes, cells of the rows for each thread, and residuals of two sets of lanes with their copies.
-        let rows = sequences as u128 * (n as u128 + 4 * order * threads + 4 * 64);
+        let rows = sequences as u128 * (n as u128 + 4 * order as u128 * threads + 4 * 64);
         let scales = self.n_atoms(q, n).saturating_mul(ATOM_BYTES);
         listed.saturating_add(scales).saturating_add(scanned).saturating_add(rows)
     }
@@ -224,11 +225,4 @@ fn insert_extensions(
         insert_extensions(support, order, span, n, insert);
         support.pop();
     }
-}
-
-fn binomial(n: usize, k: usize) -> u128 {
-    if k > n {
-        return 0;
-    }
-    (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
 }

@@ -15,7 +15,7 @@ use super::real_characters::{Wave, cells, wave};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::roots_of_unity;
-use crate::words::{Block, cover};
+use crate::words::{self, Block, cover};
 
 /// Blocks scanned by one task.
 const BLOCKS: usize = 4;
@@ -361,7 +361,7 @@ impl Operator for GatherOperator {
                         continue;
                     }
                     block_table.clear();
-                    block_table.resize(self.q.pow(block.positions.len() as u32), [0.0; L]);
+                    block_table.resize(words::count(words::same(self.q, block.positions.len())), [0.0; L]);
                     for (&cell, r) in row_cells.of(&block.positions).iter().zip(residual) {
                         let sum = &mut block_table[cell as usize];
                         for l in 0..L {

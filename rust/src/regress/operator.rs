@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::gather::GatherOperator;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::words;
 
 /// One atom of a dictionary: a support, and the number of one of its symbol or label tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,16 +115,10 @@ pub(crate) trait Operator: Sync {
 /// The digits of a cell number in this base, most significant first: the symbols of a pattern, or the
 /// labels of a frequency less one.
 pub(crate) fn digits(cell: u32, base: usize, order: usize) -> Vec<u8> {
-    let mut rest = cell as usize;
-    let mut digits = vec![0; order];
-    for digit in digits.iter_mut().rev() {
-        *digit = (rest % base) as u8;
-        rest /= base;
-    }
-    digits
+    words::digits(cell as usize, words::same(base, order))
 }
 
 /// The cell number with these digits.
 pub(crate) fn cell(digits: &[u8], base: usize) -> usize {
-    digits.iter().fold(0, |cell, &digit| cell * base + digit as usize)
+    words::number(digits.iter().map(|&digit| digit as usize), words::same(base, digits.len()))
 }

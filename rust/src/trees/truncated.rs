@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
 use crate::surrogate::{CentredSum, Keep, ProductTerms};
 use crate::validation::RSquared;
+use crate::words;
 
 /// Largest number of positions in one product.
 const MAX_POSITIONS: usize = 6;
@@ -107,8 +108,10 @@ impl Sum {
 /// All sequences of a space, in lexicographic order.
 fn all_sequences(space: &SequenceSpace) -> Vec<u8> {
     let (q, n) = (space.q(), space.n());
-    let digit = |number: usize, i: usize| (number / q.pow((n - 1 - i) as u32) % q) as u8;
-    (0..q.pow(n as u32)).flat_map(|number| (0..n).map(move |i| digit(number, i))).collect()
+    let radices = words::same(q, n);
+    (0..words::count(radices.clone()))
+        .flat_map(|number| words::digits::<u8>(number, radices.clone()))
+        .collect()
 }
 
 impl Ensemble {
