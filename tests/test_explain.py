@@ -524,7 +524,7 @@ def test_one_position():
     ("background", "message"),
     [
         (np.full((6, 4), 0.3), "add up to 1 at each position, got 1.2 at position 0"),
-        (np.array([[0.5, 0.5, 0.5, -0.5]] * 6), "-0.5 for letter 3 at position 0"),
+        (np.array([[0.5, 0.5, 0.5, -0.5]] * 6), "-0.5 for symbol 3 at position 0"),
         (np.full((5, 4), 0.25), r"shape \(n, q\) = \(6, 4\), got \(5, 4\)"),
         ("ACGTA", "a reference of 6 symbols"),
         ("ACGTAX", "symbol 'X' at position 5"),

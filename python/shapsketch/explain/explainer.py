@@ -129,7 +129,7 @@ class Explainer:
         if references is None:
             values = self._components.shapley_values(codes)
         else:
-            values = self._components.shapley_values_against(codes, references)
+            values = self._components.shapley_values_with_references(codes, references)
         base = self._base_values(codes, references)
         alphabet = self._space.alphabet
         return Explanation(values, base, codes, self.background, self._link, alphabet, self._sketch)
@@ -214,15 +214,15 @@ class Explainer:
         if references is None:
             values = self._components.values(core, codes)
         else:
-            values = self._components.values_against(core, codes, references)
+            values = self._components.values_with_references(core, codes, references)
         supports = [tuple(support) for support in core.supports]
         base = self._base_values(codes, references)
         return Interactions(supports, values, name, self.background, self._link, base, n)
 
-    def _indexed(self, index: str, most: int, against: bool) -> _core.Interactions:
-        key = (index, most, against)
+    def _indexed(self, index: str, most: int, with_references: bool) -> _core.Interactions:
+        key = (index, most, with_references)
         if key not in self._indices:
-            self._indices[key] = self._components.interactions(index, most, against=against)
+            self._indices[key] = self._components.interactions(index, most, with_references=with_references)
         return self._indices[key]
 
     def mutation_effects(self, sequences: Sequences) -> Values:

@@ -323,21 +323,20 @@ class TreeSketch(Regressor):
             full, _ = trees.sketch(refitted, self.dropped, None)
             predictions = predictions_after_truncation(predictions, full, final, split.held_codes)
         seconds = time.perf_counter() - started
-        core = final.made_by(
-            method="trees",
-            status="validated",
-            budget=len(values),
-            queries=len(values),
-            seed=seed,
+        r2 = r_squared(split.held_values, predictions)
+        fit = _core.Fit(
             codes=split.held_codes,
             values=split.held_values,
             predictions=predictions,
-            share=0.0,
-            rest=REFIT_GAIN,
-            candidates=[("trees", r_squared(split.held_values, predictions), seconds, 1.0)],
-            teacher=None,
+            method="trees",
+            outcome="validated",
+            budget=len(values),
+            n_queries=len(values),
+            seed=seed,
+            refit_gain=REFIT_GAIN,
+            candidates=[_core.Candidate("trees", r2, seconds, 1.0)],
         )
-        self.sketch_ = Sketch._wrap(core)
+        self.sketch_ = Sketch._wrap(_core.Sketch.from_fit(final, fit))
         self.features_ = trees.features.kind
         self.leaves_, self.rounds_ = trees.boosted.leaves, trees.boosted.refit_rounds
         return self

@@ -64,10 +64,10 @@ class RegressionLearner:
 
     def fit(self, split: Split) -> dict[str, Values]:
         """Return the cross-validated predictions of the held-out sequences."""
-        held_out = self._sketch.held_out()
+        held_out = self._sketch.held_out
         assert held_out is not None
         rows = {row.tobytes(): index for index, row in enumerate(self._codes)}
-        return {"regress": held_out[1][[rows[row.tobytes()] for row in split.held_codes]]}
+        return {"regress": held_out.predictions[[rows[row.tobytes()] for row in split.held_codes]]}
 
     def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
         """Return the regression, which was fitted to all values."""

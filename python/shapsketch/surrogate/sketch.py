@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypedDict
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.surrogate.spectrum import Spectrum
+from shapsketch.surrogate.summary import info_lines
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +34,13 @@ def warn_if_low(sketch: Sketch) -> None:
 
 def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
     """Record the link in a sketch, with R² on the model's own scale."""
-    held_out = core.held_out()
+    held_out = core.held_out
     if scale.name == "identity" or held_out is None:
         return core
-    truth, predictions = (scale.to_response(part) for part in held_out)
-    finite = bool(np.isfinite(predictions).all())
-    return core.described(
-        status=None,
-        budget=None,
-        link=scale.name,
-        values=truth if finite else None,
-        predictions=predictions if finite else None,
-    )
+    values, predictions = (scale.to_response(part) for part in (held_out.values, held_out.predictions))
+    if not np.isfinite(predictions).all():
+        return core.with_link(scale.name)
+    return core.with_link(scale.name, values, predictions)
 
 
 @dataclass(frozen=True)
@@ -97,24 +93,6 @@ class FreePredictor(Protocol):
         """Return predictions (B,) for codes."""
 
 
-class _Info(TypedDict):
-    method: str
-    status: str
-    unexplained: float
-    noise: float
-    budget: int
-    n_queries: int
-    seed: int
-    r2: float
-    r2_interval: tuple[float, float]
-    n_test: int
-    link: str
-    response_r2: float | None
-    candidates: list[tuple[str, float, float | None, float]]
-    teacher_r2: float | None
-    regression: dict[str, Any] | None
-
-
 class Sketch:
     """A surrogate of a model in closed form, and how well it predicts.
 
@@ -139,7 +117,7 @@ class Sketch:
     ) -> Sketch:
         sketch = cls.__new__(cls)
         sketch._core, sketch._teacher = core, teacher
-        name = "identity" if core.info is None else core.info["link"]
+        name = "identity" if core.info is None else core.info.link.name
         sketch._link = loaded(name) if link is None else link
         return sketch
 
@@ -148,12 +126,8 @@ class Sketch:
         return _core.Components(self._core)
 
     @cached_property
-    def _info(self) -> _Info | None:
-        info: _Info | None = self._core.info
-        return info
-
-    def _of_info(self, key: Any) -> Any:
-        return None if self._info is None else self._info[key]  # type: ignore[literal-required]
+    def _info(self) -> _core.SketchInfo | None:
+        return self._core.info
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -205,27 +179,25 @@ class Sketch:
         these for the other (in a small space, also on the part of it that was asked); for ``exact`` over
         all sequences. None if the sketch has no known origin.
         """
-        value: float | None = self._of_info("r2")
-        return value
+        return None if self._info is None else self._info.r2.value
 
     @property
     def r2_interval(self) -> tuple[float, float] | None:
         """95 % confidence interval of :attr:`r2`."""
-        value: tuple[float, float] | None = self._of_info("r2_interval")
-        return value
+        return None if self._info is None else (self._info.r2.low, self._info.r2.high)
 
     @property
     def response_r2(self) -> float | None:
         """R² on the model's own scale; that of :attr:`r2` if there is no link."""
-        if self._info is None or self._info["link"] == "identity":
+        if self._info is None or self._info.link.name == "identity":
             return self.r2
-        return self._info["response_r2"]
+        response = self._info.link.response_r2
+        return None if response is None else response.value
 
     @property
     def n_queries(self) -> int | None:
         """Distinct model evaluations spent, validation and test included."""
-        value: int | None = self._of_info("n_queries")
-        return value
+        return None if self._info is None else self._info.n_queries
 
     @property
     def method(self) -> str | None:
@@ -234,8 +206,7 @@ class Sketch:
         "exact", "regress", "peel", "trees", "distill", "average" (of several) or "converted" (from a
         fitted ensemble).
         """
-        value: str | None = self._of_info("method")
-        return value
+        return None if self._info is None else self._info.method
 
     @property
     def status(self) -> str | None:
@@ -246,19 +217,19 @@ class Sketch:
         sketch "target met", "budget spent" or "more queries no longer pay". Says what `auto` could not
         try.
         """
-        value: str | None = self._of_info("status")
-        return value
+        return None if self._info is None else str(self._info.status)
 
     @property
     def candidates(self) -> list[Candidate]:
         """What was tried where several methods were, with the R² of each on held-out queries."""
-        return [] if self._info is None else [Candidate(*row) for row in self._info["candidates"]]
+        candidates = [] if self._info is None else self._info.candidates
+        return [Candidate(c.name, c.r2, c.seconds, c.weight) for c in candidates]
 
     @property
     def teacher_r2(self) -> float | None:
         """R² of the teacher on held-out queries, where the sketch was distilled from one."""
-        value: float | None = self._of_info("teacher_r2")
-        return value
+        teacher = None if self._info is None else self._info.teacher
+        return None if teacher is None else teacher.value
 
     @property
     def n_terms(self) -> int:
@@ -275,46 +246,12 @@ class Sketch:
         return self._link.to_response(values) if response else values
 
     def summary(self) -> str:
-        """Return what was done, how well the surrogate predicts, and where its variance lies."""
+        """Return how the sketch was made, how well it predicts, and where its variance is."""
         lines = [f"sketch of sequences over {self.space.alphabet!r} of length {self.space.n}"]
-        info = self._info
-        if info is not None:
-            low, high = info["r2_interval"]
-            tested = {
-                "exact": "all sequences",
-                "regress": "cross-validated",
-                "converted": "against the ensemble, on random sequences",
-            }.get(info["method"], f"{info['n_test']:,} held-out queries")
-            lines += [
-                f"method     {info['method']} ({info['status']})",
-                f"queries    {info['n_queries']:,} of a budget of {info['budget']:,}",
-                f"R²         {info['r2']:.4f}  (95 % interval {low:.4f} to {high:.4f}, {tested})",
-            ]
-            if info["teacher_r2"] is not None:
-                lines.append(f"teacher    R² {info['teacher_r2']:.4f} on the same queries")
-            if len(info["candidates"]) > 1:
-                lines.append("tried      R²      seconds  weight")
-                for name, r2, seconds, weight in info["candidates"]:
-                    took = "" if seconds is None else f"{seconds:.1f}"
-                    lines.append(f"           {r2:<7.4f} {took:>7} {weight:7.2f}  {name}")
-            if info["link"] != "identity":
-                own = info["response_r2"]
-                known = "unknown" if own is None else f"{own:.4f}"
-                lines.append(f"link       {info['link']}; R² on the model's own scale {known}")
-            if info["regression"] is not None and info["regression"]["unseen"]:
-                unseen = info["regression"]["unseen"]
-                alphabet = self.space.alphabet
-                some = ", ".join(f"{alphabet[a]} at {i}" for i, a in unseen[:8])
-                more = f" and {len(unseen) - 8} more" if len(unseen) > 8 else ""
-                lines.append(f"unseen     {some}{more}: terms with these are not identifiable, and left out")
-            if info["method"] == "peel" and info["status"] != "converged":
-                lines.append(
-                    f"           {info['unexplained']:.1%} of the variance on the design is unexplained"
-                )
-            if info["r2"] < LOW_FIDELITY:
-                lines.append(
-                    "           LOW: explanations are those of the sketch, hardly those of the model"
-                )
+        if self._info is not None:
+            lines += info_lines(self._info, self.space.alphabet)
+            if self._info.r2.value < LOW_FIDELITY:
+                lines.append("           LOW: explanations describe the sketch, hardly the model")
         lines.append(f"terms      {self.n_terms:,}")
         lines += self._orders()
         return "\n".join(lines)

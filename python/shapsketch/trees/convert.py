@@ -118,19 +118,16 @@ def from_trees(
             "model that it starts from?)"
         )
     core = forest.ensemble(constant).exact(limit)
-    made = core.made_by(
-        method="converted",
-        status="exact",
-        budget=0,
-        queries=0,
-        seed=0,
+    fit = _core.Fit(
         codes=probes,
         values=wanted,
         predictions=_core.Components(core).predict(probes),
-        share=0.0,
-        rest=0.0,
-        candidates=[],
-        teacher=None,
+        method="converted",
+        outcome="exact",
+        budget=0,
+        n_queries=0,
+        seed=0,
     )
+    made = _core.Sketch.from_fit(core, fit)
     scale = parse(found.link)
     return Sketch._wrap(on_link(made, scale), scale)
