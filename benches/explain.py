@@ -1,8 +1,10 @@
-"""Explaining from Python on one core: rates, memory of a stream, and peers on the same coefficients.
+"""Explanations from Python: rates on one core, memory of a stream, and other packages on the same coefficients.
 
-python benches/explain.py rates      # sequences/s of every index and background
-python benches/explain.py stream     # 10 million sequences: time, peak memory
-python benches/explain.py peers      # shapzero at q = 20 and order 3, shapiq's converter
+    python benches/explain.py rates      sequences per second for every index and background, one core
+    python benches/explain.py stream     10,000,000 sequences: time and peak memory
+    python benches/explain.py peers      shapzero at q = 20 and order 3, and shapiq's converter, one core
+
+Option of `stream`: --sequences (10,000,000).
 """
 
 import argparse
@@ -15,11 +17,12 @@ import time
 import numpy as np
 from vs_shapzero import in_process
 
+# Length of the sequences.
 N = 26
 
 
 def spectrum():
-    """1,000 coefficients on 300 supports, n = 26, q = 4: every position, 168 pairs, 106 triples."""
+    """Return 1,000 coefficients on 300 supports, n = 26, q = 4: all positions, 168 pairs, 106 triples."""
     import shapsketch as ss
 
     rng = np.random.default_rng(0)
@@ -38,10 +41,10 @@ def spectrum():
     return ss.Spectrum(space, np.array(keys), values, real_part=True)
 
 
-def rate(work, count, least=1.0):
-    """Items per second, the best of several runs."""
+def rate(work, count, duration=1.0):
+    """Return the items per second of the fastest run within `duration` seconds."""
     best, started = 0.0, time.perf_counter()
-    while time.perf_counter() - started < least:
+    while time.perf_counter() - started < duration:
         before = time.perf_counter()
         work()
         best = max(best, count / (time.perf_counter() - before))
@@ -51,13 +54,13 @@ def rate(work, count, least=1.0):
 def side_rates():
     import shapsketch as ss
 
-    sketch = spectrum()
+    surrogate = spectrum()
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 4, (20_000, N)).astype(np.uint8)
     few = codes[:500]
-    uniform = ss.Explainer(sketch)
+    uniform = ss.Explainer(surrogate)
     composition = np.tile([0.3, 0.2, 0.2, 0.3], (N, 1))
-    out = {"coefficients": len(sketch), "rows": []}
+    out = {"coefficients": len(surrogate), "rows": []}
 
     def row(name, work, count=20_000):
         work()
@@ -69,10 +72,10 @@ def side_rates():
         ("reference", codes[0]),
         ("100 sequences", codes[:100]),
     ]:
-        explainer = ss.Explainer(sketch, background)
+        explainer = ss.Explainer(surrogate, background)
         row(f"SV, {name}", lambda explainer=explainer: explainer(codes))
-    shuffled = ss.Explainer(sketch, ss.DinucleotideShuffles(20))
-    row("SV, 20 dinucleotide shuffles of each", lambda: shuffled(few), len(few))
+    shuffled = ss.Explainer(surrogate, ss.DinucleotideShuffles(20))
+    row("SV, 20 dinucleotide shuffles of each sequence", lambda: shuffled(few), len(few))
     for index, order in [
         ("FSII", 2), ("k-SII", 2), ("SII", 2), ("STII", 2), ("FBII", 2), ("FSII", 3), ("Moebius", None),
     ]:  # fmt: skip
@@ -91,12 +94,12 @@ def rates():
         print(f"| {name} | {value:,.0f} |")
 
 
-def side_stream():
+def side_stream(count):
     import shapsketch as ss
 
     explainer = ss.Explainer(spectrum())
     rng = np.random.default_rng(1)
-    count, batch = 10_000_000, 65_536
+    batch = 65_536
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started = time.perf_counter()
     batches = (
@@ -110,10 +113,10 @@ def side_stream():
     print(json.dumps({"rows": rows, "s": time.perf_counter() - started, "peak": peak, "before": before}))
 
 
-def stream():
-    r = in_process("side-stream", script=__file__)
+def stream(count):
+    r = in_process("side-stream", "--sequences", count, script=__file__)
     print(
-        f"{r['rows']:,} sequences drawn and explained in {r['s']:.1f} s, "
+        f"{r['rows']:,} random sequences generated and explained in {r['s']:.1f} s, "
         f"peak {r['peak']:.0f} MiB ({r['before']:.0f} before)"
     )
 
@@ -125,6 +128,13 @@ def side_peers():
     from shapzero.shap.shap_explainer import shap_explainer
 
     rng = np.random.default_rng(2)
+    rows = against_shapzero(ss, shap_explainer, rng)
+    rows += against_shapiq(ss, shapiq, MoebiusConverter, rng)
+    print(json.dumps(rows))
+
+
+def against_shapzero(ss, shap_explainer, rng):
+    """Return rows of the peer table: name, peer, seconds per sequence of shapsketch and of the peer."""
     q, n = 20, 20
     keys, values = [np.zeros(n, int)], [1.0 + 0.0j]
     for _ in range(300):
@@ -133,11 +143,12 @@ def side_peers():
         key[support] = rng.integers(1, q, len(support))
         keys.append(key)
         values.append(rng.normal() + 1j * rng.normal())
-    sketch = ss.Spectrum(ss.SequenceSpace(ss.PROTEIN, n), np.array(keys), values, real_part=True)
+    surrogate = ss.Spectrum(ss.SequenceSpace(ss.PROTEIN, n), np.array(keys), values, real_part=True)
     codes = rng.integers(0, q, (2_000, n)).astype(np.uint8)
-    explainer = ss.Explainer(sketch)
+    explainer = ss.Explainer(surrogate)
     table = {
-        tuple(int(v) for v in k): c for k, c in zip(sketch.frequencies, sketch.coefficients, strict=True)
+        tuple(int(v) for v in k): c
+        for k, c in zip(surrogate.frequencies, surrogate.coefficients, strict=True)
     }
     with contextlib.redirect_stdout(io.StringIO()):
         published = shap_explainer(table, q=q, n=n)
@@ -158,10 +169,15 @@ def side_peers():
             published.explain(x, explanation=kind)
             pairs.append((fast, time.perf_counter() - started))
         out.append((name, "shapzero", *np.mean(pairs, axis=0)))
-    sketch = spectrum()
+    return out
+
+
+def against_shapiq(ss, shapiq, converter, rng):
+    """Return rows of the peer table; shapiq converts components that shapsketch computed."""
     codes = rng.integers(0, 4, (2_000, N)).astype(np.uint8)
-    explainer = ss.Explainer(sketch)
+    explainer = ss.Explainer(spectrum())
     components = explainer.interactions(codes[:5], index="Moebius")
+    out = []
     for index in ("SV", "FSII", "k-SII", "STII"):
         order = 1 if index == "SV" else 2
         pairs = []
@@ -169,8 +185,8 @@ def side_peers():
             ours = 1.0 / rate(
                 lambda i=index, o=order: explainer.interactions(codes, index=i, max_order=o), len(codes), 0.3
             )
-            lookup = {support: at for at, support in enumerate(components.supports)}
-            given = shapiq.InteractionValues(
+            lookup = {support: column for column, support in enumerate(components.supports)}
+            moebius = shapiq.InteractionValues(
                 components.values[b],
                 index="Moebius",
                 min_order=1,
@@ -179,15 +195,19 @@ def side_peers():
                 interaction_lookup=lookup,
             )
             started = time.perf_counter()
-            found = MoebiusConverter(given)(index, order)
+            converted = converter(moebius)(index, order)
             pairs.append((ours, time.perf_counter() - started))
-            mine = explainer.interactions(codes[b : b + 1], index=index, max_order=order)
-            for support, value in zip(mine.supports, mine.values[0], strict=True):
-                assert abs(value - found[support]) < 1e-9, "they disagree"
+            result = explainer.interactions(codes[b : b + 1], index=index, max_order=order)
+            for support, value in zip(result.supports, result.values[0], strict=True):
+                assert abs(value - converted[support]) < 1e-9, "the packages disagree"
         out.append(
-            (f"{index}, order {order}, q = 4", "shapiq, given the components", *np.mean(pairs, axis=0))
+            (
+                f"{index}, order {order}, q = 4",
+                "shapiq, from computed components",
+                *np.mean(pairs, axis=0),
+            )
         )
-    print(json.dumps(out))
+    return out
 
 
 def peers():
@@ -210,7 +230,10 @@ def main():
         "side-peers": side_peers,
     }
     parser.add_argument("command", choices=commands)
-    commands[parser.parse_args().command]()
+    parser.add_argument("--sequences", type=int, default=10_000_000)
+    options = parser.parse_args()
+    arguments = (options.sequences,) if options.command.endswith("stream") else ()
+    commands[options.command](*arguments)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Sparse regression: planted spectra, coverage of its intervals, time and memory.
+"""Sparse regression: planted spectra, coverage of intervals, time and memory.
 
-    python benches/regress.py planted             queries against NMSE, beside the published package; a figure
-    python benches/regress.py coverage            how often 95 % intervals hold the truth
-    python benches/regress.py speed               whole processes: seconds and peak memory
+    python benches/regress.py planted             NMSE for numbers of queries, with the published package; a figure
+    python benches/regress.py coverage            how often 95 % intervals contain the true value
+    python benches/regress.py speed               separate processes: seconds and peak memory
 
-Planted setting: q = 4, n = 26, 200 coefficients of order up to 3, noise at 10 dB per query. The published
-package (`pip install shapzero`) is told the noise, shapsketch is not.
+Planted spectra: q = 4, n = 26, 200 coefficients of order up to 3, noise at 10 dB per query. The published package
+(`pip install shapzero`) receives the true noise level; shapsketch estimates it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ from vs_shapzero import (
     theirs_decode,
 )
 
+# Coefficients of a planted spectrum.
 TERMS = 200
-OURS = (1000, 2000, 3000, 4000, 6000, 8000, 16_000, 32_000)
-THEIRS = ((3, 3), (4, 1), (4, 3), (4, 6), (5, 3))
+# Numbers of queries for shapsketch.
+QUERIES = (1000, 2000, 3000, 4000, 6000, 8000, 16_000, 32_000)
+# Designs for the published package: subspace dimension b and repeats R.
+DESIGNS = ((3, 3), (4, 1), (4, 3), (4, 6), (5, 3))
 
 
 def compare_planted(seeds, figure):
     import shapsketch as ss
 
     space = ss.SequenceSpace(ss.RNA, N)
-    print("| side | queries | NMSE, mean | worst of the seeds | support F1 |")
+    print("| package | queries | NMSE, mean | largest of the seeds | support F1 |")
     print("|---|--:|--:|--:|--:|")
     curves = {"shapsketch, regression": [], "shapzero": []}
-    for count in OURS:
+    for count in QUERIES:
         rows = []
         for seed in range(seeds):
             truth = planted(TERMS, seed)
@@ -51,14 +54,14 @@ def compare_planted(seeds, figure):
             ).fit(codes, values)
             rows.append(score(as_dict(regressor.sketch_.spectrum), truth))
         report("shapsketch, regression", count, rows, curves)
-    for b, repeats in THEIRS:
+    for b, repeats in DESIGNS:
         rows = []
         for seed in range(seeds):
             truth = planted(TERMS, seed)
             design = ss.QueryDesign(space, b=b, groups=GROUPS, repeats=repeats, random_state=seed)
             values, sd = noisy_values(truth, design.queries(), seed)
-            found = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
-            rows.append(score({bytes(np.array(k, dtype=np.uint8)): v for k, v in found.items()}, truth))
+            decoded = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
+            rows.append(score({bytes(np.array(k, dtype=np.uint8)): v for k, v in decoded.items()}, truth))
         report("shapzero", GROUPS * repeats * (N + 1) * Q**b, rows, curves)
     if figure:
         import matplotlib
@@ -78,15 +81,15 @@ def compare_planted(seeds, figure):
         print(f"wrote {figure}")
 
 
-def report(side, count, rows, curves):
+def report(package, count, rows, curves):
     f1, error = np.mean(rows, axis=0)
     worst = max(row[1] for row in rows)
-    curves[side].append((count, error))
-    print(f"| {side} | {count:,} | {error:.4f} | {worst:.4f} | {f1:.3f} |", flush=True)
+    curves[package].append((count, error))
+    print(f"| {package} | {count:,} | {error:.4f} | {worst:.4f} | {f1:.3f} |", flush=True)
 
 
 def scenario(kind, seed):
-    """A truth with a tail of small terms, and a sample of it with noise."""
+    """Return a true spectrum with many small terms, and noisy values of it."""
     import shapsketch as ss
 
     rng = np.random.default_rng(seed)
@@ -102,32 +105,31 @@ def scenario(kind, seed):
             rows.append(k)
             values.append(size * (rng.normal() + 1j * rng.normal()))
     if kind == "patterns":
-        # Motifs at their places instead of the large coefficients.
+        # Letter patterns take the place of the large coefficients.
         rows, values = rows[40:], values[40:]
     truth = ss.Spectrum(space, np.array(rows), np.array(values), real_part=True)
-    extra = []
     if kind == "patterns":
+        patterns = []
         for _ in range(30):
             first, size = rng.integers(0, n - 3), rng.integers(1, 4)
-            extra.append((first, rng.integers(0, q, size), 4.0 * rng.normal()))
-    if extra:
-        motifs = [(np.arange(first, first + len(word)), word, weight) for first, word, weight in extra]
-        truth = add_motifs(truth, motifs, q, n)
+            patterns.append((np.arange(first, first + size), rng.integers(0, q, size), 4.0 * rng.normal()))
+        truth = add_patterns(truth, patterns, q, n)
     y = truth.predict(codes)
     return space, truth, codes, y + rng.normal(0, 0.3 * y.std(), count)
 
 
-def add_motifs(spectrum, motifs, q, n):
-    """A spectrum and motifs at their places, as one spectrum."""
+def add_patterns(spectrum, patterns, q, n):
+    """Return the sum of a spectrum and letter patterns (positions, codes, weight) as one spectrum."""
     import shapsketch as ss
 
     frequencies, coefficients = [*spectrum.frequencies], [*spectrum.coefficients]
-    for positions, word, weight in motifs:
-        for labels in np.ndindex(*(q,) * len(word)):
+    for positions, symbols, weight in patterns:
+        size = len(symbols)
+        for labels in np.ndindex(*(q,) * size):
             k = np.zeros(n, dtype=int)
             k[positions] = labels
             frequencies.append(k)
-            coefficients.append(weight * q ** -len(word) * np.exp(-2j * np.pi * (labels @ word) / q))
+            coefficients.append(weight * q**-size * np.exp(-2j * np.pi * (labels @ symbols) / q))
     return ss.Spectrum(spectrum.space, np.array(frequencies), np.array(coefficients), real_part=True)
 
 
@@ -155,16 +157,16 @@ def coverage(seeds, verbose):
                 low, high = sketch.r2_interval
                 r2_inside.append(low <= r2 <= high)
                 if verbose:
-                    print(f"  R² {r2:.4f}, claimed {sketch.r2:.4f} ({low:.4f} to {high:.4f})")
+                    print(f"  R² {r2:.4f}, reported {sketch.r2:.4f} ({low:.4f} to {high:.4f})")
             print(
-                f"| {kind} and a tail | {basis} | {np.mean(inside):.1%} | {np.mean(width):.2f} | "
+                f"| {kind} and small terms | {basis} | {np.mean(inside):.1%} | {np.mean(width):.2f} | "
                 f"{np.sum(r2_inside)} of {seeds} |",
                 flush=True,
             )
 
 
 def speed_side(row):
-    """One row of the speed table; prints seconds and MiB as JSON."""
+    """Print seconds and MiB of one row of the speed table as JSON."""
     import shapsketch as ss
 
     rng = np.random.default_rng(0)
@@ -179,8 +181,8 @@ def speed_side(row):
             positions = np.arange(first, first + size)
             if rng.random() < 0.5:
                 positions = rng.choice(n, 2, replace=False)
-            word = rng.integers(0, q, len(positions))
-            y += 3.0 * rng.normal() * (codes[:, positions] == word).all(axis=1)
+            symbols = rng.integers(0, q, len(positions))
+            y += 3.0 * rng.normal() * (codes[:, positions] == symbols).all(axis=1)
         y += rng.normal(0, np.sqrt(0.1) * y.std(), len(y))
         dictionary = ss.Dictionary(windows=4 if row == "windows" else 1, orders=2)
         regressor = ss.SparseRegressor(space, dictionary=dictionary, basis="letters")
@@ -203,8 +205,8 @@ def speed_side(row):
     seconds = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sketch = regressor.sketch_
-    candidates = sketch._core.info["regression"]["candidates"]
-    print(json.dumps({"s": seconds, "mib": memory, "r2": sketch.r2, "candidates": candidates}))
+    n_atoms = sketch._core.info.regression.n_atoms
+    print(json.dumps({"s": seconds, "mib": memory, "r2": sketch.r2, "n_atoms": n_atoms}))
 
 
 ROWS = {
@@ -216,14 +218,14 @@ ROWS = {
 
 
 def speed(runs):
-    print("| 20,000 queries | letter patterns listed | s, each run | peak MiB | cross-validated R² |")
+    print("| 20,000 queries | atoms in the dictionary | s, each run | peak MiB | cross-validated R² |")
     print("|---|--:|--:|--:|--:|")
     for row, name in ROWS.items():
         results = [in_process("side-speed", row, script=__file__) for _ in range(runs)]
         times = ", ".join(f"{r['s']:.1f}" for r in results)
         peak = max(r["mib"] for r in results)
         print(
-            f"| {name} | {results[0]['candidates']:,} | {times} | {peak:.0f} | {results[0]['r2']:.3f} |",
+            f"| {name} | {results[0]['n_atoms']:,} | {times} | {peak:.0f} | {results[0]['r2']:.3f} |",
             flush=True,
         )
 

@@ -1,9 +1,11 @@
-"""Trees and the automatic choice: time, memory, fidelity, and peers on the same number of calls.
+"""Trees and the automatic choice of a method: time, memory, R², and other methods with as many queries.
 
-python benches/trees.py conversion     # ensembles to closed forms: seconds, MiB, terms, what is kept
-python benches/trees.py explain        # Shapley values of a large sketch of trees, one core
-python benches/trees.py auto           # our own time of the automatic choice at 20,000 queries
-python benches/trees.py peers          # LightGBM, pairwise ridge and ProxySPEX beside it, q = 2
+    python benches/trees.py conversion     ensembles to closed forms: seconds, MiB, terms, variance kept
+    python benches/trees.py explain        Shapley values of a large sketch of trees, one core
+    python benches/trees.py auto           the automatic choice at 20,000 queries: time without the model
+    python benches/trees.py peers          LightGBM, pairwise ridge and ProxySPEX for comparison, q = 2
+
+Option of `auto`: --queries (20,000). Options of `peers`: --budget (2,000) and --seeds (3).
 """
 
 import argparse
@@ -15,15 +17,16 @@ import time
 import numpy as np
 from vs_shapzero import in_process
 
+# Number of sequences that trees are fitted to, and of queries of a sketch.
 QUERIES = 20_000
 
 
 def translation(codes):
-    """A made-up 5'UTR: starts upstream that a stop in frame closes or not, a sequence around the start."""
+    """Return scores of synthetic 5'UTRs: upstream starts, in-frame stops, the start's context, GC content."""
     codes = np.asarray(codes).astype(int)
-    words = codes[:, :-2] * 16 + codes[:, 1:-1] * 4 + codes[:, 2:]
-    starts = words == 0 * 16 + 3 * 4 + 2
-    stops = (words == 48) | (words == 50) | (words == 56)
+    codons = codes[:, :-2] * 16 + codes[:, 1:-1] * 4 + codes[:, 2:]
+    starts = codons == 0 * 16 + 3 * 4 + 2
+    stops = (codons == 48) | (codons == 50) | (codons == 56)
     n = codes.shape[1]
     open_starts = np.zeros(len(codes))
     for i in range(n - 2):
@@ -33,12 +36,12 @@ def translation(codes):
             starts[:, i] * np.where(closed, 0.35, 1.0) * (0.6 + 0.4 * (codes[:, max(i - 3, 0)] == 0))
         )
     gc = ((codes == 1) | (codes == 2)).mean(axis=1)
-    around = (codes[:, -3] == 0) + 0.5 * (codes[:, -6] == 2)
-    return np.exp(-1.2 * open_starts) * (1.0 + 0.4 * around) - 1.5 * (gc - 0.5) ** 2
+    context = (codes[:, -3] == 0) + 0.5 * (codes[:, -6] == 2)
+    return np.exp(-1.2 * open_starts) * (1.0 + 0.4 * context) - 1.5 * (gc - 0.5) ** 2
 
 
 def landscape(codes):
-    """A made-up binary landscape: additive effects, few interactions up to order 5, bent by a sigmoid."""
+    """Return a synthetic binary landscape: the sigmoid of main effects and 30 interactions of order 2 to 5."""
     rng = np.random.default_rng(1)
     spins = 1.0 - 2.0 * np.asarray(codes)
     score = spins @ rng.normal(size=spins.shape[1])
@@ -53,7 +56,7 @@ def peak():
 
 
 def fitted(kind):
-    """An ensemble: what it is, its space, and how it becomes a sketch."""
+    """Fit an ensemble; return its space and a function that converts it to (sketch, fraction of variance kept)."""
     import lightgbm
     import shapsketch as ss
     from shapsketch.fitting.boosting import BoostedTrees, boost
@@ -65,7 +68,12 @@ def fitted(kind):
         codes = rng.integers(0, 4, (QUERIES, 50), dtype=np.uint8)
         features = PositionalFeatures(space, "kmers")
         boosted = boost(features.matrix(codes), translation(codes), leaves=127, seed=0, rounds=400, rate=0.1)
-        return space, lambda: BoostedTrees(features, boosted).sketch(boosted, 1e-3, None), boosted
+
+        def truncated():
+            core, kept = BoostedTrees(features, boosted).sketch(boosted, 1e-3, None)
+            return ss.Sketch._wrap(core), kept
+
+        return space, truncated
     q, n, depth = (20, 56, 6) if kind == "protein" else (4, 50, 8)
     space = ss.SequenceSpace(ss.PROTEIN if q == 20 else ss.DNA, n)
     codes = rng.integers(0, q, (QUERIES, n))
@@ -73,39 +81,30 @@ def fitted(kind):
     values = table[np.arange(n), codes].sum(axis=1) + 3.0 * (codes[:, 3] < q // 2) * (codes[:, 9] > q // 3)
     options = {"max_depth": depth, "num_leaves": 2**depth, "verbosity": -1}
     model = lightgbm.train(options, lightgbm.Dataset(codes.astype(float), values), 300)
-    return space, lambda: (ss.from_trees(model, space)._core, 1.0), model
+    return space, lambda: (ss.from_trees(model, space), 1.0)
 
 
 def side_conversion(kind):
-    _, convert, _ = fitted(kind)
+    _, convert = fitted(kind)
     before = peak()
     started = time.perf_counter()
-    core, share = convert()
-    print(
-        json.dumps(
-            {
-                "s": time.perf_counter() - started,
-                "mib": peak(),
-                "before": before,
-                "terms": len(core),
-                "share": share,
-            }
-        )
-    )
+    sketch, kept = convert()
+    seconds = time.perf_counter() - started
+    print(json.dumps({"s": seconds, "mib": peak(), "before": before, "terms": sketch.n_terms, "kept": kept}))
 
 
 def conversion():
     print("| ensemble | form | s | peak MiB (before) | terms | variance kept |")
     print("|---|---|--:|--:|--:|--:|")
     rows = [
-        ("kmers", "400 trees of 127 leaves, words of 1 to 3 at q = 4, n = 50", "truncated"),
+        ("kmers", "400 trees of 127 leaves, k-mers of length 1 to 3, q = 4, n = 50", "truncated"),
         ("protein", "300 trees of depth 6, codes, q = 20, n = 56", "exact"),
         ("dna", "300 trees of depth 8, codes, q = 4, n = 50", "exact"),
     ]
     for kind, name, form in rows:
         r = in_process("side-conversion", kind, script=__file__)
         print(
-            f"| {name} | {form} | {r['s']:.1f} | {r['mib']:.0f} ({r['before']:.0f}) | {r['terms']:,} | {r['share']:.4f} |",
+            f"| {name} | {form} | {r['s']:.1f} | {r['mib']:.0f} ({r['before']:.0f}) | {r['terms']:,} | {r['kept']:.4f} |",
             flush=True,
         )
 
@@ -113,8 +112,9 @@ def conversion():
 def side_explain(kind):
     import shapsketch as ss
 
-    space, convert, _ = fitted(kind)
-    explainer = ss.Explainer(ss.Sketch._wrap(convert()[0]))
+    space, convert = fitted(kind)
+    sketch, _ = convert()
+    explainer = ss.Explainer(sketch)
     count = 20_000 if kind == "kmers" else 500
     codes = np.random.default_rng(1).integers(0, space.q, (count, space.n))
     started = time.perf_counter()
@@ -130,7 +130,7 @@ def explain():
     print("| sketch | first call s | sequences/s, one core | peak MiB |")
     print("|---|--:|--:|--:|")
     for kind, name in [
-        ("kmers", "127-leaf trees on words, q = 4, n = 50, truncated"),
+        ("kmers", "127-leaf trees on k-mers, q = 4, n = 50, truncated"),
         ("protein", "depth-6 trees, q = 20, n = 56, exact"),
         ("dna", "depth-8 trees, q = 4, n = 50, exact"),
     ]:
@@ -138,53 +138,54 @@ def explain():
         print(f"| {name} | {r['first']:.2f} | {r['rate']:,.0f} | {r['mib']:.0f} |", flush=True)
 
 
-def side_auto(fast):
+def side_auto(kind, queries):
     import shapsketch as ss
 
     space = ss.SequenceSpace(ss.DNA, 50)
-    spent = [0.0]
+    in_model = 0.0
 
     def model(codes):
+        nonlocal in_model
         started = time.perf_counter()
         values = translation(codes)
-        spent[0] += time.perf_counter() - started
+        in_model += time.perf_counter() - started
         return values
 
     started = time.perf_counter()
-    sketch = ss.sketch(model, space, budget=QUERIES, inputs="codes", fast=fast == "fast", progress=False)
-    ours = time.perf_counter() - started - spent[0]
+    sketch = ss.sketch(model, space, budget=queries, inputs="codes", fast=kind == "fast", progress=False)
+    seconds = time.perf_counter() - started - in_model
     codes = np.random.default_rng(9).integers(0, 4, (20_000, 50))
     truth = translation(codes)
     r2 = 1.0 - ((truth - sketch.predict(codes)) ** 2).mean() / truth.var()
-    tried = [(c.name, c.r2, c.weight) for c in sketch.candidates]
+    candidates = [(c.name, c.r2, c.weight) for c in sketch.candidates]
     print(
         json.dumps(
             {
-                "s": ours,
+                "s": seconds,
                 "mib": peak(),
                 "r2": r2,
-                "claimed": sketch.r2,
+                "reported": sketch.r2,
                 "teacher": sketch.teacher_r2,
-                "tried": tried,
+                "candidates": candidates,
             }
         )
     )
 
 
-def auto():
-    print("| | s | peak MiB | R² | claimed | teacher | tried: R² (weight) |")
+def auto(queries):
+    print("| | s | peak MiB | R² | reported R² | R² of the teacher | candidates: R² (weight) |")
     print("|---|--:|--:|--:|--:|--:|---|")
     for kind in ("fast", "full"):
-        r = in_process("side-auto", kind, script=__file__)
-        tried = ", ".join(f"{name} {r2:.3f} ({weight:.2f})" for name, r2, weight in r["tried"])
+        r = in_process("side-auto", kind, "--queries", queries, script=__file__)
+        candidates = ", ".join(f"{name} {r2:.3f} ({weight:.2f})" for name, r2, weight in r["candidates"])
         teacher = f"{r['teacher']:.3f}" if r["teacher"] else ""
         print(
-            f"| {kind} | {r['s']:.0f} | {r['mib']:.0f} | {r['r2']:.3f} | {r['claimed']:.3f} | {teacher} | {tried} |",
+            f"| {kind} | {r['s']:.0f} | {r['mib']:.0f} | {r['r2']:.3f} | {r['reported']:.3f} | {teacher} | {candidates} |",
             flush=True,
         )
 
 
-def peers(budget):
+def peers(budget, seeds):
     import lightgbm
     import shapiq
     import shapsketch as ss
@@ -193,31 +194,33 @@ def peers(budget):
 
     n = 13
     space = ss.SequenceSpace("01", n)
-    every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.uint8)
-    truth = landscape(every)
+    all_codes = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.uint8)
+    truth = landscape(all_codes)
 
     def r2(predictions):
         return 1.0 - ((truth - predictions) ** 2).mean() / truth.var()
 
-    print(f"| q = 2, n = 13, {budget:,} calls, R² over all sequences | seed 0 | 1 | 2 |")
-    print("|---|--:|--:|--:|")
+    print(
+        f"| q = 2, n = 13, {budget:,} queries, R² over all sequences | {' | '.join(map(str, range(seeds)))} |"
+    )
+    print("|---|" + "--:|" * seeds)
     rows = {"shapsketch, auto": [], "LightGBM": [], "pairwise ridge": [], "ProxySPEX (shapiq)": []}
-    for seed in range(3):
+    for seed in range(seeds):
         sketch = ss.sketch(landscape, space, budget=budget, inputs="codes", random_state=seed, progress=False)
-        rows["shapsketch, auto"].append(r2(sketch.predict(every)))
+        rows["shapsketch, auto"].append(r2(sketch.predict(all_codes)))
         chosen = np.random.default_rng(seed).choice(2**n, budget, replace=False)
-        codes, values = every[chosen], truth[chosen]
+        codes, values = all_codes[chosen], truth[chosen]
         booster = lightgbm.LGBMRegressor(n_estimators=1000, learning_rate=0.05, num_leaves=8, verbosity=-1)
-        rows["LightGBM"].append(r2(booster.fit(codes, values).predict(every)))
+        rows["LightGBM"].append(r2(booster.fit(codes, values).predict(all_codes)))
         pairs = PolynomialFeatures(2, interaction_only=True, include_bias=False)
         ridge = RidgeCV(np.logspace(-4, 3, 15)).fit(pairs.fit_transform(codes), values)
-        rows["pairwise ridge"].append(r2(ridge.predict(pairs.transform(every))))
+        rows["pairwise ridge"].append(r2(ridge.predict(pairs.transform(all_codes))))
         # Faith-Banzhaf interactions of full order are the Möbius transform of the surrogate on the cube.
         spex = shapiq.ProxySPEX(n=n, index="FBII", max_order=n, random_state=seed)
-        found = spex.approximate(budget, lambda x: landscape(np.asarray(x).astype(np.uint8)))
+        interactions = spex.approximate(budget, lambda x: landscape(np.asarray(x).astype(np.uint8)))
         predictions = np.full(2**n, 0.0)
-        for support, value in found.dict_values.items():
-            predictions += value * every[:, list(support)].prod(axis=1)
+        for support, value in interactions.dict_values.items():
+            predictions += value * all_codes[:, list(support)].prod(axis=1)
         rows["ProxySPEX (shapiq)"].append(r2(predictions))
     for name, values in rows.items():
         print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |", flush=True)
@@ -228,19 +231,27 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("conversion", "explain", "auto"):
+    for name in ("conversion", "explain"):
         commands.add_parser(name)
-    commands.add_parser("peers").add_argument("--budget", type=int, default=2_000)
-    for name in ("side-conversion", "side-explain", "side-auto"):
-        commands.add_parser(name).add_argument("kind")
-    options = parser.parse_args()
-    sides = {"side-conversion": side_conversion, "side-explain": side_explain, "side-auto": side_auto}
-    if options.command in sides:
-        sides[options.command](options.kind)
-    elif options.command == "peers":
-        peers(options.budget)
-    else:
-        {"conversion": conversion, "explain": explain, "auto": auto}[options.command]()
+        commands.add_parser(f"side-{name}").add_argument("kind")
+    for name in ("auto", "side-auto"):
+        automatic = commands.add_parser(name)
+        automatic.add_argument("--queries", type=int, default=QUERIES)
+    automatic.add_argument("kind")
+    comparison = commands.add_parser("peers")
+    comparison.add_argument("--budget", type=int, default=2_000)
+    comparison.add_argument("--seeds", type=int, default=3)
+    options = vars(parser.parse_args())
+    functions = {
+        "conversion": conversion,
+        "side-conversion": side_conversion,
+        "explain": explain,
+        "side-explain": side_explain,
+        "auto": auto,
+        "side-auto": side_auto,
+        "peers": peers,
+    }
+    functions[options.pop("command")](**options)
 
 
 if __name__ == "__main__":

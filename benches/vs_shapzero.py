@@ -1,12 +1,12 @@
-"""Side by side with the published package (`pip install shapzero`): decoding and explaining.
+"""Comparison with the published package (`pip install shapzero`): decoding and explaining.
 
     python benches/vs_shapzero.py recovery            support and NMSE on the same queries
-    python benches/vs_shapzero.py decode --b 5 6      time and memory, everything but the model
+    python benches/vs_shapzero.py decode --b 5 6      time and memory, without the model
     python benches/vs_shapzero.py explain             time per explained sequence
 
-Setting (TIGER's): q = 4, n = 26, C = 3 groups, NSO delays with R = 3 repeats; 250 planted coefficients of
-order up to 3, noise at 10 dB per query. shapzero is told the true noise level, shapsketch estimates it.
-Each side runs in a process of its own, in turn.
+Setting (that of TIGER): q = 4, n = 26, C = 3 groups, NSO delays with R = 3 repeats; 250 planted coefficients of
+order up to 3, noise at 10 dB per query. shapzero receives the true noise level; shapsketch estimates it. Both
+packages run one after the other, in separate processes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import time
 
 import numpy as np
 
+# Alphabet size, sequence length, and groups of a design.
 Q, N, GROUPS = 4, 26, 3
 
 
 def planted(terms=250, seed=1, max_order=3):
-    """Random conjugate pairs of order 1 to `max_order`, magnitudes 0.5 to 1.5."""
+    """Return random conjugate pairs of order 1 to `max_order`, with magnitudes 0.5 to 1.5."""
     import shapsketch as ss
 
     rng = np.random.default_rng(seed)
@@ -52,17 +53,20 @@ def noisy_values(truth, queries, seed=2):
 
 
 def theirs_decode(values, matrices, delays, repeats, b, noise_sd):
-    """The published transform and peeling on given values; returns its dictionary."""
+    """Run the published transform and peeling on values; return its dictionary."""
     from shapzero.fourier.input_signal_subsampled import SubsampledSignal
     from shapzero.fourier.qsft import QSFT
     from shapzero.fourier.utils import gwht
 
-    class Given(SubsampledSignal):
+    class WithoutQueries(SubsampledSignal):
+        """A signal whose values are set below."""
+
         def _init_signal(self):
             pass
 
+    # Delays of each repeat.
     per = N + 1
-    signal = Given(
+    signal = WithoutQueries(
         n=N,
         q=Q,
         query_args={"b": b, "num_subsample": GROUPS, "num_repeat": repeats, "subsampling_method": "qsft"},
@@ -87,7 +91,7 @@ def theirs_decode(values, matrices, delays, repeats, b, noise_sd):
 
 
 def theirs_queries(b, repeats):
-    """The published design and its query indices."""
+    """Yield the queries of the published design, one batch for each delay."""
     from shapzero.fourier.query import get_Ms_and_Ds
     from shapzero.fourier.utils import dec_to_qary_vec, qary_ints, qary_vec_to_dec
 
@@ -106,15 +110,16 @@ def theirs_queries(b, repeats):
         base = (matrix @ digits) % Q
         for repeat in group:
             for delay in repeat:
-                # As the package does it: indices first, sequences from them.
+                # Like the package: first indices, then sequences from the indices.
                 indices = qary_vec_to_dec((base + np.outer(delay, np.ones(Q**b, dtype=int))) % Q, Q)
                 yield np.array(dec_to_qary_vec(indices, Q, N)).T
 
 
 def theirs_pipeline(truth, sd, b, repeats):
-    """The published package as its own Explainer runs it, told the noise level: (seconds less model, result).
+    """Run the published package as its Explainer does, with the true noise level.
 
-    This includes the files it writes and reads between its stages, but not its search for a noise level.
+    Returns the seconds without the model, and the result. The time includes the files between its stages, but not
+    its search for a noise level.
     """
     import pickle
     import tempfile
@@ -156,18 +161,18 @@ def theirs_pipeline(truth, sd, b, repeats):
         commands.compute_subsampled_fourier_transforms(parameters, exp_dir=folder)
         commands.run_fourier(parameters, verbose=False)
         seconds = time.perf_counter() - started - in_model
-        # Its own file, just written by this process.
-        found = pickle.loads((Path(folder) / "fourier_transform.pickle").read_bytes())
-    return seconds, found
+        # This process wrote the file, so it is safe to unpickle.
+        decoded = pickle.loads((Path(folder) / "fourier_transform.pickle").read_bytes())
+    return seconds, decoded
 
 
-def score(found, truth):
-    """Support F1 and NMSE over all frequencies but zero; `found` maps bytes of k to F[k]."""
+def score(decoded, truth):
+    """Return support F1 and NMSE over all frequencies except zero; `decoded` maps the bytes of k to F[k]."""
     real = {bytes(k): v for k, v in zip(truth.frequencies, truth.coefficients, strict=True) if k.any()}
-    found = {k: v for k, v in found.items() if any(k)}
-    common = real.keys() & found.keys()
-    error = sum(abs(real.get(k, 0) - found.get(k, 0)) ** 2 for k in real.keys() | found.keys())
-    f1 = 2 * len(common) / (len(real) + len(found))
+    decoded = {k: v for k, v in decoded.items() if any(k)}
+    common = real.keys() & decoded.keys()
+    error = sum(abs(real.get(k, 0) - decoded.get(k, 0)) ** 2 for k in real.keys() | decoded.keys())
+    f1 = 2 * len(common) / (len(real) + len(decoded))
     return f1, error / sum(abs(v) ** 2 for v in real.values())
 
 
@@ -180,7 +185,7 @@ def recovery(seeds):
 
     space = ss.SequenceSpace(ss.RNA, N)
     print(
-        "| b | R | queries | F1 shapzero | F1 shapsketch | as in the paper | NMSE shapzero | NMSE shapsketch | as in the paper |"
+        "| b | R | queries | F1 shapzero | F1 shapsketch | without refit | NMSE shapzero | NMSE shapsketch | without refit |"
     )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for b, repeats in [(3, 3), (4, 1), (4, 3), (4, 6), (5, 1), (5, 3), (6, 1)]:
@@ -190,7 +195,7 @@ def recovery(seeds):
             design = ss.QueryDesign(space, b=b, groups=GROUPS, repeats=repeats, random_state=seed)
             count = GROUPS * repeats * (N + 1) * Q**b
             if len(design) != count:
-                raise SystemExit("blocks overlap: choose another seed")
+                raise SystemExit("blocks of the design overlap; choose another seed")
             values, sd = noisy_values(truth, design.queries(), seed)
             theirs = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
             theirs = {bytes(np.array(k, dtype=np.uint8)): v for k, v in theirs.items()}
@@ -206,7 +211,7 @@ def recovery(seeds):
 
 
 def decode_side(side, b):
-    """One side of the decoding comparison; prints its times as JSON."""
+    """Run one side of the decoding comparison, and print its times as JSON."""
     import shapsketch as ss
 
     repeats = 3
@@ -222,8 +227,8 @@ def decode_side(side, b):
         values = np.concatenate([truth.predict(batch) for batch in design.batches()])
         values += np.random.default_rng(2).normal(0, sd, len(values))
         started = time.perf_counter()
-        found = as_dict(ss.PeelingDecoder().fit(ss.Observations(design, values)).spectrum_)
-        decoded = time.perf_counter() - started
+        result = as_dict(ss.PeelingDecoder().fit(ss.Observations(design, values)).spectrum_)
+        decoding = time.perf_counter() - started
     elif side == "shapzero, in memory":
         total = sum(len(batch) for batch in theirs_queries(b, repeats))
         generated = time.perf_counter() - started
@@ -232,19 +237,19 @@ def decode_side(side, b):
         values = np.concatenate([truth.predict(batch) for batch in design.batches()])
         values += np.random.default_rng(2).normal(0, sd, len(values))
         started = time.perf_counter()
-        found = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
-        decoded = time.perf_counter() - started
+        result = theirs_decode(values, design.matrices, design.delays, repeats, b, sd)
+        decoding = time.perf_counter() - started
     else:
-        decoded, found = theirs_pipeline(truth, sd, b, repeats)
+        decoding, result = theirs_pipeline(truth, sd, b, repeats)
     if side != "shapsketch":
-        found = {bytes(np.array(k, dtype=np.uint8)): v for k, v in found.items()}
-    f1, error = score(found, truth)
+        result = {bytes(np.array(k, dtype=np.uint8)): v for k, v in result.items()}
+    f1, error = score(result, truth)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"queries": generated, "decode": decoded, "mib": memory, "f1": f1, "nmse": error}))
+    print(json.dumps({"queries": generated, "decode": decoding, "mib": memory, "f1": f1, "nmse": error}))
 
 
 def explain_side(side, repeat):
-    """One side of the explaining comparison; prints seconds per sequence as JSON."""
+    """Run one side of the explaining comparison, and print its seconds per sequence as JSON."""
     import shapsketch as ss
 
     rng = np.random.default_rng(repeat)
@@ -283,6 +288,7 @@ def explain_side(side, repeat):
 
 
 def in_process(*arguments, threads=None, script=__file__):
+    """Run a command of a script in a new process; return the JSON object of its last line."""
     environment = dict(os.environ, **({"RAYON_NUM_THREADS": str(threads)} if threads else {}))
     command = [sys.executable, script, *map(str, arguments)]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)

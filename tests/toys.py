@@ -1,4 +1,4 @@
-"""Deterministic toy models, and the slow, obvious forms of what shapsketch computes fast."""
+"""Deterministic toy models, and slow, direct implementations of what shapsketch computes fast."""
 
 import inspect
 import itertools
@@ -9,7 +9,7 @@ import shapsketch as ss
 
 
 def by_evaluator(function, model, *arguments, **options):
-    """Call ss.sketch, ss.faithfulness or refine, with the options of an Evaluator in an Evaluator."""
+    """Call ss.sketch, ss.faithfulness or refine, and pass options of an Evaluator by an Evaluator."""
     names = set(inspect.signature(ss.Evaluator).parameters) & set(options)
     evaluator = ss.Evaluator(model, **{name: options.pop(name) for name in names})
     if function is ss.sketch and evaluator.outputs is not None:
@@ -18,7 +18,7 @@ def by_evaluator(function, model, *arguments, **options):
 
 
 def random_spectrum(q, n, seed, terms=12, max_order=4):
-    """A random real spectrum of mixed orders, the constant included."""
+    """Return a random real spectrum with a constant and terms of orders 1 to `max_order`."""
     rng = np.random.default_rng(seed)
     frequencies, coefficients = [np.zeros(n, int)], [complex(rng.normal())]
     for _ in range(terms):
@@ -32,22 +32,23 @@ def random_spectrum(q, n, seed, terms=12, max_order=4):
 
 
 def evaluate(spectrum, codes):
-    """The function of a spectrum, term by term."""
+    """Evaluate the function of a spectrum at codes, as the sum of its terms."""
     phases = spectrum.frequencies.astype(int) @ np.asarray(codes).astype(int).T
     return (spectrum.coefficients @ np.exp(2j * np.pi * phases / spectrum.space.q)).real
 
 
 def all_sequences(q, n):
+    """Return the codes of all q**n sequences."""
     return np.array(list(itertools.product(range(q), repeat=n)), dtype=np.uint8)
 
 
 def game(function, q, x):
-    """v(T) = E f(x_T, X_rest) over uniform X, for all coalitions as bit masks, by enumeration."""
+    """Return v(T) = E f(x_T, X_rest) over uniform X for all coalitions T (bit masks), by enumeration."""
     n = len(x)
-    everything = all_sequences(q, n)
+    sequences = all_sequences(q, n)
     values = np.empty(2**n)
     for mask in range(2**n):
-        rows = everything.copy()
+        rows = sequences.copy()
         fixed = [i for i in range(n) if mask >> i & 1]
         rows[:, fixed] = np.asarray(x)[fixed]
         values[mask] = function(rows).mean()
@@ -55,7 +56,7 @@ def game(function, q, x):
 
 
 def shapley_values(values, n):
-    """Shapley values of a game over all coalitions, by the definition."""
+    """Return the Shapley values of a game, given its values for all coalitions, by the definition."""
     result = np.zeros(n)
     for i in range(n):
         for mask in range(2**n):
@@ -67,7 +68,7 @@ def shapley_values(values, n):
 
 
 def moebius(values, n):
-    """Möbius transform of a game over all coalitions, by the definition."""
+    """Return the Möbius transform of a game, given its values for all coalitions, by the definition."""
     return {
         tuple(i for i in range(n) if mask >> i & 1): sum(
             (-1) ** (mask.bit_count() - sub.bit_count()) * values[sub]
@@ -79,5 +80,5 @@ def moebius(values, n):
 
 
 def motif_model(sequences):
-    """Counts G, and rewards a start of AU and a GC later on."""
+    """Score sequences: the number of G, plus 2 for a start with AU, minus 1.5 for GC at positions 4 and 5."""
     return [s.count("G") + 2.0 * s.startswith("AU") - 1.5 * (s[4:6] == "GC") for s in sequences]
