@@ -488,7 +488,7 @@ def test_errors_of_explain(shell, folder):
     sketch, seqs = folder / "spectrum.safetensors", folder / "seqs.csv"
     for arguments, message in [
         (["explain", sketch, seqs, "-o", "o.csv", "--stderr"], "no standard errors"),
-        (["explain", sketch, seqs, "-o", "o.csv", "--column", "x"], "'x' is not there"),
+        (["explain", sketch, seqs, "-o", "o.csv", "--column", "x"], "the column 'x' is missing"),
         (["explain", sketch, seqs, "-o", "o.txt"], "extension"),
         (["explain", sketch, folder / "mine.py", "-o", "o.csv"], "extension"),
         (["explain", sketch, folder / "mine.py", "-o", "o.csv", "--format", "fasta"], "line 1"),
