@@ -756,8 +756,8 @@ class TestImported:
         yield tmp_path
         for name in [name for name in sys.modules if name.partition(".")[0] == "homemade"]:
             del sys.modules[name]
-        for path in [path for path in models.elsewhere._LOADED if path.startswith("homemade")]:
-            del models.elsewhere._LOADED[path]
+        for path in [path for path in models.imports._LOADED if path.startswith("homemade")]:
+            del models.imports._LOADED[path]
 
     def test_what_is_found(self, home):
         strings = ["A", "CG"]

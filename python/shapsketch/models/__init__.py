@@ -12,9 +12,10 @@ called, if that is known. Adapters nest, and go to other processes wherever the 
 
 from shapsketch.evaluate.diagnostics import Check, check
 from shapsketch.models.estimators import booster, sklearn
+from shapsketch.models.imports import imported
 from shapsketch.models.lookup import table
 from shapsketch.models.networks import array, keras, torch
-from shapsketch.models.programs import command, imported
+from shapsketch.models.programs import command
 from shapsketch.models.wrappers import reverse_complement, select, template
 
 __all__ = [
