@@ -30,7 +30,8 @@ class Plan:
     design_queries : int
         Evaluations for the fit; for a design an upper bound.
     validation_queries, test_queries : int
-        Evaluations to choose the noise level and to report R²; 0 for regression, which uses cross-validation.
+        Evaluations to choose the noise level and to report R² when peeling. Other methods need none:
+        regression uses cross-validation.
     next_budget : int or None
         The smallest budget that allows blocks ``q`` times as large.
     candidates : int or None
