@@ -80,7 +80,7 @@ def best_mutants(
     """
     mutations = integer("mutations", mutations, least=1)
     if mutations > space.n:
-        raise InputError(f"mutations must be at most the length, {space.n}, got {mutations}")
+        raise InputError(f"mutations must be at most {space.n}, the length, got {mutations}")
     count, limit = integer("count", count, least=1), integer("limit", limit, least=0)
     sign = -1.0 if minimize else 1.0
     exact = comb(space.n, mutations) * (space.q - 1) ** mutations <= limit
