@@ -65,10 +65,10 @@ class Raw:
 
     def take(self, start: int, stop: int) -> Raw:
         """Return some of the records, and remove the malformed records up to the last of them."""
-        taken = Raw(self.names[start:stop], self.sequences[start:stop], self.lines[start:stop])
+        records = Raw(self.names[start:stop], self.sequences[start:stop], self.lines[start:stop])
         while self.malformed and (stop >= len(self.lines) or self.malformed[0][0] < self.lines[stop]):
-            taken.malformed.append(self.malformed.popleft())
-        return taken
+            records.malformed.append(self.malformed.popleft())
+        return records
 
 
 def format_of(
