@@ -1,4 +1,4 @@
-"""The command line: what each command writes and prints, exit codes, JSON, and what is left after errors."""
+"""The command line: what each command writes and prints, exit codes, JSON, and the state after errors."""
 
 import builtins
 import json
@@ -27,11 +27,11 @@ SPACE = ["--alphabet", "rna", "--length", "9"]
 def folder(tmp_path_factory):
     """A folder with sketches and sequences."""
     folder = tmp_path_factory.mktemp("cli")
-    made = ss.sketch(motif_model, RNA9, budget=600, method="regress", progress=False)
-    made.save(folder / "motifs.safetensors")
-    some = random_spectrum(4, 9, 0)
-    some = ss.Spectrum(RNA9, some.frequencies, some.coefficients)
-    ss.Sketch(some).save(folder / "spectrum.safetensors")
+    sketch = ss.sketch(motif_model, RNA9, budget=600, method="regress", progress=False)
+    sketch.save(folder / "motifs.safetensors")
+    spectrum = random_spectrum(4, 9, 0)
+    spectrum = ss.Spectrum(RNA9, spectrum.frequencies, spectrum.coefficients)
+    ss.Sketch(spectrum).save(folder / "spectrum.safetensors")
     codes = np.random.default_rng(0).integers(0, 4, (100, 9), dtype=np.uint8)
     for extension in ("fasta", "fasta.gz", "csv", "parquet"):
         write_sequences(folder / f"seqs.{extension}", RNA9, [codes], prefix="s")
@@ -46,9 +46,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def shell(folder, tmp_path, monkeypatch, capsys):
-    """Run a command in a fresh folder; returns exit code, stdout and stderr."""
+    """Run a command in an empty folder; return its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    # A fresh `mine` for each test.
+    # Each test imports `mine` again.
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.syspath_prepend(str(folder))
 
@@ -61,7 +61,9 @@ def shell(folder, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def well(shell):
+def succeed(shell):
+    """Run a command that must succeed without messages; return its output, parsed if it is JSON."""
+
     def call(*arguments):
         code, out, err = shell(*arguments)
         assert (code, err) == (0, "")
@@ -74,10 +76,10 @@ def codes_of(folder):
     return ss.SequenceSpace(ss.RNA, 9).encode(pd.read_csv(folder / "seqs.csv")["sequence"].tolist())
 
 
-def test_plan(well, shell, tmp_path):
-    assert "sparse regression" in well("plan", *SPACE, "--budget", "2_000")
-    found = well("plan", *SPACE, "--budget", 2_000, "--method", "regress", "--json")
-    assert (found["method"], found["total_queries"], found["alphabet"]) == ("regress", 2_000, "ACGU")
+def test_plan(succeed, shell, tmp_path):
+    assert "sparse regression" in succeed("plan", *SPACE, "--budget", "2_000")
+    report = succeed("plan", *SPACE, "--budget", 2_000, "--method", "regress", "--json")
+    assert (report["method"], report["total_queries"], report["alphabet"]) == ("regress", 2_000, "ACGU")
     code, out, err = shell("plan", *SPACE, "--budget", 5)
     assert (code, out) == (1, "")
     assert err.startswith("shapsketch: ")
@@ -85,11 +87,11 @@ def test_plan(well, shell, tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["fasta", "csv", "parquet"])
-def test_queries_are_scored_elsewhere(well, tmp_path, extension):
-    """plan --queries, a model that runs elsewhere, sketch --values: the same sketch as at home."""
+def test_queries_can_be_evaluated_elsewhere(succeed, tmp_path, extension):
+    """plan --queries, a model that runs elsewhere, and sketch --values give the same sketch as ss.sketch."""
     options = [*SPACE, "--budget", 600, "--method", "regress", "--seed", 3]
-    found = well("plan", *options, "--queries", f"queries.{extension}", "--json")
-    assert found["queries_written"] == found["total_queries"] == 600
+    plan = succeed("plan", *options, "--queries", f"queries.{extension}", "--json")
+    assert plan["queries_written"] == plan["total_queries"] == 600
     if extension == "fasta":
         lines = (tmp_path / "queries.fasta").read_text().splitlines()
         table = pd.DataFrame({"name": [line[1:] for line in lines[::2]], "sequence": lines[1::2]})
@@ -98,34 +100,33 @@ def test_queries_are_scored_elsewhere(well, tmp_path, extension):
     assert table["name"][599] == "query599"
     table["score"] = motif_model(table["sequence"])
     table.to_csv("scores.csv", index=False)
-    found = well("sketch", *options, "--values", "scores.csv", "-o", "out.safetensors", "--json")
-    assert found["r2"] > 0.99
-    assert found["queries"] == 600
-    home = ss.sketch(motif_model, RNA9, budget=600, method="regress", random_state=3, progress=False)
-    home.save("home.safetensors")
-    assert (tmp_path / "home.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
+    report = succeed("sketch", *options, "--values", "scores.csv", "-o", "out.safetensors", "--json")
+    assert report["r2"] > 0.99
+    assert report["queries"] == 600
+    direct = ss.sketch(motif_model, RNA9, budget=600, method="regress", random_state=3, progress=False)
+    direct.save("direct.safetensors")
+    assert (tmp_path / "direct.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("how", [[], ["--threads", 2], ["--workers", 2]])
-def test_sketch_of_a_callable(well, folder, tmp_path, how, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    found = well(
-        "sketch", *SPACE, "--budget", 600, "--method", "regress", "--model", "mine:score", *how,
+@pytest.mark.parametrize("workers", [[], ["--threads", 2], ["--workers", 2]])
+def test_sketch_of_a_callable(succeed, folder, tmp_path, workers, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    report = succeed(
+        "sketch", *SPACE, "--budget", 600, "--method", "regress", "--model", "mine:score", *workers,
         "--batch-size", 100, "-o", "out.safetensors", "--json",
     )  # fmt: skip
-    assert found["sketch"] == "out.safetensors"
-    assert found["r2"] > 0.99
-    made = ss.load("out.safetensors")
-    assert abs(made.predict(["AUGGCCCCC"])[0] - 4.0) < 0.05
-    shown = well("info", "out.safetensors")
-    assert shown == made.summary() + "\n"
-    described = well("info", "out.safetensors", "--json")
-    assert {**found, "candidates": []} == {**described, "candidates": []}
+    assert report["sketch"] == "out.safetensors"
+    assert report["r2"] > 0.99
+    sketch = ss.load("out.safetensors")
+    assert abs(sketch.predict(["AUGGCCCCC"])[0] - 4.0) < 0.05
+    assert succeed("info", "out.safetensors") == sketch.summary() + "\n"
+    info = succeed("info", "out.safetensors", "--json")
+    assert {**report, "candidates": []} == {**info, "candidates": []}
 
 
-def test_sketch_of_a_program(well, tmp_path):
+def test_sketch_of_a_program(succeed, tmp_path):
     program = f"{sys.executable} -c \"import sys; [print(line.count('G')) for line in sys.stdin]\""
-    out = well(
+    out = succeed(
         "sketch", *SPACE, "--budget", 500, "--method", "regress", "--command", program, "-o", "g.safetensors"
     )
     assert "wrote g.safetensors" in out
@@ -133,10 +134,10 @@ def test_sketch_of_a_program(well, tmp_path):
     assert abs(ss.load("g.safetensors").predict(["GGGAAAAAA"])[0] - 3.0) < 0.05
 
 
-def test_sketches_of_several_outputs(well, shell, tmp_path):
+def test_sketches_of_several_outputs(succeed, shell, tmp_path):
     options = ["sketch", *SPACE, "--budget", 500, "--method", "regress", "--model", "mine:both"]
-    found = well(*options, "--outputs", "g,a", "-o", "two.safetensors", "--json")
-    assert [o["sketch"] for o in found["outputs"].values()] == ["two.g.safetensors", "two.a.safetensors"]
+    report = succeed(*options, "--outputs", "g,a", "-o", "two.safetensors", "--json")
+    assert [o["sketch"] for o in report["outputs"].values()] == ["two.g.safetensors", "two.a.safetensors"]
     assert sorted(os.listdir()) == ["two.a.safetensors", "two.g.safetensors"]
     assert abs(ss.load("two.a.safetensors").predict(["AAACCCCCC"])[0] - 3.0) < 0.05
     code, _, err = shell(*options, "--outputs", "g,a", "-o", "two.safetensors")
@@ -151,7 +152,7 @@ def test_sketches_of_several_outputs(well, shell, tmp_path):
     assert "few.csv" in err
 
 
-def test_a_sketch_that_is_stopped_resumes(shell, well, tmp_path, monkeypatch):
+def test_a_stopped_sketch_resumes(shell, succeed, tmp_path, monkeypatch):
     options = [
         "sketch",
         *SPACE,
@@ -168,9 +169,9 @@ def test_a_sketch_that_is_stopped_resumes(shell, well, tmp_path, monkeypatch):
     assert "no value was kept" in err
     code, out, err = shell(*options, "--model", "mine:stopped", "--store", "values.db")
     assert code == 130
-    assert "the values paid for are in values.db, and the same command resumes" in err
+    assert "the values so far are in values.db, and the same command resumes" in err
     assert not (tmp_path / "out.safetensors").exists()
-    well(*options, "--model", "mine:score", "--store", "other.db", "--model-name", "1", "--json")
+    succeed(*options, "--model", "mine:score", "--store", "other.db", "--model-name", "1", "--json")
     codes, _ = ss.Store("other.db").read()
     assert len(codes) == 500
     code, _, err = shell(
@@ -180,7 +181,7 @@ def test_a_sketch_that_is_stopped_resumes(shell, well, tmp_path, monkeypatch):
     assert "other.db" in err
 
 
-def test_what_is_odd_about_a_model_is_said(shell, folder):
+def test_sketch_warns_about_a_constant_model(shell, folder):
     (folder / "odd.py").write_text("def flat(sequences):\n    return [1.0] * len(sequences)\n")
     options = [
         "sketch",
@@ -220,28 +221,28 @@ def test_wrong_usage_of_sketch(shell, wrong):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (["--model", "mine:none", "-o", "x.safetensors"], "'none'"),
         (["--model", "nowhere:none", "-o", "x.safetensors"], "nowhere"),
         (["--values", "none.csv", "-o", "x.safetensors"], "none.csv"),
         (["--command", "no-such-program", "-o", "x.safetensors"], "no-such-program"),
-        (["--model", "mine:score", "-o", "none/x.safetensors"], "is no folder that can be written to"),
+        (["--model", "mine:score", "-o", "none/x.safetensors"], "is not a writable folder"),
         (["--model", "mine:score", "-o", "."], "is a folder"),
     ],
 )
-def test_errors_of_sketch(shell, wrong, said):
+def test_errors_of_sketch(shell, wrong, message):
     code, out, err = shell("sketch", *SPACE, "--budget", 500, *wrong)
     assert (code, out) == (1, "")
     assert err.startswith("shapsketch: ")
-    assert said in err
+    assert message in err
 
 
 @pytest.mark.parametrize("source", ["seqs.fasta", "seqs.fasta.gz", "seqs.csv", "seqs.parquet"])
 @pytest.mark.parametrize("target", ["out.csv", "out.csv.gz", "out.parquet"])
-def test_explain_gives_the_values_of_an_explainer(well, folder, tmp_path, source, target):
+def test_explain_writes_the_values_of_an_explainer(succeed, folder, tmp_path, source, target):
     sketch = folder / "motifs.safetensors"
-    found = well(
+    report = succeed(
         "explain",
         sketch,
         folder / source,
@@ -253,8 +254,8 @@ def test_explain_gives_the_values_of_an_explainer(well, folder, tmp_path, source
         7,
         "--json",
     )
-    assert found["sequences"] == found["rows"] == 100
-    assert (found["index"], found["background"], found["skipped"]) == ("SV", "uniform", 0)
+    assert report["sequences"] == report["rows"] == 100
+    assert (report["index"], report["background"], report["skipped"]) == ("SV", "uniform", 0)
     expected = ss.Explainer(ss.load(sketch))(codes_of(folder))
     table = (pd.read_parquet if target.endswith("parquet") else pd.read_csv)(target)
     values, errors = [f"p{i}" for i in range(9)], [f"p{i}_stderr" for i in range(9)]
@@ -274,13 +275,13 @@ def test_explain_gives_the_values_of_an_explainer(well, folder, tmp_path, source
 
 
 @pytest.mark.parametrize(("index", "order"), [("FSII", 2), ("Moebius", None), ("SII", 3), ("BV", None)])
-def test_explain_gives_interactions(well, folder, monkeypatch, index, order):
-    from shapsketch.cli import explain as explaining
+def test_explain_writes_interactions(succeed, folder, monkeypatch, index, order):
+    from shapsketch.cli import explain
 
-    monkeypatch.setattr(explaining, "LONG", 300)
+    monkeypatch.setattr(explain, "LONG", 300)
     sketch = folder / "spectrum.safetensors"
     more = [] if order is None else ["--max-order", order]
-    out = well("explain", sketch, folder / "seqs.fasta", "-o", "out.csv", "--index", index, *more)
+    out = succeed("explain", sketch, folder / "seqs.fasta", "-o", "out.csv", "--index", index, *more)
     expected = ss.Explainer(ss.load(sketch)).interactions(codes_of(folder), index=index, max_order=order)
     assert "100 sequences in" in out
     assert f"wrote {expected.values.size:,} rows to out.csv" in out
@@ -291,13 +292,13 @@ def test_explain_gives_interactions(well, folder, monkeypatch, index, order):
     assert table["order"].tolist() == [len(support) for support in expected.supports] * 100
     assert table["name"].tolist() == [f"s{i}" for i in range(100) for _ in supports]
     assert (table["value"].to_numpy() == expected.values.ravel()).all()
-    well("explain", sketch, folder / "seqs.fasta", "-o", "top.csv", "--index", index, "--top", 3, *more)
+    succeed("explain", sketch, folder / "seqs.fasta", "-o", "top.csv", "--index", index, "--top", 3, *more)
     table = pd.read_csv("top.csv", dtype={"support": str})
     assert table["name"].tolist() == [f"s{i}" for i in range(100) for _ in range(3)]
-    for row, (_, found) in zip(expected.values, table.groupby("name", sort=False), strict=True):
+    for row, (_, rows) in zip(expected.values, table.groupby("name", sort=False), strict=True):
         strongest = sorted(zip(-abs(row), row, supports, strict=True), key=lambda one: one[0])[:3]
-        assert found["value"].tolist() == [value for _, value, _ in strongest]
-        assert found["support"].tolist() == [support for _, _, support in strongest]
+        assert rows["value"].tolist() == [value for _, value, _ in strongest]
+        assert rows["support"].tolist() == [support for _, _, support in strongest]
 
 
 def backgrounds(folder):
@@ -318,10 +319,10 @@ def backgrounds(folder):
     }
 
 
-def test_explain_against_backgrounds(well, folder):
+def test_explain_against_backgrounds(succeed, folder):
     sketch = folder / "spectrum.safetensors"
     for text, background in backgrounds(folder).items():
-        found = well(
+        report = succeed(
             "explain", sketch, folder / "seqs.fasta", "-o", "out.parquet", "--force", "--background", text,
             "--seed", 5, "--json",
         )  # fmt: skip
@@ -330,20 +331,20 @@ def test_explain_against_backgrounds(well, folder):
         table = pd.read_parquet("out.parquet")
         assert np.allclose(table[[f"p{i}" for i in range(9)]].to_numpy(), expected.values, atol=1e-12)
         assert np.allclose(table["base_value"], expected.base_values, atol=1e-12)
-        assert found["background"] == explainer.background
+        assert report["background"] == explainer.background
 
 
-def test_backgrounds_that_are_none(shell, folder):
+def test_invalid_backgrounds(shell, folder):
     backgrounds(folder)
     good = (Path("pwm.csv")).read_text()
     Path("short.csv").write_text("\n".join(good.splitlines()[:5]))
     Path("letters.csv").write_text(good.replace("A", "N", 1))
     Path("text.csv").write_text(good + "10,a,b,c,d\n")
     Path("sums.csv").write_text("A,C,G,U\n" + "0.5,0.5,0.5,0.5\n" * 9)
-    for text, said in {
+    for text, message in {
         "GGG": "background",
         "GGGAAAUUN": "'N'",
-        "shuffles:x": "shuffles:COUNT",
+        "shuffles:x": "COUNT of shuffles must be a number, got 'shuffles:x'",
         "shuffles:0": "count must be at least 1",
         "@none.fasta": "none.fasta: No such file",
         f"@{folder / 'bad.fasta'}": "line 3",
@@ -363,12 +364,12 @@ def test_backgrounds_that_are_none(shell, folder):
             text,
         )
         assert (code, out) == (1, "")
-        assert said in err, text
+        assert message in err, text
     assert "o.csv" not in os.listdir()
 
 
-def test_float32(well, folder):
-    well("explain", folder / "motifs.safetensors", folder / "seqs.csv", "-o", "o.parquet", "--float32")
+def test_float32(succeed, folder):
+    succeed("explain", folder / "motifs.safetensors", folder / "seqs.csv", "-o", "o.parquet", "--float32")
     assert set(pd.read_parquet("o.parquet").dtypes.iloc[1:]) == {np.dtype(np.float32)}
 
 
@@ -381,11 +382,11 @@ def test_malformed_records(shell, folder):
     code, out, err = shell(*arguments, "--on-error", "skip")
     assert code == 0
     assert "2 sequences in" in out
-    assert "2 malformed ones left out" in out
+    assert "2 malformed ones skipped" in out
     assert "line 5, record 'odd': symbol 'N' at position 8" in err
     assert pd.read_csv("o.csv")["name"].tolist() == ["good", "last"]
-    found = json.loads(shell(*arguments, "--on-error", "skip", "--force", "--json")[1])
-    assert (found["sequences"], found["skipped"]) == (2, 2)
+    report = json.loads(shell(*arguments, "--on-error", "skip", "--force", "--json")[1])
+    assert (report["sequences"], report["skipped"]) == (2, 2)
 
 
 def test_output_is_not_replaced_unless_forced(shell, folder):
@@ -394,7 +395,7 @@ def test_output_is_not_replaced_unless_forced(shell, folder):
         Path("o.csv").write_text("before")
         code, _, err = shell(*arguments)
         assert (code, err) == (1, "shapsketch: o.csv exists; --force replaces it\n")
-        # A run that fails leaves what was there.
+        # A failing run leaves the old file.
         code, _, _ = shell(*arguments[:2], folder / "bad.fasta", *arguments[3:], "--force")
         assert code == 1
         assert os.listdir() == ["o.csv"]
@@ -403,7 +404,7 @@ def test_output_is_not_replaced_unless_forced(shell, folder):
         assert Path("o.csv").read_text() != "before"
 
 
-def test_a_stopped_command_leaves_nothing(shell, folder, monkeypatch):
+def test_a_stopped_command_leaves_no_file(shell, folder, monkeypatch):
     calls = []
 
     def stop(self, codes):
@@ -419,42 +420,44 @@ def test_a_stopped_command_leaves_nothing(shell, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
-def test_mutate_gives_all_substitutions(well, folder, monkeypatch, target):
+def test_mutate_writes_all_substitutions(succeed, folder, monkeypatch, target):
     from shapsketch.cli import mutate
 
     monkeypatch.setattr(mutate, "LONG", 100)
     sketch = folder / "spectrum.safetensors"
-    found = well("mutate", sketch, folder / "seqs.parquet", "-o", target, "--json")
-    assert (found["sequences"], found["rows"]) == (100, 2_700)
+    report = succeed("mutate", sketch, folder / "seqs.parquet", "-o", target, "--json")
+    assert (report["sequences"], report["rows"]) == (100, 2_700)
     table = (pd.read_parquet if target.endswith("parquet") else pd.read_csv)(target)
     assert list(table) == ["name", "position", "from", "to", "change"]
-    made, codes = ss.load(sketch), codes_of(folder)
-    own = made.predict(codes)
+    loaded, codes = ss.load(sketch), codes_of(folder)
+    scores = loaded.predict(codes)
     for row in table.sample(50, random_state=0).itertuples(index=False):
         name, position, before, after, change = row
-        at = int(name[1:])
-        mutant = codes[at].copy()
+        index = int(name[1:])
+        mutant = codes[index].copy()
         assert RNA9.alphabet[mutant[position]] == before != after
         mutant[position] = RNA9.alphabet.index(after)
-        assert np.isclose(made.predict(mutant[None])[0] - own[at], change)
+        assert np.isclose(loaded.predict(mutant[None])[0] - scores[index], change)
     assert len(table.drop_duplicates(["name", "position", "to"])) == 2_700
 
 
-def test_mutate_gives_the_best_mutants(well, shell, folder, caplog):
+def test_mutate_writes_the_best_mutants(succeed, shell, folder, caplog):
     sketch = folder / "spectrum.safetensors"
-    well("mutate", sketch, folder / "seqs.fasta", "-o", "o.csv", "--best", 3, "--mutations", 2, "--minimize")
+    succeed(
+        "mutate", sketch, folder / "seqs.fasta", "-o", "o.csv", "--best", 3, "--mutations", 2, "--minimize"
+    )
     table = pd.read_csv("o.csv")
     assert list(table) == ["name", "rank", "mutations", "score", "change", "sequence"]
     assert table["rank"].tolist() == [1, 2, 3] * 100
     explainer = ss.Explainer(ss.load(sketch))
-    for at, row in enumerate(codes_of(folder)[:5]):
+    for index, row in enumerate(codes_of(folder)[:5]):
         expected = explainer.best_mutants(row, 2, count=3, minimize=True)
-        part = table[3 * at : 3 * at + 3]
-        assert part["name"].tolist() == [f"s{at}"] * 3
-        assert part["mutations"].tolist() == expected.mutations
-        assert part["sequence"].tolist() == expected.sequences
-        assert np.allclose(part["score"], expected.scores)
-        assert np.allclose(part["change"], expected.changes)
+        rows = table[3 * index : 3 * index + 3]
+        assert rows["name"].tolist() == [f"s{index}"] * 3
+        assert rows["mutations"].tolist() == expected.mutations
+        assert rows["sequence"].tolist() == expected.sequences
+        assert np.allclose(rows["score"], expected.scores)
+        assert np.allclose(rows["change"], expected.changes)
     (Path("one.fasta")).write_text(">a\nGGGGGGGGG\n")
     code, _, err = shell("mutate", sketch, "one.fasta", "-o", "b.csv", "--best", 1, "--mutations", 8)
     assert (code, err) == (0, "")
@@ -483,7 +486,7 @@ def test_wrong_usage_of_explain(shell, folder, wrong):
 
 def test_errors_of_explain(shell, folder):
     sketch, seqs = folder / "spectrum.safetensors", folder / "seqs.csv"
-    for arguments, said in [
+    for arguments, message in [
         (["explain", sketch, seqs, "-o", "o.csv", "--stderr"], "no standard errors"),
         (["explain", sketch, seqs, "-o", "o.csv", "--column", "x"], "'x' is not there"),
         (["explain", sketch, seqs, "-o", "o.txt"], "extension"),
@@ -496,7 +499,7 @@ def test_errors_of_explain(shell, folder):
         code, out, err = shell(*arguments)
         assert (code, out) == (1, "")
         assert err.startswith("shapsketch: ")
-        assert said in err
+        assert message in err
     assert os.listdir() == []
 
 
@@ -509,13 +512,13 @@ def test_usage(shell):
             code, out, _ = shell(command, help_option)
             assert code == 0
             assert f"Usage: shapsketch {command}" in out
-    # Older versions of click show the help and are content.
+    # Without a command, older versions of click show the help and exit with 0.
     assert shell()[0] in (0, 2)
     assert shell("explan")[0] == 2
     assert shell("plan", "--length", "9")[0] == 2
 
 
-def test_logging_ends_with_the_command(shell, folder):
+def test_a_command_restores_logging(shell, folder):
     log = logging.getLogger("shapsketch")
     before = (list(log.handlers), log.level)
     assert shell("explain", folder / "motifs.safetensors", folder / "seqs.csv", "-o", "o.csv", "-vv")[0] == 0
@@ -524,44 +527,28 @@ def test_logging_ends_with_the_command(shell, folder):
     assert (log.handlers, log.level) == before
 
 
-def test_without_click_the_extra_is_named(monkeypatch, capsys):
-    real = builtins.__import__
+def test_without_click_the_error_names_the_extra(monkeypatch, capsys):
+    original = builtins.__import__
 
-    def without(name, *rest):
+    def import_except_click(name, *rest):
         if name.split(".")[0] == "click":
             raise ImportError(name)
-        return real(name, *rest)
+        return original(name, *rest)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_except_click)
     assert cli.main(["--version"]) == 1
     assert "pip install 'shapsketch[cli]'" in capsys.readouterr().err
 
 
-def test_as_a_process(folder, tmp_path):
-    """As a process it shows no progress bars outside of terminals, and returns the exit code."""
+def test_as_a_process(folder, tmp_path, processes):
+    """A process shows no progress bars outside terminals, and returns the exit code."""
     command = [sys.executable, "-m", "shapsketch.cli"]
-    done = subprocess.run(
-        [*command, "explain", folder / "motifs.safetensors", folder / "seqs.fasta", "-o", tmp_path / "o.csv"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stderr == ""
-    assert "100 sequences" in done.stdout
-    assert subprocess.run([*command, "info", "none"], capture_output=True).returncode == 1
-
-
-def workers_of(parent):
-    """Processes that descend from one, or that it started and left."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                environment = (folder / "environ").read_bytes()
-                state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if f"SHAPSKETCH_TEST={parent}".encode() in environment and state != "Z":
-                found.append(int(folder.name))
-    return found
+    code, out, err = processes.run(
+        [*command, "explain", folder / "motifs.safetensors", folder / "seqs.fasta", "-o", tmp_path / "o.csv"]
+    )
+    assert (code, err) == (0, "")
+    assert "100 sequences" in out
+    assert processes.run([*command, "info", "none"])[0] == 1
 
 
 @pytest.mark.skipif(
@@ -581,7 +568,7 @@ def workers_of(parent):
         ("workers of a program", "SIGKILL"),
     ],
 )
-def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path, how, name):
+def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(tmp_path, processes, how, name):
     number, pause = getattr(signal, name.split()[0]), 3.0 if name == "SIGINT twice" else 0.3
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
@@ -589,20 +576,18 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path
         "if __name__ == '__main__':\n"
         "    for value in score(sys.stdin.read().split()):\n        print(value)\n"
     )
-    token = f"{tmp_path}-{how}-{name}"
     model = ["--model", "slow:score"] if how == "workers" else ["--command", f"{sys.executable} slow.py"]
     model += [f"--{how.split()[0]}", "2"]
     command = [sys.executable, "-m", "shapsketch.cli", "sketch", *SPACE, "--budget", "2000", "--no-check"]
-    process = subprocess.Popen(
+    process = processes.start(
         [*command, "--method", "regress", "--batch-size", "25", *model, "--store", "v.db", "-o", "o.st"],
         cwd=tmp_path,
-        env={**os.environ, "SHAPSKETCH_TEST": token, "PYTHONPATH": str(tmp_path)},
+        env={"PYTHONPATH": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
-    waited = time.monotonic() + 60
-    while time.monotonic() < waited:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
         time.sleep(0.2)
         if (tmp_path / "v.db-wal").exists() and (tmp_path / "v.db-wal").stat().st_size > 5_000:
             break
@@ -610,19 +595,19 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path
     if name.endswith("twice"):
         time.sleep(1.0)
         process.send_signal(number)
-    _, complaint = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
         assert process.returncode == 128 + number
-        assert "the values paid for are in v.db, and the same command resumes" in complaint
-        assert "nothing was written" not in complaint
-        assert "Traceback" not in complaint
-    # Of a program whose parent was killed the end comes with its batch.
+        assert "the values so far are in v.db, and the same command resumes" in err
+        assert "nothing was written" not in err
+        assert "Traceback" not in err
+    # If its parent is killed, a program ends after its batch.
     until = time.monotonic() + 20
-    while workers_of(token) and time.monotonic() < until:
+    while processes.running() and time.monotonic() < until:
         time.sleep(0.2)
-    assert not workers_of(token)
+    assert not processes.running()
     codes, values = ss.Store(tmp_path / "v.db").read()
     assert len(codes) % 25 == 0
     assert len(codes) >= 25
@@ -630,17 +615,17 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(folder, tmp_path
     assert not (tmp_path / "o.st").exists()
 
 
-def test_a_model_that_exits_is_no_success(shell, tmp_path):
+def test_a_model_that_calls_sys_exit_is_an_error(shell, tmp_path):
     (tmp_path / "exiting.py").write_text("import sys\ndef score(sequences):\n    sys.exit(0)\n")
     code, out, err = shell("sketch", "--model", "exiting:score", *SPACE, "--budget", 600, "-o", "o.st")
     assert (code, out) == (1, "")
     assert "the model called sys.exit(0)" in err
 
 
-def test_what_is_read_is_never_the_output(shell, well, folder):
+def test_an_input_is_never_replaced_by_the_output(shell, succeed, folder):
     options = [*SPACE, "--budget", 600, "--method", "regress"]
     sketch = ["sketch", "--model", "mine:score", *options]
-    well(*sketch, "--store", "values.db", "-o", "o.st")
+    succeed(*sketch, "--store", "values.db", "-o", "o.st")
     Path("one.fasta").write_text(">a\nGGGGGGGGG\n")
     Path("link.csv").symlink_to("one.csv")
     Path("one.csv").write_text("sequence,score\nGGGGGGGGG,1\n")
@@ -656,11 +641,11 @@ def test_what_is_read_is_never_the_output(shell, well, folder):
     ]:
         code, out, err = shell(*arguments, "--force")
         assert (code, out) == (1, "")
-        assert "is read, and cannot be the output, too" in err
+        assert "is an input and cannot also be the output" in err
     assert {name: Path(name).read_bytes() for name in os.listdir()} == before
 
 
-def test_what_a_model_prints_is_not_in_the_output(folder, tmp_path):
+def test_what_a_model_prints_goes_to_stderr(tmp_path, processes):
     (tmp_path / "noisy.py").write_text(
         "import os\nprint('imported')\n"
         "def score(sequences):\n"
@@ -668,18 +653,19 @@ def test_what_a_model_prints_is_not_in_the_output(folder, tmp_path):
         "    return [s.count('G') for s in sequences]\n"
     )
     command = [sys.executable, "-m", "shapsketch.cli", "sketch", *SPACE, "--budget", "600", "--json"]
-    for how in ([], ["--workers", "1"]):
-        done = subprocess.run(
-            [*command, "--model", "noisy:score", "-o", "o.st", "--force", "--method", "regress", *how],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert json.loads(done.stdout)["r2"] > 0.999
-        assert "from a program" in done.stderr
-        assert "[=====]" in done.stderr
+    for workers in ([], ["--workers", "1"]):
+        code, out, err = processes.run(
+            [*command, "--model", "noisy:score", "-o", "o.st", "--force", "--method", "regress", *workers],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(tmp_path)},
+        )
+        assert code == 0, err
+        assert json.loads(out)["r2"] > 0.999
+        assert "from a program" in err
+        assert "[=====]" in err
 
 
-def test_programs_of_sketch(shell, tmp_path):
+def test_errors_of_programs_tables_and_stores(shell, tmp_path):
     options = ["sketch", *SPACE, "--budget", 600, "--method", "regress", "-o", "o.st"]
     code, _, err = shell(*options, "--command", "echo 'x")
     assert (code, 'No closing quotation in "echo \'x"' in err) == (2, True)
@@ -689,8 +675,11 @@ def test_programs_of_sketch(shell, tmp_path):
     assert shell(*options, "--model", "mine:score", "--timeout", 1)[0] == 2
     (tmp_path / "scores.csv").write_text("sequence,a/b,c\nGGGGGGGGG,1,2\n")
     code, _, err = shell(*options, "--values", "scores.csv")
-    assert (code, "'a/b' cannot be part of a file name; choose others by --column" in err) == (1, True)
+    assert (code, "'a/b' cannot be part of a file name; choose other outputs with --column" in err) == (
+        1,
+        True,
+    )
     code, _, err = shell("plan", *SPACE, "--budget", 600, "--queries", "q.txt")
     assert (code, "--format" not in err and "use one of .fasta" in err) == (1, True)
     code, _, err = shell(*options, "--model", "mine:score", "--store", ".")
-    assert (code, "this is a folder, and a store is a file" in err) == (1, True)
+    assert (code, ". is a folder; a store is a file" in err) == (1, True)

@@ -1,4 +1,4 @@
-"""The same sketch wherever the batches run."""
+"""The sketch is the same wherever the batches run."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ def motif(codes):
 
 
 class Faulty:
-    """A model of other processes, whose worker dies, or which fails, at the first batch of some number."""
+    """A model for worker processes: batches numbered `fails` fail; the worker dies once, at batch `dies`."""
 
     inputs = "codes"
 
@@ -33,14 +33,14 @@ class Faulty:
     def __call__(self, codes):
         number = sum(1 for _ in Path(self.folder).iterdir())
         (Path(self.folder) / f"{time.time_ns()}-{os.getpid()}-{threading.get_ident()}").touch()
-        if self.dies is not None and number >= self.dies and self._first():
+        if self.dies is not None and number >= self.dies and self._is_first_death():
             os._exit(1)
         if number in self.fails:
             raise OSError(f"batch {number} went wrong")
         time.sleep(0.01)
         return motif(codes)
 
-    def _first(self):
+    def _is_first_death(self):
         try:
             Path(f"{self.folder}-died").touch(exist_ok=False)
         except FileExistsError:
@@ -59,39 +59,40 @@ def run(model=motif, **options):
     )
 
 
-def saved(sketch, folder):
+def saved_bytes(sketch, folder):
     sketch.save(folder / "sketch")
     return (folder / "sketch").read_bytes()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    made = tmp_path / "calls"
-    made.mkdir()
-    return made
+    """A folder in which `Faulty` creates one file per call."""
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    return calls
 
 
-def processes(workers=2):
-    # Not forked: other tests have threads.
+def process_pool(workers=2):
+    # Spawned, not forked, because other tests have threads.
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 def test_threads_and_processes_give_the_same_sketch(tmp_path):
-    plain = saved(run(), tmp_path)
+    plain = saved_bytes(run(), tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        assert saved(run(executor=pool), tmp_path) == plain
-        assert saved(run(executor=pool, in_flight=1), tmp_path) == plain
-    with processes() as pool:
-        assert saved(run(executor=pool), tmp_path) == plain
-        assert saved(run(executor=pool, store=tmp_path / "values.db"), tmp_path) == plain
-    assert saved(run(store=tmp_path / "values.db"), tmp_path) == plain
+        assert saved_bytes(run(executor=pool), tmp_path) == plain
+        assert saved_bytes(run(executor=pool, in_flight=1), tmp_path) == plain
+    with process_pool() as pool:
+        assert saved_bytes(run(executor=pool), tmp_path) == plain
+        assert saved_bytes(run(executor=pool, store=tmp_path / "values.db"), tmp_path) == plain
+    assert saved_bytes(run(store=tmp_path / "values.db"), tmp_path) == plain
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_sketch(tmp_path, folder):
     import dask
     import distributed
 
-    plain = saved(run(), tmp_path)
+    plain = saved_bytes(run(), tmp_path)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "20s"}),
         distributed.LocalCluster(
@@ -100,14 +101,14 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_sketch(tmp_path, folder):
         distributed.Client(cluster) as client,
     ):
         model = Faulty(folder, dies=8)
-        assert saved(run(model, executor=client), tmp_path) == plain
-        # 23 batches; the one that was lost, and answers that died with the worker, are asked again.
+        assert saved_bytes(run(model, executor=client), tmp_path) == plain
+        # There are 23 batches. The lost one, and values that were lost with the worker, are evaluated again.
         assert len(list(folder.iterdir())) >= 24
-        # And through the executor that a client makes.
-        assert saved(run(executor=client.get_executor()), tmp_path) == plain
+        # The executor of a client works, too.
+        assert saved_bytes(run(executor=client.get_executor()), tmp_path) == plain
 
 
-def test_batches_that_end_in_any_order_give_the_same_sketch(tmp_path):
+def test_batches_that_finish_in_any_order_give_the_same_sketch(tmp_path):
     rng = np.random.default_rng(0)
     lock = threading.Lock()
 
@@ -118,40 +119,40 @@ def test_batches_that_end_in_any_order_give_the_same_sketch(tmp_path):
         return motif(codes)
 
     with ThreadPoolExecutor(8) as pool:
-        assert saved(run(slow, executor=pool), tmp_path) == saved(run(), tmp_path)
+        assert saved_bytes(run(slow, executor=pool), tmp_path) == saved_bytes(run(), tmp_path)
 
 
-class Watching(ThreadPoolExecutor):
-    """Notes how many batches are held at a time."""
+class CountingPool(ThreadPoolExecutor):
+    """Counts the batches that are in flight at a time."""
 
-    held, most = 0, 0
+    in_flight, most = 0, 0
 
     def submit(self, *arguments):
         future = super().submit(*arguments)
-        self.held += 1
-        self.most = max(self.most, self.held)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         return future
 
-    def taken(self, done, total):
-        self.held -= 1
+    def collected(self, done, total):
+        self.in_flight -= 1
 
 
 @pytest.mark.parametrize(("in_flight", "most"), [(None, 6), (2, 2), (1, 1)])
 def test_the_number_of_batches_in_flight_is_bounded(in_flight, most):
-    with Watching(3) as pool:
-        run(executor=pool, in_flight=in_flight, progress=pool.taken)
+    with CountingPool(3) as pool:
+        run(executor=pool, in_flight=in_flight, progress=pool.collected)
         assert pool.most == most
-        assert pool.held == 0
+        assert pool.in_flight == 0
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_failed_batches_are_tried_again_if_asked(tmp_path, folder, caplog, pooled):
-    plain = saved(run(), tmp_path)
+def test_failed_batches_are_repeated_with_retries(tmp_path, folder, caplog, pooled):
+    plain = saved_bytes(run(), tmp_path)
     pool = ThreadPoolExecutor(1) if pooled else None
     with caplog.at_level(logging.WARNING):
-        found = run(Faulty(folder, fails=(3, 4, 9)), executor=pool, retries=2)
-    assert saved(found, tmp_path) == plain
-    assert caplog.text.count("a batch failed and is tried again") == 3
+        sketch = run(Faulty(folder, fails=(3, 4, 9)), executor=pool, retries=2)
+    assert saved_bytes(sketch, tmp_path) == plain
+    assert caplog.text.count("a batch failed; retry ") == 3
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(ss.ModelError, match="batch 3 went wrong"):
@@ -162,7 +163,7 @@ def test_failed_batches_are_tried_again_if_asked(tmp_path, folder, caplog, poole
         run(Faulty(folder, fails=range(3, 100)), executor=pool, retries=1)
 
 
-def test_batches_that_ended_beside_one_that_failed_are_kept(tmp_path):
+def test_batches_that_run_beside_a_failing_one_are_kept(tmp_path):
     store = tmp_path / "values.db"
     started = threading.Barrier(3)
 
@@ -178,31 +179,31 @@ def test_batches_that_ended_beside_one_that_failed_are_kept(tmp_path):
     assert len(ss.Store(store).read()[0]) == 80
 
 
-def test_a_worker_that_dies_is_said_and_what_was_paid_for_is_kept(tmp_path, folder):
+def test_a_dead_worker_is_an_error_and_earlier_values_are_kept(tmp_path, folder):
     store = tmp_path / "values.db"
-    with processes(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
+    with process_pool(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
         run(Faulty(folder, dies=5), executor=pool, store=store)
     kept = len(ss.Store(store).read()[0])
     assert 0 < kept <= 200
-    # The answers of the next worker are the same, and the rest alone is asked.
-    with processes(1) as pool:
+    # The next worker returns the same values, and evaluates only the rest.
+    with process_pool(1) as pool:
         again = run(Faulty(folder), executor=pool, store=store)
-    assert saved(again, tmp_path) == saved(run(), tmp_path)
+    assert saved_bytes(again, tmp_path) == saved_bytes(run(), tmp_path)
 
 
-def test_a_broken_pool_is_not_tried_again(folder):
-    with processes(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
+def test_batches_on_a_broken_pool_are_not_repeated(folder):
+    with process_pool(1) as pool, pytest.raises(ss.ModelError, match="lost a batch: BrokenProcessPool"):
         run(Faulty(folder, dies=3), executor=pool, retries=3)
 
 
-def test_a_progress_function_that_raises_loses_no_answer(tmp_path):
+def test_a_progress_function_that_raises_loses_no_value(tmp_path):
     store = tmp_path / "values.db"
 
     def raises(done, total):
         raise RuntimeError("no terminal")
 
     class Slow(ThreadPoolExecutor):
-        """Hands results out only when they are there."""
+        """Returns a future only when its result is ready."""
 
         def submit(self, *arguments):
             future = super().submit(*arguments)
@@ -214,22 +215,22 @@ def test_a_progress_function_that_raises_loses_no_answer(tmp_path):
     assert len(ss.Store(store).read()[0]) == 160
 
 
-def test_an_executor_that_is_shut_down_is_said():
+def test_an_executor_that_is_shut_down_is_an_error():
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
     with pytest.raises(
-        ss.ModelError, match=r"takes no more batches: .*after shutdown; give one that is open"
+        ss.ModelError, match=r"accepts no more batches: .*after shutdown; pass an open executor"
     ):
         run(executor=pool)
 
 
-def test_a_model_that_cannot_be_sent_is_said():
-    with processes(1) as pool, pytest.raises(ss.ModelError, match=r"pickle.*ss\.models\.imported"):
+def test_a_model_that_cannot_be_pickled_is_an_error():
+    with process_pool(1) as pool, pytest.raises(ss.ModelError, match=r"pickle.*ss\.models\.imported"):
         run(lambda codes: motif(codes), executor=pool)
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_a_number_of_outputs_that_changes_is_said(width):
+def test_a_number_of_outputs_that_changes_is_an_error(width):
     calls = []
 
     def model(codes):
@@ -247,9 +248,13 @@ def test_a_number_of_outputs_that_changes_is_said(width):
     ("options", "error", "message"),
     [
         ({"target_r2": "high"}, ss.InputError, "a number up to 1, got 'high'"),
-        ({"target_r2": 0.9, "method": "peel"}, ss.InputError, "which method='peel' cannot"),
+        (
+            {"target_r2": 0.9, "method": "peel"},
+            ss.InputError,
+            "rounds of queries, which method='peel' does not have",
+        ),
         ({"executor": 4}, ss.InputError, "a concurrent.futures.Executor or a distributed.Client, got int"),
-        ({"in_flight": 2}, ss.InputError, "in_flight is for an executor"),
+        ({"in_flight": 2}, ss.InputError, "in_flight has no effect without executor="),
         ({"executor": ThreadPoolExecutor(1), "in_flight": 0}, ss.InputError, "in_flight must be at least 1"),
         ({"retries": -1}, ss.InputError, "retries must be at least 0"),
         ({"progress": "yes"}, ss.InputError, "a function of"),
@@ -261,76 +266,77 @@ def test_a_number_of_outputs_that_changes_is_said(width):
         ({"store": 3}, ss.InputError, "a store needs a path"),
     ],
 )
-def test_bad_ways_to_run(options, error, message):
+def test_invalid_options(options, error, message):
     with pytest.raises(error, match=message):
         run(**options)
 
 
-def test_outputs_with_names_that_nobody_asked_for_are_said():
+def test_named_outputs_without_outputs_option_are_an_error():
     with pytest.raises(
-        ss.ModelError, match=r"with the names 'a', 'c' on queries .* outputs=\[\.\.\.\], or take"
+        ss.ModelError,
+        match=r"several outputs, 'a', 'c', on queries .* outputs=\[\.\.\.\], or select one with",
     ):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]})
 
 
-def test_what_an_adapter_refuses_is_said_in_its_own_words():
+def test_errors_of_an_adapter_are_not_wrapped():
     model = ss.models.template(lambda sequences: [0.0] * len(sequences), "ANNA")
     for pool in (None, ThreadPoolExecutor(1)):
         with pytest.raises(ss.InputError, match=r"^the template has 2 free positions, and .* 8 symbols"):
             run(model, inputs="strings", executor=pool)
 
 
-def test_an_output_that_is_missing_is_said():
+def test_a_missing_output_is_an_error():
     with pytest.raises(ss.ModelError, match="outputs 'a', 'c', without 'b' on queries 0 to 39"):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]}, outputs=["a", "b"])
 
 
-def test_columns_of_a_data_frame_are_taken_by_name():
+def test_columns_of_a_data_frame_are_selected_by_name():
     import pandas
 
     def model(codes):
         return pandas.DataFrame({"b": codes[:, 0] * 1.0, "unused": "x", "a": motif(codes)})
 
-    made = run(model, outputs=["a", "b"])
+    sketches = run(model, outputs=["a", "b"])
     codes = np.random.default_rng(0).integers(0, 4, (9, 8)).astype(np.uint8)
-    np.testing.assert_allclose(made["b"].predict(codes), codes[:, 0], atol=1e-2)
+    np.testing.assert_allclose(sketches["b"].predict(codes), codes[:, 0], atol=1e-2)
     assert ss.models.select(model, "b", inputs="codes")(codes).tolist() == codes[:, 0].tolist()
 
 
-def test_batches_grow_as_long_as_that_pays():
-    def sizes(each=0.0, start=0.0, count=20_000, workers=0, given=None):
-        """Return the sizes of all batches of a model that takes so long to start, and for each sequence."""
-        pace, made = Pace(given, count, workers), []
-        while sum(made) < count:
-            made.append(min(pace.size, count - sum(made)))
-            pace.took(made[-1], start + each * made[-1])
-        return made
+def test_batches_grow_while_larger_ones_save_time():
+    def sizes(each=0.0, start=0.0, count=20_000, workers=0, batch_size=None):
+        """Return the sizes of all batches of a model that takes `start` + `each` × size seconds per batch."""
+        pace, batches = Pace(batch_size, count, workers), []
+        while sum(batches) < count:
+            batches.append(min(pace.size, count - sum(batches)))
+            pace.took(batches[-1], start + each * batches[-1])
+        return batches
 
     assert sizes()[:6] == [16, 64, 256, 1024, 4096, 4096]
-    # Half a second for each: none longer than the one that showed that it does not pay.
+    # At half a second per sequence the second batch, of 64, saves no time; later batches are smaller.
     assert max(sizes(each=0.5, count=1000)) == 64
     assert sizes(each=0.5, count=1000)[2:5] == [16, 16, 16]
-    # 64 at 10 ms take 0.64 s, 256 more than a second.
+    # At 10 ms per sequence, 64 sequences take 0.64 s, and 256 take more than a second.
     assert sizes(each=0.01, count=5000)[:4] == [16, 64, 256, 64]
-    # A program that takes half a minute to start is started few times.
+    # A program that needs half a minute to start is started few times.
     assert len(sizes(each=1e-4, start=30.0)) <= 9
     assert max(sizes(count=1000, workers=4)) == 62
-    assert sizes(given=300, count=1000) == [300, 300, 300, 100]
+    assert sizes(batch_size=300, count=1000) == [300, 300, 300, 100]
 
 
-def test_rows_are_batched_anew():
+def test_batches_are_independent_of_how_the_queries_arrive():
     pace = Pace(None, 1000)
     rows = np.arange(2000, dtype=np.uint8).reshape(1000, 2)
-    found = []
+    batches = []
     for first, batch in batches_of(iter([rows[:10], rows[10:11], rows[11:900], rows[900:]]), pace):
-        assert first == sum(map(len, found))
-        found.append(batch)
+        assert first == sum(map(len, batches))
+        batches.append(batch)
         pace.took(len(batch), 0.0)
-    assert [len(batch) for batch in found] == [16, 64, 256, 664]
-    np.testing.assert_array_equal(np.concatenate(found), rows)
+    assert [len(batch) for batch in batches] == [16, 64, 256, 664]
+    np.testing.assert_array_equal(np.concatenate(batches), rows)
 
 
-def test_masked_scores_are_no_scores():
+def test_masked_scores_are_refused():
     def model(codes):
         return np.ma.masked_array(np.ones(len(codes)), mask=np.arange(len(codes)) == 7)
 
@@ -338,22 +344,22 @@ def test_masked_scores_are_no_scores():
         run(model)
 
 
-def test_futures_of_another_kind_are_refused():
-    class Odd:
+def test_an_executor_must_return_futures():
+    class NoFutures:
         def submit(self, *_):
             return 3
 
-    with pytest.raises(ss.ModelError, match=r"it returned int, no concurrent\.futures\.Future"):
-        run(executor=Odd())
+    with pytest.raises(ss.ModelError, match=r"submit\(\) returned int, not a concurrent\.futures\.Future"):
+        run(executor=NoFutures())
 
 
-def test_progress_goes_where_it_is_told_to():
-    told = []
-    run(progress=lambda done, total: told.append((done, total)))
-    assert told == [(min(40 * (i + 1), 900), 900) for i in range(23)]
+def test_a_progress_function_receives_every_batch():
+    calls = []
+    run(progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(min(40 * (i + 1), 900), 900) for i in range(23)]
 
 
-def test_refined_values_and_checks_run_on_an_executor_too():
+def test_refine_and_faithfulness_run_on_an_executor_too():
     explainer = ss.Explainer(run())
     codes = np.random.default_rng(0).integers(0, 4, (3, 8)).astype(np.uint8)
     options = {"inputs": "codes", "progress": False, "batch_size": 30}
@@ -369,39 +375,39 @@ def test_refined_values_and_checks_run_on_an_executor_too():
     assert checked.r2 > 0.999
 
 
-def test_an_interrupt_does_not_wait_for_the_executor():
-    """What has ended is taken; what runs is left."""
+def test_an_interrupt_cancels_batches_that_have_not_started():
+    """The values of finished batches are kept."""
 
     class Interrupting:
         def __init__(self):
-            self.made = []
+            self.futures = []
 
-        def submit(self, job, codes, first):
+        def submit(self, call, codes, first):
             future = Future()
-            self.made.append(future)
-            if len(self.made) == 3:
+            self.futures.append(future)
+            if len(self.futures) == 3:
                 raise KeyboardInterrupt
-            if len(self.made) == 1:
-                future.set_result(job(codes, first))
+            if len(self.futures) == 1:
+                future.set_result(call(codes, first))
             return future
 
-    executor, told = Interrupting(), []
+    executor, kept = Interrupting(), []
     with pytest.raises(KeyboardInterrupt):
-        run(executor=executor, in_flight=5, progress=lambda done, total: told.append(done))
-    assert told == [40]
-    assert executor.made[1].cancelled()
+        run(executor=executor, in_flight=5, progress=lambda done, total: kept.append(done))
+    assert kept == [40]
+    assert executor.futures[1].cancelled()
 
 
 @pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)])
-@pytest.mark.parametrize("answer", ["shape", "names", "words"])
-def test_answers_of_a_wrong_form_are_not_asked_for_again(executor, answer):
+@pytest.mark.parametrize("wrong", ["shape", "names", "input"])
+def test_malformed_outputs_are_not_evaluated_again(executor, wrong):
     calls = []
 
     def model(codes):
         calls.append(len(codes))
-        if answer == "words":
-            raise ss.InputError("an adapter does not like this")
-        return {"a": motif(codes)} if answer == "names" else motif(codes)[:-1]
+        if wrong == "input":
+            raise ss.InputError("an adapter refuses this input")
+        return {"a": motif(codes)} if wrong == "names" else motif(codes)[:-1]
 
     with pytest.raises(ss.ShapsketchError):
         run(model, executor=executor, retries=5, in_flight=None if executor is None else 1)
@@ -409,19 +415,19 @@ def test_answers_of_a_wrong_form_are_not_asked_for_again(executor, answer):
 
 
 @pytest.mark.skipif(
-    not hasattr(signal, "pthread_kill"), reason="run it on Unix, where a thread can be sent a signal"
+    not hasattr(signal, "pthread_kill"), reason="run it on Unix, which can send a signal to one thread"
 )
-def test_after_an_interrupt_batches_are_kept_as_they_end(tmp_path):
-    """The process may be killed before the slowest of them has ended."""
-    main, begun, kept = threading.main_thread(), [], []
+def test_after_an_interrupt_each_batch_is_kept_when_it_finishes(tmp_path):
+    """The process may be killed before the slowest batch finishes."""
+    main, started, kept = threading.main_thread(), [], []
 
     def interrupt():
         time.sleep(0.3)
         signal.pthread_kill(main.ident, signal.SIGINT)
 
     def model(codes):
-        begun.append(len(codes))
-        number = len(begun)
+        started.append(len(codes))
+        number = len(started)
         if number == 2:
             threading.Thread(target=interrupt).start()
         time.sleep(4.0 if number == 1 else 1.0)
@@ -432,19 +438,19 @@ def test_after_an_interrupt_batches_are_kept_as_they_end(tmp_path):
 
     with ThreadPoolExecutor(2) as pool, pytest.raises(KeyboardInterrupt):
         run(model, executor=pool, store=tmp_path / "values.db", progress=progress)
-    # The second batch, then the first.
+    # The second batch finishes first.
     assert [done for done, _ in kept] == [40, 80]
     assert kept[1][1] - kept[0][1] > 2.0
 
 
 @pytest.mark.skipif(
-    not hasattr(signal, "pthread_kill"), reason="run it on Unix, where a thread can be sent a signal"
+    not hasattr(signal, "pthread_kill"), reason="run it on Unix, which can send a signal to one thread"
 )
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog, times):
-    """What runs is paid for: it is kept, and a second interrupt leaves it."""
+def test_an_interrupt_waits_for_running_batches(tmp_path, caplog, times):
+    """Values of running batches are kept; a second interrupt does not wait for them."""
     main = threading.main_thread()
-    begun, ended = [], []
+    started, finished = [], []
 
     def interrupt():
         for _ in range(times):
@@ -452,18 +458,18 @@ def test_an_interrupt_waits_for_the_batches_that_run(tmp_path, caplog, times):
             signal.pthread_kill(main.ident, signal.SIGINT)
 
     def model(codes):
-        begun.append(len(codes))
-        if len(begun) == 4:
+        started.append(len(codes))
+        if len(started) == 4:
             threading.Thread(target=interrupt).start()
-        time.sleep(0.1 if len(begun) < 4 else 3.0)
-        ended.append(len(codes))
+        time.sleep(0.1 if len(started) < 4 else 3.0)
+        finished.append(len(codes))
         return motif(codes)
 
     store = tmp_path / "values.db"
     with ThreadPoolExecutor(2) as pool:
         with pytest.raises(KeyboardInterrupt):
             run(model, executor=pool, store=store)
-        left = sum(begun) - sum(ended)
-    assert "waiting for the batches that run (2 at most)" in caplog.text
-    assert left == (0 if times == 1 else 80)
-    assert len(ss.Store(store).read()[0]) == sum(begun) - left
+        unfinished = sum(started) - sum(finished)
+    assert "waiting for the batches that already run (at most 2)" in caplog.text
+    assert unfinished == (0 if times == 1 else 80)
+    assert len(ss.Store(store).read()[0]) == sum(started) - unfinished

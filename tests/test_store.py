@@ -1,10 +1,9 @@
-"""Values that were paid for survive kills, and are never mixed up."""
+"""Stored values survive kills, and values of different models are never mixed."""
 
 import logging
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,15 +30,15 @@ def motif(codes):
 
 
 class Counting:
-    """A model that notes what it is asked for."""
+    """A model that records the sequences that it evaluates."""
 
     inputs = "codes"
 
     def __init__(self, model=motif):
-        self.model, self.asked = model, []
+        self.model, self.evaluated = model, []
 
     def __call__(self, codes):
-        self.asked.extend(row.tobytes() for row in codes)
+        self.evaluated.extend(row.tobytes() for row in codes)
         return self.model(codes)
 
 
@@ -57,24 +56,26 @@ def run(model, store, budget=600, **options):
     )
 
 
-def saved(sketch, path):
+def saved_bytes(sketch, path):
     sketch.save(path)
     return path.read_bytes()
 
 
-def test_nothing_is_asked_twice_and_a_larger_budget_asks_the_rest(tmp_path):
+def test_no_sequence_is_evaluated_twice_and_a_larger_budget_evaluates_only_the_rest(tmp_path):
     store = tmp_path / "values.db"
     first, again, more = Counting(), Counting(), Counting()
-    plain = saved(run(first, None), tmp_path / "a")
-    assert saved(run(first, store), tmp_path / "b") == plain
-    assert len(first.asked) == 2 * 600
-    assert saved(run(again, store), tmp_path / "c") == plain
-    # The probes alone, which it has.
-    assert len(again.asked) == PROBES
-    assert set(again.asked) <= set(first.asked)
+    plain = saved_bytes(run(first, None), tmp_path / "a")
+    assert saved_bytes(run(first, store), tmp_path / "b") == plain
+    assert len(first.evaluated) == 2 * 600
+    assert saved_bytes(run(again, store), tmp_path / "c") == plain
+    # Only the probes, which are in the store.
+    assert len(again.evaluated) == PROBES
+    assert set(again.evaluated) <= set(first.evaluated)
     larger = run(more, store, budget=1000)
-    assert len(more.asked) == 400 + PROBES
-    assert saved(larger, tmp_path / "d") == saved(run(Counting(), None, budget=1000), tmp_path / "e")
+    assert len(more.evaluated) == 400 + PROBES
+    assert saved_bytes(larger, tmp_path / "d") == saved_bytes(
+        run(Counting(), None, budget=1000), tmp_path / "e"
+    )
     codes, values = ss.Store(store).read()
     assert codes.shape == (1000, 8)
     np.testing.assert_array_equal(values, motif(codes))
@@ -86,23 +87,23 @@ def test_rounds_and_other_methods_share_a_store(tmp_path):
     adaptive = by_evaluator(
         ss.sketch, model, DNA8, budget=4000, method="regress", target_r2=0.99999, store=store, progress=False
     )
-    spent = len(model.asked)
-    assert spent == len(set(model.asked)) == adaptive.n_queries
+    spent = len(model.evaluated)
+    assert spent == len(set(model.evaluated)) == adaptive.n_queries
     by_evaluator(ss.sketch, model, DNA8, budget=spent, method="trees", store=store, progress=False)
-    assert len(model.asked) == spent + PROBES
+    assert len(model.evaluated) == spent + PROBES
 
 
-def test_several_outputs_have_one_set_of_queries(tmp_path):
+def test_several_outputs_share_one_set_of_queries(tmp_path):
     def model(codes):
         return {"low": -motif(codes), "unused": None, "high": motif(codes)}
 
     both = Counting(model)
-    found = run(both, tmp_path / "values.db", outputs=["high", "low"])
-    assert list(found) == ["high", "low"]
-    assert len(both.asked) == len(set(both.asked)) == 600
+    sketches = run(both, tmp_path / "values.db", outputs=["high", "low"])
+    assert list(sketches) == ["high", "low"]
+    assert len(both.evaluated) == len(set(both.evaluated)) == 600
     codes = np.random.default_rng(0).integers(0, 4, (50, 8)).astype(np.uint8)
-    np.testing.assert_allclose(found["high"].predict(codes), -found["low"].predict(codes), atol=1e-6)
-    assert saved(found["high"], tmp_path / "a") == saved(run(Counting(), None), tmp_path / "b")
+    np.testing.assert_allclose(sketches["high"].predict(codes), -sketches["low"].predict(codes), atol=1e-6)
+    assert saved_bytes(sketches["high"], tmp_path / "a") == saved_bytes(run(Counting(), None), tmp_path / "b")
     columns = Counting(lambda codes: np.stack([motif(codes), codes[:, 0] * 1.0], axis=1))
     rounds = by_evaluator(
         ss.sketch,
@@ -115,77 +116,76 @@ def test_several_outputs_have_one_set_of_queries(tmp_path):
         store=tmp_path / "other.db",
         progress=False,
     )
-    assert (
-        len(columns.asked) == len(set(columns.asked)) == max(sketch.n_queries for sketch in rounds.values())
-    )
+    queries = max(sketch.n_queries for sketch in rounds.values())
+    assert len(columns.evaluated) == len(set(columns.evaluated)) == queries
     codes, values = ss.Store(tmp_path / "other.db").read()
     np.testing.assert_array_equal(values[:, 1], codes[:, 0])
 
 
-def test_a_model_that_writes_into_its_batch_harms_nobody(tmp_path):
-    plain = saved(run(Counting(), None), tmp_path / "a")
+def test_a_model_that_writes_into_its_batch_changes_no_result(tmp_path):
+    plain = saved_bytes(run(Counting(), None), tmp_path / "a")
     calls = []
 
-    def spoils(codes):
+    def overwrites(codes):
         calls.append(0)
-        answers = motif(codes)
+        values = motif(codes)
         codes[:] = 0
         if len(calls) == 3:
             raise RuntimeError("again")
-        return answers
+        return values
 
     store = tmp_path / "values.db"
-    assert saved(run(Counting(spoils), store, retries=1), tmp_path / "b") == plain
-    assert saved(run(Counting(spoils), store), tmp_path / "c") == plain
+    assert saved_bytes(run(Counting(overwrites), store, retries=1), tmp_path / "b") == plain
+    assert saved_bytes(run(Counting(overwrites), store), tmp_path / "c") == plain
     codes, values = ss.Store(store).read()
     assert len(np.unique(codes, axis=0)) == 600
     np.testing.assert_array_equal(values, motif(codes))
 
 
-def test_roundings_of_float32_are_no_other_model(tmp_path):
+def test_rounding_errors_of_float32_do_not_look_like_another_model(tmp_path):
     store = tmp_path / "values.db"
 
     def offset(codes):
         rounded = np.float32(-50_000) + motif(codes).astype(np.float32)
-        # One unit in the last place, as another size of batch may give.
+        # One unit in the last place, as another batch size may cause.
         return rounded if len(codes) > PROBES else np.nextafter(rounded, np.float32(0))
 
     run(Counting(offset), store)
     run(Counting(offset), store, budget=700)
 
 
-def test_probes_are_asked_where_the_model_is(tmp_path):
+def test_probes_are_evaluated_on_the_executor(tmp_path):
     store = tmp_path / "values.db"
-    here = threading.get_ident()
+    main = threading.get_ident()
 
-    def elsewhere(codes):
-        assert threading.get_ident() != here, "not on a worker"
+    def on_worker(codes):
+        assert threading.get_ident() != main, "not on a worker"
         return motif(codes)
 
     with ThreadPoolExecutor(1) as pool:
-        run(Counting(elsewhere), store, executor=pool)
-        run(Counting(elsewhere), store, budget=700, executor=pool)
+        run(Counting(on_worker), store, executor=pool)
+        run(Counting(on_worker), store, budget=700, executor=pool)
 
 
-def test_gaps_between_known_values_are_asked_in_batches(tmp_path):
+def test_missing_values_are_evaluated_in_full_batches(tmp_path):
     store = ss.Store(tmp_path / "values.db")
     queries = np.concatenate(list(ss.plan(DNA8, 600, method="regress").batches()))
-    known = np.random.default_rng(0).random(600) < 0.7
-    with store.open(DNA8, None) as held:
-        held.keep(queries[known], motif(queries[known]))
+    stored = np.random.default_rng(0).random(600) < 0.7
+    with store.open(DNA8, None) as opened:
+        opened.keep(queries[stored], motif(queries[stored]))
     sizes = []
 
     def model(codes):
         sizes.append(len(codes))
         return motif(codes)
 
-    made = run(Counting(model), store)
-    missing = int((~known).sum())
+    sketch = run(Counting(model), store)
+    missing = int((~stored).sum())
     assert sizes == [PROBES] + [BATCH] * (missing // BATCH) + [missing % BATCH] * (missing % BATCH > 0)
-    assert saved(made, tmp_path / "a") == saved(run(Counting(), None), tmp_path / "b")
+    assert saved_bytes(sketch, tmp_path / "a") == saved_bytes(run(Counting(), None), tmp_path / "b")
 
 
-def test_two_that_make_a_store_at_once_do_not_spoil_it(tmp_path):
+def test_threads_that_make_a_store_at_once_do_not_damage_it(tmp_path):
     for attempt in range(10):
         store = ss.Store(tmp_path / f"{attempt}.db")
         opened, refused = [], []
@@ -194,9 +194,9 @@ def test_two_that_make_a_store_at_once_do_not_spoil_it(tmp_path):
         def make(store=store, opened=opened, refused=refused, start=start):
             start.wait(20)
             try:
-                with store.open(DNA8, None) as held:
-                    held.keep(np.zeros((1, 8), dtype=np.uint8), np.zeros(1))
-                    opened.append(held)
+                with store.open(DNA8, None) as one:
+                    one.keep(np.zeros((1, 8), dtype=np.uint8), np.zeros(1))
+                    opened.append(one)
             except ss.FileError as error:
                 refused.append(str(error))
 
@@ -206,12 +206,12 @@ def test_two_that_make_a_store_at_once_do_not_spoil_it(tmp_path):
         for thread in threads:
             thread.join()
         assert opened
-        assert all("another process has this store" in message for message in refused), refused
+        assert all("another process uses the store" in message for message in refused), refused
         assert len(store.read()[0]) == len(opened)
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+def test_a_store_works_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
     def refused(*_):
         raise PermissionError(1, "Operation not permitted")
 
@@ -223,7 +223,7 @@ def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
 
 @contextmanager
 def without_privileges(*paths):
-    """As somebody who may not write everywhere, even if root runs the tests; the paths are theirs."""
+    """Run as an unprivileged user who owns the paths, if root runs the tests."""
     if os.geteuid() != 0:
         yield
         return
@@ -237,9 +237,9 @@ def without_privileges(*paths):
         os.setresuid(0, 0, 0)
 
 
-@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="run it on Linux, where users can be changed")
-def test_a_store_in_a_place_that_is_read_only_is_read():
-    # Not in pytest's folder, which is one user's.
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="run it on Linux, which can change the user")
+def test_a_store_in_a_read_only_folder_can_be_read():
+    # Not in pytest's folder, which only its user can enter.
     with tempfile.TemporaryDirectory() as name:
         folder, store = Path(name), Path(name, "values.db")
         run(Counting(), store, budget=300)
@@ -248,7 +248,7 @@ def test_a_store_in_a_place_that_is_read_only_is_read():
         try:
             with without_privileges(folder, store):
                 assert len(ss.Store(store).read()[0]) == 300
-                with pytest.raises(ss.FileError, match="cannot be written to"):
+                with pytest.raises(ss.FileError, match="cannot write to the store"):
                     run(Counting(), store)
         finally:
             folder.chmod(0o755)
@@ -256,12 +256,12 @@ def test_a_store_in_a_place_that_is_read_only_is_read():
 
 @pytest.mark.parametrize("at", [3, 4])
 @pytest.mark.parametrize("before", [False, True])
-def test_an_interrupt_around_a_statement_keeps_the_store_in_order(tmp_path, at, before):
+def test_an_interrupt_between_statements_leaves_a_valid_store(tmp_path, at, before):
     store = ss.Store(tmp_path / "values.db")
     rng = np.random.default_rng(0)
 
     class Interrupting:
-        """A connection that is interrupted before or after one of its statements."""
+        """A connection that is interrupted before or after its statement number `at`."""
 
         def __init__(self, connection):
             self.connection, self.count = connection, 0
@@ -270,20 +270,20 @@ def test_an_interrupt_around_a_statement_keeps_the_store_in_order(tmp_path, at, 
             self.count += 1
             if self.count == at and before:
                 raise KeyboardInterrupt
-            found = self.connection.execute(*arguments)
+            cursor = self.connection.execute(*arguments)
             if self.count == at:
                 raise KeyboardInterrupt
-            return found
+            return cursor
 
     batches = rng.integers(0, 4, (3, 20, 8)).astype(np.uint8)
-    with store.open(DNA8, None) as held:
-        # Two statements for each batch: the last one before, and this one.
-        held._connection = Interrupting(held._connection)
-        held.keep(batches[0], motif(batches[0]))
+    with store.open(DNA8, None) as opened:
+        # Each batch needs two statements: one reads the previous batch, one writes the new batch.
+        opened._connection = Interrupting(opened._connection)
+        opened.keep(batches[0], motif(batches[0]))
         with pytest.raises(KeyboardInterrupt):
-            held.keep(batches[1], motif(batches[1]))
-        # As those that had ended on an executor are.
-        held.keep(batches[2], motif(batches[2]))
+            opened.keep(batches[1], motif(batches[1]))
+        # Like batches that finished on an executor before the interrupt.
+        opened.keep(batches[2], motif(batches[2]))
     written = batches if at == 4 and not before else batches[[0, 2]]
     np.testing.assert_array_equal(store.read()[0], written.reshape(-1, 8))
 
@@ -294,9 +294,9 @@ def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
     before = store.read_bytes()
     named = ss.Store(store, model_name="one")
     other = Counting(lambda codes: motif(codes) + 1e-3)
-    with pytest.raises(ss.InputError, match=r"another model: .* where this one says .*8 of 8 probes differ"):
+    with pytest.raises(ss.InputError, match=r"another model: .* this model returns .*8 of 8 probes differ"):
         run(other, named)
-    assert len(other.asked) == PROBES
+    assert len(other.evaluated) == PROBES
     with pytest.raises(ss.InputError, match="another model: 'one', not 'two'"):
         run(Counting(), ss.Store(store, model_name="two"))
     with pytest.raises(ss.InputError, match="another model: 'one', not ''"):
@@ -324,7 +324,7 @@ def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
     with pytest.raises(ss.InputError, match="another list of outputs"):
         run(Counting(lambda codes: motif(codes)[:, None]), named, outputs=["a"])
     assert store.read_bytes() == before
-    # Random by less than is said.
+    # Noise below the tolerance is allowed.
     noise = np.random.default_rng(0)
     noisy = Counting(lambda codes: motif(codes) + 1e-2 * noise.normal(size=len(codes)))
     with pytest.raises(ss.InputError, match=r"tolerance=\.\.\."):
@@ -332,35 +332,35 @@ def test_another_model_space_name_or_list_of_outputs_is_refused(tmp_path):
     run(noisy, ss.Store(store, model_name="one", tolerance=0.1))
 
 
-def test_a_damaged_store_is_refused_or_says_the_truth(tmp_path, monkeypatch):
+def test_a_damaged_store_is_refused_or_read_correctly(tmp_path, monkeypatch):
     path = tmp_path / "values.db"
     store = ss.Store(path)
     rng = np.random.default_rng(0)
-    with store.open(DNA8, None) as held:
+    with store.open(DNA8, None) as opened:
         for _ in range(20):
             codes = rng.integers(0, 4, (500, 8)).astype(np.uint8)
-            held.keep(codes, motif(codes))
+            opened.keep(codes, motif(codes))
     whole = path.read_bytes()
-    truth = store.read()
+    expected = store.read()
     refused = rescued = 0
     for trial in range(200):
         damaged = bytearray(whole)
-        at = int(rng.integers(len(whole)))
+        offset = int(rng.integers(len(whole)))
         if trial % 4 == 0:
-            damaged = damaged[:at]
+            damaged = damaged[:offset]
         else:
-            damaged[at] ^= 1 << int(rng.integers(8))
+            damaged[offset] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
         try:
             codes, values = store.read()
         except ss.FileError as error:
             refused += 1
-            told = str(error)
-            assert "values.db" in told
-            assert "move it away" in told or "newer program" in told
+            message = str(error)
+            assert "values.db" in message
+            assert "move it away" in message or "newer program" in message
             with pytest.raises((ss.FileError, ss.InputError)):
                 run(Counting(), path)
-            # What is rescued is the truth, up to some batch.
+            # The rescued values are correct, up to some batch.
             new = tmp_path / "new.db"
             try:
                 count = store.rescue(new)
@@ -368,30 +368,30 @@ def test_a_damaged_store_is_refused_or_says_the_truth(tmp_path, monkeypatch):
                 assert not new.exists()
             else:
                 rescued += count
-                for there, true in zip(ss.Store(new).read(), truth, strict=True):
-                    np.testing.assert_array_equal(there, true[:count])
+                for array, expected_array in zip(ss.Store(new).read(), expected, strict=True):
+                    np.testing.assert_array_equal(array, expected_array[:count])
                 new.unlink()
         else:
-            # A byte that no value depends on, in the empty parts of pages.
+            # The bit was in an unused region of a page, on which no value depends.
             assert trial % 4
-            np.testing.assert_array_equal(codes, truth[0])
-            np.testing.assert_array_equal(values, truth[1])
+            np.testing.assert_array_equal(codes, expected[0])
+            np.testing.assert_array_equal(values, expected[1])
         for rest in tmp_path.glob("values.db-*"):
             rest.unlink()
     assert refused > 170
-    # What cannot be written is no damage.
+    # An error while writing the rescued store is not reported as damage.
     path.write_bytes(whole)
     with monkeypatch.context() as patch:
         patch.setattr(OpenStore, "keep", lambda *_: (_ for _ in ()).throw(ss.FileError("disk full")))
         with pytest.raises(ss.FileError, match="disk full"):
             store.rescue(new)
     new.unlink()
-    assert rescued > 0.3 * refused * len(truth[0])
-    with pytest.raises(ss.FileError, match="exists; a rescued store needs a new file"):
+    assert rescued > 0.3 * refused * len(expected[0])
+    with pytest.raises(ss.FileError, match="exists; choose a new file for the rescued store"):
         store.rescue(path)
 
 
-def test_every_changed_value_is_noticed(tmp_path):
+def test_every_changed_value_is_detected(tmp_path):
     store = tmp_path / "values.db"
     run(Counting(), store, budget=300)
     whole = store.read_bytes()
@@ -412,7 +412,7 @@ def test_every_changed_value_is_noticed(tmp_path):
         connection.execute(change)
         connection.commit()
         connection.close()
-        with pytest.raises(ss.FileError, match="is no store, or damaged"):
+        with pytest.raises(ss.FileError, match="is not a store, or is damaged"):
             ss.Store(store).read()
     store.write_bytes(whole)
     connection = sqlite3.connect(store)
@@ -426,27 +426,27 @@ def test_other_files_are_refused(tmp_path):
     for name, content in [("text", b"sequence,score\n" * 100), ("empty", b"")]:
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(ss.FileError, match="is no store, or damaged"):
+        with pytest.raises(ss.FileError, match="is not a store, or is damaged"):
             run(Counting(), path)
         assert path.read_bytes() == content
-    with pytest.raises(ss.FileError, match="there is no such store"):
+    with pytest.raises(ss.FileError, match="this store does not exist"):
         ss.Store(tmp_path / "missing").read()
     (tmp_path / "file").touch()
     for path in ("no folder/values.db", "file/values.db"):
-        with pytest.raises(ss.FileError, match="cannot be made"):
+        with pytest.raises(ss.FileError, match="cannot make the store"):
             run(Counting(), tmp_path / path)
     for path in ("x" * 300, "a\0b"):
-        with pytest.raises(ss.FileError, match=r"cannot be (looked for|made)"):
+        with pytest.raises(ss.FileError, match=r"cannot (look for|make) the store"):
             run(Counting(), tmp_path / path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ss.FileError, match="folder: this is a folder"):
+    with pytest.raises(ss.FileError, match="folder is a folder; a store is a file"):
         run(Counting(), tmp_path / "folder")
     foreign = tmp_path / "foreign.db"
     connection = sqlite3.connect(foreign)
     connection.execute("CREATE TABLE meta (key TEXT, value TEXT)")
     connection.close()
     content = foreign.read_bytes()
-    with pytest.raises(ss.FileError, match="a database of something else"):
+    with pytest.raises(ss.FileError, match="a database of another program"):
         run(Counting(), foreign)
     assert foreign.read_bytes() == content
 
@@ -461,12 +461,12 @@ def test_other_files_are_refused(tmp_path):
         ({"path": "x", "tolerance": "0"}, "must be a number, got '0'"),
     ],
 )
-def test_bad_stores(options, message):
+def test_invalid_arguments_of_a_store(options, message):
     with pytest.raises(ss.InputError, match=message):
         ss.Store(**options)
 
 
-def test_what_was_paid_for_before_a_failure_is_kept(tmp_path, caplog):
+def test_values_before_a_failure_are_kept(tmp_path, caplog):
     store = tmp_path / "values.db"
     calls = []
 
@@ -478,13 +478,13 @@ def test_what_was_paid_for_before_a_failure_is_kept(tmp_path, caplog):
 
     with caplog.at_level(logging.WARNING), pytest.raises(ss.ModelError, match="out of memory"):
         run(Counting(breaks), store)
-    assert "has 200 values, and the same call asks only for the rest" in caplog.text
+    assert "has 200 values, and the same call evaluates only the rest" in caplog.text
     rest = Counting()
     run(rest, store)
-    assert len(rest.asked) == 400 + PROBES
+    assert len(rest.evaluated) == 400 + PROBES
 
 
-def test_ctrl_c_keeps_what_was_paid_for_and_says_how_to_go_on(tmp_path, caplog):
+def test_ctrl_c_keeps_values_and_says_how_to_continue(tmp_path, caplog):
     store = tmp_path / "values.db"
     calls = []
 
@@ -494,16 +494,13 @@ def test_ctrl_c_keeps_what_was_paid_for_and_says_how_to_go_on(tmp_path, caplog):
             signal.raise_signal(signal.SIGINT)
         return motif(codes)
 
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
-            run(Counting(interrupted), store)
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    assert "the same call asks only for the rest" in caplog.text
+    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+        run(Counting(interrupted), store)
+    assert "the same call evaluates only the rest" in caplog.text
     assert len(ss.Store(store).read()[0]) == 150
 
 
+# Sketches a slow model, which appends every sequence that it evaluates to a log.
 SLOW = """
 import sys, time
 import numpy as np
@@ -518,69 +515,67 @@ def model(codes):
     return (codes[:, 1] == 2) * 2.0 + (codes[:, 3] == 1) * (codes[:, 4] == 0) - 0.1 * codes[:, 6]
 
 space = ss.SequenceSpace(ss.DNA, 8)
-sketch = ss.sketch(
-    model, space, budget=4000, method="regress", inputs="codes", batch_size=20, store=store, progress=False
-)
+evaluator = ss.Evaluator(model, inputs="codes", batch_size=20, store=store)
+sketch = ss.sketch(evaluator, space, budget=4000, method="regress", progress=False)
 sketch.save(out)
 """
 
 
-def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(tmp_path):
+def test_a_run_killed_twenty_times_gives_the_same_sketch(tmp_path, processes):
     script, log, store, out = (tmp_path / name for name in ("run.py", "log", "values.db", "sketch"))
     script.write_text(SLOW)
-    command = [sys.executable, str(script), str(log), str(store), str(out)]
+    command = [sys.executable, script, log, store, out]
     log.write_bytes(b"")
     rng = np.random.default_rng(0)
     kills = 0
     while kills < 20:
         before = log.stat().st_size
-        process = subprocess.Popen(command)
-        # Some time after the model was first asked.
+        process = processes.start(command)
+        # A random time after the first batch of this process started.
         while process.poll() is None and log.stat().st_size == before:
             time.sleep(0.005)
         time.sleep(float(rng.uniform(0.0, 0.12)))
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it must not end before it is killed"
         kills += 1
-    subprocess.run(command, check=True)
-    asked = np.frombuffer(log.read_bytes(), dtype=np.uint8).reshape(-1, 8)
-    distinct = len(np.unique(asked, axis=0))
+    code, _, err = processes.run(command)
+    assert code == 0, err
+    evaluated = np.frombuffer(log.read_bytes(), dtype=np.uint8).reshape(-1, 8)
+    distinct = len(np.unique(evaluated, axis=0))
     assert distinct == 4000
-    # The batch in flight, and the probes of each new start.
-    assert len(asked) - distinct <= kills * (20 + PROBES)
+    # Each kill may lose the batch in flight, and each new start evaluates the probes.
+    assert len(evaluated) - distinct <= kills * (20 + PROBES)
     plain = by_evaluator(
         ss.sketch, motif, DNA8, budget=4000, method="regress", inputs="codes", batch_size=20, progress=False
     )
-    assert out.read_bytes() == saved(plain, tmp_path / "plain")
+    assert out.read_bytes() == saved_bytes(plain, tmp_path / "plain")
 
 
-def test_a_second_process_is_refused_while_a_store_is_in_use(tmp_path):
+def test_a_second_process_is_refused_while_a_store_is_in_use(tmp_path, processes):
     script, log, store, out = (tmp_path / name for name in ("run.py", "log", "values.db", "sketch"))
     script.write_text(SLOW)
     log.write_bytes(b"")
-    process = subprocess.Popen([sys.executable, str(script), str(log), str(store), str(out)])
-    try:
-        while process.poll() is None and log.stat().st_size < 3 * 160:
-            time.sleep(0.01)
-        with pytest.raises(ss.FileError, match="another process has this store"):
-            run(Counting(), store)
-        with pytest.raises(ss.FileError, match="another process has this store"):
-            ss.Store(store).read()
-    finally:
-        process.kill()
-        process.wait()
+    process = processes.start([sys.executable, script, log, store, out])
+    while process.poll() is None and log.stat().st_size < 3 * 160:
+        time.sleep(0.01)
+    with pytest.raises(ss.FileError, match="another process uses the store"):
+        run(Counting(), store)
+    with pytest.raises(ss.FileError, match="another process uses the store"):
+        ss.Store(store).read()
+    process.kill()
+    process.wait()
     codes, values = ss.Store(store).read()
     assert len(codes) >= 20
     np.testing.assert_array_equal(values, motif(codes))
 
 
-def test_two_threads_of_one_process_do_not_share_a_store_either(tmp_path):
+def test_a_second_thread_is_refused_while_a_store_is_in_use(tmp_path):
     store = tmp_path / "values.db"
-    inside, free, errors = threading.Event(), threading.Event(), []
+    started, may_finish, errors = threading.Event(), threading.Event(), []
 
     def waits(codes):
-        inside.set()
-        assert free.wait(20)
+        started.set()
+        assert may_finish.wait(20)
         return motif(codes)
 
     def first():
@@ -591,14 +586,15 @@ def test_two_threads_of_one_process_do_not_share_a_store_either(tmp_path):
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert inside.wait(20)
-    with pytest.raises(ss.FileError, match="another process has this store"):
+    assert started.wait(20)
+    with pytest.raises(ss.FileError, match="another process uses the store"):
         run(Counting(), store)
-    free.set()
+    may_finish.set()
     thread.join()
     assert not errors
 
 
+# Fills a store until the limit of the file size, as on a full disk.
 FULL = """
 import resource, signal, sys
 import shapsketch as ss
@@ -607,50 +603,51 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 space = ss.SequenceSpace(ss.DNA, 8)
 try:
-    ss.sketch(lambda s: [float(x.count("A")) for x in s], space, budget=20_000, method="regress",
-              batch_size=200, store=sys.argv[1], progress=False)
+    evaluator = ss.Evaluator(lambda s: [float(x.count("A")) for x in s], batch_size=200, store=sys.argv[1])
+    ss.sketch(evaluator, space, budget=20_000, method="regress", progress=False)
 except ss.FileError as error:
     print(error)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="run it on Unix, which has limits of file sizes")
-def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
+def test_a_full_disk_is_an_error_that_loses_no_value(tmp_path, processes):
     store = tmp_path / "values.db"
     script = tmp_path / "full.py"
     script.write_text(FULL)
-    done = subprocess.run([sys.executable, script, store], capture_output=True, text=True, check=True)
-    assert "a batch could not be kept" in done.stdout
-    assert "the same call asks only for the rest" in done.stdout
+    code, out, err = processes.run([sys.executable, script, store])
+    assert code == 0, err
+    assert "cannot write a batch" in out
+    assert "the same call then evaluates only the rest" in out
     codes, values = ss.Store(store).read()
-    assert f"the {len(codes):,} values before it" in done.stdout
+    assert f"the {len(codes):,} values before it" in out
     assert len(codes) >= 1000
     np.testing.assert_array_equal(values, (codes == 0).sum(axis=1))
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_known_is_found_again(seed):
+def test_a_cache_returns_the_values_that_were_added(seed):
     rng = np.random.default_rng(seed)
     n, width = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    known, wanted = Cache(n, width), {}
+    cache, expected = Cache(n, width), {}
     for _ in range(int(rng.integers(1, 5))):
         codes = rng.integers(0, 4, (int(rng.integers(1, 30)), n)).astype(np.uint8)
         codes = np.unique(codes, axis=0)
-        codes = codes[[row.tobytes() not in wanted for row in codes]]
+        codes = codes[[row.tobytes() not in expected for row in codes]]
         values = rng.normal(size=(len(codes), width))
-        known.add(codes, values)
-        wanted.update((row.tobytes(), value) for row, value in zip(codes, values, strict=True))
-        asked = rng.integers(0, 4, (20, n)).astype(np.uint8)
-        known.settle()
-        found, told = known.find(asked)
-        assert found.tolist() == [row.tobytes() in wanted for row in asked]
-        for row, value in zip(asked[found], told, strict=True):
-            np.testing.assert_array_equal(wanted[row.tobytes()], value)
-    assert len(known) == len(wanted)
+        cache.add(codes, values)
+        expected.update((row.tobytes(), value) for row, value in zip(codes, values, strict=True))
+        queries = rng.integers(0, 4, (20, n)).astype(np.uint8)
+        cache.settle()
+        hits, cached = cache.find(queries)
+        assert hits.tolist() == [row.tobytes() in expected for row in queries]
+        for row, value in zip(queries[hits], cached, strict=True):
+            np.testing.assert_array_equal(expected[row.tobytes()], value)
+    assert len(cache) == len(expected)
 
 
-def test_a_store_is_read_without_shapsketch(tmp_path):
-    """As its documentation says."""
+def test_a_store_can_be_read_without_shapsketch(tmp_path):
+    """As docs/files.md describes."""
     store = tmp_path / "values.db"
     run(Counting(), store, budget=300)
     connection = sqlite3.connect(store)
@@ -669,51 +666,51 @@ def two(codes):
     return np.column_stack([motif(codes), codes[:, 0]])
 
 
-def test_outputs_of_a_store_may_come_in_another_order(tmp_path):
+def test_outputs_of_a_store_may_be_requested_in_another_order(tmp_path):
     store = tmp_path / "values.db"
     first, again = Counting(two), Counting(lambda codes: two(codes)[:, ::-1])
     run(first, store, outputs=["a", "b"])
-    found = run(again, store, outputs=["b", "a"], budget=700)
-    assert len(again.asked) == 100 + PROBES
+    sketches = run(again, store, outputs=["b", "a"], budget=700)
+    assert len(again.evaluated) == 100 + PROBES
     codes, values = ss.Store(store).read()
     np.testing.assert_array_equal(values, two(codes))
-    np.testing.assert_allclose(found["b"].predict(codes), codes[:, 0], atol=1e-2)
-    # The same numbers under other names are another model.
+    np.testing.assert_allclose(sketches["b"].predict(codes), codes[:, 0], atol=1e-2)
+    # The same numbers with other names belong to another model.
     with pytest.raises(ss.InputError, match="another model"):
         run(Counting(two), store, outputs=["b", "a"])
     with pytest.raises(
-        ss.InputError, match=r"'\[\"a\", \"b\"\]', not '\[\"a\"\]'; .* ask for all of its outputs"
+        ss.InputError, match=r"'\[\"a\", \"b\"\]', not '\[\"a\"\]'; .* request all outputs of this one"
     ):
         run(Counting(motif), store, outputs=["a"])
 
 
 @pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(2)])
 @pytest.mark.parametrize("wrong", [np.nan, 0.0])
-def test_one_useless_value_costs_no_other(tmp_path, executor, wrong):
-    """Of a batch with a value that is none, or of which the link knows nothing, the others are kept."""
+def test_one_invalid_value_does_not_discard_the_others(tmp_path, executor, wrong):
+    """A batch with a NaN, or with a value outside the link's domain, keeps its other values."""
 
     def model(codes):
         values = 10.0 + motif(codes)
         values[(codes[:, :3] == 3).all(axis=1)] = wrong
         return values
 
-    store, asked = tmp_path / "values.db", Counting(model)
+    store, counting = tmp_path / "values.db", Counting(model)
     message = (
         "returned nan for query .* finite score"
         if np.isnan(wrong)
         else "returned 0.0 for query .*, 'TTT.*'log'.*above 0"
     )
     with pytest.raises(ss.ModelError, match=message):
-        run(asked, store, link="log", executor=executor, retries=3)
-    assert len(asked.asked) < 600
+        run(counting, store, link="log", executor=executor, retries=3)
+    assert len(counting.evaluated) < 600
     codes, values = ss.Store(store).read()
-    bad = sum(bytes([3, 3, 3]) == row[:3] for row in asked.asked)
-    assert bad >= 1
-    assert len(codes) == len(asked.asked) - (bad if np.isnan(wrong) else 0)
+    invalid = sum(bytes([3, 3, 3]) == row[:3] for row in counting.evaluated)
+    assert invalid >= 1
+    assert len(codes) == len(counting.evaluated) - (invalid if np.isnan(wrong) else 0)
     np.testing.assert_array_equal(values, model(codes))
 
 
-def test_refine_and_faithfulness_keep_what_they_ask(tmp_path):
+def test_refine_and_faithfulness_store_their_values(tmp_path):
     store = tmp_path / "values.db"
     sketch = run(Counting(), store)
     explainer = ss.Explainer(sketch)
@@ -724,46 +721,46 @@ def test_refine_and_faithfulness_keep_what_they_ask(tmp_path):
 
     class Failing(Counting):
         def __call__(self, codes):
-            if len(self.asked) > 200:
-                raise OSError("out of luck")
+            if len(self.evaluated) > 200:
+                raise OSError("no connection")
             return super().__call__(codes)
 
     failing, rest, again = Failing(), Counting(), Counting()
     options = {"calls_per_sequence": 200, "progress": False, "store": store, "batch_size": BATCH}
-    with pytest.raises(ss.ModelError, match="out of luck"):
+    with pytest.raises(ss.ModelError, match="no connection"):
         by_evaluator(explainer.refine, failing, codes, **options)
-    found = by_evaluator(explainer.refine, rest, codes, **options)
-    np.testing.assert_array_equal(found.values, plain.values)
-    paid = failing.asked[PROBES:] + rest.asked[PROBES:]
-    assert len(paid) == len(set(paid))
+    refined = by_evaluator(explainer.refine, rest, codes, **options)
+    np.testing.assert_array_equal(refined.values, plain.values)
+    evaluated = failing.evaluated[PROBES:] + rest.evaluated[PROBES:]
+    assert len(evaluated) == len(set(evaluated))
     checked = by_evaluator(
         ss.faithfulness, again, explainer, codes, budget=600, progress=False, store=store, batch_size=BATCH
     )
-    assert checked.n_calls == len(again.asked) - PROBES <= 600
-    assert not set(again.asked[PROBES:]) & set(paid)
+    assert checked.n_calls == len(again.evaluated) - PROBES <= 600
+    assert not set(again.evaluated[PROBES:]) & set(evaluated)
     with pytest.raises(ss.InputError, match="another model"):
         by_evaluator(explainer.refine, Counting(lambda codes: motif(codes) + 1.0), codes, **options)
 
 
-def test_what_a_check_asks_counts(tmp_path, caplog):
-    """A look at the model is at queries of the sketch, after the options were looked at."""
+def test_values_of_a_model_check_are_used(tmp_path, caplog):
+    """The check evaluates queries of the sketch, after the options are validated."""
     store, model = tmp_path / "values.db", Counting()
-    plain = saved(run(Counting(), None), tmp_path / "a")
+    plain = saved_bytes(run(Counting(), None), tmp_path / "a")
     with pytest.raises(ss.InputError, match="max_terms is for"):
         run(model, store, check=True, max_terms=3)
-    with pytest.raises(ss.FileError, match="no folder"):
+    with pytest.raises(ss.FileError, match="nowhere does not exist"):
         run(model, tmp_path / "nowhere" / "values.db", check=True)
-    assert not model.asked
-    assert saved(run(model, store, check=True), tmp_path / "b") == plain
-    # The batch of eight again, and two alone.
-    assert len(model.asked) == 600 + 10
-    assert len(set(model.asked)) == 600
+    assert not model.evaluated
+    assert saved_bytes(run(model, store, check=True), tmp_path / "b") == plain
+    # The check repeats one batch of eight, and evaluates two sequences one by one.
+    assert len(model.evaluated) == 600 + 10
+    assert len(set(model.evaluated)) == 600
     model = Counting()
-    assert saved(run(model, None, check=True), tmp_path / "c") == plain
-    assert len(model.asked) == 610
+    assert saved_bytes(run(model, None, check=True), tmp_path / "c") == plain
+    assert len(model.evaluated) == 610
     again = Counting()
     run(again, store, check=True)
-    assert len(again.asked) == PROBES
+    assert len(again.evaluated) == PROBES
 
     random = np.random.default_rng(0)
     run(lambda codes: motif(codes) + random.normal(size=len(codes)), None, check=True, inputs="codes")

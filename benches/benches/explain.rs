@@ -3,7 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shapsketch::{Background, Cancel, Components, Index, dinucleotide_shuffles};
+use shapsketch::explain::dinucleotide_shuffles;
+use shapsketch::{Background, Cancel, Components, Index};
 use shapsketch_benches::{explained_spectrum, tiger_design};
 
 const SEQUENCES: usize = 10_000;
@@ -40,7 +41,7 @@ fn explain(c: &mut Criterion) {
     group.bench_function("Shapley values, 20 shuffles of each sequence, one core", |b| {
         b.iter(|| {
             pool.install(|| {
-                components.shapley_values_against(&codes[..26 * 500], &shuffles, &cancel).unwrap()
+                components.shapley_values_with_references(&codes[..26 * 500], &shuffles, &cancel).unwrap()
             })
         });
     });

@@ -3,7 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shapsketch::{Cancel, PeelingDecoder};
+use shapsketch::Cancel;
+use shapsketch::peel::PeelingDecoder;
 use shapsketch_benches::tiger_observations;
 
 fn decode(c: &mut Criterion) {

@@ -1,7 +1,9 @@
 //! Sparse regression of 20,000 values: selection at given strengths, and the choice of everything.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use shapsketch::{Atoms, Cancel, Dictionary, Observations, Sample, SparseRegression};
+use shapsketch::Cancel;
+use shapsketch::design::Observations;
+use shapsketch::regress::{Atoms, Dictionary, Sample, SparseRegression};
 use shapsketch_benches::{characters_sample, designed_observations, letters_sample};
 
 fn fit(basis: Atoms, dictionary: Dictionary, sample: &Sample) -> f64 {

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shapsketch::QaryTransform;
+use shapsketch::transform::QaryTransform;
 
 fn forward(c: &mut Criterion) {
     let mut group = c.benchmark_group("transform");

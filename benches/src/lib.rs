@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily, uniform};
+use shapsketch::frequency::Frequency;
+use shapsketch::regress::Sample;
+use shapsketch::surrogate::Spectrum;
 use shapsketch::synthetic::{Planted, add_noise};
-use shapsketch::{
-    Cancel, Complex64, DelayFamily, DesignConfig, Frequency, Observations, QueryDesign, Result, Sample,
-    SequenceSpace, Spectrum, SubsamplingFamily, uniform,
-};
+use shapsketch::{Cancel, Complex64, Result, SequenceSpace};
 
 /// TIGER's space: RNA guides of 26 symbols.
 ///

@@ -1,14 +1,22 @@
-//! Between NumPy arrays and the flat row-major slices of the core: the one file that knows NumPy.
+//! Between NumPy arrays and the flat row-major slices of the core. No other file uses the `numpy` crate.
 
-use numpy::{Complex64, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-/// Codes `(B, n)`, uint8.
+pub(crate) use numpy::Complex64;
+
+/// Codes `(B, n)`, uint8, as an argument.
 pub(crate) type Codes<'py> = PyReadonlyArray2<'py, u8>;
-/// Values `(B,)`, float64.
+/// Values `(B,)`, float64, as an argument.
 pub(crate) type Values<'py> = PyReadonlyArray1<'py, f64>;
-/// Coefficients `(s,)`, complex128.
+/// Coefficients `(s,)`, complex128, as an argument.
 pub(crate) type Coefficients<'py> = PyReadonlyArray1<'py, Complex64>;
+/// A result of one dimension.
+pub(crate) type Vector<'py, T> = Bound<'py, PyArray1<T>>;
+/// A vector in a field of a class.
+pub(crate) type OwnedVector<T> = Py<PyArray1<T>>;
+/// A result of two dimensions.
+pub(crate) type Matrix<'py, T> = Bound<'py, PyArray2<T>>;
 
 pub(crate) fn codes(array: &Codes<'_>) -> Vec<u8> {
     array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[u8]>::to_vec)
@@ -22,16 +30,16 @@ pub(crate) fn coefficients(array: &Coefficients<'_>) -> Vec<Complex64> {
     array.as_array().iter().copied().collect()
 }
 
-pub(crate) fn vector<T: numpy::Element>(py: Python<'_>, data: Vec<T>) -> Bound<'_, PyArray1<T>> {
+pub(crate) fn vector<T: Element>(py: Python<'_>, data: Vec<T>) -> Vector<'_, T> {
     PyArray1::from_vec(py, data)
 }
 
 /// A `(rows, width)` array of row-major data.
-pub(crate) fn matrix<T: numpy::Element>(
+pub(crate) fn matrix<T: Element>(
     py: Python<'_>,
     data: Vec<T>,
     rows: usize,
     width: usize,
-) -> PyResult<Bound<'_, PyArray2<T>>> {
+) -> PyResult<Matrix<'_, T>> {
     PyArray1::from_vec(py, data).reshape([rows, width])
 }

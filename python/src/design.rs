@@ -1,54 +1,18 @@
-//! Spaces, and designs of queries.
+//! Query designs.
 
 use std::sync::Arc;
 
-use numpy::PyArray2;
 use pyo3::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
 
-use crate::arrays::{self, Codes};
-use crate::work::{interruptible, short};
+use crate::arrays::{self, Matrix};
+use crate::space::Space;
+use crate::work::interruptible;
 
-#[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
-#[derive(Clone, PartialEq)]
-pub(crate) struct Space(pub(crate) shapsketch::SequenceSpace);
-
-#[pymethods]
-impl Space {
-    #[new]
-    fn new(py: Python<'_>, alphabet: &str, length: usize) -> PyResult<Self> {
-        short(py, || shapsketch::SequenceSpace::new(alphabet, length)).map(Self)
-    }
-
-    #[getter]
-    fn q(&self) -> usize {
-        self.0.q()
-    }
-
-    #[getter]
-    fn n(&self) -> usize {
-        self.0.n()
-    }
-
-    #[getter]
-    fn alphabet(&self) -> String {
-        self.0.alphabet()
-    }
-
-    fn encode<'py>(&self, py: Python<'py>, sequences: Vec<String>) -> PyResult<Bound<'py, PyArray2<u8>>> {
-        let codes = short(py, || self.0.encode(&sequences))?;
-        arrays::matrix(py, codes, sequences.len(), self.0.n())
-    }
-
-    fn decode(&self, py: Python<'_>, codes: Codes<'_>) -> PyResult<Vec<String>> {
-        let codes = arrays::codes(&codes);
-        short(py, || self.0.decode(&codes))
-    }
-}
-
-/// The design behind blocks of queries.
+/// A query design: blocks of queries.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Design(pub(crate) Arc<shapsketch::QueryDesign>);
+pub(crate) struct Design(pub(crate) Arc<QueryDesign>);
 
 #[pymethods]
 impl Design {
@@ -65,19 +29,13 @@ impl Design {
         repeats: usize,
         seed: u64,
     ) -> PyResult<Self> {
-        use shapsketch::{DelayFamily, SubsamplingFamily};
-        // The names are checked in Python.
-        let subsampling =
-            if subsampling == "simple" { SubsamplingFamily::Simple } else { SubsamplingFamily::Random };
-        let delays = match delays {
-            "zero" => DelayFamily::Zero,
-            "identity" => DelayFamily::Identity,
-            "random" => DelayFamily::Random { count: repeats },
-            _ => DelayFamily::Nso { repeats },
-        };
-        let config = shapsketch::DesignConfig { b, groups, subsampling, delays, seed };
-        interruptible(py, |cancel| shapsketch::QueryDesign::new(space.0, config, cancel))
-            .map(|d| Self(Arc::new(d)))
+        interruptible(py, |cancel| {
+            let subsampling = SubsamplingFamily::from_name(subsampling)?;
+            let delays = DelayFamily::from_name(delays, repeats)?;
+            let config = DesignConfig { b, groups, subsampling, delays, seed };
+            QueryDesign::new(space.0, config, cancel)
+        })
+        .map(|design| Self(Arc::new(design)))
     }
 
     fn __len__(&self) -> usize {
@@ -85,13 +43,13 @@ impl Design {
     }
 
     /// Subsampling matrices `(C, n, b)` as a list of `(n, b)`.
-    fn matrices<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    fn matrices<'py>(&self, py: Python<'py>) -> PyResult<Vec<Matrix<'py, u8>>> {
         let (n, b) = (self.0.space().n(), self.0.config().b);
         self.0.groups().iter().map(|g| arrays::matrix(py, g.matrix.as_slice().to_vec(), n, b)).collect()
     }
 
     /// Delays of each group, as a list of `(P, n)`.
-    fn delays<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    fn delays<'py>(&self, py: Python<'py>) -> PyResult<Vec<Matrix<'py, u8>>> {
         let n = self.0.space().n();
         self.0
             .groups()
@@ -103,7 +61,7 @@ impl Design {
             .collect()
     }
 
-    fn queries<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Bound<'py, PyArray2<u8>>> {
+    fn queries<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Matrix<'py, u8>> {
         let n = self.0.space().n();
         let rows = interruptible(py, |_| Ok(self.0.queries(start..stop)))?;
         let count = rows.len() / n;

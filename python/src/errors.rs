@@ -1,10 +1,14 @@
-//! From the core's errors to Python's exceptions: the one place that maps them.
+//! From errors of the core to exceptions of Python. No other file names the variants of an error.
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use shapsketch::Error;
 
-/// The Python exception for an error of the core; the classes live in `shapsketch.errors`.
+/// The Python module of the exception classes.
+const MODULE: &str = "shapsketch.errors";
+
+/// The exception for an error of the core. It has the attributes `index`, `position` and `option`, `None` if the error
+/// is not about one, and `detail`, the message without the number of the sequence.
 pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Interrupted => return PyKeyboardInterrupt::new_err(error.to_string()),
@@ -12,11 +16,15 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::File { .. } | Error::Io { .. } => "FileError",
         _ => "InputError",
     };
-    let raise = || -> PyResult<PyErr> {
-        let class = py.import("shapsketch.errors")?.getattr(class)?;
-        Ok(PyErr::from_value(class.call1((error.to_string(),))?))
+    let exception = || -> PyResult<PyErr> {
+        let exception = py.import(MODULE)?.getattr(class)?.call1((error.to_string(),))?;
+        exception.setattr("index", error.index())?;
+        exception.setattr("position", error.position())?;
+        exception.setattr("option", error.option())?;
+        exception.setattr("detail", error.detail())?;
+        Ok(PyErr::from_value(exception))
     };
-    raise().unwrap_or_else(|failed| failed)
+    exception().unwrap_or_else(|failed| failed)
 }
 
 /// The exception for a panic of the core, which is a defect of shapsketch.

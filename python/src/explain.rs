@@ -1,44 +1,14 @@
-//! Explanations: backgrounds, components and interactions.
+//! Interactions, motifs and shuffles.
 
-use numpy::{PyArray1, PyArray2};
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
-use crate::arrays::{self, Codes, Values};
-use crate::design::Space;
-use crate::sketch::Sketch;
-use crate::work::{interruptible, short};
+use crate::arrays::{self, Codes, Matrix};
+use crate::space::Space;
+use crate::work::interruptible;
 
-/// What a missing position is drawn from.
-#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
-#[derive(Clone)]
-pub(crate) struct Background(shapsketch::Background);
-
-#[pymethods]
-impl Background {
-    #[staticmethod]
-    fn uniform(space: Space) -> Self {
-        Self(shapsketch::Background::uniform(&space.0))
-    }
-
-    /// Probabilities of the letters at each position, row-major.
-    #[staticmethod]
-    fn product(py: Python<'_>, space: Space, probabilities: Values<'_>) -> PyResult<Self> {
-        let probabilities = arrays::values(&probabilities);
-        short(py, || shapsketch::Background::product(&space.0, probabilities)).map(Self)
-    }
-
-    #[staticmethod]
-    fn references(py: Python<'_>, space: Space, codes: Codes<'_>) -> PyResult<Self> {
-        let codes = arrays::codes(&codes);
-        short(py, || shapsketch::Background::references(&space.0, &codes)).map(Self)
-    }
-
-    fn __str__(&self) -> String {
-        self.0.to_string()
-    }
-}
-
-/// Shuffles `(B * count, n)` that keep dinucleotides.
+/// Shuffles `(B * count, n)` that preserve dinucleotide counts.
 #[pyfunction]
 pub(crate) fn dinucleotide_shuffles<'py>(
     py: Python<'py>,
@@ -46,18 +16,19 @@ pub(crate) fn dinucleotide_shuffles<'py>(
     codes: Codes<'_>,
     count: usize,
     seed: u64,
-) -> PyResult<Bound<'py, PyArray2<u8>>> {
+) -> PyResult<Matrix<'py, u8>> {
     let codes = arrays::codes(&codes);
     let n = space.0.n();
-    let found = interruptible(py, |_| shapsketch::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
-    let rows = found.len() / n;
-    arrays::matrix(py, found, rows, n)
+    let shuffles =
+        interruptible(py, |_| shapsketch::explain::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
+    let rows = shuffles.len() / n;
+    arrays::matrix(py, shuffles, rows, n)
 }
 
-/// An index of a game, up to an order.
+/// An index up to an order, ready for evaluation.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Interactions(std::sync::Arc<shapsketch::Interactions>);
+pub(crate) struct Interactions(pub(crate) Arc<shapsketch::explain::Interactions>);
 
 #[pymethods]
 impl Interactions {
@@ -67,154 +38,9 @@ impl Interactions {
     }
 }
 
-/// Support, letters, interaction, effect, frequency.
-type Motif = (Vec<u16>, Vec<u8>, f64, f64, f64);
+/// Support, symbols, interaction, effect, frequency.
+pub(crate) type Motif = (Vec<u16>, Vec<u8>, f64, f64, f64);
 
-/// The components of a surrogate, compiled.
-#[pyclass(frozen, module = "shapsketch._core")]
-pub(crate) struct Components(shapsketch::Components);
-
-impl Components {
-    /// A `(rows, width)` array of what was computed for codes.
-    fn table<'py>(
-        &self,
-        py: Python<'py>,
-        codes: &[u8],
-        width: usize,
-        work: impl FnOnce(&shapsketch::Cancel) -> shapsketch::Result<Vec<f64>> + Send,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let values = interruptible(py, work)?;
-        arrays::matrix(py, values, codes.len() / self.0.space().n(), width)
-    }
-}
-
-#[pymethods]
-impl Components {
-    #[new]
-    #[pyo3(signature = (sketch, background = None))]
-    fn new(py: Python<'_>, sketch: Sketch, background: Option<Background>) -> PyResult<Self> {
-        interruptible(py, |_| {
-            let terms = sketch.0.surrogate.terms();
-            match background {
-                Some(background) => shapsketch::Components::with_background(&terms, &background.0),
-                None => shapsketch::Components::new(&terms),
-            }
-        })
-        .map(Self)
-    }
-
-    #[getter]
-    fn base_value(&self) -> f64 {
-        self.0.base_value()
-    }
-
-    #[getter]
-    fn supports(&self, py: Python<'_>) -> PyResult<Vec<Vec<u16>>> {
-        short(py, || self.0.supports().map(<[_]>::to_vec))
-    }
-
-    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let codes = arrays::codes(&codes);
-        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
-    }
-
-    fn shapley_values<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        self.table(py, &codes, self.0.space().n(), |cancel| self.0.shapley_values(&codes, cancel))
-    }
-
-    /// The same with background sequences `(B * R, n)` of each sequence's own.
-    fn shapley_values_against<'py>(
-        &self,
-        py: Python<'py>,
-        codes: Codes<'_>,
-        references: Codes<'_>,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let (codes, references) = (arrays::codes(&codes), arrays::codes(&references));
-        self.table(py, &codes, self.0.space().n(), |cancel| {
-            self.0.shapley_values_against(&codes, &references, cancel)
-        })
-    }
-
-    /// An index by its name; `against` for background sequences of each sequence's own.
-    #[pyo3(signature = (index, max_order, *, against))]
-    fn interactions(
-        &self,
-        py: Python<'_>,
-        index: &str,
-        max_order: usize,
-        against: bool,
-    ) -> PyResult<Interactions> {
-        // The names are checked in Python.
-        let index = shapsketch::Index::of_name(index).unwrap_or(shapsketch::Index::Moebius);
-        interruptible(py, |_| {
-            if against {
-                self.0.interactions_against(index, max_order)
-            } else {
-                self.0.interactions(index, max_order)
-            }
-        })
-        .map(|interactions| Interactions(interactions.into()))
-    }
-
-    fn values<'py>(
-        &self,
-        py: Python<'py>,
-        interactions: Interactions,
-        codes: Codes<'_>,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        let width = interactions.0.supports().len();
-        self.table(py, &codes, width, |cancel| self.0.values(&interactions.0, &codes, cancel))
-    }
-
-    fn values_against<'py>(
-        &self,
-        py: Python<'py>,
-        interactions: Interactions,
-        codes: Codes<'_>,
-        references: Codes<'_>,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let (codes, references) = (arrays::codes(&codes), arrays::codes(&references));
-        let width = interactions.0.supports().len();
-        self.table(py, &codes, width, |cancel| {
-            self.0.values_against(&interactions.0, &codes, &references, cancel)
-        })
-    }
-
-    /// Effects `(B, n * q)` of single substitutions.
-    fn mutation_effects<'py>(
-        &self,
-        py: Python<'py>,
-        codes: Codes<'_>,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        let width = self.0.space().n() * self.0.space().q();
-        self.table(py, &codes, width, |cancel| self.0.mutation_effects(&codes, cancel))
-    }
-
-    #[getter]
-    fn pairs(&self, py: Python<'_>) -> PyResult<Vec<(u16, u16)>> {
-        let pairs = short(py, || self.0.pairs())?;
-        Ok(pairs.into_iter().map(|[i, j]| (i, j)).collect())
-    }
-
-    /// Epistasis `(B, pairs * q * q)` of two substitutions.
-    fn epistasis<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let codes = arrays::codes(&codes);
-        let q = self.0.space().q();
-        let width = short(py, || self.0.pairs())?.len() * q * q;
-        self.table(py, &codes, width, |cancel| self.0.epistasis(&codes, cancel))
-    }
-
-    /// The variance of each component.
-    fn variances<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        interruptible(py, |cancel| self.0.variances(cancel)).map(|values| arrays::vector(py, values))
-    }
-
-    fn motifs(&self, py: Python<'_>, count: usize, max_order: usize) -> PyResult<Vec<Motif>> {
-        let found = interruptible(py, |cancel| self.0.motifs(count, max_order, cancel))?;
-        let motif = |m: shapsketch::Motif| (m.support, m.letters, m.interaction, m.effect, m.frequency);
-        Ok(found.into_iter().map(motif).collect())
-    }
+pub(crate) fn motif(motif: shapsketch::explain::Motif) -> Motif {
+    (motif.support, motif.letters, motif.interaction, motif.effect, motif.frequency)
 }

@@ -1,36 +1,77 @@
 //! The extension module `shapsketch._core`: every body converts, calls the core, converts back.
-//! What users read is documented in the Python package and in the stub file.
+//! Each file binds the room of the core that has its name. What users read is documented in the Python package and in
+//! the stub file.
 
 #![allow(missing_docs)]
 
+mod anova;
 mod arrays;
 mod design;
 mod errors;
 mod explain;
-mod fit;
+mod peel;
+mod regress;
 mod sketch;
-mod spectrum;
+mod space;
+mod surrogate;
+mod trees;
+mod validation;
 mod work;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use shapsketch::Index;
+use shapsketch::design::{DelayFamily, SubsamplingFamily};
+use shapsketch::regress::Atoms;
+use shapsketch::sketch::{Method, Outcome, Strategy};
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::design::{Design, Space};
+    use super::anova::{Background, Components};
     #[pymodule_export]
-    use super::explain::{Background, Components, Interactions, dinucleotide_shuffles};
+    use super::design::Design;
     #[pymodule_export]
-    use super::fit::{Dictionary, Ensemble, Plan, Queries, regress};
+    use super::explain::{Interactions, dinucleotide_shuffles};
     #[pymodule_export]
-    use super::sketch::{Sketch, combine};
+    use super::peel::{Peeling, peel};
     #[pymodule_export]
-    use super::spectrum::{Peeling, Spectrum, peel};
+    use super::regress::{Dictionary, regress};
+    #[pymodule_export]
+    use super::sketch::{
+        Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,
+    };
+    #[pymodule_export]
+    use super::space::Space;
+    #[pymodule_export]
+    use super::surrogate::{Spectrum, combine};
+    #[pymodule_export]
+    use super::trees::Ensemble;
+    #[pymodule_export]
+    use super::validation::RSquared;
 
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("NAMES", super::names(module.py())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// The names that each option accepts.
+fn names(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let basis = ["auto"].into_iter().chain(Atoms::ALL.map(Atoms::name)).collect();
+    let all: [(&str, Vec<&str>); 7] = [
+        ("index", Index::ALL.map(Index::name).into()),
+        ("basis", basis),
+        ("subsampling", SubsamplingFamily::ALL.map(SubsamplingFamily::name).into()),
+        ("delays", DelayFamily::NAMES.into()),
+        ("strategy", Strategy::ALL.map(Strategy::name).into()),
+        ("method", Method::ALL.map(Method::name).into()),
+        ("outcome", Outcome::ALL.map(Outcome::name).into()),
+    ];
+    let names = PyDict::new(py);
+    all.into_iter().try_for_each(|(option, known)| names.set_item(option, PyTuple::new(py, known)?))?;
+    Ok(names)
 }

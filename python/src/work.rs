@@ -1,6 +1,6 @@
-//! Long work: without the GIL, on a thread of its own, while this one watches for Ctrl-C.
+//! Calls of the core. Long work runs without the GIL on a second thread, while this thread watches for Ctrl-C.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -8,7 +8,7 @@ use shapsketch::{Cancel, Result};
 
 use crate::errors::{from_panic, to_python};
 
-/// How often to look for signals.
+/// Time between two checks for signals.
 const WATCH: Duration = Duration::from_millis(50);
 
 /// Runs `work` off the GIL; a pending signal handler that raises (Ctrl-C) cancels it.
@@ -23,18 +23,11 @@ pub(crate) fn interruptible<T: Send>(
             let cancel = &cancel;
             let worker = scope.spawn(move || {
                 let outcome = work(cancel);
-                // Nobody listens any more only if this thread is being joined already.
+                // The receiver is gone only if this thread is being joined already.
                 let _ = sender.send(());
                 outcome
             });
-            let mut signal = None;
-            while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(WATCH) {
-                if let Err(raised) = Python::attach(|py| py.check_signals()) {
-                    cancel.set();
-                    signal = Some(raised);
-                    break;
-                }
-            }
+            let signal = watch(&receiver, cancel);
             (worker.join(), signal)
         })
     });
@@ -44,6 +37,17 @@ pub(crate) fn interruptible<T: Send>(
         (Ok(Err(error)), None) => Err(to_python(py, &error)),
         (Err(_), None) => Err(from_panic()),
     }
+}
+
+/// Waits for the end of the work; a signal handler that raises cancels it, and is returned.
+fn watch(receiver: &Receiver<()>, cancel: &Cancel) -> Option<PyErr> {
+    while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(WATCH) {
+        if let Err(raised) = Python::attach(|py| py.check_signals()) {
+            cancel.set();
+            return Some(raised);
+        }
+    }
+    None
 }
 
 /// Runs short work with the GIL held.

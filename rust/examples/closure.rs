@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
+use shapsketch::sketch::Strategy;
 use shapsketch::{Cancel, Components, Plan, SequenceSpace};
 
 /// A toy promoter: likes A, wants "TATA" at positions 2 to 5, and a G that faces a C.
@@ -18,12 +19,17 @@ fn main() -> shapsketch::Result<()> {
     let space = SequenceSpace::new("ACGT", 12)?;
 
     // Plan a budget, ask the model, decode.
-    let queries = Plan::new(space.clone(), 60_000, None, 0)?.queries(&cancel)?;
+    let queries = Plan::new(space.clone(), 60_000, Strategy::Auto, 0)?.queries(&cancel)?;
     let sequences = space.decode(&queries.batch(0..queries.len()))?;
     let values: Vec<f64> = sequences.iter().map(|sequence| score(sequence)).collect();
     let sketch = queries.sketch(&values, &cancel)?;
     if let Some(info) = &sketch.info {
-        println!("{} queries, {} terms, R² {:.4}", info.n_queries, sketch.surrogate.len(), info.r2.value);
+        println!(
+            "{} queries, {} terms, R² {:.4}",
+            info.provenance.n_queries,
+            sketch.surrogate.len(),
+            info.r2.value
+        );
     }
 
     // Explain any sequence, without the model.

@@ -1,10 +1,10 @@
-//! A flag by which a caller stops long work.
+//! A flag that stops long computations.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Shared flag: set it from any thread and the work that watches it returns [`Error::Interrupted`].
+/// A shared flag. After any thread sets it, computations that check it return [`Error::Interrupted`].
 ///
 /// ```
 /// use shapsketch::Cancel;
@@ -23,13 +23,15 @@ impl Cancel {
         Self::default()
     }
 
-    /// Asks the work to stop.
+    /// Stops the computations that check this flag.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Returns an error if the flag is set.
+    ///
     /// # Errors
-    /// [`Error::Interrupted`] once the flag is set.
+    /// [`Error::Interrupted`] if the flag is set.
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }

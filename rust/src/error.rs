@@ -1,8 +1,11 @@
-//! One error type for the crate: each variant carries the numbers that were wrong.
+//! One error type for the crate: each variant carries the offending numbers.
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong, with the offending values.
+/// Similarity of names, from 0 to 1, above which the one is suggested for the other.
+const SIMILAR: f64 = 0.6;
+
+/// All errors, with the offending values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,7 +15,7 @@ pub enum Error {
         /// Number of symbols given.
         q: usize,
     },
-    /// A symbol stands twice in the alphabet.
+    /// The alphabet repeats a symbol.
     #[error(
         "the alphabet lists {symbol:?} twice, at positions {first} and {second}; symbols must be distinct"
     )]
@@ -27,27 +30,25 @@ pub enum Error {
     /// The sequence length is out of range.
     #[error("sequence length must be 1 to 4096, got {n}")]
     SequenceLength {
-        /// The length asked for.
+        /// The requested length.
         n: usize,
     },
     /// A symbol of a sequence is not in the alphabet.
-    #[error(
-        "sequence {index}: symbol {symbol:?} at position {position} is not in the alphabet {alphabet:?}{hint}"
-    )]
+    #[error("sequence {index}: {}", unknown_symbol(*symbol, *position, alphabet, hint))]
     UnknownSymbol {
         /// Which sequence of the batch.
         index: usize,
         /// Which position of the sequence.
         position: usize,
-        /// The symbol found there.
+        /// The symbol.
         symbol: char,
         /// The alphabet.
         alphabet: String,
-        /// What to do, where that is known; starts with a separator.
+        /// Advice, or empty; starts with a separator.
         hint: &'static str,
     },
     /// A sequence has the wrong number of symbols.
-    #[error("sequence {index} has {length} symbols, the space has length {expected}")]
+    #[error("sequence {index} {}", wrong_length(*length, *expected))]
     WrongLength {
         /// Which sequence of the batch.
         index: usize,
@@ -57,21 +58,21 @@ pub enum Error {
         expected: usize,
     },
     /// A code is not below the alphabet size.
-    #[error("sequence {index}: code {code} at position {position} is out of range, codes must be 0 to {}", q - 1)]
+    #[error("sequence {index}: {}", code_out_of_range(*code, *position, *q))]
     CodeOutOfRange {
         /// Which sequence of the batch.
         index: usize,
         /// Which position of the sequence.
         position: usize,
-        /// The code found there.
+        /// The code.
         code: u8,
         /// Alphabet size.
         q: usize,
     },
-    /// A flat buffer of codes does not hold whole sequences.
-    #[error("{length} codes are no whole number of sequences of length {n}")]
+    /// The length of a flat buffer of codes is not a multiple of the sequence length.
+    #[error("{length} codes: the number of codes is not a multiple of the sequence length {n}")]
     RaggedCodes {
-        /// Codes given.
+        /// Number of codes.
         length: usize,
         /// Sequence length.
         n: usize,
@@ -81,10 +82,10 @@ pub enum Error {
     SpaceMismatch {
         /// The space expected.
         expected: String,
-        /// The space given.
+        /// The space of the argument.
         got: String,
     },
-    /// A query design cannot be built as asked.
+    /// A query design is impossible.
     #[error("query design: {0}")]
     Design(String),
     /// The number of values is not the number of queries.
@@ -94,14 +95,14 @@ pub enum Error {
     ValueCount {
         /// What the values belong to.
         what: &'static str,
-        /// Values given.
+        /// Number of values.
         got: usize,
-        /// Values expected.
+        /// Expected number of values.
         expected: usize,
     },
     /// A value is NaN or infinite.
     #[error(
-        "{what}: value {value} at index {index} is not finite; mend the model there, or leave such sequences out of its domain"
+        "{what}: value {value} at index {index} is not finite; fix the model for this sequence, or exclude such sequences from the space"
     )]
     NotFinite {
         /// What the value belongs to.
@@ -111,7 +112,7 @@ pub enum Error {
         /// The value.
         value: f64,
     },
-    /// Values so large or small that their squares leave the range of numbers.
+    /// Values are so large or small that their squares overflow or underflow.
     #[error(
         "{what}: values up to {largest:e} in size cannot be squared without loss; rescale the model to sizes from 1e-120 to 1e120"
     )]
@@ -121,42 +122,42 @@ pub enum Error {
         /// The largest size among them.
         largest: f64,
     },
-    /// The budget buys no sketch worth having.
+    /// The budget is too small for the method.
     #[error("a budget of {budget} is too small: {reason}; at least {needed} model evaluations are needed")]
     BudgetTooSmall {
-        /// Budget given.
+        /// The budget.
         budget: usize,
-        /// Smallest budget that works.
+        /// The smallest sufficient budget.
         needed: usize,
-        /// What the budget cannot pay for.
+        /// What needs more.
         reason: String,
     },
-    /// Too few sequences to learn from and to be tested on.
+    /// Too few sequences to fit and to test.
     #[error("{got} distinct sequences are too few to split into folds; at least {needed} are needed")]
     TooFew {
-        /// Sequences given.
+        /// Number of distinct sequences.
         got: usize,
-        /// Sequences needed.
+        /// Number of sequences needed.
         needed: usize,
     },
     /// A dictionary is too large.
     #[error(
-        "the dictionary lists {candidates} atoms and would take {bytes} bytes, {limit} are allowed; orders up to \
-         {highest} would fit in {fitting} bytes, and higher ones can be grown from what is found"
+        "the dictionary lists {n_atoms} atoms and would take {bytes} bytes, {limit} are allowed; orders up to \
+         {highest} would fit in {fitting} bytes, and growth extends letter patterns in use to higher orders"
     )]
     Dictionary {
-        /// Candidate atoms.
-        candidates: u128,
-        /// Bytes predicted.
+        /// Number of atoms of the dictionary.
+        n_atoms: u128,
+        /// Predicted bytes.
         bytes: u128,
-        /// Bytes allowed.
+        /// Limit on the bytes.
         limit: u128,
         /// The highest order that fits.
         highest: usize,
-        /// Bytes that would take.
+        /// Bytes needed for these orders.
         fitting: u128,
     },
-    /// A frequency is not one of this space.
+    /// A frequency does not belong to the space.
     #[error("frequency {index}: {reason}")]
     BadFrequency {
         /// Which frequency.
@@ -164,9 +165,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The spectrum is not that of a real function.
+    /// The function of the spectrum is not real.
     #[error(
-        "the coefficient of frequency {index} is not the conjugate of that of its negative (relative difference {difference:.3e}), so the function is not real; ask for its real part if that is meant"
+        "the coefficient of frequency {index} is not the conjugate of that of its negative (relative difference {difference:.3e}), so the function is not real; take its real part if that is intended"
     )]
     NotHermitian {
         /// Which frequency.
@@ -174,14 +175,24 @@ pub enum Error {
         /// `|F[k] - conj F[-k]|` over the largest coefficient.
         difference: f64,
     },
+    /// An option has no choice of this name.
+    #[error("{option} must be one of {}, got '{got}'{}", quoted(known), nearest(got, known))]
+    UnknownName {
+        /// The option.
+        option: &'static str,
+        /// The name that it was set to.
+        got: String,
+        /// The names of all choices.
+        known: Vec<&'static str>,
+    },
     /// A parameter is out of its range.
     #[error("{name} must be {expected}, got {got}")]
     Parameter {
         /// Name of the parameter.
         name: &'static str,
-        /// What it must be.
+        /// Its valid values.
         expected: &'static str,
-        /// What it was.
+        /// Its value.
         got: String,
     },
     /// A computation would not fit into memory or into an index.
@@ -194,7 +205,18 @@ pub enum Error {
         /// What to do instead.
         advice: &'static str,
     },
-    /// A file is not a sketch that this version can read.
+    /// Interactions are evaluated with components that they were not built from.
+    #[error(
+        "these interactions weigh {got} components, expected {expected}: build them from the same components, by \
+         `interactions`, or by `interactions_with_references` for background sequences of each sequence"
+    )]
+    ForeignInteractions {
+        /// Number of components to evaluate.
+        expected: usize,
+        /// Number of components that the interactions were built from.
+        got: usize,
+    },
+    /// This version cannot read a file as a sketch.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file.
@@ -210,15 +232,111 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The caller asked for the computation to stop.
+    /// The caller canceled the computation.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl Error {
+    /// The sequence, value or frequency of a batch that the error is about.
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Self::UnknownSymbol { index, .. }
+            | Self::WrongLength { index, .. }
+            | Self::CodeOutOfRange { index, .. }
+            | Self::NotFinite { index, .. }
+            | Self::BadFrequency { index, .. }
+            | Self::NotHermitian { index, .. } => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// The position of the sequence that the error is about.
+    #[must_use]
+    pub fn position(&self) -> Option<usize> {
+        match self {
+            Self::UnknownSymbol { position, .. } | Self::CodeOutOfRange { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
+
+    /// The name of the parameter or option that the error is about.
+    #[must_use]
+    pub fn option(&self) -> Option<&'static str> {
+        match self {
+            Self::Parameter { name, .. } => Some(name),
+            Self::UnknownName { option, .. } => Some(option),
+            Self::BudgetTooSmall { .. } => Some("budget"),
+            _ => None,
+        }
+    }
+
+    /// The message without the number of the sequence, for callers who know its name.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::UnknownSymbol { position, symbol, alphabet, hint, .. } => {
+                unknown_symbol(*symbol, *position, alphabet, hint)
+            }
+            Self::CodeOutOfRange { position, code, q, .. } => code_out_of_range(*code, *position, *q),
+            Self::WrongLength { length, expected, .. } => format!("it {}", wrong_length(*length, *expected)),
+            other => other.to_string(),
+        }
+    }
+
+    /// Looks a name up among the choices of an option.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is no such choice.
+    pub(crate) fn choose<T: Copy>(
+        option: &'static str,
+        name: &str,
+        choices: &[T],
+        name_of: impl Fn(T) -> &'static str,
+    ) -> Result<T> {
+        choices.iter().copied().find(|&choice| name_of(choice) == name).ok_or_else(|| Self::UnknownName {
+            option,
+            got: name.into(),
+            known: choices.iter().copied().map(name_of).collect(),
+        })
+    }
+}
+
+fn unknown_symbol(symbol: char, position: usize, alphabet: &str, hint: &str) -> String {
+    format!("symbol {symbol:?} at position {position} is not in the alphabet {alphabet:?}{hint}")
+}
+
+fn code_out_of_range(code: u8, position: usize, q: usize) -> String {
+    format!("code {code} at position {position} is out of range, codes must be 0 to {}", q - 1)
+}
+
+fn wrong_length(length: usize, expected: usize) -> String {
+    format!("has {length} symbols, the space has length {expected}")
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// The choice that was probably meant, as the end of a message; empty if no choice is similar.
+fn nearest(got: &str, known: &[&'static str]) -> String {
+    let got = got.to_lowercase();
+    let similarity = |name: &str| strsim::normalized_damerau_levenshtein(&got, &name.to_lowercase());
+    known
+        .iter()
+        .map(|name| (similarity(name), name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        // The first of equally similar ones.
+        .rev()
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, name)| format!("; did you mean '{name}'?"))
 }
 
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 fn size(bytes: u128) -> String {
-    // More than any address means nothing.
+    // Larger than any address space.
     if bytes < 1 << 60 { format!("about {bytes} bytes") } else { "more memory than there is".into() }
 }

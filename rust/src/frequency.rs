@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 
 /// A frequency `k ∈ Z_q^n` as its support and the nonzero values there.
 ///
-/// Ordered by order `|k|`, then support, then values, so that frequencies of one support are
-/// neighbours.
+/// Sorted by order `|k|`, then support, then values, so that frequencies of one support are adjacent.
 ///
 /// ```
-/// use shapsketch::Frequency;
+/// use shapsketch::frequency::Frequency;
 /// let k = Frequency::from_dense(&[0, 3, 0, 1]);
 /// assert_eq!(k.order(), 2);
 /// assert_eq!(k.support(), [1, 3]);
@@ -27,7 +26,7 @@ impl Frequency {
         values.iter().enumerate().filter(|(_, v)| **v != 0).map(|(i, &v)| (i as u16, v)).collect()
     }
 
-    /// Positions where `k_i ≠ 0`, ascending.
+    /// Positions with `k_i ≠ 0`, ascending.
     #[must_use]
     pub fn support(&self) -> &[u16] {
         &self.support

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 const ALPHABET_SIZES: std::ops::RangeInclusive<usize> = 2..=64;
 /// Longest sequence.
 const MAX_LENGTH: usize = 4096;
-/// Symbols of the spaces made by [`SequenceSpace::of_size`].
+/// Symbols of the spaces of [`SequenceSpace::of_size`].
 const DEFAULT_SYMBOLS: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-";
+/// Code of characters that are not in the alphabet.
 const UNKNOWN: u8 = u8::MAX;
 
 /// All sequences of `n` symbols from an alphabet of `q` symbols.
@@ -29,7 +30,7 @@ const UNKNOWN: u8 = u8::MAX;
 #[derive(Clone)]
 pub struct SequenceSpace {
     symbols: Arc<[char]>,
-    /// Codes of the ASCII characters, [`UNKNOWN`] where there is none.
+    /// Codes of the ASCII characters; [`UNKNOWN`] for those outside the alphabet.
     ascii: Arc<[u8; 128]>,
     n: usize,
 }
@@ -59,7 +60,7 @@ impl SequenceSpace {
                 ascii[symbol as usize] = code as u8;
             }
         }
-        // The other case of a letter is accepted where the alphabet does not use it itself.
+        // The other case of a letter is accepted if the alphabet does not contain it.
         for (code, &symbol) in symbols.iter().enumerate() {
             if symbol.is_ascii_alphabetic() {
                 let other = (symbol as u8 ^ 0x20) as usize;
@@ -100,7 +101,7 @@ impl SequenceSpace {
         self.symbols.iter().collect()
     }
 
-    /// Number of sequences `q^n`, where it fits.
+    /// Number of sequences `q^n`; `None` if it exceeds `u128`.
     #[must_use]
     pub fn size(&self) -> Option<u128> {
         (self.q() as u128).checked_pow(self.n as u32)
@@ -114,11 +115,12 @@ impl SequenceSpace {
         }
     }
 
-    /// Codes of a batch of sequences, row-major. Lower case is accepted where the alphabet leaves
-    /// no doubt.
+    /// Codes of a batch of sequences, row-major. The other case of a letter is accepted if the alphabet does not
+    /// contain it.
     ///
     /// # Errors
-    /// If a sequence has another length or a symbol outside the alphabet: says which and where.
+    /// If a sequence has another length or a symbol outside the alphabet; the message names the sequence and the
+    /// position.
     pub fn encode<S: AsRef<str>>(&self, sequences: &[S]) -> Result<Vec<u8>> {
         let mut codes = Vec::with_capacity(sequences.len() * self.n);
         for (index, sequence) in sequences.iter().enumerate() {
@@ -158,7 +160,7 @@ impl SequenceSpace {
     /// Sequences of a batch of codes.
     ///
     /// # Errors
-    /// If the codes are no whole number of sequences or one is out of range.
+    /// If the number of codes is not a multiple of the sequence length, or a code is out of range.
     pub fn decode(&self, codes: &[u8]) -> Result<Vec<String>> {
         self.check(codes)?;
         Ok(codes
@@ -170,7 +172,7 @@ impl SequenceSpace {
     /// Checks a batch of codes and returns the number of its sequences.
     ///
     /// # Errors
-    /// If the codes are no whole number of sequences or one is out of range.
+    /// If the number of codes is not a multiple of the sequence length, or a code is out of range.
     pub fn check(&self, codes: &[u8]) -> Result<usize> {
         if !codes.len().is_multiple_of(self.n) {
             return Err(Error::RaggedCodes { length: codes.len(), n: self.n });
@@ -187,6 +189,8 @@ impl SequenceSpace {
         Ok(codes.len() / self.n)
     }
 
+    /// Checks that two spaces are equal.
+    ///
     /// # Errors
     /// If `other` is another space.
     pub fn check_same(&self, other: &Self) -> Result<()> {
@@ -222,7 +226,7 @@ impl fmt::Debug for SequenceSpace {
 pub(crate) fn roots_of_unity(q: usize) -> Vec<rustfft::num_complex::Complex64> {
     (0..q)
         .map(|a| {
-            // Exact at the multiples of a quarter turn, so that real characters stay real.
+            // Multiples of a quarter turn are exact, so that real characters are real.
             let quarter = 4 * a;
             if quarter.is_multiple_of(q) {
                 let (re, im) = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][quarter / q];

@@ -1,4 +1,4 @@
-//! Planted spectra with noise: known answers for tests, benchmarks and figures.
+//! Planted spectra with noise, for tests, benchmarks and figures.
 
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
@@ -13,18 +13,18 @@ use crate::surrogate::Spectrum;
 /// A random spectrum to plant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Planted {
-    /// Number of coefficients, both of each pair `k, -k` counted.
+    /// Number of coefficients; the pair `k, -k` counts as two.
     pub terms: usize,
     /// Orders are uniform on `1..=max_order`.
     pub max_order: usize,
     /// Magnitudes `|F[k]|` are uniform on this interval, phases uniform.
     pub magnitude: (f64, f64),
-    /// Decides every random choice.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
 impl Planted {
-    /// Draws the spectrum. It has `terms` coefficients, or one fewer where pairs do not add up to it.
+    /// Draws the spectrum. It has `terms` coefficients, or one fewer if pairs cannot add up to `terms`.
     ///
     /// # Errors
     /// If the orders or magnitudes are out of range, or the space has too few frequencies.
@@ -53,7 +53,7 @@ impl Planted {
             if draws > 1000 * self.terms + 1000 {
                 return Err(Error::Parameter {
                     name: "terms",
-                    expected: "a small part of the frequencies of these orders",
+                    expected: "a small fraction of the frequencies of these orders",
                     got: self.terms.to_string(),
                 });
             }

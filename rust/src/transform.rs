@@ -9,17 +9,18 @@ use rustfft::num_complex::Complex64;
 use rustfft::{Fft, FftDirection, FftPlanner};
 
 use crate::space::roots_of_unity;
+use crate::words;
 
 /// Rows of length `q` transformed by one task.
 const ROWS: usize = 4096;
 
 /// A planned transform over `Z_q^b`.
 ///
-/// One pass for each digit: transform the contiguous rows of length `q`, then transpose, so that
-/// the next digit is contiguous; after `b` passes the order is the first one again.
+/// There is one pass for each digit: it transforms the contiguous rows of length `q`, then transposes, so that the
+/// next digit is contiguous. After `b` passes the original order is restored.
 ///
 /// ```
-/// use shapsketch::QaryTransform;
+/// use shapsketch::transform::QaryTransform;
 /// let transform = QaryTransform::new(3, 2);
 /// let spectrum = transform.forward(&[1.0; 9]);
 /// assert!((spectrum[0].re - 1.0).abs() < 1e-15 && spectrum[4].norm() < 1e-15);
@@ -65,7 +66,7 @@ impl QaryTransform {
     }
 
     fn apply(&self, fft: &dyn Fft<f64>, mut data: Vec<Complex64>) -> Vec<Complex64> {
-        assert_eq!(data.len(), self.q.pow(self.b as u32), "a block has q^b values");
+        assert_eq!(data.len(), words::count(words::same(self.q, self.b)), "a block has q^b values");
         let rows = data.len() / self.q;
         let mut next = vec![Complex64::ZERO; data.len()];
         for _ in 0..self.b {
@@ -81,7 +82,7 @@ impl QaryTransform {
     }
 }
 
-/// The transform by its definition, in `q^{2b}` steps: the oracle of [`QaryTransform::forward`].
+/// The transform by its definition, in `q^{2b}` steps; the tests compare [`QaryTransform::forward`] with it.
 #[must_use]
 pub fn naive_transform(q: usize, b: usize, values: &[f64]) -> Vec<Complex64> {
     let roots = roots_of_unity(q);

@@ -122,7 +122,7 @@ fn files_of_another_kind_say_what_they_are() {
     let foreign = br#"{"__metadata__":{"format":"pt"}}"#;
     let foreign = [&(foreign.len() as u64).to_le_bytes()[..], foreign].concat();
     assert!(refusal(&foreign, &path).contains("not a shapsketch sketch"));
-    assert!(refusal(b"ACGT", &path).contains("truncated or no sketch at all"));
+    assert!(refusal(b"ACGT", &path).contains("truncated or not a sketch"));
     std::fs::remove_file(path).unwrap();
 }
 

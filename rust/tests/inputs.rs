@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily, held_out};
+use shapsketch::frequency::Frequency;
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::sketch::Strategy;
+use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::synthetic::Planted;
-use shapsketch::{
-    Basis, Cancel, Complex64, Components, DelayFamily, DesignConfig, Frequency, Index, Method, Observations,
-    PeelingDecoder, Plan, ProductTerms, QueryDesign, RSquared, Result, SequenceSpace, Spectrum,
-    SubsamplingFamily, SupportTerms, Truncation, held_out,
-};
+use shapsketch::validation::RSquared;
+use shapsketch::{Cancel, Complex64, Components, Index, Plan, Result, SequenceSpace};
 
 #[track_caller]
 fn says<T: std::fmt::Debug>(result: Result<T>, part: &str) {
@@ -78,7 +80,7 @@ fn held_out_sequences_that_do_not_exist() {
     let complete = QueryDesign::complete(SequenceSpace::of_size(2, 25).unwrap(), &Cancel::new()).unwrap();
     says(
         held_out(&complete, 1, 0, &Cancel::new()),
-        "1 held-out sequences were asked for, the design leaves 0",
+        "1 held-out sequences were requested, the design leaves 0",
     );
 }
 
@@ -93,10 +95,10 @@ fn values_and_decoders() {
     let decode =
         |decoder: PeelingDecoder, observations: &Observations| decoder.decode(observations, &Cancel::new());
     let default = PeelingDecoder::default();
-    says(decode(default, &observed(random, 5)), "do not spell out frequencies");
+    says(decode(default, &observed(random, 5)), "frequencies cannot be read from");
     // Every sequence, but in the order of a random matrix: not what a complete design is.
     let shuffled = DesignConfig { b: 3, groups: 1, delays: DelayFamily::Zero, ..CONFIG };
-    says(decode(default, &observed(shuffled, 3)), "do not spell out frequencies");
+    says(decode(default, &observed(shuffled, 3)), "frequencies cannot be read from");
     let plain = observed(CONFIG, 5);
     says(decode(PeelingDecoder { noise: Some(-1.0), ..default }, &plain), "finite and not negative, got -1");
     says(decode(PeelingDecoder { max_rounds: 0, ..default }, &plain), "max_rounds must be at least 1, got 0");
@@ -162,8 +164,8 @@ fn product_terms() {
         Components::new(&ProductTerms { space: dna(3), basis, constant: 0.0, supports: Vec::new() })
     };
     assert!(sets(vec![1, 0b1111]).is_ok());
-    says(sets(vec![1, 0]), "sets of letters of the alphabet that are not empty");
-    says(sets(vec![0b10000]), "sets of letters of the alphabet that are not empty");
+    says(sets(vec![1, 0]), "non-empty sets of symbols of the alphabet");
+    says(sets(vec![0b10000]), "non-empty sets of symbols of the alphabet");
     let long: Vec<u16> = (0..25).collect();
     let long = components(&long, &[0; 25], 1.0).unwrap();
     says(long.interactions(Index::Moebius, 2), "truncate the surrogate");
@@ -173,7 +175,7 @@ fn product_terms() {
 
 #[test]
 fn ranges_of_queries_beyond_the_last_are_empty() {
-    let queries = Plan::new(dna(10), 5000, None, 0).unwrap().queries(&Cancel::new()).unwrap();
+    let queries = Plan::new(dna(10), 5000, Strategy::Auto, 0).unwrap().queries(&Cancel::new()).unwrap();
     let last = queries.len();
     assert_eq!(queries.batch(last - 3..last + 3).len(), 3 * 10);
     assert!(queries.batch(last + 1..last + 3).is_empty());
@@ -182,13 +184,10 @@ fn ranges_of_queries_beyond_the_last_are_empty() {
 
 #[test]
 fn spaces_beyond_a_design_are_peeled() {
-    let plan = Plan::new(dna(15), 1 << 31, Some(Method::Peel), 0).unwrap();
+    let plan = Plan::new(dna(15), 1 << 31, Strategy::Peel, 0).unwrap();
     assert!(plan.total_queries() <= 1 << 28);
-    says(Plan::new(dna(15), 1 << 31, Some(Method::Exact), 0), "all 4^15 sequences, more than the 2^28");
-    says(
-        Plan::new(dna(5), 1000, Some(Method::Exact), 0),
-        "all 4^5 sequences; at least 1024 model evaluations",
-    );
+    says(Plan::new(dna(15), 1 << 31, Strategy::Exact, 0), "all 4^15 sequences, more than the 2^28");
+    says(Plan::new(dna(5), 1000, Strategy::Exact, 0), "all 4^5 sequences; at least 1024 model evaluations");
 }
 
 proptest! {
@@ -199,7 +198,7 @@ proptest! {
         q in 2usize..=20, n in 1usize..=12, budget in 150usize..=5000, peel: bool,
     ) {
         let space = SequenceSpace::of_size(q, n).unwrap();
-        let Ok(plan) = Plan::new(space, budget, peel.then_some(Method::Peel), 1) else { return Ok(()) };
+        let Ok(plan) = Plan::new(space, budget, if peel { Strategy::Peel } else { Strategy::Auto }, 1) else { return Ok(()) };
         let queries = plan.queries(&Cancel::new()).unwrap();
         prop_assert!(queries.len() <= budget.min(plan.total_queries()));
         let batch = queries.batch(0..queries.len());

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use shapsketch::{
-    Background, Basis, Cancel, Complex64, Components, Frequency, Index, Observations, PeelingDecoder,
-    ProductTerms, QueryDesign, SequenceSpace, Spectrum, SupportTerms, Truncation,
-};
+use shapsketch::design::{Observations, QueryDesign};
+use shapsketch::frequency::Frequency;
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
+use shapsketch::{Background, Cancel, Complex64, Components, Index, SequenceSpace};
 
 const TOLERANCE: f64 = 1e-10;
 
@@ -146,10 +147,10 @@ fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64, seed: u64) {
                 // Few background sequences may also be given with the sequence.
                 if weighted.len() <= 3 {
                     let rows: Vec<u8> = weighted.iter().flat_map(|(row, _)| row.iter().copied()).collect();
-                    let interactions = against.interactions_against(index, most).unwrap();
-                    let values = against.values_against(&interactions, x, &rows, &cancel).unwrap();
+                    let interactions = against.interactions_with_references(index, most).unwrap();
+                    let values = against.values_with_references(&interactions, x, &rows, &cancel).unwrap();
                     check_index(index, most, &v, n, interactions.supports(), &values);
-                    let same = against.shapley_values_against(x, &rows, &cancel).unwrap();
+                    let same = against.shapley_values_with_references(x, &rows, &cancel).unwrap();
                     for (a, b) in same.iter().zip(components.shapley_values(x, &cancel).unwrap()) {
                         assert!((a - b).abs() < TOLERANCE);
                     }

@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::peel::PeelingDecoder;
+use shapsketch::sketch::{Method, Strategy};
 use shapsketch::synthetic::{Planted, add_noise};
-use shapsketch::{
-    Cancel, Components, DelayFamily, DesignConfig, Error, Method, Observations, PeelingDecoder, Plan,
-    QueryDesign, RSquared, SequenceSpace, Sketch, SubsamplingFamily,
-};
+use shapsketch::validation::RSquared;
+use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch};
 
 fn noisy_sketch(q: usize, n: usize, budget: usize) -> (Sketch, Vec<u8>) {
     let cancel = Cancel::new();
     let space = SequenceSpace::of_size(q, n).unwrap();
     let planted = Planted { terms: 40, max_order: 3, magnitude: (0.5, 1.5), seed: 5 };
     let truth = planted.spectrum(&space).unwrap();
-    let queries = Plan::new(space, budget, None, 9).unwrap().queries(&cancel).unwrap();
+    let queries = Plan::new(space, budget, Strategy::Auto, 9).unwrap().queries(&cancel).unwrap();
     let batch = queries.batch(0..queries.len());
     let mut values = truth.predict(&batch).unwrap();
     add_noise(&mut values, 0.5, 1);
@@ -110,7 +111,7 @@ fn cancelled_work_stops() {
     let cancel = Cancel::new();
     cancel.set();
     let space = SequenceSpace::of_size(4, 12).unwrap();
-    let plan = Plan::new(space, 20_000, None, 0).unwrap();
+    let plan = Plan::new(space, 20_000, Strategy::Auto, 0).unwrap();
     assert!(matches!(plan.queries(&cancel), Err(Error::Interrupted)));
     let queries = plan.queries(&Cancel::new()).unwrap();
     let values = vec![0.0; queries.len()];
@@ -124,15 +125,15 @@ proptest! {
     ) {
         let space = SequenceSpace::of_size(q, n).unwrap();
         let exact = space.size().is_some_and(|size| size <= budget as u128);
-        match Plan::new(space.clone(), budget, None, 0) {
+        match Plan::new(space.clone(), budget, Strategy::Auto, 0) {
             Ok(plan) => {
                 prop_assert!(plan.total_queries() <= budget);
-                prop_assert_eq!(plan.method == Method::Exact, exact);
+                prop_assert_eq!(plan.method() == Method::Exact, exact);
             }
             Err(Error::BudgetTooSmall { needed, .. }) => {
                 prop_assert!(!exact && budget < needed);
-                prop_assert!(Plan::new(space.clone(), needed, None, 0).is_ok());
-                prop_assert!(Plan::new(space, needed - 1, None, 0).is_err());
+                prop_assert!(Plan::new(space.clone(), needed, Strategy::Auto, 0).is_ok());
+                prop_assert!(Plan::new(space, needed - 1, Strategy::Auto, 0).is_err());
             }
             Err(other) => prop_assert!(false, "{other}"),
         }
@@ -155,7 +156,7 @@ fn errors_carry_the_numbers() {
     );
     assert_eq!(
         said(space.check(&[0; 5]).unwrap_err()),
-        "5 codes are no whole number of sequences of length 4"
+        "5 codes: the number of codes is not a multiple of the sequence length 4"
     );
     assert!(said(SequenceSpace::new("ACA", 4).unwrap_err()).contains("'A' twice, at positions 0 and 2"));
     let design = Arc::new(QueryDesign::complete(space, &Cancel::new()).unwrap());

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::peel::{Peeling, PeelingDecoder, PeelingStatus};
+use shapsketch::surrogate::Spectrum;
 use shapsketch::synthetic::{Planted, add_noise, nmse};
-use shapsketch::{
-    Cancel, DelayFamily, DesignConfig, Observations, Peeling, PeelingDecoder, PeelingStatus, QueryDesign,
-    SequenceSpace, Spectrum, SubsamplingFamily,
-};
+use shapsketch::{Cancel, SequenceSpace};
 
 struct Case {
     q: usize,

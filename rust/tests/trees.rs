@@ -5,8 +5,10 @@
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use shapsketch::design::uniform;
+use shapsketch::surrogate::Keep;
 use shapsketch::trees::{Condition, Ensemble, Node};
-use shapsketch::{Cancel, Components, Error, Keep, SequenceSpace, Sketch, Surrogate, uniform};
+use shapsketch::{Cancel, Components, Error, SequenceSpace, Sketch, Surrogate};
 
 /// Random trees whose splits ask for sets of letters at up to `places` positions next to each other.
 fn random(q: usize, n: usize, trees: usize, leaves: usize, places: usize, seed: u64) -> Ensemble {
@@ -111,8 +113,8 @@ fn truncation_keeps_the_variance_it_says() {
             let keep = Keep { dropped, max_terms: None };
             let truncated = ensemble.truncated(keep, &cancel).unwrap();
             let predicted = Components::new(&truncated.terms).unwrap().predict(&codes, &cancel).unwrap();
-            let r2 = shapsketch::RSquared::new(&values, &predicted).unwrap().value;
-            assert!((r2 - truncated.share).abs() < 0.01, "{r2} of {}", truncated.share);
+            let r2 = shapsketch::validation::RSquared::new(&values, &predicted).unwrap().value;
+            assert!((r2 - truncated.kept_fraction).abs() < 0.01, "{r2} of {}", truncated.kept_fraction);
             assert!(r2 > 0.99 - dropped - 0.01 && r2 <= before + 1e-9, "{r2} with {dropped} dropped");
             before = r2;
         }
@@ -135,8 +137,8 @@ fn an_exact_form_that_would_explode_is_refused() {
         Ensemble::new(SequenceSpace::of_size(4, 42).unwrap(), 0.0, conditions, vec![tree]).unwrap();
     let outcome = ensemble.exact(1 << 16, &Cancel::new());
     assert!(matches!(outcome, Err(Error::TooLarge { .. })), "{outcome:?}");
-    let share = ensemble.truncated(Keep::default(), &Cancel::new()).unwrap().share;
-    assert!(share > 0.9, "{share}");
+    let kept = ensemble.truncated(Keep::default(), &Cancel::new()).unwrap().kept_fraction;
+    assert!(kept > 0.9, "{kept}");
 }
 
 #[test]

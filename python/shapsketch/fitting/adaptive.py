@@ -53,8 +53,9 @@ def fit_in_rounds(
         plan = full if last else _core.Plan(space._core, count, method="regress", seed=seed)
         fitted = fit(plan)
         info = fitted.core.info
-        r2, (_, high) = info["r2"], info["r2_interval"]
-        logger.info("%d queries: R² %.4f", info["n_queries"], r2)
+        assert info is not None
+        r2, high = info.r2.value, info.r2.high
+        logger.info("%d queries: R² %.4f", info.n_queries, r2)
         error = 1.0 - fitted.regression_r2
         # The regression's R² rests on all queries, so any gain of it counts. The R² of the sketch may rest on
         # few held-out queries, so only a gain beyond its interval counts. If every sequence is affordable,
@@ -70,10 +71,6 @@ def fit_in_rounds(
         elif idle == PATIENCE:
             outcome = "more queries no longer pay"
         if outcome is not None:
-            # Notes on what was not tried, or removed, stay.
-            _, *notes = (info["status"] or "").split("; ", 1)
-            core = fitted.core.described(
-                status="; ".join([outcome, *notes]), budget=budget, link=None, values=None, predictions=None
-            )
+            core = fitted.core.with_outcome(outcome).with_budget(budget)
             return Fitted(core, fitted.teacher, fitted.regression_r2)
         count = min(GROWTH * count, budget)

@@ -108,7 +108,8 @@ class _Task:
         linked = self.link.to_link(values, "model")
         if plan.method != "regress" or self.options.method == "regress":
             core = queries.sketch(linked)
-            fitted = Fitted(core, None, core.info["r2"])
+            assert core.info is not None
+            fitted = Fitted(core, None, core.info.r2.value)
         else:
             codes = queries.batch(0, len(queries))
             data = Data(self.space, codes, linked, plan.budget, len(queries) / self.space.size)

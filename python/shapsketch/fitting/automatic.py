@@ -92,7 +92,8 @@ class Regressed:
     @property
     def r2(self) -> float:
         """Cross-validated R²."""
-        return float(self.core.info["r2"])
+        assert self.core.info is not None
+        return self.core.info.r2.value
 
 
 def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
@@ -135,10 +136,12 @@ def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note
     """Return the regression, with at most `max_terms` terms, and a note why nothing else was tried."""
     core = regressed.core
     if options.max_terms is not None and len(core) > options.max_terms:
-        core = _shortened(regressed.core, data.codes, options)
-    status = f"{core.info['status']}; {note}" if note else None
-    core = core.described(status=status, budget=data.budget, link=None, values=None, predictions=None)
-    return Fitted(core.among([("regress", regressed.r2, regressed.seconds, 1.0)]), None, regressed.r2)
+        core = _shortened(regressed, data.codes, options)
+    if note:
+        core = core.with_note(note)
+    candidate = _core.Candidate("regress", regressed.r2, regressed.seconds, 1.0)
+    core = core.with_budget(data.budget).with_candidates([candidate])
+    return Fitted(core, None, regressed.r2)
 
 
 def _learners(
@@ -165,38 +168,40 @@ def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: 
     comparison = Comparison.of(learners, split, float("nan") if regressed is None else regressed.seconds)
     truth = split.held_values
     weights = choose(comparison.predictions, truth, np.arange(len(truth)))
-    table = [
-        (name, r_squared(truth, p), comparison.seconds[name], weights.weights.get(name, 0.0))
+    candidates = [
+        _core.Candidate(name, r_squared(truth, p), comparison.seconds[name], weights.weights.get(name, 0.0))
         for name, p in comparison.predictions.items()
     ]
-    for name, r2, seconds, weight in table:
-        logger.info("%s: R² %.4f in %.1f s, weight %.2f", name, r2, seconds, weight)
-    regression_r2 = float("nan") if regressed is None else regressed.r2
+    for each in candidates:
+        logger.info("%s: R² %.4f in %.1f s, weight %.2f", each.name, each.r2, each.seconds, each.weight)
     if set(weights.weights) == {"regress"} and regressed is not None and options.max_terms is None:
-        core = regressed.core.described(
-            status=None, budget=data.budget, link=None, values=None, predictions=None
-        )
-        return Fitted(core.among(table), None, regression_r2)
+        core = regressed.core.with_budget(data.budget).with_candidates(candidates)
+        return Fitted(core, None, regressed.r2)
     predictions = cross_fitted(comparison.predictions, truth, options.seed)
     log("all queries")
-    core, status, predictions = _combined(data, options, comparison, weights, split, predictions)
+    surrogate, full_terms, predictions = _combined(data, options, comparison, weights, split, predictions)
     distillation = next((each for each in learners if isinstance(each, DistillationLearner)), None)
     methods = {name.split(" ")[0] for name in weights.weights}
-    core = core.made_by(
-        method=methods.pop() if len(methods) == 1 else "average",
-        status=status,
-        budget=data.budget,
-        queries=len(np.unique(data.codes, axis=0)),
-        seed=options.seed,
+    fit = _core.Fit(
         codes=split.held_codes,
         values=truth,
         predictions=predictions,
-        share=data.sampled_fraction,
-        rest=REFIT_GAIN,
-        candidates=table,
-        teacher=None if distillation is None else distillation.held_out,
+        method=methods.pop() if len(methods) == 1 else "average",
+        outcome="validated",
+        budget=data.budget,
+        n_queries=len(np.unique(data.codes, axis=0)),
+        seed=options.seed,
+        sampled_fraction=data.sampled_fraction,
+        refit_gain=REFIT_GAIN,
+        all_terms=full_terms,
+        candidates=candidates,
+        teacher_predictions=None if distillation is None else distillation.held_out,
     )
-    return Fitted(core, None if distillation is None else distillation.teacher, regression_r2)
+    return Fitted(
+        _core.Sketch.from_fit(surrogate, fit),
+        None if distillation is None else distillation.teacher,
+        float("nan") if regressed is None else regressed.r2,
+    )
 
 
 def _combined(
@@ -206,12 +211,15 @@ def _combined(
     weights: Weights,
     split: Split,
     predictions: Values,
-) -> tuple[_core.Sketch, str, Values]:
-    """Return the weighted sum of sketches of all values, its status, and its held-out predictions."""
+) -> tuple[_core.Sketch, tuple[int, float] | None, Values]:
+    """Return the weighted sum of sketches of all values, and its held-out predictions.
+
+    If `max_terms` removed terms, the second item has their number and R² before.
+    """
     parts = {
         name: comparison.learners[name].fit_all(data.codes, data.values, name) for name in weights.weights
     }
-    sketch = _core.combine(
+    full = _core.combine(
         list(parts.values()),
         list(weights.weights.values()),
         constant=weights.constant,
@@ -219,31 +227,27 @@ def _combined(
         max_terms=None,
     )
     if options.max_terms is None:
-        return sketch, "validated", predictions
-    short = _core.combine([sketch], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
-    status = (
-        f"validated; with all {len(sketch):,} terms R² is {r_squared(split.held_values, predictions):.4f}"
-    )
-    return short, status, predictions_after_truncation(predictions, sketch, short, split.held_codes)
+        return full, None, predictions
+    short = _core.combine([full], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    all_terms = (len(full), r_squared(split.held_values, predictions))
+    return short, all_terms, predictions_after_truncation(predictions, full, short, split.held_codes)
 
 
-def _shortened(regressed: _core.Sketch, codes: Codes, options: FitOptions) -> _core.Sketch:
+def _shortened(regressed: Regressed, codes: Codes, options: FitOptions) -> _core.Sketch:
     """Return a regression with fewer terms; its R² is measured after truncation."""
-    held_out = regressed.held_out()
+    held_out = regressed.core.held_out
     assert held_out is not None
-    values, predictions = held_out
-    short = _core.combine([regressed], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
-    return short.made_by(
-        method="regress",
-        status=f"cross-validated; with all {len(regressed):,} terms R² is {regressed.info['r2']:.4f}",
-        budget=len(codes),
-        queries=len(np.unique(codes, axis=0)),
-        seed=options.seed,
+    short = _core.combine([regressed.core], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    fit = _core.Fit(
         codes=codes,
-        values=values,
-        predictions=predictions_after_truncation(predictions, regressed, short, codes),
-        share=0.0,
-        rest=REFIT_GAIN,
-        candidates=[],
-        teacher=None,
+        values=held_out.values,
+        predictions=predictions_after_truncation(held_out.predictions, regressed.core, short, codes),
+        method="regress",
+        outcome="cross-validated",
+        budget=len(codes),
+        n_queries=len(np.unique(codes, axis=0)),
+        seed=options.seed,
+        refit_gain=REFIT_GAIN,
+        all_terms=(len(regressed.core), regressed.r2),
     )
+    return _core.Sketch.from_fit(short, fit)

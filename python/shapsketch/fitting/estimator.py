@@ -1,4 +1,4 @@
-"""What all estimators share: the conventions of scikit-learn, without a dependency on it."""
+"""Base classes of the estimators: the conventions of scikit-learn, without a dependency on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Self = TypeVar("Self", bound="Estimator")
 
 
 class Estimator:
-    """Base class: parameters are stored unchanged by ``__init__`` and checked by ``fit``.
+    """Base class: ``__init__`` stores parameters unchanged, and ``fit`` checks them.
 
     Results of ``fit`` are attributes whose names end in ``_``.
     """
@@ -39,6 +39,16 @@ class Estimator:
             setattr(self, name, value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn calls this, so it is installed.
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(two_d_array=False),
+        )
+
     def __sklearn_is_fitted__(self) -> bool:
         return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
 
@@ -63,18 +73,17 @@ def _equal(value: object, default: object) -> bool:
 
 
 class Regressor(Estimator):
-    """An estimator that predicts values, which scikit-learn takes for a regressor."""
+    """An estimator that predicts values from sequences or codes; a regressor for scikit-learn."""
 
-    # For scikit-learn before 1.6, which has no tags.
+    # For scikit-learn before 1.6, which does not use tags.
     _estimator_type = "regressor"
 
     def __sklearn_tags__(self) -> Any:
-        # Only scikit-learn calls this, so it is installed.
-        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
+        from sklearn.utils import InputTags, RegressorTags, TargetTags
 
-        return Tags(
-            estimator_type="regressor",
-            target_tags=TargetTags(required=True, one_d_labels=True),
-            regressor_tags=RegressorTags(),
-            input_tags=InputTags(one_d_array=True, two_d_array=True, string=True),
-        )
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        tags.target_tags = TargetTags(required=True, one_d_labels=True)
+        tags.input_tags = InputTags(one_d_array=True, two_d_array=True, string=True)
+        return tags

@@ -80,9 +80,8 @@ def labelled(X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace) -> tup
 
 
 def r_squared(values: Values, predictions: Values) -> float:
-    """Return R² of predictions; 0 for constant values."""
-    spread = float(((values - values.mean()) ** 2).sum())
-    return 1.0 - float(((values - predictions) ** 2).sum()) / spread if spread > 0 else 0.0
+    """Return R² of predictions; for constant values 1 if they are predicted exactly, otherwise 0."""
+    return _core.RSquared(values, predictions).value
 
 
 def predict(sketch: _core.Sketch, codes: Codes) -> Values:

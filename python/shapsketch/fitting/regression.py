@@ -271,12 +271,14 @@ class SparseRegressor(Regressor):
             seed=integer("random_state", self.random_state, least=0),
         )
         self.sketch_ = Sketch._wrap(core)
-        how = core.info["regression"]
-        self.penalty_ = how["penalty"]
-        self.refit_ = how["refit"]
-        self.basis_ = how["basis"]
-        self.strengths_ = (how["pairs"], how["higher"], how["scattered"], how["growth"])
-        self.duality_gap_ = how["duality_gap"]
+        assert core.info is not None
+        assert core.info.regression is not None
+        info = core.info.regression
+        self.penalty_ = info.penalty
+        self.refit_ = info.refit
+        self.basis_ = info.basis
+        self.strengths_ = info.penalty_factors
+        self.duality_gap_ = info.duality_gap
 
     def predict(self, X: Sequences) -> npt.NDArray[np.float64]:
         """Return predicted values (N,) for sequences."""

@@ -135,7 +135,6 @@ def plan(
     larger blocks from a budget of 58,296 on
     """
     core = budgeted(space, budget, method, random_state)
-    candidates, memory = core.candidates or (None, None)
     return Plan(
         method if core.method == "regress" else core.method,
         core.budget,
@@ -144,8 +143,8 @@ def plan(
         core.validation_queries,
         core.test_queries,
         core.next_budget,
-        candidates,
-        memory,
+        core.n_atoms,
+        core.memory,
         core,
     )
 

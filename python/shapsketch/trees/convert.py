@@ -124,19 +124,16 @@ def from_trees(
             f"by up to {difference:.2g}; does it use an encoder or an initial model?"
         )
     core = forest.ensemble(constant).exact(limit)
-    made = core.made_by(
-        method="converted",
-        status="exact",
-        budget=0,
-        queries=0,
-        seed=0,
+    fit = _core.Fit(
         codes=probes,
         values=scores,
         predictions=_core.Components(core).predict(probes),
-        share=0.0,
-        rest=0.0,
-        candidates=[],
-        teacher=None,
+        method="converted",
+        outcome="exact",
+        budget=0,
+        n_queries=0,
+        seed=0,
     )
+    sketch = _core.Sketch.from_fit(core, fit)
     scale = parse(converted.link)
-    return Sketch._wrap(on_link(made, scale), scale)
+    return Sketch._wrap(on_link(sketch, scale), scale)

@@ -1,19 +1,20 @@
 //! Delays `d ∈ Z_q^n`: the offsets at which each subsampled block is repeated.
 //!
-//! A coefficient `F[k]` shows in the bins of delay `d` with the phase `ω^{<d,k>}`; the delays are
-//! chosen so that the phases tell `k` (Erginbas et al., arXiv 2301.06200, sections 3.2 and 4).
+//! A coefficient `F[k]` appears in the bins of delay `d` with the phase `ω^{<d,k>}`; the delays are chosen so that the
+//! phases determine `k` (Erginbas et al., arXiv 2301.06200, sections 3.2 and 4).
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 
-/// Which delays each subsampling group uses.
+/// The family of the delays of each subsampling group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DelayFamily {
-    /// The zero delay alone: blocks without means to tell frequencies apart.
+    /// The zero delay alone: it does not determine frequencies.
     Zero,
-    /// `0, e_1 … e_n`: the phase ratios spell out `k` where there is no noise.
+    /// `0, e_1 … e_n`: the phase ratios determine `k` if there is no noise.
     Identity,
     /// Uniform random delays, for regression.
     Random {
@@ -29,6 +30,19 @@ pub enum DelayFamily {
 }
 
 impl DelayFamily {
+    /// The names of all families.
+    pub const NAMES: [&'static str; 4] = ["nso", "identity", "random", "zero"];
+
+    /// The family with this name, with `count` repeats or random delays if it has any.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is none.
+    pub fn from_name(name: &str, count: usize) -> Result<Self> {
+        let families = [Self::Nso { repeats: count }, Self::Identity, Self::Random { count }, Self::Zero];
+        let choices: Vec<(&'static str, Self)> = Self::NAMES.into_iter().zip(families).collect();
+        Error::choose("delays", name, &choices, |(name, _)| name).map(|(_, family)| family)
+    }
+
     /// Number of delays `P` in a group.
     #[must_use]
     pub fn count(self, n: usize) -> usize {
@@ -46,8 +60,7 @@ impl DelayFamily {
 pub struct Delays {
     q: usize,
     n: usize,
-    /// Whether each offset `o` stands for the `n + 1` delays `o, o ± e_1 … o ± e_n`, and with
-    /// which sign.
+    /// The sign if each offset `o` stands for the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is one delay.
     steps: Option<Sign>,
     /// Offsets, row-major, `n` values each.
     offsets: Vec<u8>,
@@ -75,7 +88,7 @@ impl Delays {
         Self { q, n, steps, offsets }
     }
 
-    /// Number of offsets (the repeats `R`, where the delays step from offsets).
+    /// Number of offsets; the repeats `R` if delays step from offsets.
     pub(crate) fn repeats(&self) -> usize {
         self.offsets.len() / self.n
     }
@@ -134,7 +147,7 @@ impl Delays {
         }
     }
 
-    /// How often each phase `<d_p, k>` occurs over the delays, in time that does not grow with `n`.
+    /// Adds the number of delays with each phase `<d_p, k>` to `counts`, in time independent of `n`.
     pub(crate) fn phase_counts(&self, k: &Frequency, counts: &mut [usize]) {
         for repeat in 0..self.repeats() {
             let base = self.offset_product(repeat, k);

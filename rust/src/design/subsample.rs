@@ -9,15 +9,38 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
+use crate::words;
 
 /// How the subsampling matrices are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubsamplingFamily {
-    /// Random entries ("complex" in the published code), drawn so that frequencies of low order stay
-    /// apart, and redrawn until the map is injective.
+    /// Random entries ("complex" in the published code), drawn so that frequencies of low order have different bins, and
+    /// redrawn until the map is injective.
     Random,
     /// The identity on `b` consecutive positions, a different block for each group ("simple").
     Simple,
+}
+
+impl SubsamplingFamily {
+    /// All families.
+    pub const ALL: [Self; 2] = [Self::Random, Self::Simple];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Simple => "simple",
+        }
+    }
+
+    /// The family with this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is none.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Error::choose("subsampling", name, &Self::ALL, Self::name)
+    }
 }
 
 /// One matrix `M`, row-major `n × b`.
@@ -28,23 +51,22 @@ pub struct SubsamplingMatrix {
     rows: Vec<u8>,
 }
 
-/// Draws before giving up on an injective random matrix; each succeeds with probability > 0.28.
+/// Largest number of draws of a random matrix; each draw is injective with probability > 0.28.
 const MAX_DRAWS: usize = 1000;
-/// Draws of a row before one is taken that keeps low orders apart less well.
+/// Largest number of draws of a row; the one that separates low orders best is taken.
 const MAX_ROW_DRAWS: usize = 64;
-/// Most combinations of rows that are kept; where there are more, fewer rows are combined.
+/// Largest number of combinations of rows that are stored; if there are more, fewer rows are combined.
 const MAX_COMBINATIONS: usize = 1 << 17;
 
 impl SubsamplingMatrix {
-    /// A random injective matrix, given those of the groups before it.
+    /// A random injective matrix that complements those of the groups before it.
     ///
     /// Two frequencies share a bin in every group if their difference `δ` has `M_c^T δ = 0` for all
-    /// `c`, and are then inseparable. Uniform matrices leave that to chance, which is poor for
-    /// composite `q`: `δ = 2 e_i` at `q = 4` vanishes for every even row. So of several draws of each
-    /// row the one is taken that, for each prime `p` that divides `q`, is not zero modulo `p` (no `δ`
-    /// of order 1) and, side by side with the same row of the groups before, does not depend
-    /// linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4) - as far as
-    /// that can be had.
+    /// `c`; they are then inseparable. With uniform matrices this happens often for composite `q`: `δ = 2 e_i` at
+    /// `q = 4` vanishes for every even row. So several rows are drawn. For each prime `p` that divides `q`, the
+    /// chosen row is not zero modulo `p` (no `δ` of order 1). Concatenated with the same row of the groups before,
+    /// it does not depend linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4). If no
+    /// draw achieves this, the best one is taken.
     pub(crate) fn random(
         q: usize,
         n: usize,
@@ -140,15 +162,13 @@ impl SubsamplingMatrix {
     /// Index of the bin `j = M^T k`, the first digit most significant.
     #[must_use]
     pub fn bin(&self, k: &Frequency) -> usize {
-        let mut index = 0;
-        for t in 0..self.b {
-            let digit: usize = k
+        let digit = |t: usize| {
+            let products = k
                 .iter()
-                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize)
-                .sum();
-            index = index * self.q + digit % self.q;
-        }
-        index
+                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize);
+            products.sum::<usize>() % self.q
+        };
+        words::number((0..self.b).map(digit), words::same(self.q, self.b))
     }
 }
 
@@ -157,7 +177,7 @@ struct Span {
     p: usize,
     /// Combinations of exactly 1, 2, … rows, up to a factor.
     combinations: Vec<Vec<Vec<u8>>>,
-    /// The least number of rows that combine to a direction.
+    /// The smallest number of rows that combine to a direction.
     weights: HashMap<Vec<u8>, usize>,
 }
 
@@ -169,7 +189,7 @@ impl Span {
         Self { p, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
     }
 
-    /// How many rows combine to `joint` (`usize::MAX` if none do, 0 if `own` is zero itself).
+    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `own` is zero.
     fn distance(&self, own: &[u8], joint: &[u8]) -> usize {
         if direction(own, self.p).is_empty() {
             return 0;
@@ -190,8 +210,8 @@ impl Span {
                     .collect()
             };
             for combination in &fresh {
-                let known = self.weights.entry(direction(combination, self.p)).or_insert(weight);
-                *known = weight.min(*known);
+                let least = self.weights.entry(direction(combination, self.p)).or_insert(weight);
+                *least = weight.min(*least);
             }
             self.combinations[weight - 1].extend(fresh);
         }
@@ -255,7 +275,7 @@ mod tests {
                 }
             }
         }
-        assert!(seen[0] > 50 && seen[1] > 50, "both answers must occur: {seen:?}");
+        assert!(seen[0] > 50 && seen[1] > 50, "both cases must occur: {seen:?}");
     }
 
     #[test]

@@ -8,22 +8,24 @@ use rand_chacha::ChaCha8Rng;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
+use crate::words;
 
-/// Spaces up to this size are shuffled whole.
+/// Largest number of sequences of a space that is shuffled as a whole.
 const ENUMERABLE: u128 = 1 << 22;
-/// Stream of the generator, apart from those of groups and held-out sequences.
+/// Stream of the random generator; groups have 0, 1, …, unused sequences `u64::MAX`.
 const STREAM: u64 = u64::MAX - 1;
-/// Sequences drawn between two looks at the flag.
+/// Sequences drawn between two checks of the cancel flag.
 const DRAWN: usize = 1 << 14;
 
-/// `count` distinct uniform sequences, row-major codes. More of them begin with the same ones, so that a
+/// `count` distinct uniform sequences, row-major codes. A larger `count` starts with the same sequences, so that a
 /// sample can be extended.
 ///
 /// # Errors
 /// If the space has fewer sequences, or the caller cancels.
 ///
 /// ```
-/// use shapsketch::{Cancel, SequenceSpace, uniform};
+/// use shapsketch::design::uniform;
+/// use shapsketch::{Cancel, SequenceSpace};
 /// let space = SequenceSpace::new("ACGT", 12)?;
 /// let some = uniform(&space, 100, 7, &Cancel::new())?;
 /// assert_eq!(uniform(&space, 200, 7, &Cancel::new())?[..100 * 12], some);
@@ -35,7 +37,7 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
     rng.set_stream(STREAM);
     if let Some(size) = space.size().filter(|&size| size < count as u128) {
         return Err(Error::Design(format!(
-            "{count} distinct sequences were asked for, the space has {size}"
+            "{count} distinct sequences were requested, the space has {size}"
         )));
     }
     let mut out = Vec::with_capacity(count * n);
@@ -46,11 +48,7 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
             order.swap(at, pick);
             let first = out.len();
             out.resize(first + n, 0);
-            let mut rest = order[at] as usize;
-            for code in out[first..].iter_mut().rev() {
-                *code = (rest % q) as u8;
-                rest /= q;
-            }
+            words::write_digits(order[at] as usize, words::same(q, n), &mut out[first..]);
         }
         return Ok(out);
     }

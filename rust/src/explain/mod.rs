@@ -1,22 +1,18 @@
-//! Explanations: functional ANOVA components, Shapley values, interactions and mutations of any sequence.
+//! Explanations: Shapley values, interactions, mutations and global summaries of a surrogate's components.
 //!
-//! The game `v_x(T) = E_X f(x_T, X_{T^c})` over a [`Background`] `X` has a Möbius transform `a_x(S)` that is a
-//! table lookup for each support `S`; all that follows is a weighted sum of these components (Tsui et al., arXiv
+//! Every explanation is a weighted sum of the components `a_x(S)` of [`crate::Components`] (Tsui et al., arXiv
 //! 2410.19236; Grabisch & Roubens 1999 for the weights).
 
-mod background;
-mod components;
+mod dinucleotide;
 mod indices;
+mod interactions;
 mod mutations;
-mod products;
-mod shuffle;
-mod spread;
-mod uncertainty;
-mod variance;
+mod shapley;
+mod sobol;
+mod standard_errors;
 
-pub use background::Background;
-pub use components::Components;
-pub use indices::{Index, Interactions};
-pub use shuffle::dinucleotide_shuffles;
-pub use uncertainty::shapley_standard_errors;
-pub use variance::Motif;
+pub use dinucleotide::dinucleotide_shuffles;
+pub use indices::Index;
+pub use interactions::Interactions;
+pub use sobol::Motif;
+pub use standard_errors::shapley_standard_errors;

@@ -1,15 +1,15 @@
-//! Effects of mutations on the surrogate's score; they depend on no background.
+//! Effects of mutations on the surrogate's score; they do not depend on the background.
 
-use super::components::{Components, Form};
+use crate::anova::{Components, Form};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
-/// Sequences by one task.
+/// Sequences explained by one task.
 const ROWS: usize = 16;
 
 impl Components {
-    /// Change of the score for every single substitution, `f̂(x with letter a at i) - f̂(x)`; shape
-    /// `(B, n, q)`, 0 where `a` is the letter that is there.
+    /// Change of the score for every single substitution, `f̂(x with symbol a at i) - f̂(x)`; shape
+    /// `(B, n, q)`, 0 if `x` has `a` at `i`.
     ///
     /// # Errors
     /// If the codes are not sequences of the space, or the caller cancels.
@@ -18,15 +18,15 @@ impl Components {
         self.map_tiles(codes, ROWS, n * q, cancel, |codes, out| {
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(n * q)) {
                 match &self.form {
-                    Form::Compiled(compiled) => {
-                        for component in 0..compiled.supports.len() {
-                            compiled.substitutions(component, row, |i, a, change| out[i * q + a] += change);
+                    Form::Listed(list) => {
+                        for component in 0..list.supports.len() {
+                            list.substitutions(component, row, |i, a, change| out[i * q + a] += change);
                         }
                     }
-                    Form::Direct(products) => {
+                    Form::Multilinear(multilinear) => {
                         let mut mutants: Vec<u8> = (0..n * q).flat_map(|_| row.iter().copied()).collect();
                         (0..n * q).for_each(|m| mutants[m * n + m / q] = (m % q) as u8);
-                        products.scores(&mutants, out);
+                        multilinear.scores(&mutants, out);
                         let before = out[row[0] as usize];
                         out.iter_mut().for_each(|score| *score -= before);
                     }
@@ -51,25 +51,25 @@ impl Components {
     }
 
     /// Epistasis of two substitutions, `f̂(both) - f̂(first) - f̂(second) + f̂(neither)`, for every pair of
-    /// [`Components::pairs`] and every two letters; shape `(B, pairs, q, q)`.
+    /// [`Components::pairs`] and every two symbols; shape `(B, pairs, q, q)`.
     ///
     /// # Errors
     /// As for [`Components::pairs`], or if the codes are not sequences of the space, or the caller cancels.
     pub fn epistasis(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         let (q, n) = (self.space().q(), self.space().n());
         let pairs = self.pairs()?;
-        let compiled = self.compiled()?;
+        let list = self.list()?;
         self.map_tiles(codes, 1, pairs.len() * q * q, cancel, |codes, out| {
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(pairs.len() * q * q)) {
                 let mut mixed = row.to_vec();
-                for (component, support) in compiled.supports.iter().enumerate() {
+                for (component, support) in list.supports.iter().enumerate() {
                     for (at, &i) in support.iter().enumerate() {
                         for &j in &support[at + 1..] {
                             let Ok(pair) = pairs.binary_search(&[i, j]) else { continue };
                             let (i, j) = (i as usize, j as usize);
                             let mut value = |a: u8, b: u8| {
                                 (mixed[i], mixed[j]) = (a, b);
-                                compiled.value(component, &mixed)
+                                list.value(component, &mixed)
                             };
                             let neither = value(row[i], row[j]);
                             let second: Vec<f64> = (0..q as u8).map(|b| value(row[i], b)).collect();

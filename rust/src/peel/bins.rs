@@ -6,25 +6,27 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::design::QueryDesign;
 use crate::error::Result;
 use crate::frequency::Frequency;
-use crate::observations::Observations;
 use crate::space::roots_of_unity;
 use crate::transform::QaryTransform;
 
-/// Transformed observations, less what has been peeled.
+/// Transformed observations, from which peeled coefficients have been subtracted.
 #[derive(Clone)]
 pub(crate) struct Bins {
     pub(crate) design: Arc<QueryDesign>,
+    /// `ω^0 … ω^{q-1}`.
     pub(crate) roots: Vec<Complex64>,
-    /// For each group the bins one after the other, the `P` delays of a bin contiguous.
+    /// For each group, the values of all bins: index `j * P + p`.
     groups: Vec<Vec<Complex64>>,
+    /// Delays of a group, `P`.
     delays: usize,
 }
 
 impl Bins {
-    /// Transforms the observations, less `offset`.
+    /// Transforms the observations after `offset` is subtracted from their values.
     pub(crate) fn new(observations: &Observations, offset: f64, cancel: &Cancel) -> Result<Self> {
         let design = observations.design().clone();
         let (q, delays, block) = (design.space().q(), design.delays_per_group(), design.block_len());
@@ -50,20 +52,21 @@ impl Bins {
         Ok(Self { roots: roots_of_unity(q), groups, delays, design })
     }
 
+    /// The values of a bin, one for each delay.
     pub(crate) fn bin(&self, group: usize, j: usize) -> &[Complex64] {
         &self.groups[group][j * self.delays..(j + 1) * self.delays]
     }
 
-    /// The bin `-j`.
+    /// The number of the bin `-j`.
     pub(crate) fn negated(&self, j: usize) -> usize {
         let q = self.design.space().q();
-        let (mut rest, mut place, mut out) = (j, 1, 0);
+        let (mut rest, mut power, mut negated) = (j, 1, 0);
         while rest > 0 {
-            out += (q - rest % q) % q * place;
+            negated += (q - rest % q) % q * power;
             rest /= q;
-            place *= q;
+            power *= q;
         }
-        out
+        negated
     }
 
     /// `‖U‖²/P` of a bin.
@@ -71,7 +74,7 @@ impl Bins {
         mean_energy(self.bin(group, j))
     }
 
-    /// The energy of all bins, averaged over groups: the mean square of what is left of the values.
+    /// The energy of all bins, averaged over groups: the mean square of the unexplained part of the values.
     pub(crate) fn total_energy(&self) -> f64 {
         let sums: Vec<f64> = self
             .groups
@@ -81,7 +84,7 @@ impl Bins {
         sums.iter().sum::<f64>() / self.groups.len() as f64
     }
 
-    /// `(1/P) Σ_p conj(ω^{<d_p,k>}) U_p` in the bin of `k`: what one group says of `F[k]`.
+    /// `(1/P) Σ_p conj(ω^{<d_p,k>}) U_p` in the bin of `k`: the estimate of `F[k]` by one group.
     pub(crate) fn project(&self, group: usize, k: &Frequency) -> Complex64 {
         let Some(group_design) = self.design.groups().get(group) else { return Complex64::ZERO };
         let bin = self.bin(group, group_design.matrix.bin(k));
@@ -90,13 +93,13 @@ impl Bins {
         sum / self.delays as f64
     }
 
-    /// Subtracts `value · ω^{<d,k>}` from the bin of `k` in every group, and its conjugate from that
-    /// of `-k`; calls `touched(group, bin)` for each.
+    /// Subtracts `value · ω^{<d,k>}` from the bin of `k` in every group, and the conjugate from the bin of
+    /// `-k`. Calls `changed(group, bin)` for each.
     pub(crate) fn subtract(
         &mut self,
         k: &Frequency,
         value: Complex64,
-        mut touched: impl FnMut(usize, usize),
+        mut changed: impl FnMut(usize, usize),
     ) {
         let q = self.design.space().q();
         let mut pairs = vec![(k.clone(), value)];
@@ -108,12 +111,13 @@ impl Bins {
                 let j = group.matrix.bin(k);
                 let bin = &mut bins[j * self.delays..(j + 1) * self.delays];
                 group.delays.phases(k, |p, phase| bin[p] -= value * self.roots[phase]);
-                touched(c, j);
+                changed(c, j);
             }
         }
     }
 }
 
+/// `‖U‖²/P` of the values of a bin.
 pub(crate) fn mean_energy(bin: &[Complex64]) -> f64 {
     bin.iter().map(Complex64::norm_sqr).sum::<f64>() / bin.len() as f64
 }

@@ -1,9 +1,9 @@
-//! Least squares of a set of frequencies on all bins.
+//! Least squares fit of the coefficients of given frequencies to all bins.
 //!
-//! A block's transform is unitary up to scale, so this is least squares on the values themselves.
-//! Frequencies meet only where they share a bin, so the Gram matrix
-//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse, and its entries follow
-//! from the structure of the delays without a sum over all of them. Solved by conjugate gradients.
+//! The transform of a block is unitary up to scale, so this is the least squares fit to the values. Two
+//! frequencies interact only if they share a bin, so the Gram matrix
+//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse. Its entries follow from the
+//! structure of the delays, without a sum over all of them. It is solved by conjugate gradients.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,16 +15,17 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::frequency::Frequency;
 
-/// Relative residual of the normal equations at which to stop.
+/// Relative residual of the normal equations at which conjugate gradients stop.
 const TOLERANCE: f64 = 1e-14;
+/// Largest number of iterations of conjugate gradients.
 const MAX_ITERATIONS: usize = 500;
 
-/// Changes of the coefficients of `frequencies` (one of each pair `k, -k`) that bring the bins
-/// nearest to zero.
+/// The changes of the coefficients of `frequencies` (one of each pair `k, -k`) that minimise the energy of the
+/// bins.
 pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cancel) -> Result<Vec<Complex64>> {
     let q = bins.design.space().q();
     let groups = bins.design.groups().len();
-    // Both of each pair: the conjugate symmetry of the solution follows from that of the bins.
+    // With both of each pair, the solution is conjugate symmetric because the bins are.
     let mut all: Vec<Frequency> = frequencies.to_vec();
     all.extend(frequencies.iter().filter(|k| !k.is_self_conjugate(q)).map(|k| k.negated(q)));
     let rhs: Vec<Complex64> = all
@@ -40,19 +41,20 @@ pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cance
         .collect())
 }
 
+/// For each row of a sparse matrix, columns and entries.
 type SparseRows = Vec<Vec<(usize, Complex64)>>;
 
 fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
     let q = bins.design.space().q();
     let design_groups = bins.design.groups();
     let scale = 1.0 / (design_groups.len() * bins.design.delays_per_group()) as f64;
-    let homes: Vec<Vec<usize>> =
+    let bins_of: Vec<Vec<usize>> =
         design_groups.iter().map(|group| all.par_iter().map(|k| group.matrix.bin(k)).collect()).collect();
-    let members: Vec<HashMap<usize, Vec<usize>>> = homes
+    let members: Vec<HashMap<usize, Vec<usize>>> = bins_of
         .iter()
-        .map(|bins| {
+        .map(|numbers| {
             let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
-            for (index, &j) in bins.iter().enumerate() {
+            for (index, &j) in numbers.iter().enumerate() {
                 members.entry(j).or_default().push(index);
             }
             members
@@ -65,7 +67,7 @@ fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
             let mut row: BTreeMap<usize, Complex64> = BTreeMap::new();
             let mut counts = vec![0; q];
             for (c, group) in design_groups.iter().enumerate() {
-                for &b in members[c].get(&homes[c][a]).into_iter().flatten() {
+                for &b in members[c].get(&bins_of[c][a]).into_iter().flatten() {
                     counts.fill(0);
                     group.delays.phase_counts(&all[b].minus(&all[a], q), &mut counts);
                     let sum: Complex64 =

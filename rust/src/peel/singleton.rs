@@ -1,9 +1,9 @@
-//! Reading one frequency off a bin.
+//! Reading one frequency from a bin.
 //!
-//! A bin that holds `F[k]` alone is `U_p = F[k] ω^{<d_p,k>}`: with delays `o_r`, `o_r ± e_1 … o_r ± e_n`
-//! the ratios of the delays of one repeat spell out `k` (arXiv 2301.06200, sections 3.2 and 4). The
-//! model is real, so a bin `j = -j` always holds `k` and `-k` together: a real signal
-//! `2 Re(F[k] ω^{<d_p,k>})`, read by [`pair`].
+//! A bin with one coefficient is `U_p = F[k] ω^{<d_p,k>}`. With delays `o_r`, `o_r ± e_1 … o_r ± e_n`, the
+//! ratios of the values of one repeat `r` give the labels of `k` (arXiv 2301.06200, sections 3.2 and 4). The
+//! model is real, so a bin `j = -j` contains both `k` and `-k`: a real signal `2 Re(F[k] ω^{<d_p,k>})`,
+//! which [`pair`] reads.
 
 use rustfft::num_complex::Complex64;
 
@@ -11,33 +11,35 @@ use super::bins::{Bins, mean_energy};
 use crate::design::{Group, Sign};
 use crate::frequency::Frequency;
 
-/// What a bin was found to hold.
+/// Smallest determinant of the normal equations of [`pair_value`], relative to their squared trace.
+const MIN_DETERMINANT: f64 = 1e-12;
+
+/// A frequency with its coefficient.
 #[derive(Clone, Debug)]
-pub(crate) struct Singleton {
+pub(crate) struct Term {
     pub(crate) k: Frequency,
     pub(crate) value: Complex64,
 }
 
-/// The frequency that a bin holds alone: its signature must explain the bin to within `cutoff`, and
-/// it must belong there.
-pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Singleton> {
-    let Singleton { k, value } = dominant(bins, group, j, cutoff)?;
+/// The only term of a bin: it explains the bin to within `cutoff`, and its frequency belongs to the bin.
+pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Term> {
+    let Term { k, value } = dominant(bins, group, j)?;
     let design = bins.design.groups().get(group)?;
-    let alone = residual(bins, design, bins.bin(group, j), &k, value) <= cutoff;
-    alone.then_some(Singleton { k, value })
+    let explained = residual(bins, design, bins.bin(group, j), &k, value) <= cutoff;
+    explained.then_some(Term { k, value })
 }
 
-/// The frequency that comes nearest to a bin and belongs there, whatever else the bin holds: in need
-/// of the other groups' word.
-pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, _cutoff: f64) -> Option<Singleton> {
+/// The term that is closest to a bin and belongs to it. The bin may contain other terms, so the other groups
+/// must confirm it.
+pub(crate) fn dominant(bins: &Bins, group: usize, j: usize) -> Option<Term> {
     let design = bins.design.groups().get(group)?;
     let k = nearest(bins, design, bins.bin(group, j))?;
-    let reads_pairs = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
-    if reads_pairs || design.matrix.bin(&k) != j {
+    let needs_pair = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
+    if needs_pair || design.matrix.bin(&k) != j {
         return None;
     }
     let value = bins.project(group, &k);
-    Some(Singleton { k, value })
+    Some(Term { k, value })
 }
 
 /// Number of delays of one repeat.
@@ -45,8 +47,8 @@ fn stride(bins: &Bins) -> usize {
     bins.design.space().n() + 1
 }
 
-/// The frequency whose signature comes nearest: `k_i` from the angle of `Σ_r conj(U_{r,0}) U_{r,i}`
-/// (the sign of the steps decides which of the two is conjugated).
+/// The frequency whose signature is closest to a bin: `k_i` from the angle of `Σ_r conj(U_{r,0}) U_{r,i}`. For
+/// negative steps the angle has the opposite sign.
 fn nearest(bins: &Bins, group: &Group, bin: &[Complex64]) -> Option<Frequency> {
     let sign = group.delays.steps()?;
     let q = bins.design.space().q();
@@ -65,21 +67,21 @@ fn nearest(bins: &Bins, group: &Group, bin: &[Complex64]) -> Option<Frequency> {
     )
 }
 
-/// `‖U - F s_k‖²/P`.
+/// `‖U - F s_k‖²/P`, where `s_k` is the signature of `k`.
 fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
-    let mut left = bin.to_vec();
-    group.delays.phases(k, |p, phase| left[p] -= value * bins.roots[phase]);
-    mean_energy(&left)
+    let mut rest = bin.to_vec();
+    group.delays.phases(k, |p, phase| rest[p] -= value * bins.roots[phase]);
+    mean_energy(&rest)
 }
 
-/// The pair `k, -k` of a bin `j = -j`.
+/// The pair of terms `k, -k` of a bin `j = -j`.
 ///
-/// With `Z_r = 2 F[k] ω^{<o_r,k>}` the bin is `Re Z_r` at the offset and `Re(Z_r ω^{±k_i})` at step
-/// `i`. A step `i` with `2 k_i ≠ 0` gives the missing `Im Z_r` once its `k_i` is guessed; there are
-/// `q/2` guesses (`k` and `-k` are one answer), each decides all other `k_i`, and must explain the
-/// bin. Two different answers are no answer. Two real coefficients can look like a pair, so this is
-/// for bins where nothing else helps.
-pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Singleton> {
+/// With `Z_r = 2 F[k] ω^{<o_r,k>}` the bin is `Re Z_r` at the offset and `Re(Z_r ω^{±k_i})` at step `i`. One
+/// step with `2 k_i ≠ 0` gives `Im Z_r` if its `k_i` is known. This function tries the labels below `q/2` for
+/// it (`k` and `-k` are the same pair). Each of them determines all other `k_i`, and the resulting pair must
+/// explain the bin. If several pairs do, none is returned. Two real coefficients can look like a pair, so
+/// this is only for bins that are not singletons.
+pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Term> {
     if bins.negated(j) != j {
         return None;
     }
@@ -87,52 +89,61 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<S
     let group = bins.design.groups().get(group)?;
     let sign = if group.delays.steps()? == Sign::Plus { 1.0 } else { -1.0 };
     let q = bins.design.space().q();
-    let stride = stride(bins);
-    let repeats: Vec<&[Complex64]> = bin.chunks_exact(stride).collect();
-    // The step farthest from both k_i = 0 and k_i = q/2.
-    let distance = |i: usize| {
-        let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
-        if q.is_multiple_of(2) { from(1.0).min(from(-1.0)) } else { from(1.0) }
-    };
-    let pivot = (1..stride).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))?;
-    let mut found: Option<Singleton> = None;
-    for guess in (1..q).take_while(|guess| 2 * guess < q) {
-        let root = bins.roots[guess];
-        let z: Vec<Complex64> = repeats
-            .iter()
-            .map(|r| Complex64::new(r[0].re, sign * (r[0].re * root.re - r[pivot].re) / root.im))
-            .collect();
-        let misfit = |i: usize, label: usize| -> f64 {
-            let root = Complex64::new(bins.roots[label].re, sign * bins.roots[label].im);
-            repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * root).re).powi(2)).sum()
-        };
-        let k: Frequency = (1..stride)
-            .filter_map(|i| {
-                let label = (0..q).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b)))?;
-                (label != 0).then_some(((i - 1) as u16, label as u8))
-            })
-            .collect();
-        // One repeat and one step are two numbers: any pair explains them, so they prove none.
+    let repeats: Vec<&[Complex64]> = bin.chunks_exact(stride(bins)).collect();
+    let pivot = pivot(&repeats, q)?;
+    let mut result: Option<Term> = None;
+    for label in (1..q).take_while(|label| 2 * label < q) {
+        let k = pair_frequency(bins, &repeats, pivot, label, sign);
+        // One repeat and one step are two numbers, which every pair explains.
         let provable = repeats.len() * (1 + k.order()) > 2;
         if !provable || k.is_self_conjugate(q) || group.matrix.bin(&k) != j {
             continue;
         }
         let Some(value) = pair_value(bins, group, bin, &k) else { continue };
-        let mut left = bin.to_vec();
-        group.delays.phases(&k, |p, phase| left[p] -= 2.0 * (value * bins.roots[phase]).re);
-        if mean_energy(&left) <= cutoff {
+        let mut rest = bin.to_vec();
+        group.delays.phases(&k, |p, phase| rest[p] -= 2.0 * (value * bins.roots[phase]).re);
+        if mean_energy(&rest) <= cutoff {
             let (k, negated) = k.representative(q);
             let value = if negated { value.conj() } else { value };
-            if found.as_ref().is_some_and(|found| found.k != k) {
+            if result.as_ref().is_some_and(|term| term.k != k) {
                 return None;
             }
-            found = Some(Singleton { k, value });
+            result = Some(Term { k, value });
         }
     }
-    found
+    result
 }
 
-/// Least squares of `2 Re(F ω^{<d_p,k>})` against a bin, for the real and imaginary part of `F`.
+/// The step whose values differ most from those of both `k_i = 0` and `k_i = q/2`.
+fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
+    let distance = |i: usize| {
+        let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
+        if q.is_multiple_of(2) { from(1.0).min(from(-1.0)) } else { from(1.0) }
+    };
+    (1..repeats.first()?.len()).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
+}
+
+/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is that of the steps.
+fn pair_frequency(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, label: usize, sign: f64) -> Frequency {
+    let root = bins.roots[label];
+    let z: Vec<Complex64> = repeats
+        .iter()
+        .map(|r| Complex64::new(r[0].re, sign * (r[0].re * root.re - r[pivot].re) / root.im))
+        .collect();
+    let misfit = |i: usize, label: usize| -> f64 {
+        let root = Complex64::new(bins.roots[label].re, sign * bins.roots[label].im);
+        repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * root).re).powi(2)).sum()
+    };
+    let q = bins.roots.len();
+    let labels = (1..stride(bins)).filter_map(|i| {
+        let label = (0..q).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b)))?;
+        (label != 0).then_some(((i - 1) as u16, label as u8))
+    });
+    labels.collect()
+}
+
+/// The coefficient `F` for which `2 Re(F ω^{<d_p,k>})` fits a bin best (least squares in the real and
+/// imaginary part of `F`).
 fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
     let (mut aa, mut ab, mut bb, mut ay, mut by) = (0.0, 0.0, 0.0, 0.0, 0.0);
     group.delays.phases(k, |p, phase| {
@@ -144,6 +155,6 @@ fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> O
         by += b * y;
     });
     let determinant = aa * bb - ab * ab;
-    (determinant > 1e-12 * (aa + bb).powi(2))
+    (determinant > MIN_DETERMINANT * (aa + bb).powi(2))
         .then(|| Complex64::new((bb * ay - ab * by) / determinant, (aa * by - ab * ay) / determinant))
 }

@@ -1,57 +1,60 @@
-//! Dictionaries: which supports a regression may use.
+//! Dictionaries: the supports that a regression may use.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
+use crate::words::{self, saturating_binomial};
 
-/// Supports of an automatic dictionary, at most.
+/// Largest number of supports of an automatic dictionary.
 const AUTO_SUPPORTS: usize = 4096;
-/// Cells of the table of a support in an automatic dictionary, at most.
+/// Largest number of letter patterns on one support of an automatic dictionary.
 const AUTO_TABLE: usize = 200_000;
-/// Candidate atoms of an automatic dictionary, at most.
+/// Largest number of letter patterns on one support for each sequence: more cannot be distinguished.
+const AUTO_TABLE_PER_SEQUENCE: usize = 40;
+/// Largest number of atoms of an automatic dictionary.
 const AUTO_ATOMS: usize = 1 << 21;
-/// Supports times sequences, at most, for orders above 2: what one look at all supports takes.
+/// Largest number of supports times sequences if orders above 2 are listed: the work of one scan.
 const AUTO_WORK: u128 = 30_000_000;
-/// Longest window and highest order listed automatically; higher ones are grown.
+/// Highest order listed automatically; higher orders are grown.
 const AUTO_ORDER: usize = 5;
+/// Longest window listed automatically.
 const AUTO_WINDOW: usize = 4;
 /// Longest sequence for which orders above 2 are listed automatically.
 const AUTO_LENGTH: usize = 16;
-/// Bytes for each support listed, besides its positions.
+/// Bytes for each support, besides its positions.
 const SUPPORT_BYTES: u128 = 32;
-/// Bytes for each candidate: its scale, and a copy of it while strengths are searched for.
+/// Bytes for each atom: its scale, and copies of it during the search for penalty factors.
 const ATOM_BYTES: u128 = 24;
-/// Bytes for each cell of a support while it is scanned: sums in all lanes, twice.
+/// Bytes for each cell of a support's table during a scan: sums in all lanes, twice.
 const CELL_BYTES: u128 = 128;
 
-/// Which supports a regression may use: the union of its parts.
+/// The supports that a regression may use: the union of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dictionary {
-    /// All contiguous windows up to this length.
+    /// All contiguous windows of up to this length.
     pub windows: usize,
-    /// All supports up to this order.
+    /// All supports of up to this order.
     pub orders: usize,
-    /// All supports up to the first number's order whose first and last position are less than the
-    /// second number apart.
+    /// `(order, span)`: all supports of up to this order whose first and last positions are less than `span`
+    /// apart.
     pub gapped: Option<(usize, usize)>,
-    /// These supports: ascending positions.
+    /// Further supports, each a list of ascending positions.
     pub supports: Vec<Vec<u16>>,
 }
 
 impl Dictionary {
-    /// What pays in most cases: single positions, windows up to four, all pairs, and in short sequences
-    /// higher orders, as far as the numbers allow. Higher orders are grown from what is found.
+    /// A dictionary that suits most models: single positions, windows of up to four positions, all pairs, and
+    /// higher orders for short sequences, within fixed limits of size. Growth adds higher orders.
     #[must_use]
     pub fn auto(space: &SequenceSpace, sequences: usize) -> Self {
         let (q, n) = (space.q(), space.n());
-        // More cells than a few for each sequence cannot be told apart.
-        let table = AUTO_TABLE.min(40 * sequences.max(1));
+        let table = AUTO_TABLE.min(AUTO_TABLE_PER_SEQUENCE * sequences.max(1));
         let fits = |dictionary: &Self| {
             let order = dictionary.order(n);
-            q.checked_pow(order as u32).is_some_and(|cells| cells <= table)
+            words::checked_count(words::same(q, order)).is_some_and(|cells| cells <= table)
                 && dictionary.count(n) <= AUTO_SUPPORTS as u128
-                && dictionary.atoms(q, n) <= AUTO_ATOMS as u128
+                && dictionary.n_atoms(q, n) <= AUTO_ATOMS as u128
         };
         let mut dictionary = Self { orders: 1, ..Self::default() };
         let highest = if n <= AUTO_LENGTH { AUTO_ORDER } else { 2 };
@@ -78,7 +81,7 @@ impl Dictionary {
         self.windows.max(self.orders).max(gapped).min(n).max(listed)
     }
 
-    /// Number of supports, those in two parts counted twice, by order.
+    /// Number of supports of each order. A support in several fields is counted several times.
     fn counts(&self, n: usize) -> Vec<u128> {
         let mut counts = vec![0; self.order(n) + 1];
         for (order, count) in counts.iter_mut().enumerate().skip(1) {
@@ -86,15 +89,15 @@ impl Dictionary {
                 *count += (n - order + 1) as u128;
             }
             if order <= self.orders {
-                *count += binomial(n, order);
+                *count += saturating_binomial(n, order);
             }
             if let Some((highest, span)) = self.gapped
                 && order <= highest
                 && order <= n
             {
-                // The first position, and the others within the span after it.
+                // Sum over the first position of the number of choices of the others within the span.
                 *count += (0..n)
-                    .map(|first| binomial((n - 1 - first).min(span.saturating_sub(1)), order - 1))
+                    .map(|first| saturating_binomial((n - 1 - first).min(span.saturating_sub(1)), order - 1))
                     .fold(0, u128::saturating_add);
             }
             *count += self.supports.iter().filter(|support| support.len() == order).count() as u128;
@@ -102,77 +105,43 @@ impl Dictionary {
         counts
     }
 
-    /// Number of supports, those in two parts counted twice.
+    /// Number of supports. A support in several fields is counted several times.
     fn count(&self, n: usize) -> u128 {
         self.counts(n).into_iter().fold(0, u128::saturating_add)
     }
 
-    /// Number of candidate letter patterns, those in two parts counted twice.
+    /// Number of letter patterns. A support in several fields is counted several times.
     #[must_use]
-    pub fn atoms(&self, q: usize, n: usize) -> u128 {
-        let cells = |order: usize| (q as u128).saturating_pow(order as u32);
+    pub fn n_atoms(&self, q: usize, n: usize) -> u128 {
+        let cells = |order: usize| words::saturating_count(words::same(q, order));
         let counts = self.counts(n).into_iter().enumerate();
         counts.map(|(order, count)| count.saturating_mul(cells(order))).fold(0, u128::saturating_add)
     }
 
-    /// Bytes that the regression will hold for candidates and so many sequences; what it finds comes on top.
+    /// Predicted memory of a regression on this number of sequences, in bytes, without active atoms.
     #[must_use]
     pub fn memory(&self, space: &SequenceSpace, sequences: usize) -> u128 {
         let (q, n) = (space.q(), space.n());
-        let order = self.order(n) as u128;
-        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order);
+        let order = self.order(n);
+        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order as u128);
         let threads = rayon::current_num_threads() as u128;
-        let scanned = (q as u128).saturating_pow(order as u32).saturating_mul(CELL_BYTES * threads);
-        // Codes, words of each thread, and residuals of both sets of lanes with their copies.
-        let rows = sequences as u128 * (n as u128 + 4 * order * threads + 4 * 64);
-        let scales = self.atoms(q, n).saturating_mul(ATOM_BYTES);
+        let scanned = words::saturating_count(words::same(q, order)).saturating_mul(CELL_BYTES * threads);
+        // Codes, cells of the rows for each thread, and residuals of two sets of lanes with their copies.
+        let rows = sequences as u128 * (n as u128 + 4 * order as u128 * threads + 4 * 64);
+        let scales = self.n_atoms(q, n).saturating_mul(ATOM_BYTES);
         listed.saturating_add(scales).saturating_add(scanned).saturating_add(rows)
     }
 
-    /// The supports, by order, then position.
+    /// The supports, sorted by order, then by positions.
     ///
     /// # Errors
-    /// If a listed support is none of this space, the dictionary is empty, or it takes more than `limit`
-    /// bytes.
+    /// If a support is not valid for the space, the dictionary is empty, or its regression on this number of
+    /// sequences is predicted to take more than `limit` bytes.
     pub fn list(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> Result<Vec<Vec<u16>>> {
         let n = space.n();
-        let bad = |got: String| {
-            Err(Error::Parameter { name: "dictionary", expected: "made of supports of the space", got })
-        };
-        for (index, support) in self.supports.iter().enumerate() {
-            let ascending = support.is_sorted_by(|a, b| a < b);
-            if support.is_empty() || !ascending || support.last().is_some_and(|&last| last as usize >= n) {
-                return bad(format!(
-                    "support {index}: {support:?}, which is not ascending positions below {n}"
-                ));
-            }
-        }
-        if self.count(n) == 0 {
-            return bad("none".into());
-        }
-        let bytes = self.memory(space, sequences);
-        let candidates = self.atoms(space.q(), n);
-        if bytes > limit || candidates > u128::from(u32::MAX) {
-            let mut fitting = self.clone();
-            while fitting.memory(space, sequences) > limit
-                || fitting.atoms(space.q(), n) > u128::from(u32::MAX)
-            {
-                let highest = fitting.order(n) - 1;
-                if highest == 0 {
-                    break;
-                }
-                fitting.windows = fitting.windows.min(highest);
-                fitting.orders = fitting.orders.min(highest);
-                fitting.gapped = fitting.gapped.map(|(order, span)| (order.min(highest), span));
-                fitting.supports.retain(|support| support.len() <= highest);
-            }
-            return Err(Error::Dictionary {
-                candidates,
-                bytes,
-                limit,
-                highest: fitting.order(n),
-                fitting: fitting.memory(space, sequences),
-            });
+        self.check(n)?;
+        if !self.fits(space, sequences, limit) {
+            return Err(self.too_large(space, sequences, limit));
         }
         let mut all: BTreeSet<(usize, Vec<u16>)> = BTreeSet::new();
         let mut insert = |support: &[u16]| {
@@ -185,15 +154,64 @@ impl Dictionary {
         }
         let spans = [(self.orders, n), self.gapped.unwrap_or((0, 0))];
         for (order, span) in spans {
-            extend(&mut Vec::new(), order.min(n), span, n, &mut insert);
+            insert_extensions(&mut Vec::new(), order.min(n), span, n, &mut insert);
         }
         self.supports.iter().for_each(|support| insert(support));
         Ok(all.into_iter().map(|(_, support)| support).collect())
     }
+
+    fn check(&self, n: usize) -> Result<()> {
+        let bad = |got: String| {
+            Err(Error::Parameter { name: "dictionary", expected: "made of supports of the space", got })
+        };
+        for (index, support) in self.supports.iter().enumerate() {
+            let ascending = support.is_sorted_by(|a, b| a < b);
+            if support.is_empty() || !ascending || support.last().is_some_and(|&last| last as usize >= n) {
+                return bad(format!(
+                    "support {index}: {support:?}, which is not ascending positions below {n}"
+                ));
+            }
+        }
+        if self.count(n) == 0 { bad("none".into()) } else { Ok(()) }
+    }
+
+    /// Whether a regression on this number of sequences takes at most `limit` bytes, and all atoms can be
+    /// numbered.
+    fn fits(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> bool {
+        self.memory(space, sequences) <= limit && self.n_atoms(space.q(), space.n()) <= u128::from(u32::MAX)
+    }
+
+    /// The error for a dictionary that does not fit, with the highest order that would.
+    fn too_large(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> Error {
+        let mut fitting = self.clone();
+        while !fitting.fits(space, sequences, limit) {
+            let highest = fitting.order(space.n()) - 1;
+            if highest == 0 {
+                break;
+            }
+            fitting.windows = fitting.windows.min(highest);
+            fitting.orders = fitting.orders.min(highest);
+            fitting.gapped = fitting.gapped.map(|(order, span)| (order.min(highest), span));
+            fitting.supports.retain(|support| support.len() <= highest);
+        }
+        Error::Dictionary {
+            n_atoms: self.n_atoms(space.q(), space.n()),
+            bytes: self.memory(space, sequences),
+            limit,
+            highest: fitting.order(space.n()),
+            fitting: fitting.memory(space, sequences),
+        }
+    }
 }
 
-/// All supports up to an order whose positions lie within a span, that begin like this one.
-fn extend(support: &mut Vec<u16>, order: usize, span: usize, n: usize, insert: &mut impl FnMut(&[u16])) {
+/// Inserts a support and all its extensions by later positions, up to an order and within a span.
+fn insert_extensions(
+    support: &mut Vec<u16>,
+    order: usize,
+    span: usize,
+    n: usize,
+    insert: &mut impl FnMut(&[u16]),
+) {
     if !support.is_empty() {
         insert(support);
     }
@@ -204,14 +222,7 @@ fn extend(support: &mut Vec<u16>, order: usize, span: usize, n: usize, insert: &
     let end = support.first().map_or(n, |&first| (first as usize).saturating_add(span).min(n));
     for position in next..end {
         support.push(position as u16);
-        extend(support, order, span, n, insert);
+        insert_extensions(support, order, span, n, insert);
         support.pop();
     }
-}
-
-fn binomial(n: usize, k: usize) -> u128 {
-    if k > n {
-        return 0;
-    }
-    (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
 }

@@ -1,121 +1,129 @@
-//! Growth: patterns one letter longer than those in use.
+//! Growth: letter patterns one position longer than those with nonzero coefficients.
 //!
-//! Enumerating all supports ends at order 2 or 3; motifs do not. A pattern that a fit uses is extended
-//! by every letter at every other position, and those extensions that the residual asks for join the
-//! active set, level by level.
-
-use std::collections::HashMap;
+//! A dictionary that lists all supports ends at order 2 or 3, but motifs do not. A pattern with a nonzero
+//! coefficient is extended by every symbol at every other position. Extensions that are correlated with
+//! the residual become active, one order at a time.
 
 use rayon::prelude::*;
 
-use super::operator::{AtomId, Column, Operator, cell, word};
-use super::solver::{Atom, Lanes};
-use super::strengths::{MAX_ORDER, Strengths};
-use super::tables::Tables;
+use super::folds::LANES;
+use super::gather::GatherOperator;
+use super::operator::{AtomId, Column, Operator, cell, digits};
+use super::penalty::{MAX_ORDER, PenaltyFactors};
+use super::solver::{Atom, Lanes, lane_bits};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
-/// Supports of a dictionary and those grown, by content.
-pub(crate) type Index = HashMap<Vec<u16>, usize>;
-
-struct Child {
+/// A letter pattern extended by one symbol.
+struct Extension {
     support: Vec<u16>,
-    letters: Vec<u8>,
-    /// Rows with the pattern, unless an active atom has them.
+    symbols: Vec<u8>,
+    /// Rows that match the pattern; `None` if the pattern is an active atom, which has its column.
     column: Option<Column>,
     penalty: f64,
+    /// Lanes in which the pattern becomes active, as bits.
     lanes: u8,
 }
 
-/// Adds to each set of lanes the extensions of its atoms whose correlation with the residual exceeds
-/// `lambda` times their penalty. Lane by lane: only a lane's own atoms are extended, and only its own
-/// residual is asked.
-pub(crate) fn grow<const L: usize>(
-    tables: &mut Tables,
-    index: &mut Index,
-    lanes: &mut [Lanes<L>],
-    strengths: &Strengths,
+/// Makes extensions of atoms active if their correlation with the residual exceeds `lambda` times their
+/// penalty. This is decided lane by lane: a lane extends atoms with nonzero coefficients in this lane, and
+/// compares the extensions with the residual of this lane.
+pub(crate) fn grow(
+    operator: &mut GatherOperator,
+    lanes: &mut [Lanes<LANES>],
+    factors: &PenaltyFactors,
     lambda: f64,
     cancel: &Cancel,
 ) -> Result<()> {
     for set in lanes {
         let residual = set.training_residual();
-        let children: Vec<Vec<Child>> = set
+        let extended: Vec<Vec<Extension>> = set
             .atoms
             .par_iter()
-            .filter(|atom| atom.beta != [0.0; L])
+            .filter(|atom| atom.beta != [0.0; LANES])
             .map(|atom| {
                 cancel.check()?;
-                Ok(children(tables, index, set, atom, &residual, strengths, lambda))
+                Ok(extensions(operator, set, atom, &residual, factors, lambda))
             })
             .collect::<Result<_>>()?;
-        for child in children.into_iter().flatten() {
-            let at = match index.get(&child.support) {
-                Some(&at) => at,
-                None => {
-                    let at = tables.add(child.support.clone());
-                    index.insert(child.support, at);
-                    at
-                }
-            };
-            let id = AtomId::new(at, cell(&child.letters, tables.q()));
-            let column = || child.column.unwrap_or_else(|| tables.column(id));
-            set.activate(tables, id, column, child.penalty, child.lanes);
+        for extension in extended.into_iter().flatten() {
+            let support = operator.support_index_or_add(extension.support);
+            let id = AtomId::new(support, cell(&extension.symbols, operator.q()));
+            let column = || extension.column.unwrap_or_else(|| operator.column(id));
+            set.activate(operator, id, column, extension.penalty, extension.lanes);
         }
     }
     Ok(())
 }
 
-fn children<const L: usize>(
-    tables: &Tables,
-    index: &Index,
-    set: &Lanes<L>,
-    atom: &Atom<L>,
-    residual: &[[f64; L]],
-    strengths: &Strengths,
+/// The extensions of one atom that become active in some lane.
+fn extensions(
+    operator: &GatherOperator,
+    set: &Lanes<LANES>,
+    atom: &Atom<LANES>,
+    residual: &[[f64; LANES]],
+    factors: &PenaltyFactors,
     lambda: f64,
-) -> Vec<Child> {
-    let (q, n) = (tables.q(), tables.n());
-    let support = &tables.supports()[atom.id.support as usize];
+) -> Vec<Extension> {
+    let (q, n) = (operator.q(), operator.n());
+    let support = &operator.supports()[atom.id.support as usize];
     let Column::Ones(rows) = &atom.column else { return Vec::new() };
-    if support.len() >= MAX_ORDER.min(n) || (q as f64).powi(support.len() as i32 + 1) > f64::from(u32::MAX) {
+    // Cell numbers of the longer pattern must fit into an AtomId.
+    let cells = (q as f64).powi(support.len() as i32 + 1);
+    if support.len() >= MAX_ORDER.min(n) || cells > f64::from(u32::MAX) {
         return Vec::new();
     }
-    let letters = word(atom.id.cell, q, support.len());
-    let mut out = Vec::new();
+    let symbols = digits(atom.id.cell, q, support.len());
+    let mut extended = Vec::new();
     for position in (0..n as u16).filter(|i| !support.contains(i)) {
-        let place = support.partition_point(|&i| i < position);
+        let slot = support.partition_point(|&i| i < position);
         let mut longer = support.clone();
-        longer.insert(place, position);
-        let known = index.get(&longer).copied();
-        // The dictionary is screened in any case.
-        if known.is_some_and(|at| at < tables.listed()) {
+        longer.insert(slot, position);
+        let index = operator.support_index(&longer);
+        // Screening covers the supports of the dictionary.
+        if index.is_some_and(|index| index < operator.n_listed()) {
             continue;
         }
-        let mut sums = vec![[0.0; L]; q];
-        for &row in rows {
-            let sum = &mut sums[tables.code(row, position as usize) as usize];
-            for (sum, r) in sum.iter_mut().zip(&residual[row as usize]) {
-                *sum += r;
-            }
-        }
-        let weight = strengths.grown(&longer);
-        for (letter, sum) in sums.iter().enumerate() {
-            let mut pattern = letters.clone();
-            pattern.insert(place, letter as u8);
-            let penalty = weight * tables.pattern_scale(&longer, &pattern);
-            let lanes = (0..L)
-                .filter(|&l| atom.beta[l] != 0.0 && sum[l].abs() > lambda * penalty * set.count(l))
-                .fold(0, |bits, l| bits | 1 << l);
-            let allowed = known.map_or(0, |at| set.allowed(AtomId::new(at, cell(&pattern, q))));
-            if penalty > 0.0 && lanes & !allowed != 0 {
-                let column = (allowed == 0).then(|| {
-                    let has = |row: &u32| tables.code(*row, position as usize) as usize == letter;
-                    Column::Ones(rows.iter().copied().filter(has).collect())
+        let sums = sums_by_symbol(operator, rows, position, residual);
+        let factor = factors.grown(&longer);
+        for (symbol, sum) in sums.iter().enumerate() {
+            let mut pattern = symbols.clone();
+            pattern.insert(slot, symbol as u8);
+            let penalty = factor * operator.pattern_scale(&longer, &pattern);
+            let exceeds = |l: usize| sum[l].abs() > lambda * penalty * set.n_training(l);
+            let lanes = lane_bits((0..LANES).filter(|&l| atom.beta[l] != 0.0 && exceeds(l)));
+            let active = index.map_or(0, |index| set.active_lanes(AtomId::new(index, cell(&pattern, q))));
+            if penalty > 0.0 && lanes & !active != 0 {
+                let column = (active == 0).then(|| {
+                    let matches = |row: &u32| operator.code(*row, position as usize) as usize == symbol;
+                    Column::Ones(rows.iter().copied().filter(matches).collect())
                 });
-                out.push(Child { support: longer.clone(), letters: pattern, column, penalty, lanes });
+                extended.push(Extension {
+                    support: longer.clone(),
+                    symbols: pattern,
+                    column,
+                    penalty,
+                    lanes,
+                });
             }
         }
     }
-    out
+    extended
+}
+
+/// Sums of the residual over these rows, for each symbol at a position.
+fn sums_by_symbol(
+    operator: &GatherOperator,
+    rows: &[u32],
+    position: u16,
+    residual: &[[f64; LANES]],
+) -> Vec<[f64; LANES]> {
+    let mut sums = vec![[0.0; LANES]; operator.q()];
+    for &row in rows {
+        let sum = &mut sums[operator.code(row, position as usize) as usize];
+        for (sum, r) in sum.iter_mut().zip(&residual[row as usize]) {
+            *sum += r;
+        }
+    }
+    sums
 }

@@ -1,196 +1,114 @@
-//! Sparse regression on a dictionary of supports: fewer model evaluations than peeling where a model is
-//! not truly sparse, and any sequences instead of a design.
+//! Sparse regression on a dictionary of supports. It needs fewer model evaluations than peeling if a model
+//! is not truly sparse, and takes any sequences instead of those of a design.
 //!
-//! A sample of sequences and values is explained by few atoms of a [`Dictionary`]: letter patterns (a
-//! motif at its place is one atom) or characters. The penalty is ℓ1 with a strength for each order and
-//! part of the dictionary; patterns in use are extended letter by letter to orders that no dictionary
-//! lists. Dictionary strengths, basis, growth, penalty and refit are chosen by cross-validation, and the
-//! last fit uses every sequence.
+//! The model is `f̂(x) = β₀ + Σ_j β_j a_j(x)`. The atoms `a_j` of a [`Dictionary`] are letter patterns
+//! `1[x_i = s_i for all i in S]` (symbols at positions) or characters (Fourier basis functions). The
+//! coefficients minimise `½/N ‖y - f̂‖² + λ Σ_j p_j |β_j|` (the lasso, Tibshirani 1996), with
+//! [`PenaltyFactors`] for each order and kind of support. Letter patterns with nonzero coefficients are
+//! extended by one symbol at a time, to orders that the dictionary does not list. Basis, penalty factors,
+//! growth, `λ` and refit are chosen by cross-validation. The final fit uses all sequences.
 //!
 //! # What was compared
 //!
-//! On real models (R² on fresh sequences, 5,000 uniform queries unless stated; `benches/README.md` has
-//! the current table):
+//! On real models (R² on fresh sequences, 5,000 uniform queries unless stated; the current table is in
+//! `benches/README.md`):
 //!
-//! - one strength for all orders against one for each: `gb1cnn` 0.50 against 0.83, `azimuth` 0.871
-//!   against 0.881, the measured GB1 landscape 0.70 against 0.73;
+//! - one penalty factor for all orders against one for each order: `gb1cnn` 0.50 against 0.83, `azimuth`
+//!   0.871 against 0.881, the measured GB1 landscape 0.70 against 0.73;
 //! - letter patterns against characters: equal on `azimuth`, 0.63 against 0.51 on `framepool`; characters
-//!   win where a function is sparse in them, which is rare outside simulations;
-//! - growth: `azimuth` at 20,000 queries 0.909 without, 0.928 with; `framepool` 0.671 and 0.698;
-//! - refits without shrinkage win on planted spectra and on additive models, ℓ1 alone elsewhere;
-//! - weighting supports by their energy in an earlier fit (adaptive lasso) gave 0.000 to 0.006 more on
-//!   three models and 0.008 to 0.022 less on two others: not kept;
-//! - uniform queries against blocks of a design: equal for blocks of 64 queries, 0.01 worse for 1,024.
+//!   are better if a function is sparse in them, which is rare outside simulations;
+//! - growth: `azimuth` at 20,000 queries 0.909 without growth and 0.928 with it; `framepool` 0.671 and
+//!   0.698;
+//! - refits without shrinkage are better on planted spectra and on additive models, ℓ1 alone on other
+//!   models;
+//! - weights of supports from their energy in an earlier fit (adaptive lasso): better by 0.000 to 0.006 on
+//!   three models and worse by 0.008 to 0.022 on two others; not kept;
+//! - uniform queries against blocks of a design: equal for blocks of 64 queries, worse by 0.01 for 1,024.
 //!
 //! # Honest validation
 //!
-//! The folds go through the data together, so care is taken that no fold learns from the rows it holds
-//! out: each takes up atoms that its own training rows ask for, in an order and on scales that do not
-//! depend on the others.
+//! The folds share the passes over the data, but no fold learns from the rows that it holds out. Each fold
+//! activates only atoms that are correlated with the residuals of its own training rows. The order of
+//! descent and the scales of the atoms do not depend on the folds.
 
-mod bins;
+mod bin_domain;
+mod cross_validation;
 mod dictionary;
+mod final_fit;
+mod folds;
+mod gather;
 mod growth;
 mod operator;
 mod path;
-mod real;
+mod penalty;
+mod real_characters;
+mod sample;
 mod search;
 mod solver;
-mod strengths;
-mod tables;
+mod standard_errors;
 #[cfg(test)]
 mod tests;
-mod uncertain;
-
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 pub use dictionary::Dictionary;
-pub use strengths::Strengths;
-pub use uncertain::missing;
+pub use penalty::PenaltyFactors;
+pub use sample::Sample;
+pub use standard_errors::uncertainty_from_residuals;
 
-use bins::Bins;
-use growth::Index;
-use operator::{Operator, word};
-use path::{Best, Config, DENSEST, FOLDS, Growing, LANES, follow};
-use real::wave;
-use search::search;
-use solver::Lanes;
-use tables::Tables;
+use cross_validation::{Choice, bins, gather};
+use final_fit::{final_fit, surrogate};
+use folds::random_folds;
+use operator::Operator;
+use path::Best;
+use standard_errors::HeldOut;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::fidelity::RSquared;
-use crate::frequency::Frequency;
-use crate::observations::{Observations, check_values};
-use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
+use crate::surrogate::{Surrogate, Uncertainty};
+use crate::validation::RSquared;
 
-/// Sequences that the search for strengths looks at.
-const SEARCHED: usize = 4000;
-/// Where letters leave no more than this part of the variance, characters are not asked.
-const GOOD: f64 = 1e-4;
-/// Characters must lower the error by this factor to be taken.
-const CLEARLY: f64 = 0.97;
-/// Fewest distinct sequences that can be split into folds with something left to learn from.
+/// Smallest number of distinct sequences that can be split into folds.
 pub(crate) const FEWEST: usize = 30;
-/// No part of a dictionary before another.
-const EVEN: Strengths = Strengths { pairs: 1.0, higher: 1.0, scattered: 1.0, growth: None };
-/// Least number of sequences at which patterns are grown.
-const GROWING: usize = 500;
-/// Characters are taken where they are sparse: up to this part of the sequences.
-const SPARSE: f64 = 0.1;
-/// Rounds of descent and screening in which the last fit must come to its optimum.
-const ROUNDS: usize = 20;
-const SWEEPS: usize = 2000;
-/// What the last sixth of the data may add, relative to what went from half of them to five sixths. An error
-/// that falls with the logarithm of their number gives 0.36; near the number at which terms begin to be
-/// found it falls up to twice as fast.
-const REST: f64 = 0.6;
-/// Stream of the generator for the folds.
-const FOLD_STREAM: u64 = 1 << 32;
+/// Upper estimate of the gain in R² from the last sixth of the data, relative to the gain from half of the data to five
+/// sixths. An error that falls with the logarithm of the number of sequences gives 0.36. Near the number of
+/// sequences at which terms start to be detected, the error falls up to twice as fast.
+const LAST_SIXTH: f64 = 0.6;
 
-/// Standard deviations of the statistic of uniform letters that are chance.
-const CHANCE: f64 = 6.0;
-/// Mean over positions of `Σ_a q (p_a - 1/q)²` up to which letters count as uniform.
-const UNEVEN: f64 = 0.1;
-
-/// What a regression selects.
+/// The functions that a regression selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Atoms {
-    /// Letter patterns: motifs at their places.
+    /// Letter patterns: symbols at positions.
     Letters,
-    /// Characters: Fourier coefficients.
+    /// Characters: Fourier basis functions.
     Characters,
 }
 
-/// Sequences of a space with one value each.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    space: SequenceSpace,
-    codes: Vec<u8>,
-    values: Vec<f64>,
-    /// Whether the sequences are distinct and uniform, and their values those of a function.
-    function: bool,
-    /// Part of the space that these sequences then are.
-    share: f64,
-    observations: Option<Arc<Observations>>,
-}
+impl Atoms {
+    /// All kinds of atoms.
+    pub const ALL: [Self; 2] = [Self::Letters, Self::Characters];
 
-impl Sample {
-    /// Pairs coded sequences, row-major, with their values.
+    /// The atoms with this name.
     ///
     /// # Errors
-    /// If the codes are not sequences of the space, or there is not one finite value for each.
-    pub fn new(space: SequenceSpace, codes: Vec<u8>, values: Vec<f64>) -> Result<Self> {
-        let count = space.check(&codes)?;
-        check_values("sample", &values, count)?;
-        Ok(Self { space, codes, values, function: false, share: 0.0, observations: None })
+    /// [`Error::UnknownName`] if there are none.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Error::choose("basis", name, &Self::ALL, Self::name)
     }
 
-    /// Says that the sequences are distinct and uniform, and their values those of a function: R² is then that
-    /// over the whole space, of which a part has been seen.
+    /// The atoms with this name, `None` for "auto": cross-validation chooses.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there are none.
+    pub fn choice_from_name(name: &str) -> Result<Option<Self>> {
+        let choices = [None, Some(Self::Letters), Some(Self::Characters)];
+        Error::choose("basis", name, &choices, |choice| choice.map_or("auto", Self::name))
+    }
+
+    /// The name used in files and in Python.
     #[must_use]
-    pub fn of_a_function(mut self) -> Self {
-        self.function = true;
-        if let Some(size) = self.space.size() {
-            self.share = (self.values.len() as f64 / size as f64).min(1.0);
-        }
-        self
-    }
-
-    /// Whether letters are about as frequent as each other at each position, as in uniform sequences.
-    pub(crate) fn uniform(&self) -> bool {
-        if self.function {
-            return true;
-        }
-        let (q, n) = (self.space.q(), self.space.n());
-        let rows = self.values.len() as f64;
-        let mut counts = vec![0.0_f64; n * q];
-        for row in self.codes.chunks_exact(n) {
-            row.iter().enumerate().for_each(|(i, &letter)| counts[i * q + letter as usize] += 1.0);
-        }
-        let expected = rows / q as f64;
-        let chi: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();
-        let freedom = (n * (q - 1)) as f64;
-        // What is visible, and large.
-        chi <= freedom + CHANCE * (2.0 * freedom).sqrt() || chi <= UNEVEN * rows * n as f64
-    }
-
-    /// The sequences, row-major codes.
-    #[must_use]
-    pub fn codes(&self) -> &[u8] {
-        &self.codes
-    }
-
-    /// The values.
-    #[must_use]
-    pub fn values(&self) -> &[f64] {
-        &self.values
-    }
-
-    /// The space.
-    #[must_use]
-    pub fn space(&self) -> &SequenceSpace {
-        &self.space
-    }
-}
-
-impl From<Observations> for Sample {
-    /// Where the design is one of small blocks without repeats, characters are fitted in the bin domain.
-    fn from(observations: Observations) -> Self {
-        let design = observations.design();
-        Self {
-            space: design.space().clone(),
-            codes: design.queries(0..design.len()),
-            values: observations.values().to_vec(),
-            function: false,
-            share: 0.0,
-            observations: Some(Arc::new(observations)),
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Letters => "letters",
+            Self::Characters => "characters",
         }
     }
 }
@@ -198,8 +116,9 @@ impl From<Observations> for Sample {
 /// Sparse regression of values on the atoms of a dictionary.
 ///
 /// ```
-/// use shapsketch::{Cancel, Components, Sample, SequenceSpace, SparseRegression};
-/// // Every DNA sequence of length 4; a motif AC at positions 1 and 2, and a G at the end.
+/// use shapsketch::regress::{Sample, SparseRegression};
+/// use shapsketch::{Cancel, Components, SequenceSpace};
+/// // Every DNA sequence of length 4; the pattern AC at positions 1 and 2, and G at position 3.
 /// let space = SequenceSpace::new("ACGT", 4)?;
 /// let codes: Vec<u8> = (0..256_u32).flat_map(|x| [x / 64, x / 16 % 4, x / 4 % 4, x % 4]).map(|a| a as u8).collect();
 /// let score = |x: &[u8]| 2.0 * f64::from(x[1] == 0 && x[2] == 1) + f64::from(x[3] == 2);
@@ -215,24 +134,25 @@ impl From<Observations> for Sample {
 pub struct SparseRegression {
     /// The supports; `None` takes [`Dictionary::auto`].
     pub dictionary: Option<Dictionary>,
-    /// Letter patterns or characters; `None` lets cross-validation choose, and takes letters where
-    /// strengths are given.
+    /// Letter patterns or characters; `None` chooses by cross-validation, or takes letter patterns if
+    /// penalty factors are set.
     pub basis: Option<Atoms>,
-    /// Relative strengths of orders and parts; `None` lets cross-validation choose.
-    pub strengths: Option<Strengths>,
-    /// Penalty strength `λ` of `½/N ‖y - f̂‖² + λ Σ_j p_j |β_j|`, where `p_j` is the weight of the atom's
-    /// part times its root mean square; `None` lets cross-validation choose.
+    /// Penalty factors of orders and kinds of supports; `None` chooses by cross-validation.
+    pub penalty_factors: Option<PenaltyFactors>,
+    /// Penalty `λ` of `½/N ‖y - f̂‖² + λ Σ_j p_j |β_j|`, where `p_j` is the penalty factor of the support of
+    /// atom `j` times the standard deviation of the atom; `None` chooses by cross-validation.
     pub lambda: Option<f64>,
-    /// Whether patterns may grow beyond the dictionary, where the strengths are chosen.
+    /// Whether letter patterns may grow beyond the dictionary. If penalty factors are set, their
+    /// [`PenaltyFactors::growth`] decides instead.
     pub growth: bool,
-    /// Whether a refit with less or no shrinkage may be chosen.
+    /// Whether cross-validation may choose a refit with less or no shrinkage.
     pub refit: bool,
-    /// Squared change per sequence, relative to the variance, at which the last fit counts as at its
-    /// optimum; the duality gap it leaves is reported.
+    /// The final fit ends when no step changes it by more than this: squared, per sequence, as a fraction
+    /// of the variance. The duality gap of the final fit is reported.
     pub tolerance: f64,
-    /// Bytes it may take, as predicted.
+    /// Limit on the predicted memory, in bytes.
     pub memory: u128,
-    /// Decides the folds.
+    /// Seed of the folds.
     pub seed: u64,
 }
 
@@ -241,7 +161,7 @@ impl Default for SparseRegression {
         Self {
             dictionary: None,
             basis: None,
-            strengths: None,
+            penalty_factors: None,
             lambda: None,
             growth: true,
             refit: true,
@@ -252,35 +172,35 @@ impl Default for SparseRegression {
     }
 }
 
-/// A regression and how it went.
+/// The result of a regression.
 #[derive(Clone, Debug)]
 pub struct Regression {
-    /// The sum of product terms.
+    /// The fit to all data.
     pub surrogate: Surrogate,
-    /// What is not known of its terms and of what it leaves out; `None` of sequences that are not uniform.
+    /// Variances of its terms and of what it leaves out; `None` if the sequences are not uniform.
     pub uncertainty: Option<Uncertainty>,
-    /// R² of predictions of held-out sequences by fits to five sixths of the data, and of the sequences seen as
-    /// far as they make up the space. The last fit has more to learn from; the upper end of the interval
-    /// allows for that.
+    /// R² over the space. Sequences outside the sample are represented by held-out sequences, predicted by
+    /// fits to five sixths of the data; sequences of the sample by the final fit. The final fit learns from
+    /// more data; the upper end of the interval allows for that.
     pub r2: RSquared,
-    /// Predictions of each sequence by the fit that did not see it.
+    /// Prediction of each sequence by the fit that held it out.
     pub held_out_predictions: Vec<f64>,
-    /// What was fitted.
+    /// The atoms of the surrogate.
     pub basis: Atoms,
-    /// The penalty strength.
+    /// The penalty `λ`; infinite if the constant alone predicts best.
     pub lambda: f64,
-    /// Strength of the refit relative to `lambda`; 1 is no refit.
+    /// `λ` of the refit as a fraction of `lambda`; 1 if there was no refit.
     pub refit: f64,
-    /// Relative strengths of orders and parts.
-    pub strengths: Strengths,
-    /// Duality gap of the selection, relative to half the sum of squares.
+    /// Penalty factors of orders and kinds of supports.
+    pub penalty_factors: PenaltyFactors,
+    /// Duality gap of the fit before the refit, relative to half the sum of squares.
     pub gap: f64,
-    /// Root mean square of what held-out predictions miss.
+    /// Root mean square error of the held-out predictions.
     pub noise: f64,
-    /// Number of candidate atoms of the dictionary.
-    pub candidates: u128,
-    /// Letters that occur at no sequence of the sample: `(position, letter)`. Patterns with them are
-    /// not identifiable, and left out.
+    /// Number of atoms of the dictionary, counted as letter patterns.
+    pub n_atoms: u128,
+    /// Symbols that occur in no sequence of the sample at a position: `(position, symbol)`. Patterns with
+    /// them are not identifiable and are left out.
     pub unseen: Vec<(usize, u8)>,
 }
 
@@ -288,74 +208,38 @@ impl SparseRegression {
     /// Fits a sample.
     ///
     /// # Errors
-    /// If there are too few sequences, the dictionary does not fit, or the caller cancels.
+    /// If the sample has too few distinct sequences, a parameter is out of range, the dictionary is not
+    /// valid for the space or too large, or the caller cancels.
     pub fn fit(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         self.check()?;
-        let space = &sample.space;
-        let (q, n) = (space.q(), space.n());
-        let rows = sample.values.len();
-        let units = units(sample);
-        let distinct = units.iter().copied().max().map_or(0, |last| last + 1);
+        let space = sample.space();
+        let rows = sample.values().len();
+        let sequences = sample.sequence_numbers();
+        let distinct = sequences.iter().copied().max().map_or(0, |last| last + 1);
         if distinct < FEWEST {
             return Err(Error::TooFew { got: distinct, needed: FEWEST });
         }
         let dictionary = self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, distinct));
         let supports = dictionary.list(space, rows, self.memory)?;
-        let folds = self.folds(&units, distinct);
-        let tables = |basis, rows: usize| {
-            Tables::new(q, n, basis, &sample.codes[..rows * n], &sample.values[..rows], supports.clone())
+        // All rows of a sequence are in the same fold.
+        let folds = random_folds(self.seed, sequences.into_iter(), distinct);
+        let choice = self.choose(sample, &supports, &folds, cancel)?;
+        let n_atoms = dictionary.n_atoms(space.q(), space.n());
+        let bins = match choice.basis {
+            Atoms::Characters => bins(sample, &supports, cancel)?,
+            Atoms::Letters => None,
         };
-        let some = rows.min(SEARCHED);
-        let searched =
-            || search(&tables(Atoms::Letters, some), &index_of(&supports), &quarters(&folds[..some]), cancel);
-        let sparse = || -> Result<f64> {
-            let config =
-                Config { strengths: EVEN, complete: false, refit: true, densest: SPARSE, lambda: None };
-            let (folds, half) = (quarters(&folds[..some]), vec![false; some]);
-            let mut tables = tables(Atoms::Characters, some);
-            Ok(follow(&mut tables, &mut Index::new(), &folds, &half, &config, cancel)?.interpolated)
-        };
-        let (basis, strengths) = match (self.basis, self.strengths) {
-            (Some(basis), Some(strengths)) => (basis, strengths),
-            (Some(Atoms::Characters), None) => (Atoms::Characters, EVEN),
-            (Some(Atoms::Letters), None) => (Atoms::Letters, searched()?.0),
-            (None, Some(strengths)) => (Atoms::Letters, strengths),
-            (None, None) => {
-                let (strengths, error) = searched()?;
-                let good = error <= GOOD * variance(&sample.values[..some]);
-                if !good && sparse()? < CLEARLY * error {
-                    (Atoms::Characters, EVEN)
-                } else {
-                    (Atoms::Letters, strengths)
-                }
+        match bins {
+            Some(operator) => {
+                let blocks = (0..rows).map(|row| operator.unit(row));
+                let folds = random_folds(self.seed, blocks, operator.n_units());
+                self.fit_operator(operator, sample, &choice, &folds, n_atoms, cancel)
             }
-        };
-        let growth = self.growth && basis == Atoms::Letters && rows >= GROWING;
-        let grown = Strengths { growth: Strengths::default().growth, ..strengths };
-        let choices = match self.strengths.is_none() && growth {
-            false => vec![strengths],
-            // Few sequences may be better off without what grows, many never were.
-            true if rows <= 2 * SEARCHED => vec![strengths, grown],
-            true => vec![grown],
-        };
-        let bins = match (&sample.observations, basis) {
-            (Some(observations), Atoms::Characters) if Bins::suit(observations.design()) => {
-                Some(Bins::new(observations, supports.clone(), cancel)?)
+            None => {
+                let operator = gather(sample, choice.basis, rows, supports);
+                self.fit_operator(operator, sample, &choice, &folds, n_atoms, cancel)
             }
-            _ => None,
-        };
-        let mut regression = match bins {
-            Some(bins) => {
-                let mut folds = vec![0; rows];
-                let blocks = self.folds(&(0..bins.units()).collect::<Vec<_>>(), bins.units());
-                folds.iter_mut().enumerate().for_each(|(row, fold)| *fold = blocks[bins.unit(row)]);
-                self.complete(bins, sample, basis, &choices, &folds, cancel)?
-            }
-            None => self.complete(tables(basis, rows), sample, basis, &choices, &folds, cancel)?,
-        };
-        regression.candidates = dictionary.atoms(q, n);
-        regression.unseen = unseen(sample);
-        Ok(regression)
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -366,238 +250,61 @@ impl SparseRegression {
         if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
             return bad("tolerance", "finite and above 0", self.tolerance);
         }
-        let strengths = self.strengths.unwrap_or_default();
-        let factors =
-            [Some(strengths.pairs), Some(strengths.higher), Some(strengths.scattered), strengths.growth];
-        match factors.into_iter().flatten().find(|factor| !(factor.is_finite() && *factor > 0.0)) {
+        let factors = self.penalty_factors.unwrap_or_default();
+        let all = [Some(factors.pairs), Some(factors.higher), Some(factors.scattered), factors.growth];
+        match all.into_iter().flatten().find(|factor| !(factor.is_finite() && *factor > 0.0)) {
+            // The name of the parameter in Python.
             Some(factor) => bad("strengths", "finite and above 0", factor),
             None => Ok(()),
         }
     }
 
-    /// Six folds of random units; all rows of a unit are in one fold.
-    fn folds(&self, units: &[usize], count: usize) -> Vec<u8> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(FOLD_STREAM);
-        let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(&mut rng);
-        units.iter().map(|&unit| (order[unit] % FOLDS) as u8).collect()
-    }
-
-    fn complete<O: Growing>(
+    /// Cross-validates and fits in the domain of an operator. `folds` has the fold of each of its rows.
+    fn fit_operator<O: Operator>(
         &self,
         mut operator: O,
         sample: &Sample,
-        basis: Atoms,
-        choices: &[Strengths],
+        choice: &Choice,
         folds: &[u8],
+        n_atoms: u128,
         cancel: &Cancel,
     ) -> Result<Regression> {
-        let mut index = index_of(operator.supports());
-        // Half of each fold's units, by their place in a second shuffle.
-        let half: Vec<bool> = {
-            let shifted = Self { seed: self.seed ^ (1 << 63), ..self.clone() };
-            let units: Vec<usize> = (0..folds.len()).map(|row| operator.unit(row)).collect();
-            shifted.folds(&units, operator.units()).into_iter().map(|fold| fold % 2 == 0).collect()
+        let (best, factors) = self.cross_validate(&mut operator, &choice.factors, folds, cancel)?;
+        let (fit, gap) = final_fit(&operator, &best, &factors, self.tolerance, cancel)?;
+        let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit);
+        let values = sample.values();
+        let predictions =
+            |residuals: &[f64]| -> Vec<f64> { values.iter().zip(residuals).map(|(v, r)| v - r).collect() };
+        let held_out = HeldOut {
+            residuals: &operator.to_sequences(&best.residuals),
+            folds,
+            noise: best.residuals.iter().map(|r| r * r).sum::<f64>() / best.residuals.len() as f64,
         };
-        let mut chosen: Option<(Best, Strengths)> = None;
-        for &strengths in choices {
-            let config = Config {
-                strengths,
-                complete: true,
-                refit: self.refit,
-                densest: DENSEST,
-                lambda: self.lambda,
-            };
-            let best = follow(&mut operator, &mut index, folds, &half, &config, cancel)?;
-            if chosen.as_ref().is_none_or(|(before, _)| best.error < before.error) {
-                chosen = Some((best, strengths));
-            }
-        }
-        let Some((best, strengths)) = chosen else {
-            return Err(Error::Parameter { name: "strengths", expected: "at least one", got: "none".into() });
-        };
-        let (lanes, gap) = self.finish(&operator, &best, &strengths, cancel)?;
-        let residuals = operator.to_rows(&best.residuals);
-        let held_out_predictions: Vec<f64> =
-            sample.values.iter().zip(&residuals).map(|(v, r)| v - r).collect();
-        let noise = best.residuals.iter().map(|r| r * r).sum::<f64>() / best.residuals.len() as f64;
-        let surrogate = surrogate(&operator, &sample.space, basis, &lanes);
-        let last: Vec<f64> = (0..sample.values.len()).map(|row| lanes.residual_at(row, 0)).collect();
-        let fitted: Vec<f64> =
-            sample.values.iter().zip(operator.to_rows(&last)).map(|(v, r)| v - r).collect();
-        let mut r2 = RSquared::mixed(&sample.values, &held_out_predictions, &fitted, sample.share)?;
-        if best.half.0 > best.half.1 {
-            // The gain from half of the data to five sixths, relative to the error, and the rest of the way.
-            let gain = 1.0 - best.half.1 / best.half.0;
-            r2.high += REST * gain * (1.0 - sample.share) * (1.0 - r2.value);
-        }
+        let held_out_predictions = predictions(held_out.residuals);
+        let residuals: Vec<f64> = (0..values.len()).map(|row| fit.residual_at(row, 0)).collect();
+        let fitted = predictions(&operator.to_sequences(&residuals));
+        let fraction = sample.sampled_fraction();
+        let mut r2 = RSquared::over_finite_space(values, &held_out_predictions, &fitted, fraction)?;
+        r2.high += LAST_SIXTH * gain_of_data(&best) * (1.0 - fraction) * (1.0 - r2.value);
         Ok(Regression {
-            uncertainty: uncertain::estimate(
-                &operator, sample, &surrogate, &lanes, noise, &residuals, folds, cancel,
-            )?,
+            uncertainty: standard_errors::estimate(&operator, sample, &surrogate, &fit, &held_out, cancel)?,
             surrogate,
             held_out_predictions,
             r2,
-            basis,
+            basis: choice.basis,
             lambda: best.lambda,
             refit: best.refit,
-            strengths,
+            penalty_factors: factors,
             gap,
-            noise: noise.sqrt(),
-            candidates: 0,
-            unseen: Vec::new(),
+            noise: held_out.noise.sqrt(),
+            n_atoms,
+            unseen: sample.unseen_symbols(),
         })
     }
-
-    /// The fit to all data, to the optimum, and its duality gap.
-    fn finish<O: Growing>(
-        &self,
-        operator: &O,
-        best: &Best,
-        strengths: &Strengths,
-        cancel: &Cancel,
-    ) -> Result<(Lanes<1>, f64)> {
-        let weights: Vec<f64> = operator.supports().iter().map(|s| strengths.of(s)).collect();
-        let mut lanes = Lanes::<1>::new(operator, vec![0; operator.values().len()]);
-        let total = lanes.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
-        let tolerance = self.tolerance * total / lanes.count(0);
-        for &(id, penalty) in &best.atoms {
-            lanes.activate(operator, id, || operator.column(id), penalty, 1);
-        }
-        if best.lambda.is_infinite() || total == 0.0 {
-            return Ok((lanes, 0.0));
-        }
-        for _ in 0..ROUNDS {
-            lanes.descend(best.lambda, tolerance, SWEEPS, cancel)?;
-            // A little above: what the descent has not brought to rest is no violation.
-            if lanes.screen(operator, &weights, best.lambda * 1.001, cancel)? == 0 {
-                break;
-            }
-        }
-        let gap = self.gap(operator, &lanes, &weights, best.lambda, total, cancel)?;
-        if best.refit < 1.0 {
-            lanes.refit(best.refit * best.lambda, tolerance, SWEEPS, cancel)?;
-        }
-        Ok((lanes, gap))
-    }
-
-    /// Duality gap of `½‖r‖² + λ N Σ p|β|`: the residual, shrunk until no atom is correlated with it by more
-    /// than `λ N p`, is feasible for the dual.
-    fn gap<O: Operator>(
-        &self,
-        operator: &O,
-        lanes: &Lanes<1>,
-        weights: &[f64],
-        lambda: f64,
-        total: f64,
-        cancel: &Cancel,
-    ) -> Result<f64> {
-        let residual = lanes.training_residual();
-        let largest = operator
-            .scan(
-                &residual,
-                cancel,
-                |support| weights[support].is_finite(),
-                |support, correlations, out: &mut Vec<f64>| {
-                    let relative = correlations.iter().enumerate().map(|(cell, g)| {
-                        let penalty = operator.scale(support, cell) * weights[support];
-                        if penalty > 0.0 { g[0].abs() / penalty } else { 0.0 }
-                    });
-                    out.push(relative.fold(0.0, f64::max));
-                },
-            )?
-            .into_iter()
-            .chain(lanes.correlations(&residual))
-            .fold(0.0, f64::max);
-        let shrink = (lambda * lanes.count(0) / largest).min(1.0);
-        let values = operator.values();
-        let constant = operator.constant();
-        let mean = values.iter().zip(constant).map(|(v, c)| v * c).sum::<f64>() / lanes.count(0);
-        let (mut square, mut inner) = (0.0, 0.0);
-        for ((r, v), c) in residual.iter().zip(values).zip(constant) {
-            square += r[0] * r[0];
-            inner += r[0] * (v - mean * c);
-        }
-        let penalty: f64 = lanes.atoms.iter().map(|atom| atom.penalty * atom.beta[0].abs()).sum();
-        let primal = 0.5 * square + lambda * lanes.count(0) * penalty;
-        // ½‖y‖² - ½‖y - θ‖² with θ the shrunk residual.
-        let dual = shrink * inner - 0.5 * shrink * shrink * square;
-        Ok((primal - dual) / (0.5 * total))
-    }
 }
 
-fn variance(values: &[f64]) -> f64 {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count
-}
-
-/// Number of each row's sequence: equal sequences have equal numbers.
-fn units(sample: &Sample) -> Vec<usize> {
-    let mut seen: HashMap<&[u8], usize> = HashMap::new();
-    let rows = sample.codes.chunks_exact(sample.space.n());
-    rows.map(|row| {
-        let next = seen.len();
-        *seen.entry(row).or_insert(next)
-    })
-    .collect()
-}
-
-/// Letters that occur nowhere at a position.
-fn unseen(sample: &Sample) -> Vec<(usize, u8)> {
-    let (q, n) = (sample.space.q(), sample.space.n());
-    let mut seen = vec![false; n * q];
-    for row in sample.codes.chunks_exact(n) {
-        for (i, &letter) in row.iter().enumerate() {
-            seen[i * q + letter as usize] = true;
-        }
-    }
-    (0..n * q).filter(|&at| !seen[at]).map(|at| (at / q, (at % q) as u8)).collect()
-}
-
-fn quarters(folds: &[u8]) -> Vec<u8> {
-    folds.iter().map(|fold| fold % LANES as u8).collect()
-}
-
-fn index_of(supports: &[Vec<u16>]) -> Index {
-    supports.iter().cloned().enumerate().map(|(at, support)| (support, at)).collect()
-}
-
-/// The atoms in use as a sum of product terms.
-fn surrogate<O: Operator>(operator: &O, space: &SequenceSpace, basis: Atoms, lanes: &Lanes<1>) -> Surrogate {
-    let q = space.q();
-    let used = lanes.atoms.iter().filter(|atom| atom.beta[0] != 0.0);
-    match basis {
-        Atoms::Characters => {
-            let mut terms = vec![(Frequency::default(), lanes.intercept(0).into())];
-            for atom in used {
-                let support = &operator.supports()[atom.id.support as usize];
-                let (labels, wave) = wave(atom.id.cell, q, support.len());
-                terms.push((real::frequency(support, &labels), wave.coefficient(atom.beta[0])));
-            }
-            Surrogate::Spectrum(Spectrum::from_representatives(space.clone(), terms))
-        }
-        Atoms::Letters => {
-            let mut patterns: Vec<(&Vec<u16>, Vec<u8>, f64)> = used
-                .map(|atom| {
-                    let support = &operator.supports()[atom.id.support as usize];
-                    (support, word(atom.id.cell, q, support.len()), atom.beta[0])
-                })
-                .collect();
-            patterns.sort_by(|a, b| (a.0.len(), a.0, &a.1).cmp(&(b.0.len(), b.0, &b.1)));
-            let mut supports: Vec<SupportTerms> = Vec::new();
-            for (support, letters, beta) in patterns {
-                if supports.last().is_none_or(|last| last.support != *support) {
-                    supports.push(SupportTerms { support: support.clone(), ..SupportTerms::default() });
-                }
-                if let Some(last) = supports.last_mut() {
-                    last.labels.extend(letters.into_iter().map(u16::from));
-                    last.coefficients.push(beta.into());
-                }
-            }
-            let constant = lanes.intercept(0);
-            Surrogate::Terms(ProductTerms { space: space.clone(), basis: Basis::Letters, constant, supports })
-        }
-    }
+/// The fraction by which the error falls from half of the data to five sixths; 0 if it does not fall.
+fn gain_of_data(best: &Best) -> f64 {
+    let (half, five_sixths) = best.half_errors;
+    if half > five_sixths { 1.0 - five_sixths / half } else { 0.0 }
 }

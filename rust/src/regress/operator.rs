@@ -1,14 +1,19 @@
-//! What the solver needs of a dictionary on data: columns, and correlations with all of them.
+//! The interface between a dictionary on data and the solver: columns, and correlations with all of
+//! them.
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::gather::GatherOperator;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::words;
 
-/// One atom of a dictionary: a cell of a support.
+/// One atom of a dictionary: a support, and the number of one of its symbol or label tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AtomId {
+    /// Index of the support in [`Operator::supports`].
     pub(crate) support: u32,
+    /// Number of the tuple; see [`digits`].
     pub(crate) cell: u32,
 }
 
@@ -25,11 +30,12 @@ pub(crate) enum Column {
     Ones(Vec<u32>),
     /// These values at these rows, zero elsewhere.
     Sparse(Vec<(u32, f64)>),
-    /// In every row the value that its index selects.
+    /// An index for each row, and the value for each index.
     Dense(Vec<u8>, Vec<f64>),
 }
 
 impl Column {
+    /// Calls `f(row, value)` for each row, except rows where the value is zero by construction.
     #[inline]
     pub(crate) fn for_each(&self, mut f: impl FnMut(usize, f64)) {
         match self {
@@ -41,7 +47,7 @@ impl Column {
         }
     }
 
-    /// Bytes held.
+    /// Size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Ones(rows) => 4 * rows.len(),
@@ -51,46 +57,53 @@ impl Column {
     }
 }
 
-/// A dictionary on data, in the domain where the columns are shortest.
+/// A dictionary on data, in the domain where its columns are shortest: the sequences themselves, or the
+/// bins of a query design.
 pub(crate) trait Operator: Sync {
-    /// The supports of the dictionary.
+    /// The supports of the dictionary, followed by those that growth added.
     fn supports(&self) -> &[Vec<u16>];
 
-    /// The data's values in the operator's domain.
+    /// The data's values in the operator's domain, one for each row.
     fn values(&self) -> &[f64];
 
     /// The constant function in the operator's domain.
     fn constant(&self) -> &[f64];
 
-    /// Whole units that may be held out: for each entry of [`Operator::values`], which it belongs to.
+    /// The unit that a row belongs to. A fold holds out whole units.
     fn unit(&self, row: usize) -> usize;
 
     /// Number of units.
-    fn units(&self) -> usize;
+    fn n_units(&self) -> usize;
 
-    /// Values of the operator's domain as those of the sequences.
-    fn to_rows(&self, values: &[f64]) -> Vec<f64>;
+    /// Transforms values from the operator's domain to one value for each sequence.
+    fn to_sequences(&self, values: &[f64]) -> Vec<f64>;
 
-    /// Root mean square, less the mean, that a cell of a support has where positions are independent. It does not
-    /// depend on which rows a word happens to be in: a scale that did would let held-out rows tell which
-    /// atoms to take.
+    /// Standard deviation of an atom if positions are independent. It depends on how often each symbol
+    /// occurs at each position, but not on which rows match a pattern: otherwise held-out rows could
+    /// influence which atoms are selected.
     fn scale(&self, support: usize, cell: usize) -> f64;
 
     /// The column of an atom.
     fn column(&self, id: AtomId) -> Column;
 
-    /// Correlations `Σ_r a_j(r) residual(r)` with all atoms of every support that `wanted` names,
-    /// handed support by support to `visit`; what that returns comes back in the order of the supports.
+    /// Computes the correlations `Σ_r a_j(r) residual(r)` with all atoms of every support that `include`
+    /// accepts, and calls `visit(support, correlations, output)` for each support. Returns the outputs in
+    /// the order of the supports.
     fn scan<const L: usize, T: Send>(
         &self,
         residual: &[[f64; L]],
         cancel: &Cancel,
-        wanted: impl Fn(usize) -> bool + Sync,
+        include: impl Fn(usize) -> bool + Sync,
         visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>>;
 
-    /// Where an atom comes in the order of descent: low orders first, then by a hash, which no other
-    /// atom and no data can change.
+    /// The operator whose letter patterns can be extended; `None` if the atoms are characters.
+    fn growable(&mut self) -> Option<&mut GatherOperator> {
+        None
+    }
+
+    /// Sort key of an atom in coordinate descent: low orders first, then by a hash. It depends on neither
+    /// the data nor the other atoms.
     fn rank(&self, id: AtomId) -> (usize, u64) {
         let support = &self.supports()[id.support as usize];
         let mut key: Vec<u8> = support.iter().flat_map(|i| i.to_le_bytes()).collect();
@@ -99,18 +112,13 @@ pub(crate) trait Operator: Sync {
     }
 }
 
-/// The letters (or labels, from `first` on) that cell number `cell` of a support stands for.
-pub(crate) fn word(cell: u32, base: usize, order: usize) -> Vec<u8> {
-    let mut rest = cell as usize;
-    let mut word = vec![0; order];
-    for letter in word.iter_mut().rev() {
-        *letter = (rest % base) as u8;
-        rest /= base;
-    }
-    word
+/// The digits of a cell number in this base, most significant first: the symbols of a pattern, or the
+/// labels of a frequency less one.
+pub(crate) fn digits(cell: u32, base: usize, order: usize) -> Vec<u8> {
+    words::digits(cell as usize, words::same(base, order))
 }
 
-/// The cell of a word.
-pub(crate) fn cell(word: &[u8], base: usize) -> usize {
-    word.iter().fold(0, |cell, &letter| cell * base + letter as usize)
+/// The cell number with these digits.
+pub(crate) fn cell(digits: &[u8], base: usize) -> usize {
+    words::number(digits.iter().map(|&digit| digit as usize), words::same(base, digits.len()))
 }

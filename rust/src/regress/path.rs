@@ -1,92 +1,63 @@
-//! A regularisation path over the folds of a cross-validation and all data at once.
+//! The regularisation path: fits at a decreasing sequence of `λ`, for all folds of a cross-validation.
 
 use rayon::prelude::*;
 
-use super::growth::{Index, grow};
+use super::folds::{FoldPlan, LANES, Role};
+use super::growth::grow;
 use super::operator::{AtomId, Operator};
+use super::penalty::PenaltyFactors;
 use super::solver::Lanes;
-use super::strengths::Strengths;
-use super::tables::Tables;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
-/// Fits that go through the data together.
-pub(crate) const LANES: usize = 4;
-/// Folds of the cross-validation; with a fit to half of the data and one to all of it they fill two sets
-/// of lanes.
-pub(crate) const FOLDS: usize = 6;
-/// A fit that uses more atoms than this part of its rows is beyond the best.
-pub(crate) const DENSEST: f64 = 0.5;
-/// First strength, and ratio of one to the next, as parts of the least that leaves only the constant.
+/// The path ends at a fit with more nonzero coefficients than this fraction of the rows.
+pub(crate) const MAX_DENSITY: f64 = 0.5;
+/// First `λ`, as a fraction of the smallest one at which all coefficients are zero.
 const FIRST: f64 = 0.7;
-const RATIO: f64 = 0.7;
+/// Screening threshold of a step, as a fraction of its `λ`, if the strong rule gives a lower one.
+const MIN_THRESHOLD: f64 = 0.9;
+/// Largest number of steps, unless the path must reach a given `λ`.
 const STEPS: usize = 60;
-/// The same of a rough path.
-const ROUGH_RATIO: f64 = 0.5;
-/// Squared change per row, relative to the variance, at which a fit on the path counts as at rest.
-const TOLERANCE: f64 = 3e-6;
-const ROUGH_TOLERANCE: f64 = 1e-5;
+/// Largest number of sweeps of one descent.
 const SWEEPS: usize = 40;
-/// The path ends when the validated error is above the least one by this factor, twice in a row.
+/// A step is worse than the best one if its validation error exceeds the lowest one by this factor.
 const WORSE: f64 = 1.002;
-/// A validated error of this part of the variance is as good as none; what a smaller one would let in is
-/// rounding errors.
+/// The path ends at a validation error of this fraction of the variance: what is left is rounding error.
 const ENOUGH: f64 = 1e-8;
-/// Variance, relative to the squared size of the values, that is none.
+/// Values are constant if their variance is at most this fraction of the largest squared value.
 const ROUNDING: f64 = 1e-24;
-/// Strengths of the refit, relative to that of the selection.
+/// `λ` of each refit, as a fraction of the `λ` of the selection.
 const REFITS: [f64; 2] = [0.3, 0.0];
 
-/// An operator whose patterns can grow.
-pub(crate) trait Growing: Operator + Sized {
-    /// Extends the atoms of each set of lanes.
-    fn grow(
-        &mut self,
-        index: &mut Index,
-        lanes: &mut [Lanes<LANES>],
-        strengths: &Strengths,
-        lambda: f64,
-        cancel: &Cancel,
-    ) -> Result<()>;
-}
-
-impl Growing for Tables {
-    fn grow(
-        &mut self,
-        index: &mut Index,
-        lanes: &mut [Lanes<LANES>],
-        strengths: &Strengths,
-        lambda: f64,
-        cancel: &Cancel,
-    ) -> Result<()> {
-        grow(self, index, lanes, strengths, lambda, cancel)
-    }
-}
-
-impl Growing for super::bins::Bins {
-    fn grow(
-        &mut self,
-        _: &mut Index,
-        _: &mut [Lanes<LANES>],
-        _: &Strengths,
-        _: f64,
-        _: &Cancel,
-    ) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What to run.
+/// How finely a path is followed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Config {
-    pub(crate) strengths: Strengths,
-    /// Whether to fit half of the data and all of it too, besides the folds.
-    pub(crate) complete: bool,
-    /// Whether to try refits.
+pub(crate) struct Precision {
+    /// Ratio of each `λ` to the one before.
+    ratio: f64,
+    /// A descent ends when no step changes a fit by more than this (squared, per row), as a fraction of the
+    /// variance.
+    tolerance: f64,
+    /// The path ends after this number of consecutive worse steps.
+    patience: usize,
+}
+
+impl Precision {
+    /// For the fit to all data.
+    pub(crate) const FINE: Self = Self { ratio: 0.7, tolerance: 3e-6, patience: 2 };
+    /// For decisions on a subsample.
+    pub(crate) const ROUGH: Self = Self { ratio: 0.5, tolerance: 1e-5, patience: 1 };
+}
+
+/// Settings of a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PathConfig {
+    pub(crate) factors: PenaltyFactors,
+    pub(crate) precision: Precision,
+    /// Whether to evaluate refits.
     pub(crate) refit: bool,
-    /// The path ends when a fit uses more atoms than this part of its rows.
-    pub(crate) densest: f64,
-    /// The strength to end at, instead of the best.
+    /// The path ends at a fit with more nonzero coefficients than this fraction of the rows.
+    pub(crate) max_density: f64,
+    /// The `λ` at which the path ends and which is selected; `None` selects the best one.
     pub(crate) lambda: Option<f64>,
 }
 
@@ -94,217 +65,265 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub(crate) struct Best {
     pub(crate) lambda: f64,
-    /// Strength of the refit relative to `lambda`; 1 is no refit.
+    /// `λ` of the refit as a fraction of `lambda`; 1 if there was no refit.
     pub(crate) refit: f64,
     /// Mean squared error of held-out rows.
     pub(crate) error: f64,
-    /// The least of a parabola through the errors around the best point of the path: what a finer path would
-    /// have found.
-    pub(crate) interpolated: f64,
-    /// Residuals of held-out rows.
+    /// The minimum of a parabola through the errors around the best step: an estimate of the error at the
+    /// best `λ` between the steps.
+    pub(crate) interpolated_error: f64,
+    /// Residual of each row in the fit that holds it out. Empty if the plan has no fit to all rows.
     pub(crate) residuals: Vec<f64>,
-    /// Mean squared error, over the rows held out of it, of the fit to half of the data, and of the
-    /// folds on the same rows.
-    pub(crate) half: (f64, f64),
-    /// Atoms allowed in the fit to all data, and their penalties.
+    /// Sums of squared errors over the rows that the fit to half of the data holds out: of that fit, and of
+    /// the folds.
+    pub(crate) half_errors: (f64, f64),
+    /// Atoms that are active in the fit to all rows, and their penalties.
     pub(crate) atoms: Vec<(AtomId, f64)>,
 }
 
-/// Follows the path of decreasing strength, and returns where held-out rows are predicted best.
+/// Follows the path of decreasing `λ`, and returns the point with the lowest error of held-out rows.
 ///
-/// `folds` tells the fold of each entry of the operator's values, `half` whether it is in the first
-/// half.
-pub(crate) fn follow<O: Growing>(
+/// # Errors
+/// If the caller cancels.
+pub(crate) fn follow<O: Operator>(
     operator: &mut O,
-    index: &mut Index,
-    folds: &[u8],
-    half: &[bool],
-    config: &Config,
+    plan: &FoldPlan,
+    config: &PathConfig,
     cancel: &Cancel,
 ) -> Result<Best> {
-    let rows = operator.values().len();
-    let sets = if config.complete { 2 } else { 1 };
-    let held = |set: usize| -> Vec<u8> {
-        let lane = |row: usize, lane: usize| match (config.complete, lane) {
-            (true, FOLDS) => half[row],
-            (true, lane) if lane > FOLDS => false,
-            (_, lane) => folds[row] as usize == lane,
-        };
-        let bits = |row| (0..LANES).filter(|&l| lane(row, set * LANES + l)).fold(0, |bits, l| bits | 1 << l);
-        (0..rows).map(bits).collect()
-    };
-    let mut lanes: Vec<Lanes<LANES>> = (0..sets).map(|set| Lanes::new(operator, held(set))).collect();
-    let weights: Vec<f64> = operator.supports().iter().map(|s| config.strengths.of(s)).collect();
-    let full = |lanes: &[Lanes<LANES>]| (lanes.len() - 1, LANES - 1);
-    let variance = {
-        let (set, lane) = full(&lanes);
-        (0..rows).map(|row| lanes[set].residual_at(row, lane).powi(2)).sum::<f64>() / rows as f64
-    };
-    // A constant, up to rounding.
-    let rounding = operator.values().iter().map(|v| v.abs()).fold(0.0, f64::max).powi(2) * ROUNDING;
-    let largest = largest(operator, &lanes, &weights, cancel)?;
-    // The constant alone.
-    let mut best = best(&lanes, folds, half, config, f64::INFINITY, 1.0);
-    let (mut before, mut worse) = (largest, 0);
-    let mut errors = Vec::new();
-    let ratio = if config.complete { RATIO } else { ROUGH_RATIO };
-    let tolerance = variance * if config.complete { TOLERANCE } else { ROUGH_TOLERANCE };
-    let patience = if config.complete { 2 } else { 1 };
-    // A strength that is asked for is reached however small it is.
-    let steps = if config.lambda.is_some() { usize::MAX } else { STEPS };
-    for step in 0..steps {
-        if largest == 0.0 || variance <= rounding {
-            break;
-        }
-        let mut lambda = FIRST * largest * ratio.powi(step as i32);
-        let last = config.lambda.is_some_and(|end| lambda <= end);
-        if last {
-            // The point asked for, whatever the path has seen before.
-            lambda = config.lambda.unwrap_or(lambda);
-            best.error = f64::INFINITY;
-        }
-        // The sequential strong rule (Tibshirani et al. 2012), and a look at what it missed.
-        let threshold = (2.0 * lambda - before).max(0.9 * lambda);
-        before = lambda;
-        let shared: &O = operator;
-        lanes.par_iter_mut().try_for_each(|lanes| {
-            lanes.screen(shared, &weights, threshold, cancel)?;
-            lanes.descend(lambda, tolerance, SWEEPS, cancel)?;
-            if lanes.screen(shared, &weights, lambda, cancel)? > 0 {
-                lanes.descend(lambda, tolerance, SWEEPS, cancel)?;
+    let mut path = Path::new(operator, plan, config, cancel)?;
+    if path.has_variance() {
+        // A path that must reach a given λ takes as many steps as it needs.
+        let steps = if config.lambda.is_some() { usize::MAX } else { STEPS };
+        for step in 0..steps {
+            let mut lambda = FIRST * path.largest_lambda * config.precision.ratio.powi(step as i32);
+            let end = config.lambda.filter(|&end| lambda <= end);
+            if let Some(end) = end {
+                // Select this point even if an earlier one has a lower error.
+                lambda = end;
+                path.best.error = f64::INFINITY;
             }
-            Ok::<(), Error>(())
-        })?;
-        if config.strengths.growth.is_some() {
-            operator.grow(index, &mut lanes, &config.strengths, lambda, cancel)?;
-            lanes
-                .par_iter_mut()
-                .try_for_each(|lanes| lanes.descend(lambda, tolerance, SWEEPS, cancel).map(drop))?;
-        }
-        let error = validated(&lanes, folds, config);
-        errors.push(error);
-        let mut least = error;
-        if error < best.error {
-            best = self::best(&lanes, folds, half, config, lambda, 1.0);
-        }
-        if config.refit {
-            let states: Vec<_> = lanes.iter().map(Lanes::state).collect();
-            for refit in REFITS {
-                lanes
-                    .par_iter_mut()
-                    .try_for_each(|lanes| lanes.refit(refit * lambda, tolerance, SWEEPS, cancel).map(drop))?;
-                let error = validated(&lanes, folds, config);
-                least = least.min(error);
-                if error < best.error {
-                    best = self::best(&lanes, folds, half, config, lambda, refit);
-                }
+            path.step(lambda)?;
+            let error = path.evaluate(lambda)?;
+            if end.is_some() || path.is_finished(error) {
+                break;
             }
-            for (lanes, state) in lanes.iter_mut().zip(states) {
-                lanes.restore(state);
-            }
-        }
-        if last || (config.lambda.is_none() && best.error <= ENOUGH * variance) {
-            break;
-        }
-        worse = if config.lambda.is_some() || least <= WORSE * best.error { 0 } else { worse + 1 };
-        let used = lanes.iter().map(|lanes| (0..LANES).map(|l| lanes.used(l)).max().unwrap_or(0)).max();
-        if worse == patience
-            || lanes.iter().any(Lanes::is_full)
-            || used.unwrap_or(0) as f64 > config.densest * rows as f64
-        {
-            break;
         }
     }
-    best.interpolated = least_of_parabola(&errors).min(best.error);
+    let Path { mut best, errors, .. } = path;
+    best.interpolated_error = parabola_minimum(&errors).min(best.error);
     Ok(best)
 }
 
-/// The least strength at which every lane has only its constant.
-fn largest<O: Operator>(
+/// The state of a path.
+struct Path<'a, O> {
+    operator: &'a mut O,
+    plan: &'a FoldPlan,
+    config: &'a PathConfig,
+    cancel: &'a Cancel,
+    /// The fits, [`LANES`] in a set.
+    lanes: Vec<Lanes<LANES>>,
+    /// Penalty factor of each support.
+    factors: Vec<f64>,
+    /// Mean squared residual of the constant in the last lane: the variance of the values.
+    variance: f64,
+    /// A descent ends when no step changes a fit by more than this (squared, per row).
+    tolerance: f64,
+    /// The smallest `λ` at which all coefficients of all fits are zero.
+    largest_lambda: f64,
+    previous_lambda: f64,
+    best: Best,
+    /// Validation error of each step, without refits.
+    errors: Vec<f64>,
+    /// Number of consecutive worse steps.
+    worse_steps: usize,
+}
+
+impl<'a, O: Operator> Path<'a, O> {
+    /// Fits of the constant alone.
+    fn new(
+        operator: &'a mut O,
+        plan: &'a FoldPlan,
+        config: &'a PathConfig,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
+        let lanes: Vec<Lanes<LANES>> =
+            (0..plan.n_sets()).map(|set| Lanes::new(operator, plan.held_out(set))).collect();
+        let factors: Vec<f64> = operator.supports().iter().map(|s| config.factors.listed(s)).collect();
+        let rows = plan.n_rows();
+        let (set, lane) = plan.last_lane();
+        let squares = (0..rows).map(|row| lanes[set].residual_at(row, lane).powi(2)).sum::<f64>();
+        let variance = squares / rows as f64;
+        let largest_lambda = largest_lambda(operator, &lanes, &factors, cancel)?;
+        let best = point(plan, &lanes, f64::INFINITY, 1.0, held_out_error(plan, &lanes));
+        Ok(Self {
+            operator,
+            plan,
+            config,
+            cancel,
+            lanes,
+            factors,
+            variance,
+            tolerance: variance * config.precision.tolerance,
+            largest_lambda,
+            previous_lambda: largest_lambda,
+            best,
+            errors: Vec::new(),
+            worse_steps: 0,
+        })
+    }
+
+    /// Whether the values vary by more than rounding errors, and some atom is correlated with them.
+    fn has_variance(&self) -> bool {
+        let largest = self.operator.values().iter().map(|v| v.abs()).fold(0.0, f64::max);
+        self.largest_lambda != 0.0 && self.variance > largest.powi(2) * ROUNDING
+    }
+
+    /// Fits all lanes with this `λ`.
+    fn step(&mut self, lambda: f64) -> Result<()> {
+        // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded.
+        let threshold = (2.0 * lambda - self.previous_lambda).max(MIN_THRESHOLD * lambda);
+        self.previous_lambda = lambda;
+        let (operator, factors) = (&*self.operator, &self.factors);
+        let (tolerance, cancel) = (self.tolerance, self.cancel);
+        self.lanes.par_iter_mut().try_for_each(|set| {
+            set.screen(operator, factors, threshold, cancel)?;
+            set.descend(lambda, tolerance, SWEEPS, cancel)?;
+            if set.screen(operator, factors, lambda, cancel)? > 0 {
+                set.descend(lambda, tolerance, SWEEPS, cancel)?;
+            }
+            Ok::<(), Error>(())
+        })?;
+        if self.config.factors.growth.is_some() {
+            if let Some(patterns) = self.operator.growable() {
+                grow(patterns, &mut self.lanes, &self.config.factors, lambda, cancel)?;
+            }
+            self.lanes
+                .par_iter_mut()
+                .try_for_each(|set| set.descend(lambda, tolerance, SWEEPS, cancel).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates the fits of a step and their refits on held-out rows, and updates the best point. Returns
+    /// the lowest error of this step.
+    fn evaluate(&mut self, lambda: f64) -> Result<f64> {
+        let error = held_out_error(self.plan, &self.lanes);
+        self.errors.push(error);
+        if error < self.best.error {
+            self.best = point(self.plan, &self.lanes, lambda, 1.0, error);
+        }
+        if !self.config.refit {
+            return Ok(error);
+        }
+        let mut lowest = error;
+        let snapshots: Vec<_> = self.lanes.iter().map(Lanes::snapshot).collect();
+        let (tolerance, cancel) = (self.tolerance, self.cancel);
+        for refit in REFITS {
+            self.lanes
+                .par_iter_mut()
+                .try_for_each(|set| set.refit(refit * lambda, tolerance, SWEEPS, cancel))?;
+            let error = held_out_error(self.plan, &self.lanes);
+            lowest = lowest.min(error);
+            if error < self.best.error {
+                self.best = point(self.plan, &self.lanes, lambda, refit, error);
+            }
+        }
+        for (set, snapshot) in self.lanes.iter_mut().zip(snapshots) {
+            set.restore(snapshot);
+        }
+        Ok(lowest)
+    }
+
+    /// Whether the path ends after a step with this error.
+    fn is_finished(&mut self, error: f64) -> bool {
+        let selects = self.config.lambda.is_none();
+        if selects && self.best.error <= ENOUGH * self.variance {
+            return true;
+        }
+        let good = !selects || error <= WORSE * self.best.error;
+        self.worse_steps = if good { 0 } else { self.worse_steps + 1 };
+        let nonzero = |set: &Lanes<LANES>| (0..LANES).map(|lane| set.n_nonzero(lane)).max().unwrap_or(0);
+        let densest = self.lanes.iter().map(nonzero).max().unwrap_or(0);
+        self.worse_steps == self.config.precision.patience
+            || self.lanes.iter().any(Lanes::is_full)
+            || densest as f64 > self.config.max_density * self.plan.n_rows() as f64
+    }
+}
+
+/// Mean squared error of held-out rows.
+fn held_out_error(plan: &FoldPlan, lanes: &[Lanes<LANES>]) -> f64 {
+    let rows = plan.n_rows();
+    let mut sum = 0.0;
+    for row in 0..rows {
+        sum += plan.held_out_residual(lanes, row).powi(2);
+    }
+    sum / rows as f64
+}
+
+/// The current fits as a point of the path. `error` is their [`held_out_error`].
+fn point(plan: &FoldPlan, lanes: &[Lanes<LANES>], lambda: f64, refit: f64, error: f64) -> Best {
+    let mut point = Best {
+        lambda,
+        refit,
+        error,
+        interpolated_error: f64::INFINITY,
+        residuals: Vec::new(),
+        half_errors: (0.0, 0.0),
+        atoms: Vec::new(),
+    };
+    if let Some((set, lane)) = plan.lane_of(Role::Half) {
+        for row in plan.half_rows() {
+            point.half_errors.0 += lanes[set].residual_at(row, lane).powi(2);
+            point.half_errors.1 += plan.held_out_residual(lanes, row).powi(2);
+        }
+    }
+    if let Some((set, lane)) = plan.lane_of(Role::Full) {
+        point.residuals = (0..plan.n_rows()).map(|row| plan.held_out_residual(lanes, row)).collect();
+        let active = lanes[set].atoms.iter().filter(|atom| atom.lanes >> lane & 1 == 1);
+        point.atoms = active.map(|atom| (atom.id, atom.penalty)).collect();
+    }
+    point
+}
+
+/// The smallest `λ` at which all coefficients of all lanes are zero.
+fn largest_lambda<O: Operator>(
     operator: &O,
     lanes: &[Lanes<LANES>],
-    weights: &[f64],
+    factors: &[f64],
     cancel: &Cancel,
 ) -> Result<f64> {
     let mut largest = 0.0_f64;
     for set in lanes {
-        let found = operator.scan(
+        let of_supports = operator.scan(
             &set.training_residual(),
             cancel,
-            |support| weights[support].is_finite(),
-            |support, correlations, out: &mut Vec<f64>| {
-                let relative = correlations.iter().enumerate().map(|(cell, g)| {
-                    let penalty = operator.scale(support, cell) * weights[support];
-                    let strengths = (0..LANES).map(|l| g[l].abs() / (penalty * set.count(l)));
-                    if penalty > 0.0 { strengths.fold(0.0, f64::max) } else { 0.0 }
+            |support| factors[support].is_finite(),
+            |support, correlations, output: &mut Vec<f64>| {
+                let of_cells = correlations.iter().enumerate().map(|(cell, g)| {
+                    let penalty = operator.scale(support, cell) * factors[support];
+                    let of_lanes = (0..LANES).map(|l| g[l].abs() / (penalty * set.n_training(l)));
+                    if penalty > 0.0 { of_lanes.fold(0.0, f64::max) } else { 0.0 }
                 });
-                out.push(relative.fold(0.0, f64::max));
+                output.push(of_cells.fold(0.0, f64::max));
             },
         )?;
-        largest = found.into_iter().fold(largest, f64::max);
+        largest = of_supports.into_iter().fold(largest, f64::max);
     }
     Ok(largest)
 }
 
-/// The least value of the parabola through the smallest of these numbers and its neighbours.
-fn least_of_parabola(errors: &[f64]) -> f64 {
-    let Some(at) = (0..errors.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b])) else {
+/// The minimum of the parabola through the smallest of these numbers and its two neighbours; the smallest
+/// number itself if it is the first or the last.
+fn parabola_minimum(errors: &[f64]) -> f64 {
+    let Some(lowest) = (0..errors.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b])) else {
         return f64::INFINITY;
     };
-    if at == 0 || at + 1 == errors.len() {
-        return errors[at];
+    let error = errors[lowest];
+    if lowest == 0 || lowest + 1 == errors.len() {
+        return error;
     }
-    let (left, right) = (errors[at - 1] - errors[at], errors[at + 1] - errors[at]);
+    let (left, right) = (errors[lowest - 1] - error, errors[lowest + 1] - error);
     let curvature = left + right;
-    if curvature > 0.0 { errors[at] - (left - right).powi(2) / (8.0 * curvature) } else { errors[at] }
-}
-
-/// Folds that lanes stand for.
-fn fold_count(config: &Config) -> usize {
-    if config.complete { FOLDS } else { LANES }
-}
-
-/// Mean squared error of held-out rows.
-fn validated(lanes: &[Lanes<LANES>], folds: &[u8], config: &Config) -> f64 {
-    let (mut sum, mut count) = (0.0, 0);
-    for (row, &fold) in folds.iter().enumerate().filter(|&(_, &fold)| (fold as usize) < fold_count(config)) {
-        sum += lanes[fold as usize / LANES].residual_at(row, fold as usize % LANES).powi(2);
-        count += 1;
-    }
-    sum / f64::from(count)
-}
-
-fn best(
-    lanes: &[Lanes<LANES>],
-    folds: &[u8],
-    half: &[bool],
-    config: &Config,
-    lambda: f64,
-    refit: f64,
-) -> Best {
-    let held = |row: usize| {
-        let fold = folds[row] as usize;
-        lanes[fold / LANES].residual_at(row, fold % LANES)
-    };
-    let mut best = Best {
-        lambda,
-        refit,
-        error: validated(lanes, folds, config),
-        interpolated: f64::INFINITY,
-        residuals: Vec::new(),
-        half: (0.0, 0.0),
-        atoms: Vec::new(),
-    };
-    if config.complete {
-        best.residuals = (0..folds.len()).map(held).collect();
-        let other = &lanes[FOLDS / LANES];
-        for row in (0..folds.len()).filter(|&row| half[row]) {
-            best.half.0 += other.residual_at(row, FOLDS % LANES).powi(2);
-            best.half.1 += held(row).powi(2);
-        }
-        let full = LANES - 1;
-        let atoms = lanes[lanes.len() - 1].atoms.iter().filter(|atom| atom.lanes >> full & 1 == 1);
-        best.atoms = atoms.map(|atom| (atom.id, atom.penalty)).collect();
-    }
-    best
+    if curvature > 0.0 { error - (left - right).powi(2) / (8.0 * curvature) } else { error }
 }

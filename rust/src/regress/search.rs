@@ -1,86 +1,100 @@
-//! Which strengths: a search by cross-validation on part of the data.
+//! The choice of penalty factors: a search by cross-validation on a subsample.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::growth::Index;
-use super::path::{Config, DENSEST, Growing, follow};
-use super::strengths::Strengths;
+use super::folds::FoldPlan;
+use super::operator::Operator;
+use super::path::{MAX_DENSITY, PathConfig, Precision, follow};
+use super::penalty::PenaltyFactors;
 use crate::cancel::Cancel;
 use crate::error::Result;
 
-/// A change must lower the error by this part to count.
-const GAIN: f64 = 5e-4;
-/// Factor of a step, and how far a strength may go.
-const STEP: f64 = 2.0;
+/// A change of a factor counts if it lowers the error by more than this fraction.
+const MIN_GAIN: f64 = 5e-4;
+/// Ratios by which a factor is multiplied or divided: first coarse, then fine.
+const COARSE: f64 = 2.0;
 const FINE: f64 = 1.5;
+/// Largest value of a factor; the smallest is its inverse.
 const LIMIT: f64 = 20.0;
 
-/// Climbs from the usual strengths, one at a time, up or down, as long as the validated error falls.
-/// Returns the strengths and their error.
-pub(crate) fn search<O: Growing + Clone + Send>(
+/// One factor of the search.
+type Coordinate = fn(&mut PenaltyFactors) -> &mut f64;
+
+/// Starts from the default factors, and multiplies or divides one factor at a time as long as the
+/// validation error falls. Returns the factors and their validation error.
+pub(crate) fn search<O: Operator + Clone + Send>(
     operator: &O,
-    index: &Index,
-    folds: &[u8],
+    plan: &FoldPlan,
     cancel: &Cancel,
-) -> Result<(Strengths, f64)> {
-    let mut tried: HashMap<[u64; 4], f64> = HashMap::new();
-    let key = |s: &Strengths| [s.pairs, s.higher, s.scattered, s.growth.unwrap_or(0.0)].map(f64::to_bits);
-    let half = vec![false; folds.len()];
-    let mut evaluate = |wanted: &[Strengths]| -> Result<Vec<f64>> {
-        let fresh: Vec<Strengths> = wanted.iter().filter(|s| !tried.contains_key(&key(s))).copied().collect();
-        let errors: Vec<f64> = fresh
+) -> Result<(PenaltyFactors, f64)> {
+    let mut errors: HashMap<[u64; 4], f64> = HashMap::new();
+    let key =
+        |f: &PenaltyFactors| [f.pairs, f.higher, f.scattered, f.growth.unwrap_or(0.0)].map(f64::to_bits);
+    let mut evaluate = |factors: &[PenaltyFactors]| -> Result<Vec<f64>> {
+        let new: Vec<PenaltyFactors> =
+            factors.iter().filter(|f| !errors.contains_key(&key(f))).copied().collect();
+        let new_errors: Vec<f64> = new
             .par_iter()
-            .map(|&strengths| {
-                let config =
-                    Config { strengths, complete: false, refit: false, densest: DENSEST, lambda: None };
-                follow(&mut operator.clone(), &mut index.clone(), folds, &half, &config, cancel)
-                    .map(|best| best.interpolated)
+            .map(|&factors| {
+                let config = PathConfig {
+                    factors,
+                    precision: Precision::ROUGH,
+                    refit: false,
+                    max_density: MAX_DENSITY,
+                    lambda: None,
+                };
+                follow(&mut operator.clone(), plan, &config, cancel).map(|best| best.interpolated_error)
             })
             .collect::<Result<_>>()?;
-        tried.extend(fresh.iter().map(key).zip(errors));
-        Ok(wanted.iter().map(|s| tried[&key(s)]).collect())
+        errors.extend(new.iter().map(key).zip(new_errors));
+        Ok(factors.iter().map(|f| errors[&key(f)]).collect())
     };
-    let start = Strengths { growth: None, ..Strengths::default() };
+    let start = PenaltyFactors { growth: None, ..PenaltyFactors::default() };
     let mut best = (start, evaluate(&[start])?[0]);
-    let orders = operator.supports().iter().map(Vec::len).max().unwrap_or(1);
-    let contiguous = |s: &Vec<u16>| s.windows(2).all(|w| w[1] == w[0] + 1);
-    let long = || operator.supports().iter().filter(|s| s.len() > 1);
-    let mixed = long().any(contiguous) && !long().all(contiguous);
-    type Knob = fn(&mut Strengths) -> &mut f64;
-    let knobs: [(bool, Knob, f64); 5] = [
-        (mixed, |s| &mut s.scattered, STEP),
-        (orders > 1, |s| &mut s.pairs, STEP),
-        (orders > 2, |s| &mut s.higher, FINE),
-        (orders > 1, |s| &mut s.pairs, FINE),
-        (mixed, |s| &mut s.scattered, FINE),
-    ];
-    for (_, knob, factor) in knobs.into_iter().filter(|(applies, ..)| *applies) {
-        let moved = |from: &Strengths, factor: f64| {
-            let mut next = *from;
-            *knob(&mut next) *= factor;
-            next
+    for (coordinate, ratio) in coordinates(operator.supports()) {
+        let scaled = |factors: &PenaltyFactors, ratio: f64| {
+            let mut scaled = *factors;
+            *coordinate(&mut scaled) *= ratio;
+            scaled
         };
-        let pair = [moved(&best.0, factor), moved(&best.0, 1.0 / factor)];
+        let pair = [scaled(&best.0, ratio), scaled(&best.0, 1.0 / ratio)];
         let errors = evaluate(&pair)?;
         let better = usize::from(errors[1] < errors[0]);
-        if errors[better] >= best.1 * (1.0 - GAIN) {
+        if errors[better] >= best.1 * (1.0 - MIN_GAIN) {
             continue;
         }
         best = (pair[better], errors[better]);
-        let onward = if better == 0 { factor } else { 1.0 / factor };
+        let ratio = if better == 0 { ratio } else { 1.0 / ratio };
         loop {
-            let mut next = moved(&best.0, onward);
-            if !(1.0 / LIMIT..=LIMIT).contains(knob(&mut next)) {
+            let mut next = scaled(&best.0, ratio);
+            if !(1.0 / LIMIT..=LIMIT).contains(coordinate(&mut next)) {
                 break;
             }
             let error = evaluate(&[next])?[0];
-            if error >= best.1 * (1.0 - GAIN) {
+            if error >= best.1 * (1.0 - MIN_GAIN) {
                 break;
             }
             best = (next, error);
         }
     }
     Ok(best)
+}
+
+/// The factors that change the penalties of these supports, each with the ratio of its steps, in the order
+/// of the search.
+fn coordinates(supports: &[Vec<u16>]) -> impl Iterator<Item = (Coordinate, f64)> {
+    let highest = supports.iter().map(Vec::len).max().unwrap_or(1);
+    let contiguous = |support: &Vec<u16>| support.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let long = || supports.iter().filter(|support| support.len() > 1);
+    let mixed = long().any(contiguous) && !long().all(contiguous);
+    let all: [(bool, Coordinate, f64); 5] = [
+        (mixed, |f| &mut f.scattered, COARSE),
+        (highest > 1, |f| &mut f.pairs, COARSE),
+        (highest > 2, |f| &mut f.higher, FINE),
+        (highest > 1, |f| &mut f.pairs, FINE),
+        (mixed, |f| &mut f.scattered, FINE),
+    ];
+    all.into_iter().filter(|(applies, ..)| *applies).map(|(_, coordinate, ratio)| (coordinate, ratio))
 }

@@ -1,13 +1,13 @@
-//! Coordinate descent for ℓ1 with an active set, several fits at a time.
+//! Coordinate descent for ℓ1 penalties with an active set, several fits at a time.
 //!
-//! The fits of a cross-validation share the data and differ in the rows they leave out, so `L` of them
-//! (lanes) go through the same columns together: one pass over memory serves all. What a lane does
-//! depends on its own training rows only; it must not even be told where another lane, which has seen
-//! the rows that this one holds out, found something.
+//! The fits of a cross-validation share the data and differ in the rows that they hold out. `L` fits
+//! (lanes) therefore use the same columns together, and one pass over memory serves all of them. A lane
+//! depends on its own training rows only. An atom that another lane has selected is not available to it:
+//! the other lane may have been trained on rows that this lane holds out.
 //!
 //! In each lane, over its `N` training rows, the solver minimises
 //! `½‖y - β₀ - Σ_j β_j a_j‖² + λ N Σ_j p_j |β_j|`. The intercept `β₀` is not penalised and is eliminated
-//! exactly: every column enters with its projection onto the constant removed.
+//! exactly: the projection onto the constant is removed from every column.
 
 use std::collections::HashMap;
 
@@ -15,72 +15,82 @@ use super::operator::{AtomId, Column, Operator};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
-/// Sweeps over a lane's nonzero atoms between two sweeps over all active ones.
+/// Largest number of sweeps over the nonzero atoms between two sweeps over all active atoms.
 const INNER_SWEEPS: usize = 20;
-/// A column with less of its squared norm than this apart from the constant does not count.
-const INDEPENDENT: f64 = 1e-9;
-/// Bytes of active columns that one set of lanes may hold.
+/// A column counts as constant if the fraction of its squared norm orthogonal to the constant is at most
+/// this.
+const MIN_INDEPENDENT: f64 = 1e-9;
+/// Memory for the active columns of one set of lanes, in bytes.
 const MAX_COLUMN_BYTES: usize = 1 << 30;
+
+/// Lanes as bits: bit `l` stands for lane `l`.
+pub(crate) fn lane_bits(lanes: impl Iterator<Item = usize>) -> u8 {
+    lanes.fold(0, |bits, lane| bits | 1 << lane)
+}
 
 /// One atom of the active set.
 #[derive(Clone, Debug)]
 pub(crate) struct Atom<const L: usize> {
     pub(crate) id: AtomId,
     pub(crate) column: Column,
-    /// Lanes the atom is allowed in, as bits.
+    /// Lanes in which the atom is active, as bits.
     pub(crate) lanes: u8,
-    /// Inner product with the constant over the training rows.
+    /// Inner product of the column with the constant over the training rows.
     constant: [f64; L],
-    /// Squared norm over the training rows, less the part along the constant.
+    /// Squared norm of the column over the training rows, after its projection onto the constant is
+    /// removed.
     pub(crate) norm: [f64; L],
-    /// Penalty relative to `λ N`.
+    /// Penalty `p_j`.
     pub(crate) penalty: f64,
     pub(crate) beta: [f64; L],
+    /// Sort key in coordinate descent; see [`Operator::rank`].
     rank: (usize, u64),
 }
 
-/// `L` fits over the same columns.
+/// `L` fits on the same columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Lanes<const L: usize> {
-    /// `y - Σ_j β_j a_j`, in held-out rows as well.
+    /// `y - Σ_j β_j a_j`, for training rows and held-out rows.
     residual: Vec<[f64; L]>,
-    /// The intercept, negated: residuals are `residual + offset·constant`.
+    /// The negative of the intercept: the residual of a fit is `residual + offset·constant`.
     offset: [f64; L],
     /// The constant function in the operator's domain.
     constant: Vec<f64>,
-    /// Bit `l` is set where lane `l` holds the row out.
-    held: Vec<u8>,
-    /// For each pattern of bits, 1 where a lane trains and 0 where it does not.
+    /// For each row, the lanes that hold it out, as bits.
+    held_out: Vec<u8>,
+    /// For each value of these bits, 1 in lanes that train on the row and 0 in the others.
     masks: Vec<[f64; L]>,
-    /// Training rows.
-    count: [f64; L],
+    /// Number of training rows.
+    n_training: [f64; L],
     pub(crate) atoms: Vec<Atom<L>>,
+    /// Index in `atoms`.
     index: HashMap<AtomId, usize>,
-    /// The atoms in the order of descent.
+    /// Indices in `atoms`, in the order of descent.
     order: Vec<usize>,
+    /// Size of the active columns, in bytes.
     bytes: usize,
 }
 
-/// Everything that descent changes.
+/// A copy of everything that coordinate descent changes.
 #[derive(Clone, Debug)]
-pub(crate) struct State<const L: usize> {
+pub(crate) struct Snapshot<const L: usize> {
     residual: Vec<[f64; L]>,
     offset: [f64; L],
     beta: Vec<[f64; L]>,
 }
 
 impl<const L: usize> Lanes<L> {
-    /// No atom, and the best constant. `held[r]` has bit `l` set where lane `l` leaves row `r` out.
-    pub(crate) fn new(operator: &impl Operator, held: Vec<u8>) -> Self {
+    /// Fits of the constant alone. `held_out` has, for each row, the lanes that hold it out, as bits.
+    pub(crate) fn new(operator: &impl Operator, held_out: Vec<u8>) -> Self {
         let masks: Vec<[f64; L]> = (0..1_usize << L)
             .map(|bits| std::array::from_fn(|l| if bits >> l & 1 == 1 { 0.0 } else { 1.0 }))
             .collect();
         let mut lanes = Self {
             residual: operator.values().iter().map(|&y| [y; L]).collect(),
             offset: [0.0; L],
-            count: [0.0; L],
+            n_training: [0.0; L],
             constant: operator.constant().to_vec(),
-            held,
+            held_out,
             masks,
             atoms: Vec::new(),
             index: HashMap::new(),
@@ -88,20 +98,20 @@ impl<const L: usize> Lanes<L> {
             bytes: 0,
         };
         let mut sum = [0.0; L];
-        for ((r, &c), &bits) in lanes.residual.iter().zip(&lanes.constant).zip(&lanes.held) {
+        for ((r, &c), &bits) in lanes.residual.iter().zip(&lanes.constant).zip(&lanes.held_out) {
             let mask = &lanes.masks[bits as usize];
             for l in 0..L {
                 sum[l] += c * r[l] * mask[l];
-                lanes.count[l] += c * c * mask[l];
+                lanes.n_training[l] += c * c * mask[l];
             }
         }
-        lanes.offset = std::array::from_fn(|l| -sum[l] / lanes.count[l]);
+        lanes.offset = std::array::from_fn(|l| -sum[l] / lanes.n_training[l]);
         lanes
     }
 
-    /// Training rows of a lane.
-    pub(crate) fn count(&self, lane: usize) -> f64 {
-        self.count[lane]
+    /// Number of training rows of a lane.
+    pub(crate) fn n_training(&self, lane: usize) -> f64 {
+        self.n_training[lane]
     }
 
     /// The intercept of a lane.
@@ -109,12 +119,12 @@ impl<const L: usize> Lanes<L> {
         -self.offset[lane]
     }
 
-    /// Residuals over the training rows, zero in the others.
+    /// The residuals of the training rows, and zero for held-out rows.
     pub(crate) fn training_residual(&self) -> Vec<[f64; L]> {
         self.residual
             .iter()
             .zip(&self.constant)
-            .zip(&self.held)
+            .zip(&self.held_out)
             .map(|((r, c), &bits)| {
                 let mask = &self.masks[bits as usize];
                 std::array::from_fn(|l| (r[l] + self.offset[l] * c) * mask[l])
@@ -122,27 +132,27 @@ impl<const L: usize> Lanes<L> {
             .collect()
     }
 
-    /// The residual of a row in a lane, held out or not.
+    /// The residual of a row in a lane, whether the lane trains on the row or not.
     pub(crate) fn residual_at(&self, row: usize, lane: usize) -> f64 {
         self.residual[row][lane] + self.offset[lane] * self.constant[row]
     }
 
-    /// Whether the active columns take more memory than they should.
+    /// Whether the active columns take more memory than is allowed.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes > MAX_COLUMN_BYTES
     }
 
-    /// Number of atoms that a lane uses.
-    pub(crate) fn used(&self, lane: usize) -> usize {
+    /// Number of nonzero coefficients of a lane.
+    pub(crate) fn n_nonzero(&self, lane: usize) -> usize {
         self.atoms.iter().filter(|atom| atom.beta[lane] != 0.0).count()
     }
 
-    /// Lanes an atom is allowed in already, as bits.
-    pub(crate) fn allowed(&self, id: AtomId) -> u8 {
-        self.index.get(&id).map_or(0, |&at| self.atoms[at].lanes)
+    /// Lanes in which an atom is active, as bits.
+    pub(crate) fn active_lanes(&self, id: AtomId) -> u8 {
+        self.index.get(&id).map_or(0, |&index| self.atoms[index].lanes)
     }
 
-    /// Allows an atom in the lanes of these bits.
+    /// Makes an atom active in these lanes (bits).
     pub(crate) fn activate(
         &mut self,
         operator: &impl Operator,
@@ -151,14 +161,14 @@ impl<const L: usize> Lanes<L> {
         penalty: f64,
         lanes: u8,
     ) {
-        if let Some(&at) = self.index.get(&id) {
-            self.atoms[at].lanes |= lanes;
+        if let Some(&index) = self.index.get(&id) {
+            self.atoms[index].lanes |= lanes;
             return;
         }
         let column = column();
         let (mut constant, mut norm) = ([0.0; L], [0.0; L]);
         column.for_each(|row, value| {
-            let (mask, c) = (&self.masks[self.held[row] as usize], self.constant[row]);
+            let (mask, c) = (&self.masks[self.held_out[row] as usize], self.constant[row]);
             for l in 0..L {
                 constant[l] += c * value * mask[l];
                 norm[l] += value * value * mask[l];
@@ -166,8 +176,8 @@ impl<const L: usize> Lanes<L> {
         });
         for l in 0..L {
             let raw = norm[l];
-            norm[l] -= constant[l] * constant[l] / self.count[l];
-            if norm[l] <= INDEPENDENT * raw {
+            norm[l] -= constant[l] * constant[l] / self.n_training[l];
+            if norm[l] <= MIN_INDEPENDENT * raw {
                 norm[l] = 0.0;
             }
         }
@@ -178,17 +188,18 @@ impl<const L: usize> Lanes<L> {
         self.atoms.push(Atom { id, column, lanes, constant, norm, penalty, beta: [0.0; L], rank });
     }
 
-    /// One step along atom `at` in these lanes; returns the largest change of the fit, squared, per row.
-    fn step(&mut self, at: usize, lanes: u8, lambda: f64) -> f64 {
-        let Self { residual, offset, held, masks, count, atoms, .. } = self;
-        let atom = &mut atoms[at];
+    /// Minimises over the coefficient of one atom in these lanes. Returns the largest change of a fit,
+    /// squared, per row.
+    fn step(&mut self, index: usize, lanes: u8, lambda: f64) -> f64 {
+        let Self { residual, offset, held_out, masks, n_training, atoms, .. } = self;
+        let atom = &mut atoms[index];
         let lanes = lanes & atom.lanes;
         if lanes == 0 {
             return 0.0;
         }
         let mut g = [0.0; L];
         atom.column.for_each(|row, value| {
-            let (r, mask) = (&residual[row], &masks[held[row] as usize]);
+            let (r, mask) = (&residual[row], &masks[held_out[row] as usize]);
             for l in 0..L {
                 g[l] += value * r[l] * mask[l];
             }
@@ -199,12 +210,12 @@ impl<const L: usize> Lanes<L> {
                 continue;
             }
             let z = g[l] + offset[l] * atom.constant[l] + atom.norm[l] * atom.beta[l];
-            let threshold = lambda * count[l] * atom.penalty;
+            let threshold = lambda * n_training[l] * atom.penalty;
             let next = (z.abs() - threshold).max(0.0).copysign(z) / atom.norm[l];
             delta[l] = next - atom.beta[l];
             atom.beta[l] = next;
-            offset[l] += delta[l] * atom.constant[l] / count[l];
-            change = change.max(atom.norm[l] * delta[l] * delta[l] / count[l]);
+            offset[l] += delta[l] * atom.constant[l] / n_training[l];
+            change = change.max(atom.norm[l] * delta[l] * delta[l] / n_training[l]);
         }
         if delta != [0.0; L] {
             atom.column.for_each(|row, value| {
@@ -217,8 +228,8 @@ impl<const L: usize> Lanes<L> {
         change
     }
 
-    /// Descends until no step changes the fit by more than `tolerance` (squared, per row), or the
-    /// sweeps are used up; returns whether it came to rest.
+    /// Descends until no step changes a fit by more than `tolerance` (squared, per row), or for `sweeps`
+    /// sweeps. Returns whether the tolerance was reached.
     pub(crate) fn descend(
         &mut self,
         lambda: f64,
@@ -227,24 +238,24 @@ impl<const L: usize> Lanes<L> {
         cancel: &Cancel,
     ) -> Result<bool> {
         let Self { order, atoms, .. } = self;
-        order.sort_unstable_by_key(|&at| atoms[at].rank);
+        order.sort_unstable_by_key(|&index| atoms[index].rank);
         let order = order.clone();
         let mut left = sweeps;
         while left > 0 {
             cancel.check()?;
             left -= 1;
-            let change = order.iter().map(|&at| self.step(at, u8::MAX, lambda)).fold(0.0, f64::max);
+            let change = order.iter().map(|&index| self.step(index, u8::MAX, lambda)).fold(0.0, f64::max);
             if change <= tolerance {
                 return Ok(true);
             }
             let inner = left.min(INNER_SWEEPS);
-            left -= inner - self.descend_within(lambda, tolerance, inner, cancel)?;
+            left -= inner - self.descend_nonzero(lambda, tolerance, inner, cancel)?;
         }
         Ok(false)
     }
 
-    /// Descends over the atoms that each lane uses; returns the sweeps left.
-    fn descend_within(
+    /// Descends over the nonzero coefficients of each lane. Returns the number of sweeps left.
+    fn descend_nonzero(
         &mut self,
         lambda: f64,
         tolerance: f64,
@@ -254,15 +265,13 @@ impl<const L: usize> Lanes<L> {
         let nonzero: Vec<(usize, u8)> = self
             .order
             .iter()
-            .map(|&at| {
-                let used = (0..L).filter(|&l| self.atoms[at].beta[l] != 0.0);
-                (at, used.fold(0, |bits, l| bits | 1 << l))
-            })
+            .map(|&index| (index, lane_bits((0..L).filter(|&l| self.atoms[index].beta[l] != 0.0))))
             .filter(|&(_, lanes)| lanes != 0)
             .collect();
         for sweep in 0..sweeps {
             cancel.check()?;
-            let change = nonzero.iter().map(|&(at, lanes)| self.step(at, lanes, lambda)).fold(0.0, f64::max);
+            let change =
+                nonzero.iter().map(|&(index, lanes)| self.step(index, lanes, lambda)).fold(0.0, f64::max);
             if change <= tolerance {
                 return Ok(sweeps - sweep - 1);
             }
@@ -270,18 +279,19 @@ impl<const L: usize> Lanes<L> {
         Ok(0)
     }
 
-    /// Refits the atoms that each lane uses, with another strength.
+    /// Refits the nonzero coefficients of each lane with another `λ`. Stops as [`Lanes::descend`] does.
     pub(crate) fn refit(
         &mut self,
         lambda: f64,
         tolerance: f64,
         sweeps: usize,
         cancel: &Cancel,
-    ) -> Result<bool> {
-        Ok(self.descend_within(lambda, tolerance, sweeps, cancel)? > 0)
+    ) -> Result<()> {
+        self.descend_nonzero(lambda, tolerance, sweeps, cancel).map(drop)
     }
 
-    /// Correlations of the active atoms with a residual, relative to their penalties.
+    /// Correlation of each active atom with a residual, divided by its penalty; the largest over all
+    /// lanes.
     pub(crate) fn correlations(&self, residual: &[[f64; L]]) -> Vec<f64> {
         let relative = |atom: &Atom<L>| {
             let mut g = [0.0; L];
@@ -291,58 +301,62 @@ impl<const L: usize> Lanes<L> {
         self.atoms.iter().map(relative).collect()
     }
 
-    pub(crate) fn state(&self) -> State<L> {
-        State {
+    /// Copies what [`Lanes::restore`] brings back.
+    pub(crate) fn snapshot(&self) -> Snapshot<L> {
+        Snapshot {
             residual: self.residual.clone(),
             offset: self.offset,
             beta: self.atoms.iter().map(|atom| atom.beta).collect(),
         }
     }
 
-    pub(crate) fn restore(&mut self, state: State<L>) {
-        self.residual = state.residual;
-        self.offset = state.offset;
-        for (atom, beta) in self.atoms.iter_mut().zip(state.beta) {
+    /// Goes back to a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot<L>) {
+        self.residual = snapshot.residual;
+        self.offset = snapshot.offset;
+        for (atom, beta) in self.atoms.iter_mut().zip(snapshot.beta) {
             atom.beta = beta;
         }
     }
 
-    /// Allows in each lane every atom of the dictionary that is correlated with the lane's residual by
-    /// more than `threshold`, relative to `N p_j`; returns how many came in.
+    /// Screens the dictionary: makes an atom active in a lane if its correlation with the lane's residual
+    /// exceeds `threshold` times `N p_j`. Returns the number of atoms that became active.
+    ///
+    /// `factors` has the penalty factor of each support.
     pub(crate) fn screen<O: Operator>(
         &mut self,
         operator: &O,
-        weights: &[f64],
+        factors: &[f64],
         threshold: f64,
         cancel: &Cancel,
     ) -> Result<usize> {
         let residual = self.training_residual();
-        let count = self.count;
-        let found = operator.scan(
+        let n_training = self.n_training;
+        let correlated = operator.scan(
             &residual,
             cancel,
-            |support| weights[support].is_finite(),
-            |support, correlations, out: &mut Vec<(AtomId, f64, u8)>| {
+            |support| factors[support].is_finite(),
+            |support, correlations, output: &mut Vec<(AtomId, f64, u8)>| {
                 for (cell, g) in correlations.iter().enumerate() {
-                    let penalty = operator.scale(support, cell) * weights[support];
+                    let penalty = operator.scale(support, cell) * factors[support];
                     if penalty <= 0.0 {
                         continue;
                     }
-                    let lanes = (0..L).filter(|&l| g[l].abs() > threshold * penalty * count[l]);
-                    let lanes = lanes.fold(0, |bits, l| bits | 1 << l);
+                    let exceeds = |&l: &usize| g[l].abs() > threshold * penalty * n_training[l];
+                    let lanes = lane_bits((0..L).filter(exceeds));
                     if lanes != 0 {
-                        out.push((AtomId::new(support, cell), penalty, lanes));
+                        output.push((AtomId::new(support, cell), penalty, lanes));
                     }
                 }
             },
         )?;
-        let mut fresh = 0;
-        for (id, penalty, lanes) in found {
-            if lanes & !self.allowed(id) != 0 {
-                fresh += 1;
+        let mut activated = 0;
+        for (id, penalty, lanes) in correlated {
+            if lanes & !self.active_lanes(id) != 0 {
+                activated += 1;
                 self.activate(operator, id, || operator.column(id), penalty, lanes);
             }
         }
-        Ok(fresh)
+        Ok(activated)
     }
 }

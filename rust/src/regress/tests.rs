@@ -1,15 +1,23 @@
-//! The operators against their definitions, the lanes against each other.
+//! Operators against their definitions, and the independence of the folds.
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::bin_domain::BinOperator;
+use super::folds::LANES;
+use super::gather::GatherOperator;
 use super::operator::{AtomId, Column};
 use super::solver::Lanes;
 use super::*;
+use crate::anova::Components;
+use crate::design::Observations;
 use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
-use crate::explain::{Components, shapley_standard_errors};
-use crate::surrogate::shapley_of_pattern;
+use crate::explain::shapley_standard_errors;
+use crate::space::SequenceSpace;
+use crate::surrogate::{Basis, ProductTerms, SupportTerms, shapley_of_pattern};
 
 const TOLERANCE: f64 = 1e-10;
 
@@ -23,7 +31,7 @@ fn dense(column: &Column, rows: usize) -> Vec<f64> {
     out
 }
 
-/// All correlations with a residual, support by support.
+/// The correlations of all atoms with a residual, one vector for each support.
 fn adjoint<O: Operator>(operator: &O, residual: &[f64]) -> Vec<Vec<f64>> {
     let residual: Vec<[f64; 1]> = residual.iter().map(|&r| [r]).collect();
     operator
@@ -40,7 +48,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// `<A x, r> = <x, Aᵀ r>`, the left side by columns, the right side by scanning.
+/// Checks `<A x, r> = <x, Aᵀ r>`: the left side from columns, the right side from a scan.
 fn check_adjoint<O: Operator>(operator: &O, rng: &mut ChaCha8Rng) {
     let rows = operator.values().len();
     let residual = numbers(rng, rows);
@@ -69,7 +77,7 @@ fn design(q: usize, n: usize, b: usize, seed: u64) -> Arc<QueryDesign> {
     Arc::new(QueryDesign::new(space, config, &Cancel::new()).unwrap())
 }
 
-/// A sample, `y = f + noise`, whose truth has pairs and a motif of four letters.
+/// A sample `y = f + noise`, where `f` has pairs and a pattern of four symbols.
 fn sample(q: usize, n: usize, rows: usize, seed: u64) -> Sample {
     let space = SequenceSpace::of_size(q, n).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -90,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn operators_are_the_adjoints_of_their_columns(
+    fn scans_are_the_adjoints_of_columns(
         q in 2usize..=6, n in 2usize..=6, order in 1usize..=3, b in 1usize..=2, seed: u64,
     ) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -100,31 +108,31 @@ proptest! {
         let supports = dictionary.list(design.space(), values.len(), 1 << 30).unwrap();
         let codes = design.queries(0..design.len());
         for basis in [Atoms::Letters, Atoms::Characters] {
-            check_adjoint(&Tables::new(q, n, basis, &codes, &values, supports.clone()), &mut rng);
+            check_adjoint(&GatherOperator::new(q, n, basis, &codes, &values, supports.clone()), &mut rng);
         }
-        if Bins::suit(&design) {
+        if BinOperator::supports_design(&design) {
             let observations = Observations::new(design.clone(), values.clone()).unwrap();
-            let bins = Bins::new(&observations, supports.clone(), &Cancel::new()).unwrap();
+            let bins = BinOperator::new(&observations, supports.clone(), &Cancel::new()).unwrap();
             check_adjoint(&bins, &mut rng);
-            // Both operators are the same in two orthonormal domains.
-            let tables = Tables::new(q, n, Atoms::Characters, &codes, &values, supports.clone());
+            // Both operators are the same map in two orthonormal domains.
+            let sequences = GatherOperator::new(q, n, Atoms::Characters, &codes, &values, supports.clone());
             let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < TOLERANCE * 10.0);
-            prop_assert!(close(&bins.to_rows(bins.values()), &values));
-            prop_assert!(close(&bins.to_rows(bins.constant()), &vec![1.0; values.len()]));
+            prop_assert!(close(&bins.to_sequences(bins.values()), &values));
+            prop_assert!(close(&bins.to_sequences(bins.constant()), &vec![1.0; values.len()]));
             let adjoints = adjoint(&bins, bins.values()).concat();
-            prop_assert!(close(&adjoints, &adjoint(&tables, &values).concat()));
+            prop_assert!(close(&adjoints, &adjoint(&sequences, &values).concat()));
             for (support, positions) in supports.iter().enumerate() {
                 let cell = rng.random_range(0..(q - 1).pow(positions.len() as u32));
                 let id = AtomId::new(support, cell);
-                let of_bins = bins.to_rows(&dense(&bins.column(id), values.len()));
-                prop_assert!(close(&of_bins, &dense(&tables.column(id), values.len())));
+                let in_bins = bins.to_sequences(&dense(&bins.column(id), values.len()));
+                prop_assert!(close(&in_bins, &dense(&sequences.column(id), values.len())));
             }
         }
     }
 
     #[test]
-    fn no_fold_knows_the_values_it_holds_out(seed in 0u64..1000) {
-        // Values of fold 0 change; after the same number of steps its fit is the same to the last bit.
+    fn fits_do_not_depend_on_the_values_they_hold_out(seed in 0u64..1000) {
+        // If values of fold 0 change, its fit after the same number of steps has the same bits.
         let first = sample(3, 6, 240, seed);
         let mut values = first.values().to_vec();
         let folds: Vec<u8> = (0..240).map(|row| (row * 7 % 4) as u8).collect();
@@ -134,18 +142,17 @@ proptest! {
         }
         let supports =
             Dictionary { orders: 2, ..Dictionary::default() }.list(first.space(), 240, 1 << 30).unwrap();
-        let strengths = Strengths::default();
-        let weights: Vec<f64> = supports.iter().map(|s| strengths.of(s)).collect();
+        let factors = PenaltyFactors::default();
+        let of_supports: Vec<f64> = supports.iter().map(|s| factors.listed(s)).collect();
         let mut fits = Vec::new();
         for values in [first.values(), &values] {
-            let mut tables = Tables::new(3, 6, Atoms::Letters, first.codes(), values, supports.clone());
-            let held = folds.iter().map(|fold| 1 << fold).collect();
-            let mut lanes = [Lanes::<LANES>::new(&tables, held)];
-            let mut index = index_of(&supports);
+            let mut operator = GatherOperator::new(3, 6, Atoms::Letters, first.codes(), values, supports.clone());
+            let held_out = folds.iter().map(|fold| 1 << fold).collect();
+            let mut lanes = [Lanes::<LANES>::new(&operator, held_out)];
             for lambda in [0.3, 0.1, 0.05] {
-                lanes[0].screen(&tables, &weights, 0.9 * lambda, &Cancel::new()).unwrap();
+                lanes[0].screen(&operator, &of_supports, 0.9 * lambda, &Cancel::new()).unwrap();
                 lanes[0].descend(lambda, 0.0, 5, &Cancel::new()).unwrap();
-                growth::grow(&mut tables, &mut index, &mut lanes, &strengths, lambda, &Cancel::new()).unwrap();
+                growth::grow(&mut operator, &mut lanes, &factors, lambda, &Cancel::new()).unwrap();
                 lanes[0].descend(lambda, 0.0, 5, &Cancel::new()).unwrap();
             }
             let mut atoms: Vec<(Vec<u16>, u32, u64)> = lanes[0]
@@ -153,7 +160,7 @@ proptest! {
                 .iter()
                 .filter(|atom| atom.beta[0] != 0.0)
                 .map(|atom| {
-                    let support = tables.supports()[atom.id.support as usize].clone();
+                    let support = operator.supports()[atom.id.support as usize].clone();
                     (support, atom.id.cell, atom.beta[0].to_bits())
                 })
                 .collect();
@@ -165,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn listed_dictionaries_are_as_long_as_counted(
+    fn dictionaries_list_as_many_supports_as_they_count(
         n in 1usize..=9, windows in 0usize..=4, orders in 0usize..=3, order in 1usize..=3, span in 1usize..=5,
     ) {
         let space = SequenceSpace::of_size(2, n).unwrap();
@@ -174,7 +181,7 @@ proptest! {
             Dictionary { orders, ..Dictionary::default() },
             Dictionary { gapped: Some((order, span)), ..Dictionary::default() },
         ] {
-            let atoms = part.atoms(2, n);
+            let atoms = part.n_atoms(2, n);
             let Ok(listed) = part.list(&space, 10, 1 << 30) else {
                 prop_assert_eq!(atoms, 0);
                 continue;
@@ -214,12 +221,12 @@ proptest! {
 }
 
 #[test]
-fn the_last_fit_is_at_its_optimum() {
+fn the_final_fit_is_optimal() {
     let sample = sample(4, 7, 900, 3);
     for (basis, growth) in [(Atoms::Letters, Some(2.0)), (Atoms::Characters, None)] {
         let regression = SparseRegression {
             basis: Some(basis),
-            strengths: Some(Strengths { growth, ..Strengths::default() }),
+            penalty_factors: Some(PenaltyFactors { growth, ..PenaltyFactors::default() }),
             lambda: Some(0.02),
             refit: false,
             tolerance: 1e-22,
@@ -232,7 +239,7 @@ fn the_last_fit_is_at_its_optimum() {
 }
 
 #[test]
-fn patterns_grow_to_motifs_that_no_dictionary_lists() {
+fn growth_reaches_patterns_that_the_dictionary_does_not_list() {
     let sample = sample(4, 10, 4000, 5);
     let fitted = SparseRegression {
         dictionary: Some(Dictionary { orders: 2, ..Dictionary::default() }),
@@ -247,21 +254,22 @@ fn patterns_grow_to_motifs_that_no_dictionary_lists() {
 }
 
 #[test]
-fn a_few_letters_and_repeats_are_no_trouble() {
-    // Letters 2 and 3 occur nowhere at position 1; every sequence is there twice with another value.
-    let mut sample = sample(4, 5, 600, 8);
-    sample.codes.chunks_mut(5).for_each(|row| row[1] %= 2);
-    sample.codes.extend(sample.codes.clone());
-    let twice: Vec<f64> = sample.values.iter().map(|v| v + 0.1).collect();
-    sample.values.extend(twice);
+fn missing_symbols_and_repeated_sequences_are_handled() {
+    // Symbols 2 and 3 do not occur at position 1, and every sequence occurs twice with different values.
+    let first = sample(4, 5, 600, 8);
+    let mut codes = first.codes().to_vec();
+    codes.chunks_mut(5).for_each(|row| row[1] %= 2);
+    codes.extend(codes.clone());
+    let values = first.values().iter().copied().chain(first.values().iter().map(|v| v + 0.1)).collect();
+    let sample = Sample::new(first.space().clone(), codes, values).unwrap();
     let fitted = SparseRegression::default().fit(&sample, &Cancel::new()).unwrap();
     assert_eq!(fitted.unseen, [(1, 2), (1, 3)]);
     let terms = fitted.surrogate.terms();
     for group in &terms.supports {
         if let Some(at) = group.support.iter().position(|&i| i == 1) {
-            assert!(group.labels.chunks(group.support.len()).all(|letters| letters[at] < 2));
+            assert!(group.labels.chunks(group.support.len()).all(|symbols| symbols[at] < 2));
         }
     }
-    let folds = units(&sample);
-    assert_eq!(folds[..600], folds[600..]);
+    let numbers = sample.sequence_numbers();
+    assert_eq!(numbers[..600], numbers[600..]);
 }

@@ -1,278 +1,37 @@
 //! Surrogates: closed forms that stand in for the model.
 //!
-//! A surrogate is a sum of product terms, `f̂(x) = c_0 + Re Σ_t c_t Π_{i∈S_t} g(l_{t,i}, x_i)`. The
-//! factor `g(l, a)` of label `l` at letter `a` is that of a [`Basis`]. Prediction, components and
-//! Shapley values are computed from [`ProductTerms`] alone; nothing there knows which kind of
-//! surrogate the terms came from, or how it was found.
+//! A surrogate is a sum of product terms, `f̂(x) = c_0 + Re Σ_t c_t Π_{i∈S_t} g(l_{t,i}, x_i)`. The factor `g(l, a)` of
+//! label `l` at symbol `a` belongs to a [`Basis`]. Prediction, components and Shapley values are computed from
+//! [`ProductTerms`] alone; they do not depend on the kind of surrogate or on how it was fitted.
 
-mod anova;
+mod centred;
 mod spectrum;
+mod terms;
+mod truncation;
 mod uncertainty;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use rustfft::num_complex::Complex64;
-
-pub use spectrum::{Spectrum, Truncation};
+pub use spectrum::Spectrum;
+pub use terms::{Basis, ProductTerms, SupportTerms};
+pub use truncation::{Keep, Truncation};
 pub use uncertainty::Uncertainty;
 
-pub(crate) use anova::Anova;
-pub use anova::Keep;
+pub(crate) use centred::CentredSum;
+pub(crate) use terms::table;
 pub(crate) use uncertainty::shapley_of_pattern;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::frequency::Frequency;
-use crate::space::{SequenceSpace, roots_of_unity};
+use crate::space::SequenceSpace;
 
-/// Most coefficients of a spectrum that is expanded from other terms.
-const MAX_COEFFICIENTS: u128 = 1 << 24;
-
-/// The factors a product term is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Basis {
-    /// `g(l, a) = ω^{l a}`, of mean zero for `l ≠ 0`: the terms of a [`Spectrum`].
-    Characters,
-    /// `g(l, a) = 1[a = l]`, of mean `1/q`: letter patterns.
-    Letters,
-    /// `g(l, a) = 1[a = l] - 1/q`, of mean zero: a term of support `S` is part of the component `f_S`, and
-    /// of no other.
-    Centred,
-    /// `g(l, a) = 1[a ∈ S_l]`, with the sets given as bits: the leaves of trees.
-    Sets(Arc<[u64]>),
-}
-
-impl Basis {
-    /// Number of labels over an alphabet of `q` symbols.
-    pub(crate) fn labels(&self, q: usize) -> usize {
-        match self {
-            Self::Sets(sets) => sets.len(),
-            _ => q,
-        }
-    }
-
-    /// The letters for which a label's indicator is 1, as bits.
-    pub(crate) fn set(&self, label: u16) -> u64 {
-        match self {
-            Self::Sets(sets) => sets[label as usize],
-            _ => 1 << label,
-        }
-    }
-
-    /// `g(l, a)` for all labels and letters, row `l`.
-    pub(crate) fn factors(&self, q: usize) -> Vec<Complex64> {
-        let roots = roots_of_unity(q);
-        let indicator = |label: usize, letter: usize| self.set(label as u16) >> letter & 1;
-        (0..self.labels(q) * q)
-            .map(|i| match self {
-                Self::Characters => roots[(i / q) * (i % q) % q],
-                Self::Letters | Self::Sets(_) => (indicator(i / q, i % q) as f64).into(),
-                Self::Centred => (indicator(i / q, i % q) as f64 - 1.0 / q as f64).into(),
-            })
-            .collect()
-    }
-
-    /// `E g(l, A)` over a uniform letter, for each label.
-    pub(crate) fn means(&self, q: usize) -> Vec<f64> {
-        (0..self.labels(q))
-            .map(|label| match self {
-                Self::Characters => f64::from(u8::from(label == 0)),
-                Self::Letters | Self::Sets(_) => f64::from(self.set(label as u16).count_ones()) / q as f64,
-                Self::Centred => 0.0,
-            })
-            .collect()
-    }
-}
-
-/// The terms of one support.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct SupportTerms {
-    /// Positions, ascending.
-    pub support: Vec<u16>,
-    /// Labels, row-major: one row of `support.len()` for each term.
-    pub labels: Vec<u16>,
-    /// Coefficients `c_t`.
-    pub coefficients: Vec<Complex64>,
-}
-
-/// A sum of product terms over one basis, grouped by support; no support stands twice.
-#[derive(Clone, Debug)]
-pub struct ProductTerms {
-    /// The sequence space.
-    pub space: SequenceSpace,
-    /// The factors.
-    pub basis: Basis,
-    /// The constant term `c_0`.
-    pub constant: f64,
-    /// The other terms.
-    pub supports: Vec<SupportTerms>,
-}
-
-impl ProductTerms {
-    /// Number of terms, the constant included unless it is zero.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let constant = usize::from(self.constant != 0.0);
-        constant + self.supports.iter().map(|group| group.coefficients.len()).sum::<usize>()
-    }
-
-    /// Whether there are no terms: the function is zero.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The real part of the function as a spectrum.
-    ///
-    /// # Errors
-    /// If a term is not one of the space, or the terms stand for more than 2^24 coefficients.
-    pub fn spectrum(&self) -> Result<Spectrum> {
-        self.check()?;
-        let q = self.space.q();
-        let roots = roots_of_unity(q);
-        let mut sizes = 0_u128;
-        for group in &self.supports {
-            let words = (q as u128).saturating_pow(group.support.len() as u32);
-            sizes = sizes.saturating_add(match self.basis {
-                Basis::Characters => group.coefficients.len() as u128,
-                _ => words,
-            });
-        }
-        if sizes > MAX_COEFFICIENTS {
-            return Err(Error::TooLarge {
-                what: "the spectrum of these terms",
-                bytes: sizes.saturating_mul(64),
-                advice: "work with the terms themselves, or fit lower orders",
-            });
-        }
-        let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
-        for SupportTerms { support, labels, coefficients } in &self.supports {
-            let order = support.len();
-            let frequency = |labels: &[u16]| -> Frequency {
-                let places = support.iter().copied().zip(labels.iter().map(|&label| label as u8));
-                places.filter(|&(_, label)| label != 0).collect()
-            };
-            if self.basis == Basis::Characters {
-                all.extend(labels.chunks_exact(order).map(frequency).zip(coefficients.iter().copied()));
-                continue;
-            }
-            // The table of the support, and its transform axis by axis.
-            let mut table = table(&self.basis.factors(q), q, labels, coefficients, order);
-            let size = table.len();
-            for _ in 0..order {
-                let rest = size / q;
-                let mut next = vec![Complex64::ZERO; size];
-                for (letter, row) in table.chunks_exact(rest).enumerate() {
-                    for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO)
-                    {
-                        for (label, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
-                            *out += value * roots[letter * label % q].conj() / q as f64;
-                        }
-                    }
-                }
-                table = next;
-            }
-            for (at, value) in table.into_iter().enumerate() {
-                let digit = |i: usize| (at / q.pow((order - 1 - i) as u32) % q) as u16;
-                let dense: Vec<u16> = (0..order).map(digit).collect();
-                // Centred letters have nothing on a part of their support but rounding errors.
-                if self.basis != Basis::Centred || !dense.contains(&0) {
-                    all.push((frequency(&dense), value));
-                }
-            }
-        }
-        Spectrum::real_part(self.space.clone(), all)
-    }
-
-    /// # Errors
-    /// If a term is not one of this space, or a number is not finite.
-    pub(crate) fn check(&self) -> Result<()> {
-        let (q, n) = (self.space.q(), self.space.n());
-        let labels_known = self.basis.labels(q);
-        let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
-        if !self.constant.is_finite() {
-            return bad("finite", format!("the constant {}", self.constant));
-        }
-        if let Basis::Sets(sets) = &self.basis {
-            let all = u64::MAX >> (64 - q);
-            if let Some(set) = sets.iter().find(|&&set| set == 0 || set & !all != 0) {
-                return bad("over sets of letters of the alphabet that are not empty", format!("{set:#b}"));
-            }
-        }
-        for (index, group) in self.supports.iter().enumerate() {
-            let SupportTerms { support, labels, coefficients } = group;
-            if !support.is_sorted_by(|a, b| a < b) || support.last().is_none_or(|&last| last as usize >= n) {
-                return bad("on ascending positions of the space", format!("support {index}: {support:?}"));
-            }
-            if labels.len() != support.len() * coefficients.len()
-                || labels.iter().any(|&l| l as usize >= labels_known)
-            {
-                return bad(
-                    "given by one label of the basis at each position",
-                    format!("support {index}: {labels:?}"),
-                );
-            }
-            if let Some(value) = coefficients.iter().find(|value| !value.is_finite()) {
-                return bad("finite", format!("support {index}: {value}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `Σ_t c_t Π_i g(l_{t,i}, x_i)` at every word of a support: coefficients as a tensor over labels, contracted
-/// with the factors axis by axis.
-pub(crate) fn table(
-    factors: &[Complex64],
-    q: usize,
-    labels: &[u16],
-    coefficients: &[Complex64],
-    order: usize,
-) -> Vec<Complex64> {
-    let known = factors.len() / q;
-    if known > q {
-        // More labels than letters: term by term.
-        let mut sum = vec![Complex64::ZERO; q.pow(order as u32)];
-        for (labels, &coefficient) in labels.chunks_exact(order).zip(coefficients) {
-            let mut product = vec![coefficient];
-            for &label in labels {
-                let row = &factors[label as usize * q..][..q];
-                product = product.iter().flat_map(|p| row.iter().map(move |factor| p * factor)).collect();
-            }
-            sum.iter_mut().zip(product).for_each(|(sum, p)| *sum += p);
-        }
-        return sum;
-    }
-    let size = q.pow(order as u32);
-    let mut tensor = vec![Complex64::ZERO; size];
-    for (labels, &coefficient) in labels.chunks_exact(order).zip(coefficients) {
-        tensor[labels.iter().fold(0, |at, &label| at * q + label as usize)] += coefficient;
-    }
-    let mut next = vec![Complex64::ZERO; size];
-    for _ in 0..order {
-        // Contract the first axis and put the letters last: after all axes the order is restored.
-        let rest = size / q;
-        next.fill(Complex64::ZERO);
-        for (label, row) in tensor.chunks_exact(rest).enumerate().filter(|(label, _)| *label < known) {
-            for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
-                for (letter, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
-                    *out += value * factors[label * q + letter];
-                }
-            }
-        }
-        std::mem::swap(&mut tensor, &mut next);
-    }
-    tensor
-}
-
-/// Any kind of surrogate.
+/// A surrogate of any kind.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Surrogate {
     /// A sparse q-ary Fourier spectrum.
     Spectrum(Spectrum),
-    /// A sum of letter patterns, of centred letters or of leaves of trees.
+    /// A sum of letter patterns, of centred indicators or of leaves of trees.
     Terms(ProductTerms),
 }
 
@@ -310,29 +69,29 @@ impl Surrogate {
         }
     }
 
-    /// A weighted sum of surrogates and a constant, in centred letters.
+    /// A weighted sum of surrogates and a constant, in centred indicators.
     ///
     /// # Errors
-    /// If they are of different spaces, one is a spectrum of high order, the components would take too much
+    /// If they have different spaces, one is a spectrum of high order, the components would take too much
     /// memory, or the caller cancels.
     pub fn combine(parts: &[(&Self, f64)], constant: f64, keep: Keep, cancel: &Cancel) -> Result<Self> {
         let Some((first, _)) = parts.first() else {
             return Err(Error::Parameter { name: "parts", expected: "at least one", got: "none".into() });
         };
-        let mut anova = Anova::new(first.space().clone());
+        let mut sum = CentredSum::new(first.space().clone());
         for (part, weight) in parts {
             first.space().check_same(part.space())?;
-            anova.add_components(part, *weight, cancel)?;
+            sum.add_components(part, *weight, cancel)?;
         }
-        anova.add(&[], constant)?;
-        anova.keep(keep);
-        Ok(Self::Terms(anova.into_terms()))
+        sum.add(&[], constant)?;
+        sum.keep(keep);
+        Ok(Self::Terms(sum.into_terms()))
     }
 
     /// The surrogate as a spectrum: the same function.
     ///
     /// # Errors
-    /// If patterns stand for more coefficients than fit into memory.
+    /// If the terms stand for more coefficients than fit into memory.
     pub fn spectrum(&self) -> Result<Cow<'_, Spectrum>> {
         match self {
             Self::Spectrum(spectrum) => Ok(Cow::Borrowed(spectrum)),

@@ -14,7 +14,9 @@ const HERMITIAN_TOLERANCE: f64 = 1e-9;
 ///
 /// ```
 /// use rustfft::num_complex::Complex64;
-/// use shapsketch::{Frequency, SequenceSpace, Spectrum};
+/// use shapsketch::frequency::Frequency;
+/// use shapsketch::surrogate::Spectrum;
+/// use shapsketch::SequenceSpace;
 /// let space = SequenceSpace::new("ACGT", 3)?;
 /// let k = Frequency::from_dense(&[0, 1, 0]);
 /// let terms = vec![
@@ -34,17 +36,6 @@ pub struct Spectrum {
     half: Vec<(Frequency, Complex64)>,
 }
 
-/// What [`Spectrum::truncate`] keeps; conjugate pairs stay together.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Truncation {
-    /// At most this many coefficients, the largest ones; the constant counts as one.
-    pub max_terms: Option<usize>,
-    /// Orders up to this one.
-    pub max_order: Option<usize>,
-    /// As few coefficients as hold this fraction (0 to 1) of the energy beyond the constant.
-    pub energy: Option<f64>,
-}
-
 impl Spectrum {
     /// The spectrum with these coefficients, both of each pair `k, -k`; repeated frequencies add.
     ///
@@ -52,10 +43,10 @@ impl Spectrum {
     /// If a frequency is not of this space, a coefficient is not finite, or the function would not
     /// be real.
     pub fn new(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Result<Self> {
-        let given = checked(&space, &terms)?;
-        let spectrum = Self::hermitian_part(space, given);
+        let checked_terms = checked(&space, &terms)?;
+        let spectrum = Self::hermitian_part(space, checked_terms);
         let scale = terms.iter().map(|(_, value)| value.norm()).fold(0.0, f64::max);
-        // The sums over repeated frequencies are what must be conjugate.
+        // The sums over repeated frequencies must be conjugate.
         let mut sums: Vec<(Frequency, Complex64, usize)> = Vec::new();
         let mut order: Vec<usize> = (0..terms.len()).collect();
         order.sort_by(|&a, &b| terms[a].0.cmp(&terms[b].0));
@@ -111,14 +102,14 @@ impl Spectrum {
             }
             same
         });
-        // Those that are their own partner are real but for rounding errors.
+        // Coefficients of `k = -k` are real up to rounding.
         let q = space.q();
         half.iter_mut().filter(|(k, _)| k.is_self_conjugate(q)).for_each(|(_, value)| value.im = 0.0);
         half.retain(|(_, value)| *value != Complex64::ZERO);
         Self { space, half }
     }
 
-    /// From what [`Spectrum::representatives`] gave, in that very form.
+    /// From the output of [`Spectrum::representatives`], in the same order and form.
     pub(crate) fn from_file(space: SequenceSpace, half: Vec<(Frequency, Complex64)>) -> Result<Self> {
         let q = space.q();
         let half = checked(&space, &half)?;
@@ -147,7 +138,8 @@ impl Spectrum {
         &self.half
     }
 
-    fn multiplicity(&self, k: &Frequency) -> usize {
+    /// Number of coefficients that a representative stands for.
+    pub(super) fn multiplicity(&self, k: &Frequency) -> usize {
         if k.is_self_conjugate(self.space.q()) { 1 } else { 2 }
     }
 
@@ -178,7 +170,7 @@ impl Spectrum {
         all
     }
 
-    /// `F[k]`, zero where there is none.
+    /// `F[k]`, zero if it is not stored.
     #[must_use]
     pub fn coefficient(&self, k: &Frequency) -> Complex64 {
         let q = self.space.q();
@@ -204,48 +196,7 @@ impl Spectrum {
         energy
     }
 
-    /// A smaller spectrum.
-    ///
-    /// # Errors
-    /// If `energy` is not 0 to 1.
-    pub fn truncate(&self, keep: Truncation) -> Result<Self> {
-        if let Some(energy) = keep.energy.filter(|e| !(0.0..=1.0).contains(e)) {
-            return Err(Error::Parameter {
-                name: "energy",
-                expected: "a fraction from 0 to 1",
-                got: energy.to_string(),
-            });
-        }
-        let energy = |(k, value): &(Frequency, Complex64)| {
-            if k.order() == 0 { 0.0 } else { self.multiplicity(k) as f64 * value.norm_sqr() }
-        };
-        let max_order = keep.max_order.unwrap_or(usize::MAX);
-        let mut half: Vec<_> = self.half.iter().filter(|(k, _)| k.order() <= max_order).cloned().collect();
-        // The constant first, then by the energy of one coefficient; ties by the canonical order.
-        half.sort_by(|a, b| {
-            let size = |(k, value): &(Frequency, Complex64)| {
-                if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() }
-            };
-            size(b).total_cmp(&size(a)).then_with(|| a.0.cmp(&b.0))
-        });
-        let target = keep
-            .energy
-            .map_or(f64::INFINITY, |fraction| fraction * self.half.iter().map(energy).sum::<f64>());
-        let (mut terms, mut held) = (0, 0.0);
-        let kept = half
-            .into_iter()
-            .take_while(|term| {
-                terms += self.multiplicity(&term.0);
-                let go =
-                    terms <= keep.max_terms.unwrap_or(usize::MAX) && (term.0.order() == 0 || held < target);
-                held += energy(term);
-                go
-            })
-            .collect();
-        Ok(Self::from_representatives(self.space.clone(), kept))
-    }
-
-    /// The spectrum as product terms: of each pair `k, -k` one, with twice the coefficient.
+    /// The spectrum as product terms: one for each pair `k, -k`, with twice the coefficient.
     #[must_use]
     pub fn terms(&self) -> ProductTerms {
         let mut terms = ProductTerms {
@@ -268,14 +219,6 @@ impl Spectrum {
             }
         }
         terms
-    }
-
-    /// `f̂` at a batch of coded sequences.
-    ///
-    /// # Errors
-    /// If the codes are not sequences of the space.
-    pub fn predict(&self, codes: &[u8]) -> Result<Vec<f64>> {
-        crate::explain::Components::new(&self.terms())?.predict(codes, &crate::cancel::Cancel::new())
     }
 }
 

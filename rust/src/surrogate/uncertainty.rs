@@ -2,28 +2,28 @@
 
 use super::{ProductTerms, Surrogate};
 use crate::error::{Error, Result};
+use crate::words::binomial;
 
-/// Variances of what a surrogate estimates.
+/// Variances of the estimated terms of a surrogate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Uncertainty {
-    /// Variances of the coefficients of letter patterns, in their order; none where terms have none of their own.
+    /// Variances of the coefficients of letter patterns, in their order; empty if only per-position variances are known.
     pub patterns: Vec<f64>,
-    /// Further variance of the Shapley value of each position, whatever the sequence.
+    /// Additional variance of the Shapley value of each position, the same for every sequence.
     pub positions: Vec<f64>,
     /// Variance of the constant.
     pub constant: f64,
 }
 
-/// Shapley values of a pattern of so many letters under a uniform background, for a sequence that has
-/// `matches` of them: those of a matching and of another position.
+/// Shapley values of a letter pattern of `order` positions under a uniform background, for a sequence that matches it
+/// at `matches` of them: the value of a matching position, and that of another one.
 ///
 /// The game is `v(T) = q^{-(d-t)}` if the sequence matches on `T`, `t = |T|`, else 0.
 pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64, f64) {
     let d = order as i32;
     let value = |size: usize| (q as f64).powi(size as i32 - d);
-    let binomial = |n: usize, k: usize| (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product::<f64>();
-    // Of the other d - 1 positions a coalition of size s is one of C(d-1, s), each of weight
-    // 1 / (d C(d-1, s)); only those within the matching ones have a value.
+    // There are C(d-1, s) coalitions of s of the other d - 1 positions, each with weight 1 / (d C(d-1, s)); only
+    // coalitions of matching positions have a value.
     let mean = |others: usize, gain: &dyn Fn(usize) -> f64| -> f64 {
         (0..=others).map(|s| binomial(others, s) / (f64::from(d) * binomial(order - 1, s)) * gain(s)).sum()
     };
@@ -34,7 +34,7 @@ pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64
 
 impl Uncertainty {
     /// # Errors
-    /// If it does not belong to the surrogate, or a variance is no finite number of at least 0.
+    /// If it does not belong to the surrogate, or a variance is negative or not finite.
     pub(crate) fn check(&self, surrogate: &Surrogate) -> Result<()> {
         let bad = |expected, got: String| Err(Error::Parameter { name: "variances", expected, got });
         let patterns = match surrogate {

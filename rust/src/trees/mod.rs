@@ -1,16 +1,17 @@
 //! Ensembles of trees as closed forms.
 //!
-//! A split asks for a [`Condition`]: whether the letters at some places are among given sets. One place is
-//! a split of a one-hot or integer feature, several are a motif (a k-mer at its place). A sum of such trees is
-//! a sum of products of indicators, and so has the Fourier coefficients, components and Shapley values of any
-//! other surrogate.
+//! Each split of a tree tests a [`Condition`]: whether the symbols at some positions are in given sets. A
+//! condition on one position is a split on a one-hot or integer feature; a condition on several positions is
+//! a pattern (for example a k-mer at a position). A sum of such trees is a sum of products of indicators, so
+//! it has Fourier coefficients, components and Shapley values like any other surrogate.
 //!
-//! - [`Ensemble::exact`] writes it leaf by leaf; a split "motif present or not" is
-//!   `f = f_absent + 1[motif]·(f_present - f_absent)`.
-//! - [`Ensemble::truncated`] keeps all but a stated part of the variance, for ensembles whose exact form
-//!   is too long: a chain of `m` absent motifs has `2^m` products, nearly all of no weight.
+//! - [`Ensemble::exact`] writes an ensemble leaf by leaf. A split on a pattern is
+//!   `f = f_no + 1[pattern]·(f_yes - f_no)`.
+//! - [`Ensemble::truncated`] keeps all but a given fraction of the variance, for ensembles whose exact form
+//!   is too long: a chain of `m` absent patterns has `2^m` products, nearly all of them negligible.
 
 mod exact;
+mod products;
 mod truncated;
 
 use rayon::prelude::*;
@@ -24,26 +25,27 @@ use crate::space::SequenceSpace;
 /// Sequences predicted by one task.
 const ROWS: usize = 256;
 
-/// `1[x_i ∈ S_i for all places i]`: positions, ascending, and sets of letters as bits.
+/// The condition `x_i ∈ S_i` for all listed `(i, S_i)`: ascending positions, and sets of symbols as bits (bit
+/// `a` stands for the symbol with code `a`).
 pub type Condition = Vec<(u16, u64)>;
 
 /// A node of a tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Node {
-    /// Asks for condition number `condition`, and goes on at node `yes` or `no`, both further on in the tree.
+    /// Tests a condition. Both children come after the split in the tree.
     Split {
-        /// Number of the condition.
+        /// Index of the condition.
         condition: u32,
-        /// Where to go if it holds.
+        /// Index of the child for sequences that satisfy the condition.
         yes: u32,
-        /// Where to go if it does not.
+        /// Index of the child for other sequences.
         no: u32,
     },
-    /// Ends with this value.
+    /// A leaf with this value.
     Leaf(f64),
 }
 
-/// A sum of trees: a constant and, for each tree, the value of the leaf that a sequence ends in.
+/// A sum of trees: a constant plus, for each tree, the value of the leaf that a sequence reaches.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     space: SequenceSpace,
@@ -53,14 +55,15 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Takes conditions, and trees whose first node is the root.
+    /// An ensemble with these conditions and trees. The first node of a tree is its root.
     ///
     /// # Errors
-    /// If a condition is not one of the space, a node names one or a node that is not there, a child
-    /// does not come after its parent, or a value is not finite.
+    /// If a condition is not valid for the space, a node refers to a condition or node that does not exist, a
+    /// child does not come after its parent, or a value is not finite.
     ///
     /// ```
-    /// use shapsketch::{Cancel, SequenceSpace, trees::{Ensemble, Node}};
+    /// use shapsketch::trees::{Ensemble, Node};
+    /// use shapsketch::{Cancel, SequenceSpace};
     /// let space = SequenceSpace::new("ACGT", 3)?;
     /// let motif = vec![(0, 0b0100), (1, 0b1001)]; // G, then A or T
     /// let tree = vec![Node::Split { condition: 0, yes: 1, no: 2 }, Node::Leaf(2.0), Node::Leaf(-1.0)];
@@ -81,30 +84,26 @@ impl Ensemble {
             return bad("constant", "finite", constant.to_string());
         }
         for (index, condition) in conditions.iter().enumerate() {
+            let got = || format!("condition {index}: {condition:?}");
             let ascending = condition.is_sorted_by(|a, b| a.0 < b.0);
             if !ascending || condition.last().is_none_or(|&(i, _)| i as usize >= n) {
-                let got = format!("condition {index}: {condition:?}");
-                return bad("conditions", "on ascending positions of the space", got);
+                return bad("conditions", "lists of ascending positions of the space", got());
             }
             if condition.iter().any(|&(_, set)| q < 64 && set >> q != 0) {
-                let got = format!("condition {index}: {condition:?}");
-                return bad("conditions", "on letters of the alphabet", got);
+                return bad("conditions", "sets of symbols of the alphabet", got());
             }
         }
         for (index, tree) in trees.iter().enumerate() {
-            let sound = |(at, node): (usize, &Node)| match *node {
+            let valid = |(parent, node): (usize, &Node)| match *node {
                 Node::Leaf(value) => value.is_finite(),
                 Node::Split { condition, yes, no } => {
-                    let child = |next: u32| (next as usize) > at && (next as usize) < tree.len();
+                    let child = |next: u32| (next as usize) > parent && (next as usize) < tree.len();
                     (condition as usize) < conditions.len() && child(yes) && child(no)
                 }
             };
-            if tree.is_empty() || !tree.iter().enumerate().all(sound) {
-                return bad(
-                    "trees",
-                    "of finite leaves and of splits before their children",
-                    format!("tree {index}"),
-                );
+            if tree.is_empty() || !tree.iter().enumerate().all(valid) {
+                let expected = "made of finite leaves, and of splits that come before their children";
+                return bad("trees", expected, format!("tree {index}, which is not"));
             }
         }
         Ok(Self { space, constant, conditions, trees })
@@ -116,8 +115,8 @@ impl Ensemble {
         &self.space
     }
 
-    /// All letters, as bits.
-    fn all(&self) -> u64 {
+    /// The set of all symbols.
+    fn all_symbols(&self) -> u64 {
         u64::MAX >> (64 - self.space.q())
     }
 
@@ -142,12 +141,12 @@ impl Ensemble {
                     *holds = condition.iter().all(|&(i, set)| set >> row[i as usize] & 1 == 1);
                 }
                 for tree in &self.trees {
-                    let mut at = 0;
+                    let mut node = 0;
                     *out += loop {
-                        match tree[at] {
+                        match tree[node] {
                             Node::Leaf(value) => break value,
                             Node::Split { condition, yes, no } => {
-                                at = if holds[condition as usize] { yes } else { no } as usize;
+                                node = if holds[condition as usize] { yes } else { no } as usize;
                             }
                         }
                     };
@@ -157,4 +156,21 @@ impl Ensemble {
         })?;
         Ok(out)
     }
+}
+
+/// Calls `f` with the symbols allowed at each position restricted to those of a condition, and restores them.
+fn with_condition<T>(allowed: &mut [u64], condition: &[(u16, u64)], f: impl FnOnce(&mut [u64]) -> T) -> T {
+    let before: Vec<u64> = condition.iter().map(|&(i, _)| allowed[i as usize]).collect();
+    condition.iter().for_each(|&(i, set)| allowed[i as usize] &= set);
+    let result = f(allowed);
+    condition.iter().zip(before).for_each(|(&(i, _), before)| allowed[i as usize] = before);
+    result
+}
+
+/// Calls `f` with other symbols allowed at one position, and restores them.
+fn with_symbols<T>(allowed: &mut [u64], position: u16, symbols: u64, f: impl FnOnce(&mut [u64]) -> T) -> T {
+    let before = std::mem::replace(&mut allowed[position as usize], symbols);
+    let result = f(allowed);
+    allowed[position as usize] = before;
+    result
 }

@@ -1,0 +1,45 @@
+"""How a sketch was made, as lines of text."""
+
+from __future__ import annotations
+
+from shapsketch import _core
+
+# Symbols without any sequence that a summary lists.
+LISTED = 8
+
+
+def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
+    """Return the lines of a summary about method, queries, R², candidates, link and unseen symbols."""
+    tested = {
+        "exact": "all sequences",
+        "regress": "cross-validated",
+        "converted": "against the ensemble, on random sequences",
+    }.get(info.method, f"{info.r2.count:,} held-out queries")
+    r2 = info.r2
+    lines = [
+        f"method     {info.method} ({info.status})",
+        f"queries    {info.n_queries:,} of a budget of {info.budget:,}",
+        f"R²         {r2.value:.4f}  (95 % interval {r2.low:.4f} to {r2.high:.4f}, {tested})",
+    ]
+    if info.teacher is not None:
+        lines.append(f"teacher    R² {info.teacher.value:.4f} on the same queries")
+    if len(info.candidates) > 1:
+        lines.append("tried      R²      seconds  weight")
+        for each in info.candidates:
+            seconds = "" if each.seconds is None else f"{each.seconds:.1f}"
+            lines.append(f"           {each.r2:<7.4f} {seconds:>7} {each.weight:7.2f}  {each.name}")
+    if info.link.name != "identity":
+        response = info.link.response_r2
+        value = "unknown" if response is None else f"{response.value:.4f}"
+        lines.append(f"link       {info.link.name}; R² on the model's own scale {value}")
+    if info.regression is not None and info.regression.unseen:
+        lines.append(_unseen(info.regression.unseen, alphabet))
+    if info.method == "peel" and info.status.outcome != "converged":
+        lines.append(f"           {info.unexplained:.1%} of the variance on the design is unexplained")
+    return lines
+
+
+def _unseen(unseen: list[tuple[int, int]], alphabet: str) -> str:
+    some = ", ".join(f"{alphabet[symbol]} at {position}" for position, symbol in unseen[:LISTED])
+    more = f" and {len(unseen) - LISTED} more" if len(unseen) > LISTED else ""
+    return f"unseen     {some}{more}: terms with these are not identifiable, and not in the sketch"

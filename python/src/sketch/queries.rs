@@ -1,0 +1,30 @@
+//! Queries of a plan.
+
+use pyo3::prelude::*;
+
+use super::Sketch;
+use crate::arrays::{self, Matrix, Values};
+use crate::work::interruptible;
+
+/// All queries of a plan: design, validation, test.
+#[pyclass(frozen, module = "shapsketch._core")]
+pub(crate) struct Queries(pub(super) shapsketch::Queries);
+
+#[pymethods]
+impl Queries {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn batch<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Matrix<'py, u8>> {
+        let n = self.0.space().n();
+        let rows = interruptible(py, |_| Ok(self.0.batch(start..stop)))?;
+        let count = rows.len() / n;
+        arrays::matrix(py, rows, count, n)
+    }
+
+    fn sketch(&self, py: Python<'_>, values: Values<'_>) -> PyResult<Sketch> {
+        let values = arrays::values(&values);
+        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(Sketch::from)
+    }
+}

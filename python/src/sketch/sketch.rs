@@ -1,0 +1,159 @@
+//! Sketches.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use shapsketch::Surrogate;
+use shapsketch::explain::shapley_standard_errors;
+use shapsketch::sketch::{self, Outcome};
+use shapsketch::surrogate::Basis;
+
+use super::{Candidate, Fit, HeldOut, SketchInfo};
+use crate::arrays::{self, Codes, Matrix, Values, Vector};
+use crate::space::Space;
+use crate::surrogate::Spectrum;
+use crate::work::{interruptible, short};
+
+/// Supports, symbols, coefficients and variances of letter patterns.
+type Patterns<'py> = (Vec<Vec<u16>>, Vec<Vec<u16>>, Vector<'py, f64>, Option<Vector<'py, f64>>);
+
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+pub(crate) struct Sketch(pub(crate) Arc<shapsketch::Sketch>);
+
+impl From<shapsketch::Sketch> for Sketch {
+    fn from(sketch: shapsketch::Sketch) -> Self {
+        Self(Arc::new(sketch))
+    }
+}
+
+impl From<Surrogate> for Sketch {
+    fn from(surrogate: Surrogate) -> Self {
+        shapsketch::Sketch::from(surrogate).into()
+    }
+}
+
+impl Sketch {
+    fn core(&self) -> shapsketch::Sketch {
+        (*self.0).clone()
+    }
+}
+
+#[pymethods]
+impl Sketch {
+    #[new]
+    fn new(spectrum: Spectrum) -> Self {
+        Surrogate::Spectrum(spectrum.0).into()
+    }
+
+    /// The sketch of a surrogate, tested as `fit` says.
+    #[staticmethod]
+    fn from_fit(py: Python<'_>, surrogate: Self, fit: Fit) -> PyResult<Self> {
+        let fit = fit.of(surrogate.0.surrogate.clone());
+        interruptible(py, |cancel| shapsketch::Sketch::from_fit(fit, cancel)).map(Self::from)
+    }
+
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        interruptible(py, |_| shapsketch::Sketch::load(&path)).map(Self::from)
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        interruptible(py, |_| self.0.save(&path))
+    }
+
+    fn with_outcome(&self, py: Python<'_>, outcome: &str) -> PyResult<Self> {
+        let outcome = short(py, || Outcome::from_name(outcome))?;
+        Ok(self.core().with_outcome(outcome).into())
+    }
+
+    fn with_note(&self, note: String) -> Self {
+        self.core().with_note(note).into()
+    }
+
+    fn with_budget(&self, budget: usize) -> Self {
+        self.core().with_budget(budget).into()
+    }
+
+    fn with_candidates(&self, candidates: Vec<Candidate>) -> Self {
+        self.core().with_candidates(candidates.into_iter().map(sketch::Candidate::from).collect()).into()
+    }
+
+    /// The same sketch on the scale of a link; held-out values and predictions on the scale of the model.
+    #[pyo3(signature = (name, values = None, predictions = None))]
+    fn with_link(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        values: Option<Values<'_>>,
+        predictions: Option<Values<'_>>,
+    ) -> PyResult<Self> {
+        let held_out = values.zip(predictions).map(|(values, predictions)| sketch::HeldOut {
+            values: arrays::values(&values),
+            predictions: arrays::values(&predictions),
+        });
+        short(py, || self.core().with_link(name, held_out.as_ref())).map(Self::from)
+    }
+
+    #[getter]
+    fn space(&self) -> Space {
+        Space(self.0.surrogate.space().clone())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.surrogate.len()
+    }
+
+    #[getter]
+    fn constant(&self) -> f64 {
+        self.0.surrogate.terms().constant
+    }
+
+    fn spectrum(&self, py: Python<'_>) -> PyResult<Spectrum> {
+        interruptible(py, |_| self.0.surrogate.spectrum().map(std::borrow::Cow::into_owned)).map(Spectrum)
+    }
+
+    /// Number of terms of each order; `None` for a spectrum.
+    fn orders(&self) -> Option<Vec<usize>> {
+        let Surrogate::Terms(terms) = &self.0.surrogate else { return None };
+        Some(terms.orders())
+    }
+
+    /// Letter patterns; `None` if the surrogate is of another kind.
+    fn patterns<'py>(&self, py: Python<'py>) -> Option<Patterns<'py>> {
+        let Surrogate::Terms(terms) = &self.0.surrogate else { return None };
+        if terms.basis != Basis::Letters {
+            return None;
+        }
+        let supports = terms.iter().map(|(support, ..)| support.to_vec()).collect();
+        let symbols = terms.iter().map(|(_, labels, _)| labels.to_vec()).collect();
+        let coefficients = terms.iter().map(|(.., coefficient)| coefficient.re).collect();
+        let uncertainty = self.0.uncertainty.as_ref();
+        let variances = uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.patterns.clone()));
+        Some((supports, symbols, arrays::vector(py, coefficients), variances))
+    }
+
+    /// Standard errors of Shapley values `(B, n)`; `None` if they are not known.
+    fn standard_errors<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Option<Matrix<'py, f64>>> {
+        let Some(uncertainty) = &self.0.uncertainty else { return Ok(None) };
+        let codes = arrays::codes(&codes);
+        let n = self.0.surrogate.space().n();
+        let errors = interruptible(py, |cancel| {
+            shapley_standard_errors(&self.0.surrogate.terms(), uncertainty, &codes, cancel)
+        })?;
+        arrays::matrix(py, errors, codes.len() / n, n).map(Some)
+    }
+
+    /// The data of R²; `None` if the sketch was loaded from a file or has no provenance.
+    #[getter]
+    fn held_out(&self, py: Python<'_>) -> Option<HeldOut> {
+        Some(HeldOut::new(py, self.0.held_out.clone()?))
+    }
+
+    /// How the sketch was made, and how well it predicts; `None` if that is not known.
+    #[getter]
+    fn info(&self) -> Option<SketchInfo> {
+        self.0.info.clone().map(SketchInfo::from)
+    }
+}

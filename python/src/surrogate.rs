@@ -1,0 +1,91 @@
+//! Surrogates: spectra, and weighted sums of surrogates.
+
+use pyo3::prelude::*;
+
+use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
+use crate::sketch::Sketch;
+use crate::space::Space;
+use crate::work::{interruptible, short};
+
+/// Frequencies `(s, n)` and coefficients `(s,)`.
+pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
+
+#[pyclass(frozen, eq, from_py_object, module = "shapsketch._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Spectrum(pub(crate) shapsketch::surrogate::Spectrum);
+
+#[pymethods]
+impl Spectrum {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        space: Space,
+        frequencies: Codes<'_>,
+        coefficients: Coefficients<'_>,
+        real_part: bool,
+    ) -> PyResult<Self> {
+        let (rows, values) = (arrays::codes(&frequencies), arrays::coefficients(&coefficients));
+        interruptible(py, |_| {
+            space.0.check(&rows)?;
+            let keys = rows.chunks_exact(space.0.n()).map(shapsketch::frequency::Frequency::from_dense);
+            let terms = keys.zip(values).collect();
+            if real_part {
+                shapsketch::surrogate::Spectrum::real_part(space.0, terms)
+            } else {
+                shapsketch::surrogate::Spectrum::new(space.0, terms)
+            }
+        })
+        .map(Self)
+    }
+
+    #[getter]
+    fn space(&self) -> Space {
+        Space(self.0.space().clone())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Frequencies `(s, n)` and coefficients `(s,)`.
+    fn terms<'py>(&self, py: Python<'py>) -> PyResult<Terms<'py>> {
+        let n = self.0.space().n();
+        let (keys, values): (Vec<_>, Vec<_>) = self.0.coefficients().into_iter().unzip();
+        let rows = keys.iter().flat_map(|k| k.to_dense(n)).collect();
+        Ok((arrays::matrix(py, rows, keys.len(), n)?, arrays::vector(py, values)))
+    }
+
+    fn order_energy<'py>(&self, py: Python<'py>) -> Vector<'py, f64> {
+        arrays::vector(py, self.0.order_energy())
+    }
+
+    fn truncate(
+        &self,
+        py: Python<'_>,
+        max_terms: Option<usize>,
+        max_order: Option<usize>,
+        energy: Option<f64>,
+    ) -> PyResult<Self> {
+        short(py, || self.0.truncate(shapsketch::surrogate::Truncation { max_terms, max_order, energy }))
+            .map(Self)
+    }
+}
+
+/// A weighted sum of sketches, as a sketch without provenance.
+#[pyfunction]
+#[pyo3(signature = (sketches, weights, *, constant, dropped, max_terms))]
+pub(crate) fn combine(
+    py: Python<'_>,
+    sketches: Vec<Sketch>,
+    weights: Vec<f64>,
+    constant: f64,
+    dropped: f64,
+    max_terms: Option<usize>,
+) -> PyResult<Sketch> {
+    let keep = shapsketch::surrogate::Keep { dropped, max_terms };
+    interruptible(py, |cancel| {
+        let parts: Vec<_> = sketches.iter().map(|s| &s.0.surrogate).zip(weights).collect();
+        shapsketch::Surrogate::combine(&parts, constant, keep, cancel)
+    })
+    .map(Sketch::from)
+}

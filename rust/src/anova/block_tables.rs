@@ -1,0 +1,124 @@
+//! Block tables: one table for all components whose supports lie among few positions.
+//!
+//! For every word of its positions, a block table has the sum, for each position, of what its components give to the
+//! Shapley value there: `Σ_{S∋i} a(S)/|S|`. Scores are the sums over all positions. One look-up replaces many.
+
+use super::components::ComponentList;
+use super::decompose::Component;
+use crate::words::{self, Block, cover};
+
+/// Largest number of words of a block of several supports.
+const BLOCK_WORDS: usize = 1024;
+/// Largest number of entries of all block tables.
+const MAX_ENTRIES: usize = 1 << 26;
+
+/// The table of one block.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockTable {
+    pub(crate) positions: Vec<u16>,
+    /// One row of `positions.len()` entries for each word.
+    rows: Vec<f64>,
+}
+
+impl BlockTable {
+    /// The contributions of a word to each position.
+    #[inline]
+    pub(crate) fn row(&self, word: usize) -> &[f64] {
+        let width = self.positions.len();
+        &self.rows[word * width..][..width]
+    }
+
+    /// Block tables of all components that have a table; `None` if they would take too much memory.
+    fn all(list: &ComponentList) -> Option<Vec<Self>> {
+        let tabled: Vec<(usize, usize)> = list
+            .components
+            .iter()
+            .enumerate()
+            .filter_map(|(index, component)| match component {
+                Component::Table(offset) => Some((index, *offset)),
+                Component::Terms(_) => None,
+            })
+            .collect();
+        let supports: Vec<Vec<u16>> = tabled.iter().map(|&(index, _)| list.supports[index].clone()).collect();
+        let blocks = cover(&supports, list.q, list.n, BLOCK_WORDS);
+        let radices = |block: &Block| words::same(list.q, block.positions.len());
+        let entries = |block: &Block| words::count(radices(block)) * block.positions.len();
+        if blocks.iter().map(entries).sum::<usize>() > MAX_ENTRIES {
+            return None;
+        }
+        // One thread: a parallel iterator could take up a task that waits for these very tables.
+        let tables = blocks
+            .into_iter()
+            .map(|block| {
+                let width = block.positions.len();
+                let mut rows = vec![0.0; entries(&block)];
+                for &s in &block.supports {
+                    let support = &supports[s];
+                    let table = &list.tables[tabled[s].1..];
+                    let columns: Vec<usize> =
+                        (0..width).filter(|&at| support.contains(&block.positions[at])).collect();
+                    let projections = words::projections(&block.positions, radices(&block), support);
+                    for (row, word) in rows.chunks_exact_mut(width).zip(projections) {
+                        let contribution = table[word] / support.len() as f64;
+                        columns.iter().for_each(|&at| row[at] += contribution);
+                    }
+                }
+                Self { positions: block.positions, rows }
+            })
+            .collect();
+        Some(tables)
+    }
+}
+
+impl ComponentList {
+    /// The block tables; none if they would take too much memory.
+    pub(crate) fn blocks(&self) -> &[BlockTable] {
+        self.blocks.get_or_init(|| BlockTable::all(self)).as_deref().unwrap_or_default()
+    }
+
+    /// Indices of the components that are in no block.
+    pub(crate) fn unblocked(&self) -> impl Iterator<Item = usize> {
+        let blocked = self.blocks.get_or_init(|| BlockTable::all(self)).is_some();
+        (0..self.supports.len())
+            .filter(move |&index| !blocked || matches!(self.components[index], Component::Terms(_)))
+    }
+
+    /// Calls `add` for each block, with its positions and its row at each sequence of a tile.
+    pub(crate) fn each_block(
+        &self,
+        codes: &[u8],
+        mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>),
+    ) {
+        let count = codes.len() / self.n;
+        // Position by position, so that the words of all sequences of a tile are computed together.
+        let columns: Vec<u32> =
+            (0..self.n).flat_map(|i| codes.chunks_exact(self.n).map(move |row| u32::from(row[i]))).collect();
+        let mut words = vec![0_u32; count];
+        for block in self.blocks() {
+            words.fill(0);
+            for &i in &block.positions {
+                let column = &columns[i as usize * count..][..count];
+                words
+                    .iter_mut()
+                    .zip(column)
+                    .for_each(|(word, symbol)| *word = *word * self.q as u32 + symbol);
+            }
+            add(&block.positions, &mut words.iter().map(|&word| block.row(word as usize)));
+        }
+    }
+
+    /// The score of each sequence of a tile.
+    pub(super) fn scores(&self, base_value: f64, codes: &[u8], out: &mut [f64]) {
+        out.fill(base_value);
+        for index in self.unblocked() {
+            for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
+                *out += self.value(index, row);
+            }
+        }
+        self.each_block(codes, |_, rows| {
+            for (row, out) in rows.zip(&mut *out) {
+                *out += row.iter().sum::<f64>();
+            }
+        });
+    }
+}

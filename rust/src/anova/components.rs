@@ -1,0 +1,295 @@
+//! Components `a_x(S)` of a sum of product terms under a background, ready for evaluation.
+
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use super::background::Background;
+use super::block_tables::BlockTable;
+use super::decompose::{Component, Decomposition, Factors, Listed, decompose};
+use super::multilinear::Multilinear;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::space::SequenceSpace;
+use crate::surrogate::{Basis, ProductTerms, Spectrum};
+use crate::words;
+
+/// Sequences evaluated by one task.
+const ROWS: usize = 256;
+/// Largest number of words of a component whose table is made on demand.
+const LARGEST: u128 = 1 << 24;
+
+/// The components of a surrogate under a background, ready for evaluation.
+///
+/// ```
+/// use shapsketch::frequency::Frequency;
+/// use shapsketch::surrogate::Spectrum;
+/// use shapsketch::{Cancel, Components, SequenceSpace};
+/// # use rustfft::num_complex::Complex64;
+/// let space = SequenceSpace::new("01", 2)?;
+/// let terms = [([0, 0], 1.0), ([1, 0], 0.5), ([1, 1], 0.25)]
+///     .map(|(k, value)| (Frequency::from_dense(&k), Complex64::new(value, 0.0)));
+/// let components = Components::new(&Spectrum::new(space, terms.to_vec())?.terms())?;
+/// let cancel = Cancel::new();
+/// assert_eq!(components.base_value(), 1.0);
+/// assert_eq!(components.shapley_values(&[0, 1], &cancel)?, [0.5 - 0.125, -0.125]);
+/// assert_eq!(components.predict(&[0, 1], &cancel)?, [1.25]);
+/// # Ok::<(), shapsketch::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Components {
+    background: Background,
+    base_value: f64,
+    pub(crate) form: Form,
+}
+
+/// How components are evaluated.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// One by one.
+    Listed(ComponentList),
+    /// From the terms themselves, which have too many components to list.
+    Multilinear(Multilinear),
+}
+
+/// All components, by order, then position.
+#[derive(Clone, Debug)]
+pub(crate) struct ComponentList {
+    pub(crate) q: usize,
+    pub(crate) n: usize,
+    pub(crate) supports: Vec<Vec<u16>>,
+    /// The component of each support; a table by its offset in `tables`.
+    pub(super) components: Vec<Component<usize>>,
+    /// The entries of all tables.
+    pub(super) tables: Vec<f64>,
+    factors: Factors,
+    pub(super) blocks: OnceLock<Option<Vec<BlockTable>>>,
+}
+
+impl Components {
+    /// Prepares the components of a sum of product terms under the uniform background.
+    ///
+    /// # Errors
+    /// If a term does not belong to its space, or a coefficient is not finite.
+    pub fn new(terms: &ProductTerms) -> Result<Self> {
+        Self::with_background(terms, &Background::uniform(&terms.space))
+    }
+
+    /// Prepares the components of a sum of product terms under a background.
+    ///
+    /// # Errors
+    /// If a term does not belong to its space, a coefficient is not finite, or the background has another space;
+    /// [`Error::TooLarge`] if long characters have too many components.
+    pub fn with_background(terms: &ProductTerms, background: &Background) -> Result<Self> {
+        terms.check()?;
+        terms.space.check_same(background.space())?;
+        let q = terms.space.q();
+        let factors = terms.basis.factors(q);
+        let means = background.means(&terms.basis, &factors);
+        let factors = Factors { q, factors, means };
+        let background = background.clone();
+        if let Some(Decomposition { base_value, components }) = decompose(terms, &background, &factors) {
+            let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
+            return Ok(Self { background, base_value, form });
+        }
+        let multilinear = Multilinear::new(terms, factors.means);
+        if terms.basis == Basis::Characters {
+            return Err(Error::TooLarge {
+                what: "the components of this spectrum under that background",
+                bytes: (multilinear.parts() as u128).saturating_mul(32 * background.parts() as u128),
+                advice: "truncate the spectrum to lower orders, or give fewer background sequences",
+            });
+        }
+        Ok(Self { background, base_value: multilinear.base_value(), form: Form::Multilinear(multilinear) })
+    }
+
+    /// The sequence space.
+    #[must_use]
+    pub fn space(&self) -> &SequenceSpace {
+        self.background.space()
+    }
+
+    /// The background.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// `a(∅)`, the mean of the surrogate over the background.
+    #[must_use]
+    pub fn base_value(&self) -> f64 {
+        self.base_value
+    }
+
+    /// The supports that have a component, by order, then position.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if long terms have too many to list.
+    pub fn supports(&self) -> Result<&[Vec<u16>]> {
+        self.list().map(|list| list.supports.as_slice())
+    }
+
+    /// The predicted score of each sequence, `Σ_S a(S)`; shape `(B,)`.
+    ///
+    /// # Errors
+    /// If the codes are not sequences of the space, or the caller cancels.
+    pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
+            Form::Listed(list) => list.scores(self.base_value, codes, out),
+            Form::Multilinear(multilinear) => multilinear.scores(codes, out),
+        })
+    }
+
+    pub(crate) fn list(&self) -> Result<&ComponentList> {
+        match &self.form {
+            Form::Listed(list) => Ok(list),
+            Form::Multilinear(multilinear) => Err(Error::TooLarge {
+                what: "the list of components of these terms",
+                bytes: (multilinear.parts() as u128).saturating_mul(32),
+                advice: "truncate the surrogate; scores and Shapley values need no list",
+            }),
+        }
+    }
+
+    /// Fills `width` numbers for each sequence, tile by tile, in parallel.
+    pub(crate) fn map_tiles(
+        &self,
+        codes: &[u8],
+        rows: usize,
+        width: usize,
+        cancel: &Cancel,
+        fill: impl Fn(&[u8], &mut [f64]) + Sync,
+    ) -> Result<Vec<f64>> {
+        let count = self.space().check(codes)?;
+        let bytes = 8 * count as u128 * width as u128;
+        if bytes > isize::MAX as u128 {
+            return Err(Error::TooLarge {
+                what: "the result",
+                bytes,
+                advice: "explain fewer sequences at a time",
+            });
+        }
+        let n = self.space().n();
+        let mut out = vec![0.0; count * width];
+        if width > 0 {
+            out.par_chunks_mut(rows * width).zip(codes.par_chunks(rows * n)).try_for_each(
+                |(out, codes)| {
+                    cancel.check()?;
+                    fill(codes, out);
+                    Ok::<(), Error>(())
+                },
+            )?;
+        }
+        Ok(out)
+    }
+}
+
+impl Spectrum {
+    /// `f̂` at a batch of coded sequences.
+    ///
+    /// # Errors
+    /// If the codes are not sequences of the space.
+    pub fn predict(&self, codes: &[u8]) -> Result<Vec<f64>> {
+        Components::new(&self.terms())?.predict(codes, &Cancel::new())
+    }
+}
+
+impl ComponentList {
+    fn new(n: usize, factors: Factors, decomposed: Listed) -> Self {
+        let (mut supports, mut tables) = (Vec::new(), Vec::new());
+        let components = decomposed
+            .into_iter()
+            .map(|(support, component)| {
+                supports.push(support);
+                match component {
+                    Component::Table(entries) => {
+                        let offset = tables.len();
+                        tables.extend(entries);
+                        Component::Table(offset)
+                    }
+                    Component::Terms(terms) => Component::Terms(terms),
+                }
+            })
+            .collect();
+        Self { q: factors.q, n, supports, components, tables, factors, blocks: OnceLock::new() }
+    }
+
+    /// Number of the word that a sequence has at a support.
+    #[inline]
+    fn word(&self, support: &[u16], row: &[u8]) -> usize {
+        words::number(support.iter().map(|&i| row[i as usize] as usize), std::iter::repeat(self.q))
+    }
+
+    /// The value of component number `index` at one sequence.
+    #[inline]
+    pub(crate) fn value(&self, index: usize, row: &[u8]) -> f64 {
+        let support = &self.supports[index];
+        match &self.components[index] {
+            Component::Table(offset) => self.tables[offset + self.word(support, row)],
+            Component::Terms(terms) => self.factors.value(support, terms, row),
+        }
+    }
+
+    /// Calls `add(position, symbol, change)` with the change of a component for every substitution.
+    pub(crate) fn substitutions(&self, index: usize, row: &[u8], mut add: impl FnMut(usize, usize, f64)) {
+        let q = self.q;
+        let support = &self.supports[index];
+        match &self.components[index] {
+            Component::Table(offset) => {
+                let word = self.word(support, row);
+                let before = self.tables[offset + word];
+                let mut stride = 1;
+                for &i in support.iter().rev() {
+                    let first = offset + word - row[i as usize] as usize * stride;
+                    for symbol in 0..q {
+                        add(i as usize, symbol, self.tables[first + symbol * stride] - before);
+                    }
+                    stride *= q;
+                }
+            }
+            Component::Terms(terms) => {
+                let mut mutant = row.to_vec();
+                let before = self.factors.value(support, terms, row);
+                for &i in support {
+                    for symbol in 0..q {
+                        mutant[i as usize] = symbol as u8;
+                        add(i as usize, symbol, self.factors.value(support, terms, &mutant) - before);
+                    }
+                    mutant[i as usize] = row[i as usize];
+                }
+            }
+        }
+    }
+
+    /// The table of a component, made if it has none.
+    ///
+    /// # Errors
+    /// If it has more words than fit into memory.
+    pub(crate) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
+        let support = &self.supports[index];
+        let radices = || words::same(self.q, support.len());
+        match &self.components[index] {
+            Component::Table(offset) => Ok(self.tables[*offset..][..words::count(radices())].into()),
+            Component::Terms(terms) => {
+                let entries = words::saturating_count(radices());
+                if entries > LARGEST {
+                    return Err(Error::TooLarge {
+                        what: "the table of one component",
+                        bytes: entries.saturating_mul(8),
+                        advice: "truncate the surrogate to lower orders",
+                    });
+                }
+                Ok(self.factors.table(support, terms).into())
+            }
+        }
+    }
+
+    /// Supports whose components are sums of terms.
+    pub(crate) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
+        self.supports
+            .iter()
+            .zip(&self.components)
+            .filter(|(_, component)| matches!(component, Component::Terms(_)))
+            .map(|(support, _)| support)
+    }
+}

@@ -1,0 +1,63 @@
+//! Standard errors of Shapley values.
+
+use rayon::prelude::*;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::surrogate::{ProductTerms, Uncertainty, shapley_of_pattern};
+
+/// Sequences explained by one task.
+const ROWS: usize = 64;
+
+/// Standard errors of the Shapley values of a batch of coded sequences, under the uniform background;
+/// shape `(B, n)`.
+///
+/// Errors of different terms are treated as independent.
+///
+/// # Errors
+/// If the codes are not sequences of the space, the variances belong to other terms, or the caller cancels.
+pub fn shapley_standard_errors(
+    terms: &ProductTerms,
+    uncertainty: &Uncertainty,
+    codes: &[u8],
+    cancel: &Cancel,
+) -> Result<Vec<f64>> {
+    let (q, n) = (terms.space.q(), terms.space.n());
+    let count = terms.space.check(codes)?;
+    let n_terms: usize = terms.supports.iter().map(|group| group.coefficients.len()).sum();
+    let patterns = !uncertainty.patterns.is_empty();
+    if uncertainty.positions.len() != n || (patterns && uncertainty.patterns.len() != n_terms) {
+        return Err(Error::Parameter {
+            name: "variances",
+            expected: "one for each term",
+            got: format!("{} for {n_terms} terms", uncertainty.patterns.len()),
+        });
+    }
+    let highest = terms.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
+    let weights: Vec<Vec<(f64, f64)>> = (0..=highest)
+        .map(|order| (0..=order).map(|matches| shapley_of_pattern(q, order, matches)).collect())
+        .collect();
+    let mut out = vec![0.0; count * n];
+    out.par_chunks_mut(ROWS * n).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
+        cancel.check()?;
+        for (out, row) in out.chunks_exact_mut(n).zip(codes.chunks_exact(n)) {
+            out.copy_from_slice(&uncertainty.positions);
+            let mut variances = uncertainty.patterns.iter();
+            for group in terms.supports.iter().filter(|_| patterns) {
+                let order = group.support.len();
+                for (labels, variance) in group.labels.chunks_exact(order).zip(&mut variances) {
+                    let pattern = || group.support.iter().map(|&i| i as usize).zip(labels);
+                    let matches = pattern().filter(|&(i, symbol)| u16::from(row[i]) == *symbol).count();
+                    let (matching, other) = weights[order][matches];
+                    for (i, symbol) in pattern() {
+                        let weight = if u16::from(row[i]) == *symbol { matching } else { other };
+                        out[i] += variance * weight * weight;
+                    }
+                }
+            }
+            out.iter_mut().for_each(|variance| *variance = variance.sqrt());
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(out)
+}

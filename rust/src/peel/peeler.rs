@@ -1,0 +1,286 @@
+//! The decoding of one set of bins: reading, peeling, and refitting.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use rustfft::num_complex::Complex64;
+
+use super::bins::Bins;
+use super::singleton::{Term, dominant, pair, singleton};
+use super::{FLOOR, Peeling, PeelingDecoder, PeelingStatus, refit};
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::frequency::Frequency;
+use crate::surrogate::Spectrum;
+
+/// A bin is noise if its energy is at most `1 + GAMMA` times that of the noise (arXiv 2301.06200, section 5).
+const GAMMA: f64 = 0.5;
+/// A singleton with at least this multiple of the energy that noise may have needs no confirmation by other
+/// groups.
+const PROVEN: f64 = 16.0;
+/// Quantile of the bin energies that estimates the noise. It is low because few bins are empty if there are
+/// many coefficients. If the estimate is too low, the confirmation by other groups still rejects noise.
+const NOISE_QUANTILE: f64 = 0.1;
+/// A new noise estimate counts as lower if it is below the previous one by this factor.
+const LOWER: f64 = 0.9;
+/// Largest number of refits after which peeling continues.
+const MAX_REFITS: usize = 10;
+/// A bin is open at the end if its energy exceeds that of the noise by this number of standard deviations.
+const OPEN_DEVIATIONS: f64 = 8.0;
+/// A coefficient is kept if it exceeds this number of standard errors.
+const SIGNIFICANCE: f64 = 4.0;
+
+/// Reads a coefficient from bin `j` of a group: `(bins, group, j, cutoff)`.
+type Detector = fn(&Bins, usize, usize, f64) -> Option<Term>;
+
+/// A decoder at work.
+pub(super) struct Peeler {
+    decoder: PeelingDecoder,
+    bins: Bins,
+    mean: f64,
+    /// Variance of the values.
+    variance: f64,
+    /// Energy of the noise in a bin, `σ²/q^b`.
+    noise: f64,
+    /// For each group and bin, whether the bin has changed since it was last read.
+    active: Vec<Vec<bool>>,
+    /// Decoded coefficients, each at the lexicographically smaller of `k, -k`.
+    coefficients: BTreeMap<Frequency, Complex64>,
+    /// Number of rounds of peeling.
+    rounds: usize,
+}
+
+impl Peeler {
+    /// `mean` is the mean of the values, which was subtracted before they were transformed to bins.
+    pub(super) fn new(decoder: PeelingDecoder, bins: Bins, mean: f64) -> Self {
+        let variance = bins.total_energy();
+        let groups = bins.design.groups().len();
+        let block = bins.design.block_len();
+        let noise = match decoder.noise {
+            Some(noise) => noise * noise / block as f64,
+            None => f64::INFINITY,
+        };
+        let active = vec![vec![true; block]; groups];
+        Self { decoder, bins, mean, variance, noise, active, coefficients: BTreeMap::new(), rounds: 0 }
+    }
+
+    pub(super) fn run(mut self, cancel: &Cancel) -> Result<Peeling> {
+        self.lower_noise();
+        let mut completed = self.peel(cancel)?;
+        if self.decoder.refit && self.is_noisy() {
+            completed = self.refit_and_peel(completed, cancel)?;
+        }
+        let open_bins = self.count_open_bins();
+        let status = match (completed, open_bins) {
+            (false, _) => PeelingStatus::RoundLimit,
+            (true, 0) => PeelingStatus::Converged,
+            (true, _) => PeelingStatus::Stalled,
+        };
+        let rest = self.bins.total_energy();
+        *self.coefficients.entry(Frequency::default()).or_default() += self.mean;
+        Ok(Peeling {
+            spectrum: Spectrum::from_representatives(
+                self.bins.design.space().clone(),
+                self.coefficients.into_iter().collect(),
+            ),
+            status,
+            unexplained: if self.variance > 0.0 { rest / self.variance } else { 0.0 },
+            noise: (self.noise * self.bins.design.block_len() as f64).sqrt(),
+            rounds: self.rounds,
+            open_bins,
+        })
+    }
+
+    /// Refits and peels in turn until the frequencies do not change, then refits once more. `completed` is
+    /// the result of the [`Peeler::peel`] before; returns that of the last one.
+    fn refit_and_peel(&mut self, mut completed: bool, cancel: &Cancel) -> Result<bool> {
+        for _ in 0..MAX_REFITS {
+            let before: Vec<Frequency> = self.coefficients.keys().cloned().collect();
+            self.refit(cancel)?;
+            self.lower_noise();
+            self.activate_all();
+            completed = completed && self.peel(cancel)?;
+            if !completed || self.coefficients.keys().eq(&before) {
+                break;
+            }
+        }
+        self.refit(cancel)?;
+        Ok(completed)
+    }
+
+    /// Number of bins whose energy is clearly above the noise.
+    fn count_open_bins(&self) -> usize {
+        // The energy of noise in a bin, a mean of P values, has a standard deviation of 1/sqrt(P) of its mean.
+        let spread = OPEN_DEVIATIONS / (self.bins.design.delays_per_group() as f64).sqrt();
+        let cutoff = self.cutoff().max(self.floor() + (1.0 + spread) * self.noise);
+        let open = |group: usize| {
+            let bins = (0..self.bins.design.block_len()).into_par_iter();
+            bins.filter(|&j| self.bins.energy(group, j) > cutoff).count()
+        };
+        (0..self.active.len()).map(open).sum()
+    }
+
+    /// Energy of a bin up to which it is rounding error.
+    fn floor(&self) -> f64 {
+        FLOOR * self.variance
+    }
+
+    fn is_noisy(&self) -> bool {
+        self.noise > self.floor()
+    }
+
+    /// Energy up to which a bin, or the rest of a bin after a singleton is subtracted, is noise.
+    fn cutoff(&self) -> f64 {
+        self.floor() + (1.0 + GAMMA) * self.noise
+    }
+
+    fn activate_all(&mut self) {
+        for bins in &mut self.active {
+            bins.fill(true);
+        }
+    }
+
+    /// Estimates the noise again, unless it is set. Returns whether it is lower by a tenth or more.
+    fn lower_noise(&mut self) -> bool {
+        if self.decoder.noise.is_some() {
+            return false;
+        }
+        let mut energies: Vec<f64> = (0..self.active.len())
+            .flat_map(|c| {
+                let energies: Vec<f64> = (0..self.bins.design.block_len())
+                    .into_par_iter()
+                    .map(|j| self.bins.energy(c, j))
+                    .collect();
+                energies
+            })
+            .collect();
+        let index = (NOISE_QUANTILE * (energies.len() - 1) as f64) as usize;
+        let (_, &mut estimate, _) = energies.select_nth_unstable_by(index, f64::total_cmp);
+        let lower = estimate < LOWER * self.noise && self.is_noisy();
+        self.noise = self.noise.min(estimate);
+        lower
+    }
+
+    /// Peels until a round yields nothing. Returns `false` if the largest number of rounds was reached before.
+    fn peel(&mut self, cancel: &Cancel) -> Result<bool> {
+        let mut unconfirmed: BTreeMap<Frequency, Complex64> = BTreeMap::new();
+        loop {
+            cancel.check()?;
+            if self.rounds == self.decoder.max_rounds {
+                return Ok(false);
+            }
+            self.rounds += 1;
+            unconfirmed.extend(self.read(singleton));
+            // A singleton far above the noise needs no confirmation.
+            let mut progress = self.peel_confirmed(&mut unconfirmed, PROVEN * self.cutoff());
+            if !progress {
+                let detectors: [Detector; 2] = [pair, |bins, group, j, _| dominant(bins, group, j)];
+                for detector in detectors {
+                    self.activate_all();
+                    let mut candidates = self.read(detector);
+                    progress = progress || self.peel_confirmed(&mut candidates, f64::INFINITY);
+                }
+                progress = progress || self.lower_noise();
+                // All bins are read again, so earlier readings are discarded.
+                unconfirmed.clear();
+                self.activate_all();
+            }
+            if !progress {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Peels the candidates that have at least the energy `proven` or are confirmed, and leaves the others.
+    /// Returns whether it has peeled any.
+    fn peel_confirmed(&mut self, candidates: &mut BTreeMap<Frequency, Complex64>, proven: f64) -> bool {
+        // By falling energy; ties in the order of the frequencies.
+        let mut sorted: Vec<(Frequency, Complex64)> = std::mem::take(candidates).into_iter().collect();
+        sorted.sort_by(|a, b| b.1.norm_sqr().total_cmp(&a.1.norm_sqr()));
+        let mut progress = false;
+        for (k, value) in sorted {
+            if value.norm_sqr() >= proven || self.confirmed(&k, value) {
+                self.subtract(k, value);
+                progress = true;
+            } else {
+                candidates.insert(k, value);
+            }
+        }
+        progress
+    }
+
+    /// Reads the active bins with a detector, and marks them as read. Returns coefficients at the
+    /// lexicographically smaller of `k, -k`, each averaged over the bins from which it was read.
+    fn read(&mut self, detector: Detector) -> BTreeMap<Frequency, Complex64> {
+        let q = self.bins.design.space().q();
+        let cutoff = self.cutoff();
+        let mut readings: BTreeMap<Frequency, (Complex64, f64)> = BTreeMap::new();
+        for (c, active) in self.active.iter_mut().enumerate() {
+            let terms: Vec<Term> = active
+                .par_iter_mut()
+                .enumerate()
+                .filter_map(|(j, active)| {
+                    // One of each pair j, -j.
+                    let read = std::mem::take(active) && j <= self.bins.negated(j);
+                    if read && self.bins.energy(c, j) > cutoff {
+                        detector(&self.bins, c, j, cutoff)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            for Term { k, value } in terms {
+                let (k, negated) = k.representative(q);
+                let (sum, count) = readings.entry(k).or_default();
+                *sum += if negated { value.conj() } else { value };
+                *count += 1.0;
+            }
+        }
+        readings.into_iter().map(|(k, (sum, count))| (k, sum / count)).collect()
+    }
+
+    /// Whether the groups confirm a coefficient, on average.
+    fn confirmed(&self, k: &Frequency, value: Complex64) -> bool {
+        let groups = self.active.len();
+        let sum: f64 = (0..groups).map(|c| (self.bins.project(c, k) / value).re).sum();
+        // A coefficient that only the group it was read from sees has an average of 1/C, a true one has 1.
+        let chance = 1.0 / groups as f64;
+        sum / groups as f64 >= (chance + 1.0) / 2.0
+    }
+
+    /// Adds `value` to the coefficient of `k`, and subtracts it from the bins.
+    fn subtract(&mut self, k: Frequency, value: Complex64) {
+        let active = &mut self.active;
+        self.bins.subtract(&k, value, |c, j| active[c][j] = true);
+        *self.coefficients.entry(k).or_default() += value;
+    }
+
+    /// Refits all coefficients, drops those within the noise, and repeats this until none is dropped.
+    fn refit(&mut self, cancel: &Cancel) -> Result<()> {
+        loop {
+            self.coefficients.entry(Frequency::default()).or_default();
+            let frequencies: Vec<Frequency> = self.coefficients.keys().cloned().collect();
+            let corrections = refit::corrections(&self.bins, &frequencies, cancel)?;
+            for (k, change) in frequencies.into_iter().zip(corrections) {
+                self.subtract(k, change);
+            }
+            let samples = (self.active.len() * self.bins.design.delays_per_group()) as f64;
+            let per_sample = self.bins.total_energy() / self.bins.design.block_len() as f64;
+            let min_energy = (SIGNIFICANCE * SIGNIFICANCE * per_sample / samples).max(self.floor());
+            let weak: Vec<Frequency> = self
+                .coefficients
+                .iter()
+                .filter(|(k, value)| k.order() > 0 && value.norm_sqr() <= min_energy)
+                .map(|(k, _)| k.clone())
+                .collect();
+            if weak.is_empty() {
+                return Ok(());
+            }
+            for k in weak {
+                if let Some(value) = self.coefficients.remove(&k) {
+                    self.bins.subtract(&k, -value, |_, _| {});
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Cross-validation: the choice of basis and penalty factors on a subsample, and the path on all data.
+
+use super::bin_domain::BinOperator;
+use super::folds::{FoldPlan, random_half};
+use super::gather::GatherOperator;
+use super::operator::Operator;
+use super::path::{Best, MAX_DENSITY, PathConfig, Precision, follow};
+use super::penalty::PenaltyFactors;
+use super::search::search;
+use super::{Atoms, Sample, SparseRegression};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+
+/// Largest number of sequences on which basis and penalty factors are chosen.
+const SUBSAMPLE: usize = 4000;
+/// Characters are not evaluated if the error of letter patterns is at most this fraction of the variance.
+const SMALL_ERROR: f64 = 1e-4;
+/// Characters are chosen if their error is below that of letter patterns by this factor.
+const MAX_ERROR_RATIO: f64 = 0.97;
+/// Characters are chosen only if a sparse fit is good: the number of coefficients is at most this fraction
+/// of the sequences.
+const SPARSE_DENSITY: f64 = 0.1;
+/// Smallest number of sequences at which patterns are grown.
+const MIN_GROWTH_ROWS: usize = 500;
+/// Largest number of sequences at which fits with and without growth are compared; with more sequences
+/// patterns are always grown.
+const MAX_COMPARED_ROWS: usize = 2 * SUBSAMPLE;
+
+/// A basis, and the penalty factors that the path on all data compares.
+pub(super) struct Choice {
+    pub(super) basis: Atoms,
+    pub(super) factors: Vec<PenaltyFactors>,
+}
+
+impl SparseRegression {
+    /// Chooses basis and penalty factors, as far as they are not set. `folds` has the fold of each row.
+    pub(super) fn choose(
+        &self,
+        sample: &Sample,
+        supports: &[Vec<u16>],
+        folds: &[u8],
+        cancel: &Cancel,
+    ) -> Result<Choice> {
+        let (basis, factors) = self.choose_on_subsample(sample, supports, folds, cancel)?;
+        Ok(Choice { basis, factors: self.compared_factors(basis, factors, folds.len()) })
+    }
+
+    fn choose_on_subsample(
+        &self,
+        sample: &Sample,
+        supports: &[Vec<u16>],
+        folds: &[u8],
+        cancel: &Cancel,
+    ) -> Result<(Atoms, PenaltyFactors)> {
+        let rows = sample.values().len().min(SUBSAMPLE);
+        let plan = FoldPlan::four_folds(&folds[..rows]);
+        let search_factors =
+            || search(&gather(sample, Atoms::Letters, rows, supports.to_vec()), &plan, cancel);
+        Ok(match (self.basis, self.penalty_factors) {
+            (Some(basis), Some(factors)) => (basis, factors),
+            (Some(Atoms::Characters), None) => (Atoms::Characters, PenaltyFactors::EQUAL),
+            (Some(Atoms::Letters), None) => (Atoms::Letters, search_factors()?.0),
+            (None, Some(factors)) => (Atoms::Letters, factors),
+            (None, None) => {
+                let (factors, error) = search_factors()?;
+                let characters = error > SMALL_ERROR * variance(&sample.values()[..rows])
+                    && characters_error(sample, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
+                match characters {
+                    true => (Atoms::Characters, PenaltyFactors::EQUAL),
+                    false => (Atoms::Letters, factors),
+                }
+            }
+        })
+    }
+
+    /// The given penalty factors without growth, with growth, or both.
+    fn compared_factors(&self, basis: Atoms, factors: PenaltyFactors, rows: usize) -> Vec<PenaltyFactors> {
+        let set_by_caller = self.penalty_factors.is_some();
+        if set_by_caller || !self.growth || basis != Atoms::Letters || rows < MIN_GROWTH_ROWS {
+            return vec![factors];
+        }
+        let growing = PenaltyFactors { growth: PenaltyFactors::default().growth, ..factors };
+        if rows <= MAX_COMPARED_ROWS { vec![factors, growing] } else { vec![growing] }
+    }
+
+    /// Follows the path on all data for each of these penalty factors, and returns the best point and its
+    /// factors. `folds` has the fold of each row of the operator.
+    pub(super) fn cross_validate<O: Operator>(
+        &self,
+        operator: &mut O,
+        factors: &[PenaltyFactors],
+        folds: &[u8],
+        cancel: &Cancel,
+    ) -> Result<(Best, PenaltyFactors)> {
+        let units = (0..folds.len()).map(|row| operator.unit(row));
+        let half = random_half(self.seed, units, operator.n_units());
+        let plan = FoldPlan::with_half_and_full(folds.to_vec(), half);
+        let mut selected: Option<(Best, PenaltyFactors)> = None;
+        for &factors in factors {
+            let config = PathConfig {
+                factors,
+                precision: Precision::FINE,
+                refit: self.refit,
+                max_density: MAX_DENSITY,
+                lambda: self.lambda,
+            };
+            let best = follow(operator, &plan, &config, cancel)?;
+            if selected.as_ref().is_none_or(|(before, _)| best.error < before.error) {
+                selected = Some((best, factors));
+            }
+        }
+        selected.ok_or_else(|| Error::Parameter {
+            name: "strengths",
+            expected: "at least one set of penalty factors",
+            got: "none".into(),
+        })
+    }
+}
+
+/// The operator of the first `rows` sequences of a sample.
+pub(super) fn gather(sample: &Sample, basis: Atoms, rows: usize, supports: Vec<Vec<u16>>) -> GatherOperator {
+    let (q, n) = (sample.space().q(), sample.space().n());
+    GatherOperator::new(q, n, basis, &sample.codes()[..rows * n], &sample.values()[..rows], supports)
+}
+
+/// The operator of a sample in the bin domain; `None` if the sample is not from a suitable design.
+pub(super) fn bins(sample: &Sample, supports: &[Vec<u16>], cancel: &Cancel) -> Result<Option<BinOperator>> {
+    match sample.observations() {
+        Some(observations) if BinOperator::supports_design(observations.design()) => {
+            BinOperator::new(observations, supports.to_vec(), cancel).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Validation error of sparse fits of characters on the rows of a plan.
+fn characters_error(sample: &Sample, supports: &[Vec<u16>], plan: &FoldPlan, cancel: &Cancel) -> Result<f64> {
+    let config = PathConfig {
+        factors: PenaltyFactors::EQUAL,
+        precision: Precision::ROUGH,
+        refit: true,
+        max_density: SPARSE_DENSITY,
+        lambda: None,
+    };
+    let mut operator = gather(sample, Atoms::Characters, plan.n_rows(), supports.to_vec());
+    Ok(follow(&mut operator, plan, &config, cancel)?.interpolated_error)
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count
+}

@@ -1,0 +1,143 @@
+//! The fit to all data: its optimum, its duality gap, and the surrogate made of its coefficients.
+
+use super::Atoms;
+use super::operator::{Operator, digits};
+use super::path::Best;
+use super::penalty::PenaltyFactors;
+use super::real_characters::{frequency, wave};
+use super::solver::Lanes;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::frequency::Frequency;
+use crate::space::SequenceSpace;
+use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate};
+
+/// Largest number of rounds of descent and screening.
+const ROUNDS: usize = 20;
+/// Largest number of sweeps in one round.
+const SWEEPS: usize = 2000;
+/// Screening of the last fit looks for correlations above `λ` by this factor: smaller violations are within
+/// the tolerance of the descent.
+const SCREENING_MARGIN: f64 = 1.001;
+
+/// Fits all data at the selected point to its optimum. Returns the fit and its duality gap, relative to half
+/// the sum of squares.
+///
+/// `tolerance` is the change of the fit, squared, per row, at which the descent ends, as a fraction of the
+/// variance.
+pub(super) fn final_fit<O: Operator>(
+    operator: &O,
+    best: &Best,
+    factors: &PenaltyFactors,
+    tolerance: f64,
+    cancel: &Cancel,
+) -> Result<(Lanes<1>, f64)> {
+    let factors: Vec<f64> = operator.supports().iter().map(|s| factors.listed(s)).collect();
+    let mut fit = Lanes::<1>::new(operator, vec![0; operator.values().len()]);
+    let total = fit.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
+    let tolerance = tolerance * total / fit.n_training(0);
+    for &(id, penalty) in &best.atoms {
+        fit.activate(operator, id, || operator.column(id), penalty, 1);
+    }
+    if best.lambda.is_infinite() || total == 0.0 {
+        return Ok((fit, 0.0));
+    }
+    for _ in 0..ROUNDS {
+        fit.descend(best.lambda, tolerance, SWEEPS, cancel)?;
+        if fit.screen(operator, &factors, best.lambda * SCREENING_MARGIN, cancel)? == 0 {
+            break;
+        }
+    }
+    let gap = duality_gap(operator, &fit, &factors, best.lambda, cancel)? / (0.5 * total);
+    if best.refit < 1.0 {
+        fit.refit(best.refit * best.lambda, tolerance, SWEEPS, cancel)?;
+    }
+    Ok((fit, gap))
+}
+
+/// Duality gap of `½‖r‖² + λ N Σ p|β|`. The residual is feasible for the dual problem once it is scaled so
+/// that its correlation with each atom is at most `λ N p`.
+fn duality_gap<O: Operator>(
+    operator: &O,
+    fit: &Lanes<1>,
+    factors: &[f64],
+    lambda: f64,
+    cancel: &Cancel,
+) -> Result<f64> {
+    let residual = fit.training_residual();
+    let largest = operator
+        .scan(
+            &residual,
+            cancel,
+            |support| factors[support].is_finite(),
+            |support, correlations, output: &mut Vec<f64>| {
+                let relative = correlations.iter().enumerate().map(|(cell, g)| {
+                    let penalty = operator.scale(support, cell) * factors[support];
+                    if penalty > 0.0 { g[0].abs() / penalty } else { 0.0 }
+                });
+                output.push(relative.fold(0.0, f64::max));
+            },
+        )?
+        .into_iter()
+        .chain(fit.correlations(&residual))
+        .fold(0.0, f64::max);
+    let scale = (lambda * fit.n_training(0) / largest).min(1.0);
+    let (values, constant) = (operator.values(), operator.constant());
+    let mean = values.iter().zip(constant).map(|(v, c)| v * c).sum::<f64>() / fit.n_training(0);
+    let (mut square, mut inner) = (0.0, 0.0);
+    for ((r, v), c) in residual.iter().zip(values).zip(constant) {
+        square += r[0] * r[0];
+        inner += r[0] * (v - mean * c);
+    }
+    let penalty: f64 = fit.atoms.iter().map(|atom| atom.penalty * atom.beta[0].abs()).sum();
+    let primal = 0.5 * square + lambda * fit.n_training(0) * penalty;
+    // ½‖y‖² - ½‖y - θ‖², where θ is the scaled residual.
+    let dual = scale * inner - 0.5 * scale * scale * square;
+    Ok(primal - dual)
+}
+
+/// The nonzero coefficients of a fit as a surrogate.
+pub(super) fn surrogate<O: Operator>(
+    operator: &O,
+    space: &SequenceSpace,
+    basis: Atoms,
+    fit: &Lanes<1>,
+) -> Surrogate {
+    match basis {
+        Atoms::Characters => Surrogate::Spectrum(spectrum(operator, space, fit)),
+        Atoms::Letters => Surrogate::Terms(letter_patterns(operator, space, fit)),
+    }
+}
+
+fn spectrum<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Spectrum {
+    let mut terms = vec![(Frequency::default(), fit.intercept(0).into())];
+    for atom in fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0) {
+        let support = &operator.supports()[atom.id.support as usize];
+        let (labels, wave) = wave(atom.id.cell, space.q(), support.len());
+        terms.push((frequency(support, &labels), wave.coefficient(atom.beta[0])));
+    }
+    Spectrum::from_representatives(space.clone(), terms)
+}
+
+fn letter_patterns<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> ProductTerms {
+    let nonzero = fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0);
+    let mut patterns: Vec<(&Vec<u16>, Vec<u8>, f64)> = nonzero
+        .map(|atom| {
+            let support = &operator.supports()[atom.id.support as usize];
+            (support, digits(atom.id.cell, space.q(), support.len()), atom.beta[0])
+        })
+        .collect();
+    patterns.sort_by(|a, b| (a.0.len(), a.0, &a.1).cmp(&(b.0.len(), b.0, &b.1)));
+    let mut supports: Vec<SupportTerms> = Vec::new();
+    for (support, symbols, beta) in patterns {
+        if supports.last().is_none_or(|last| last.support != *support) {
+            supports.push(SupportTerms { support: support.clone(), ..SupportTerms::default() });
+        }
+        if let Some(last) = supports.last_mut() {
+            last.labels.extend(symbols.into_iter().map(u16::from));
+            last.coefficients.push(beta.into());
+        }
+    }
+    let constant = fit.intercept(0);
+    ProductTerms { space: space.clone(), basis: Basis::Letters, constant, supports }
+}

@@ -1,0 +1,396 @@
+//! Gather and scatter by tables: for any sequences, with letter patterns or characters.
+//!
+//! The table of a support `S` has a cell for each of the `q^|S|` values of `x_S`. One pass over the data
+//! adds up the residuals in each cell. These sums are the correlations with the letter patterns on `S`, and
+//! their Fourier transform gives the correlations with the characters.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use rustfft::num_complex::Complex64;
+
+use super::Atoms;
+use super::operator::{AtomId, Column, Operator, digits};
+use super::real_characters::{Wave, cells, wave};
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::space::roots_of_unity;
+use crate::words::{self, Block, cover};
+
+/// Blocks scanned by one task.
+const BLOCKS: usize = 4;
+/// Largest number of cells in the table of a block.
+const MAX_CELLS: usize = 256;
+/// Smallest number of rows for each cell of such a table.
+const ROWS_PER_CELL: usize = 16;
+
+/// The atoms of a list of supports on a set of sequences.
+#[derive(Clone, Debug)]
+pub(crate) struct GatherOperator {
+    q: usize,
+    basis: Atoms,
+    /// Codes of all sequences, one vector for each position.
+    columns: Vec<Vec<u8>>,
+    /// Rows with a symbol at a position: index `position * q + symbol`.
+    rows: Vec<Vec<u32>>,
+    values: Vec<f64>,
+    constant: Vec<f64>,
+    /// Supports of the dictionary, followed by those that growth added.
+    supports: Vec<Vec<u16>>,
+    /// Index of each support; empty for characters.
+    index: HashMap<Vec<u16>, usize>,
+    /// Number of supports of the dictionary.
+    n_listed: usize,
+    /// Sets of positions, each with the supports that are scanned together.
+    blocks: Vec<Block>,
+    /// Fraction of rows with a symbol at a position: index `position * q + symbol`.
+    frequencies: Vec<f64>,
+    /// Scales of the letter patterns of the dictionary, support by support.
+    scales: Vec<f64>,
+    /// Start of each support in `scales`.
+    offsets: Vec<usize>,
+    /// `ω^0 … ω^{q-1}`.
+    roots: Vec<Complex64>,
+}
+
+impl GatherOperator {
+    /// The atoms of `supports` on sequences (row-major codes) with these values.
+    pub(crate) fn new(
+        q: usize,
+        n: usize,
+        basis: Atoms,
+        codes: &[u8],
+        values: &[f64],
+        supports: Vec<Vec<u16>>,
+    ) -> Self {
+        let columns: Vec<Vec<u8>> =
+            (0..n).into_par_iter().map(|i| codes.chunks_exact(n).map(|row| row[i]).collect()).collect();
+        let rows: Vec<Vec<u32>> = columns
+            .par_iter()
+            .flat_map_iter(|column| {
+                let mut rows = vec![Vec::new(); q];
+                for (row, &symbol) in column.iter().enumerate() {
+                    rows[symbol as usize].push(row as u32);
+                }
+                rows
+            })
+            .collect();
+        let frequencies: Vec<f64> = rows.iter().map(|rows| rows.len() as f64 / values.len() as f64).collect();
+        let (mut scales, mut offsets, mut index) = (Vec::new(), Vec::new(), HashMap::new());
+        if basis == Atoms::Letters {
+            for (number, support) in supports.iter().enumerate() {
+                offsets.push(scales.len());
+                scales.extend(pattern_scales(support, &frequencies, q));
+                index.insert(support.clone(), number);
+            }
+        }
+        let blocks = cover(&supports, q, n, MAX_CELLS.min(values.len() / ROWS_PER_CELL));
+        Self {
+            q,
+            basis,
+            columns,
+            rows,
+            blocks,
+            values: values.to_vec(),
+            constant: vec![1.0; values.len()],
+            n_listed: supports.len(),
+            supports,
+            index,
+            frequencies,
+            scales,
+            offsets,
+            roots: roots_of_unity(q),
+        }
+    }
+
+    /// The code of a row at a position.
+    pub(crate) fn code(&self, row: u32, position: usize) -> u8 {
+        self.columns[position][row as usize]
+    }
+
+    pub(crate) fn q(&self) -> usize {
+        self.q
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The index of a support; `None` if it is not in the dictionary and growth has not added it.
+    pub(crate) fn support_index(&self, support: &[u16]) -> Option<usize> {
+        self.index.get(support).copied()
+    }
+
+    /// The index of a support. A support without an index is added; it will not be scanned.
+    pub(crate) fn support_index_or_add(&mut self, support: Vec<u16>) -> usize {
+        if let Some(index) = self.support_index(&support) {
+            return index;
+        }
+        let index = self.supports.len();
+        self.supports.push(support.clone());
+        self.index.insert(support, index);
+        index
+    }
+
+    /// Number of supports of the dictionary.
+    pub(crate) fn n_listed(&self) -> usize {
+        self.n_listed
+    }
+
+    /// The scale of a letter pattern; see [`Operator::scale`].
+    pub(crate) fn pattern_scale(&self, support: &[u16], symbols: &[u8]) -> f64 {
+        let p: f64 = support
+            .iter()
+            .zip(symbols)
+            .map(|(&i, &a)| self.frequencies[i as usize * self.q + a as usize])
+            .product();
+        indicator_scale(p)
+    }
+
+    /// The rows with these symbols on a support.
+    fn matching_rows(&self, support: &[u16], symbols: &[u8]) -> Vec<u32> {
+        let rows_at = |i: usize| &self.rows[support[i] as usize * self.q + symbols[i] as usize];
+        let rarest = (0..support.len()).min_by_key(|&i| rows_at(i).len()).unwrap_or(0);
+        let others: Vec<(&[u8], u8)> = (0..support.len())
+            .filter(|&i| i != rarest)
+            .map(|i| (self.columns[support[i] as usize].as_slice(), symbols[i]))
+            .collect();
+        let matches = |row: &u32| others.iter().all(|(column, symbol)| column[*row as usize] == *symbol);
+        rows_at(rarest).iter().copied().filter(matches).collect()
+    }
+
+    /// For each row, the exponent of the character with these labels on a support, modulo `q`.
+    fn phases(&self, support: &[u16], labels: &[u8]) -> Vec<u8> {
+        let mut phases = vec![0_usize; self.values.len()];
+        for (&position, &label) in support.iter().zip(labels) {
+            for (phase, &symbol) in phases.iter_mut().zip(&self.columns[position as usize]) {
+                *phase += label as usize * symbol as usize;
+            }
+        }
+        phases.into_iter().map(|phase| (phase % self.q) as u8).collect()
+    }
+
+    /// Transforms the sums in the cells of a support's table to correlations with its characters.
+    fn transform<const L: usize>(&self, order: usize, table: &[[f64; L]], output: &mut Vec<[f64; L]>) {
+        let q = self.q;
+        let mut current: Vec<[Complex64; L]> = table.iter().map(|sums| sums.map(Complex64::from)).collect();
+        for _ in 0..order {
+            // The first axis is transformed from symbols to labels and becomes the last one. After all axes,
+            // the order is the original one.
+            let rest = current.len() / q;
+            let mut next = vec![[Complex64::ZERO; L]; rest * (q - 1)];
+            for (symbol, row) in current.chunks_exact(rest).enumerate() {
+                for (column, sums) in row.iter().enumerate() {
+                    for label in 1..q {
+                        let root = self.roots[symbol * label % q];
+                        let sum = &mut next[column * (q - 1) + label - 1];
+                        for l in 0..L {
+                            sum[l] += sums[l] * root;
+                        }
+                    }
+                }
+            }
+            current = next;
+        }
+        output.clear();
+        output.resize(current.len(), [0.0; L]);
+        for index in 0..current.len() {
+            let (labels, wave) = wave(index as u32, q, order);
+            let character = if wave == Wave::Sine { current[cells(&labels, q).0] } else { current[index] };
+            output[index] = character.map(|sum| wave.value(sum));
+        }
+    }
+}
+
+/// Sums the table of a block over the positions that are not in a support.
+fn marginal<const L: usize>(
+    block_table: &[[f64; L]],
+    positions: &[u16],
+    support: &[u16],
+    q: usize,
+    table: &mut Vec<[f64; L]>,
+) {
+    table.clear();
+    table.extend_from_slice(block_table);
+    // From the last position to the first.
+    let mut after = 1;
+    for position in positions.iter().rev() {
+        if support.contains(position) {
+            after *= q;
+            continue;
+        }
+        let before = table.len() / (q * after);
+        for head in 0..before {
+            for tail in 0..after {
+                let mut sum = [0.0; L];
+                for symbol in 0..q {
+                    let cell = &table[(head * q + symbol) * after + tail];
+                    (0..L).for_each(|l| sum[l] += cell[l]);
+                }
+                table[head * after + tail] = sum;
+            }
+        }
+        table.truncate(before * after);
+    }
+}
+
+/// Standard deviation of the indicator of an event with this probability.
+fn indicator_scale(p: f64) -> f64 {
+    (p * (1.0 - p)).max(0.0).sqrt()
+}
+
+/// Scales of all letter patterns on a support, in the order of their cells.
+fn pattern_scales(support: &[u16], frequencies: &[f64], q: usize) -> impl Iterator<Item = f64> {
+    let mut probabilities = vec![1.0];
+    for &i in support {
+        let of_symbols = &frequencies[i as usize * q..][..q];
+        probabilities = probabilities.iter().flat_map(|p| of_symbols.iter().map(move |f| p * f)).collect();
+    }
+    probabilities.into_iter().map(indicator_scale)
+}
+
+/// Computes the cell of each row in the table of a support, and reuses the work for supports that start
+/// with the same positions.
+struct RowCells<'a> {
+    q: u32,
+    columns: &'a [Vec<u8>],
+    /// Cells of all rows for the first 1, 2, … positions of the last support.
+    levels: Vec<Vec<u32>>,
+    last: Vec<u16>,
+}
+
+impl<'a> RowCells<'a> {
+    fn new(operator: &'a GatherOperator) -> Self {
+        Self { q: operator.q as u32, columns: &operator.columns, levels: Vec::new(), last: Vec::new() }
+    }
+
+    /// The cell of each row for this support.
+    fn of(&mut self, support: &[u16]) -> &[u32] {
+        let common = self.last.iter().zip(support).take_while(|(a, b)| a == b).count();
+        while self.levels.len() < support.len() {
+            self.levels.push(vec![0; self.columns[0].len()]);
+        }
+        for (level, &position) in support.iter().enumerate().skip(common) {
+            let column = &self.columns[position as usize];
+            let (before, after) = self.levels.split_at_mut(level);
+            match before.last() {
+                Some(prefixes) => {
+                    for ((cell, &prefix), &symbol) in after[0].iter_mut().zip(prefixes).zip(column) {
+                        *cell = prefix * self.q + u32::from(symbol);
+                    }
+                }
+                None => {
+                    for (cell, &symbol) in after[0].iter_mut().zip(column) {
+                        *cell = u32::from(symbol);
+                    }
+                }
+            }
+        }
+        self.last = support.to_vec();
+        &self.levels[support.len() - 1]
+    }
+}
+
+impl Operator for GatherOperator {
+    fn supports(&self) -> &[Vec<u16>] {
+        &self.supports
+    }
+
+    fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    fn constant(&self) -> &[f64] {
+        &self.constant
+    }
+
+    fn unit(&self, row: usize) -> usize {
+        row
+    }
+
+    fn n_units(&self) -> usize {
+        self.values.len()
+    }
+
+    fn to_sequences(&self, values: &[f64]) -> Vec<f64> {
+        values.to_vec()
+    }
+
+    fn scale(&self, support: usize, cell: usize) -> f64 {
+        match self.basis {
+            Atoms::Characters => 1.0,
+            Atoms::Letters => self.scales[self.offsets[support] + cell],
+        }
+    }
+
+    fn column(&self, id: AtomId) -> Column {
+        let support = &self.supports[id.support as usize];
+        match self.basis {
+            Atoms::Letters => {
+                Column::Ones(self.matching_rows(support, &digits(id.cell, self.q, support.len())))
+            }
+            Atoms::Characters => {
+                let (labels, wave) = wave(id.cell, self.q, support.len());
+                let values = self.roots.iter().map(|&root| wave.value(root)).collect();
+                Column::Dense(self.phases(support, &labels), values)
+            }
+        }
+    }
+
+    fn growable(&mut self) -> Option<&mut GatherOperator> {
+        (self.basis == Atoms::Letters).then_some(self)
+    }
+
+    fn scan<const L: usize, T: Send>(
+        &self,
+        residual: &[[f64; L]],
+        cancel: &Cancel,
+        include: impl Fn(usize) -> bool + Sync,
+        visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
+    ) -> Result<Vec<T>> {
+        let mut outputs: Vec<(usize, Vec<T>)> = self
+            .blocks
+            .par_chunks(BLOCKS)
+            .map(|blocks| {
+                cancel.check()?;
+                let mut row_cells = RowCells::new(self);
+                let (mut block_table, mut table, mut waves) = (Vec::new(), Vec::new(), Vec::new());
+                let mut outputs = Vec::new();
+                for block in blocks {
+                    if !block.supports.iter().any(|&index| include(index)) {
+                        continue;
+                    }
+                    block_table.clear();
+                    block_table.resize(words::count(words::same(self.q, block.positions.len())), [0.0; L]);
+                    for (&cell, r) in row_cells.of(&block.positions).iter().zip(residual) {
+                        let sum = &mut block_table[cell as usize];
+                        for l in 0..L {
+                            sum[l] += r[l];
+                        }
+                    }
+                    for &index in block.supports.iter().filter(|&&index| include(index)) {
+                        let support = &self.supports[index];
+                        let mut output = Vec::new();
+                        marginal(&block_table, &block.positions, support, self.q, &mut table);
+                        match self.basis {
+                            Atoms::Letters => visit(index, &table, &mut output),
+                            Atoms::Characters => {
+                                self.transform(support.len(), &table, &mut waves);
+                                visit(index, &waves, &mut output);
+                            }
+                        }
+                        if !output.is_empty() {
+                            outputs.push((index, output));
+                        }
+                    }
+                }
+                Ok(outputs)
+            })
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        outputs.sort_unstable_by_key(|(index, _)| *index);
+        Ok(outputs.into_iter().flat_map(|(_, output)| output).collect())
+    }
+}

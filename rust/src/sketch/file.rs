@@ -1,0 +1,367 @@
+//! Sketch files: safetensors with one metadata entry `shapsketch` that holds JSON.
+//!
+//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support` (u16)
+//! and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind `spectrum`
+//! has one of each pair `k, -k`, ascending. The other kinds are real, ascending by order, support, then labels, and
+//! begin with the constant, a term of order 0: `patterns` are letter patterns; `centred` are centred indicators; `sets`
+//! are indicators of sets of symbols, which the tensor `sets` (u64, one bit for each symbol) lists, with `labels` of
+//! type u16. Standard errors, if known, are the tensors `variances` (f64, of each pattern's coefficient) and
+//! `position_variances` (f64, additional, of the Shapley value of each position), and the variance of the constant in
+//! the metadata. A reader refuses unknown kinds and versions. Reading executes nothing and checks everything.
+//!
+//! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
+//! field `status` repeats them as text. Older files have this text alone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustfft::num_complex::Complex64;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::record::InfoRecord;
+use super::{Sketch, SketchInfo};
+use crate::error::{Error, Result};
+use crate::frequency::Frequency;
+use crate::space::SequenceSpace;
+use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
+
+/// The metadata entry of a sketch.
+const KEY: &str = "shapsketch";
+/// The version that this crate writes and reads.
+const VERSION: u32 = 1;
+
+/// The kinds of surrogate.
+const SPECTRUM: &str = "spectrum";
+const PATTERNS: &str = "patterns";
+const CENTRED: &str = "centred";
+const SETS: &str = "sets";
+
+/// The metadata of a sketch.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    kind: String,
+    alphabet: String,
+    length: usize,
+    #[serde(default)]
+    constant_variance: Option<f64>,
+    info: Option<InfoRecord>,
+}
+
+/// The part of the metadata that all versions have.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// The reason why a file cannot be read or written.
+type Reason<T> = std::result::Result<T, String>;
+
+impl Sketch {
+    /// Writes the sketch; the same sketch gives the same bytes.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let bytes = serialized(self).map_err(|reason| Error::File { path: path.to_owned(), reason })?;
+        write_whole(path, &bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
+    }
+
+    /// Reads a sketch.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a sketch, is damaged, or has a version or kind that this version does not
+    /// know.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
+    }
+}
+
+fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
+    let (kind, terms) = match &sketch.surrogate {
+        Surrogate::Spectrum(spectrum) => (SPECTRUM, Terms::of_spectrum(spectrum)),
+        Surrogate::Terms(terms) => match terms.basis {
+            Basis::Sets(_) => (SETS, Terms::of_product(terms)),
+            Basis::Centred => (CENTRED, Terms::of_product(terms)),
+            _ => (PATTERNS, Terms::of_product(terms)),
+        },
+    };
+    let space = sketch.surrogate.space();
+    let header = Header {
+        version: VERSION,
+        kind: kind.into(),
+        alphabet: space.alphabet(),
+        length: space.n(),
+        constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
+        info: sketch.info.as_ref().map(InfoRecord::from),
+    };
+    let f64s = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let u16s = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let parts: Vec<f64> = terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect();
+    let mut data = vec![
+        ("coefficients", Dtype::F64, vec![terms.order.len(), 2], f64s(&parts)),
+        ("order", Dtype::U16, vec![terms.order.len()], u16s(&terms.order)),
+        ("support", Dtype::U16, vec![terms.support.len()], u16s(&terms.support)),
+    ];
+    let n_labels = vec![terms.labels.len()];
+    if let Surrogate::Terms(ProductTerms { basis: Basis::Sets(sets), .. }) = &sketch.surrogate {
+        let bits = sets.iter().flat_map(|set| set.to_le_bytes()).collect();
+        data.push(("labels", Dtype::U16, n_labels, u16s(&terms.labels)));
+        data.push(("sets", Dtype::U64, vec![sets.len()], bits));
+    } else {
+        let labels = terms.labels.iter().map(|&label| label as u8).collect();
+        data.push(("labels", Dtype::U8, n_labels, labels));
+    }
+    if let Some(Uncertainty { patterns, positions, .. }) = &sketch.uncertainty {
+        data.push(("position_variances", Dtype::F64, vec![positions.len()], f64s(positions)));
+        data.push(("variances", Dtype::F64, vec![patterns.len()], f64s(patterns)));
+    }
+    let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
+    let tensors = data
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| e.to_string())?;
+            Ok((*name, view))
+        })
+        .collect::<Reason<Vec<_>>>()?;
+    let metadata = HashMap::from([(KEY.to_owned(), json)]);
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())
+}
+
+/// Writes a file completely or, if that fails, leaves it as it was.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // The target of a link.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let plain = target.is_file() || target.symlink_metadata().is_err();
+    let Some(name) = target.file_name().filter(|_| plain) else {
+        // Pipes, devices and links to missing files are written directly.
+        return std::fs::write(path, bytes);
+    };
+    // The name of the draft is unique to the process and the call.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    draft.push(format!(".{}-{call}.part", std::process::id()));
+    let draft = target.with_file_name(draft);
+    let Ok(mut file) = File::create(&draft) else {
+        // A folder without permission for new files, or a missing folder, which is the error of this call.
+        return std::fs::write(path, bytes);
+    };
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| match target.metadata() {
+            Ok(before) => file.set_permissions(before.permissions()),
+            Err(_) => Ok(()),
+        })
+        .and_then(|()| std::fs::rename(&draft, &target));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&draft);
+    }
+    written
+}
+
+fn parse(bytes: &[u8]) -> Reason<Sketch> {
+    let damaged = |e: &dyn std::fmt::Display| {
+        format!("not a complete safetensors file ({e}); it may be truncated or not a sketch")
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
+    let json = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(KEY))
+        .ok_or("a safetensors file, but not a shapsketch sketch (it has no `shapsketch` metadata)")?;
+    let header = header(json)?;
+    let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
+    let tensors = Tensors(file);
+    let terms = tensors.terms(&header.kind)?;
+    let surrogate = if header.kind == SPECTRUM {
+        let spectrum = Spectrum::from_file(space, terms.into_frequencies())
+            .map_err(|e| format!("its spectrum is damaged: {e}"))?;
+        Surrogate::Spectrum(spectrum)
+    } else {
+        let basis = match header.kind.as_str() {
+            SETS => Basis::Sets(tensors.u64s("sets")?.into()),
+            CENTRED => Basis::Centred,
+            _ => Basis::Letters,
+        };
+        Surrogate::Terms(terms.into_product(space, basis)?)
+    };
+    let uncertainty = match header.constant_variance {
+        None => None,
+        Some(constant) => {
+            let uncertainty = Uncertainty {
+                patterns: tensors.f64s("variances")?,
+                positions: tensors.f64s("position_variances")?,
+                constant,
+            };
+            uncertainty.check(&surrogate).map_err(|e| format!("its standard errors are damaged: {e}"))?;
+            Some(uncertainty)
+        }
+    };
+    let info = header.info.map(SketchInfo::try_from).transpose();
+    let info = info.map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
+    Ok(Sketch { surrogate, uncertainty, info, held_out: None })
+}
+
+/// The metadata, if this version knows its version and kind.
+fn header(json: &str) -> Reason<Header> {
+    let damaged = |e: serde_json::Error| format!("the sketch's metadata is damaged: {e}");
+    let Version { version } = serde_json::from_str(json).map_err(damaged)?;
+    if version != VERSION {
+        return Err(format!(
+            "written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"
+        ));
+    }
+    let header: Header = serde_json::from_str(json).map_err(damaged)?;
+    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
+        return Err(format!(
+            "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
+            header.kind
+        ));
+    }
+    Ok(header)
+}
+
+/// The tensors of a file.
+struct Tensors<'a>(SafeTensors<'a>);
+
+impl Tensors<'_> {
+    fn bytes(&self, name: &str, dtype: Dtype) -> Reason<Vec<u8>> {
+        let view = self.0.tensor(name).map_err(|_| format!("the tensor {name:?} is missing"))?;
+        if view.dtype() != dtype {
+            return Err(format!("the tensor {name:?} is of type {:?}, expected {dtype:?}", view.dtype()));
+        }
+        Ok(view.data().to_vec())
+    }
+
+    fn u16s(&self, name: &str) -> Reason<Vec<u16>> {
+        let bytes = self.bytes(name, Dtype::U16)?;
+        Ok(bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect())
+    }
+
+    fn u64s(&self, name: &str) -> Reason<Vec<u64>> {
+        self.bytes(name, Dtype::U64).map(|bytes| words_of(&bytes).collect())
+    }
+
+    fn f64s(&self, name: &str) -> Reason<Vec<f64>> {
+        self.bytes(name, Dtype::F64).map(|bytes| words_of(&bytes).map(f64::from_bits).collect())
+    }
+
+    /// The terms of a surrogate of this kind.
+    fn terms(&self, kind: &str) -> Reason<Terms> {
+        let parts = self.f64s("coefficients")?;
+        let terms = Terms {
+            order: self.u16s("order")?,
+            support: self.u16s("support")?,
+            labels: match kind {
+                SETS => self.u16s("labels")?,
+                _ => self.bytes("labels", Dtype::U8)?.into_iter().map(u16::from).collect(),
+            },
+            coefficients: parts.chunks_exact(2).map(|pair| Complex64::new(pair[0], pair[1])).collect(),
+        };
+        let length: usize = terms.order.iter().map(|&order| order as usize).sum();
+        if length != terms.support.len()
+            || length != terms.labels.len()
+            || parts.len() != 2 * terms.order.len()
+        {
+            return Err("the sizes of its tensors do not match".into());
+        }
+        Ok(terms)
+    }
+}
+
+/// Little-endian numbers of 8 bytes.
+fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|c| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
+}
+
+/// Terms in the layout of the tensors.
+#[derive(Default)]
+struct Terms {
+    order: Vec<u16>,
+    support: Vec<u16>,
+    labels: Vec<u16>,
+    coefficients: Vec<Complex64>,
+}
+
+impl Terms {
+    fn push(&mut self, support: &[u16], labels: impl IntoIterator<Item = u16>, coefficient: Complex64) {
+        self.order.push(support.len() as u16);
+        self.support.extend_from_slice(support);
+        self.labels.extend(labels);
+        self.coefficients.push(coefficient);
+    }
+
+    fn of_spectrum(spectrum: &Spectrum) -> Self {
+        let mut terms = Self::default();
+        for (k, value) in spectrum.representatives() {
+            terms.push(k.support(), k.labels().iter().map(|&label| u16::from(label)), *value);
+        }
+        terms
+    }
+
+    fn of_product(product: &ProductTerms) -> Self {
+        let mut terms = Self::default();
+        terms.push(&[], [], product.constant.into());
+        for SupportTerms { support, labels, coefficients } in &product.supports {
+            for (labels, &coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
+                terms.push(support, labels.iter().copied(), coefficient);
+            }
+        }
+        terms
+    }
+
+    /// Support, labels and coefficient of each term.
+    fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
+        let mut at = 0;
+        self.order.iter().zip(&self.coefficients).map(move |(&order, &coefficient)| {
+            let range = at..at + order as usize;
+            at = range.end;
+            (&self.support[range.clone()], &self.labels[range], coefficient)
+        })
+    }
+
+    fn into_frequencies(self) -> Vec<(Frequency, Complex64)> {
+        let frequency = |support: &[u16], labels: &[u16]| {
+            support.iter().copied().zip(labels.iter().map(|&label| label as u8)).collect()
+        };
+        self.iter().map(|(support, labels, value)| (frequency(support, labels), value)).collect()
+    }
+
+    fn into_product(self, space: SequenceSpace, basis: Basis) -> std::result::Result<ProductTerms, String> {
+        let damaged = |what: &str| format!("its terms are damaged: {what}");
+        let mut all = self.iter();
+        let constant = match all.next() {
+            Some(([], _, value)) => value.re,
+            _ => return Err(damaged("the constant is missing")),
+        };
+        let mut supports: Vec<SupportTerms> = Vec::new();
+        let mut last: (usize, &[u16], &[u16]) = (0, &[], &[]);
+        for (support, labels, value) in all {
+            let next = (support.len(), support, labels);
+            if next <= last || value.im != 0.0 {
+                return Err(damaged("they are not ascending and real"));
+            }
+            if supports.last().is_none_or(|group| group.support != support) {
+                supports.push(SupportTerms { support: support.to_vec(), ..SupportTerms::default() });
+            }
+            if let Some(group) = supports.last_mut() {
+                group.labels.extend_from_slice(labels);
+                group.coefficients.push(value);
+            }
+            last = next;
+        }
+        let terms = ProductTerms { space, basis, constant, supports };
+        terms.check().map_err(|e| damaged(&e.to_string()))?;
+        Ok(terms)
+    }
+}

@@ -1,0 +1,327 @@
+//! Plans: how a budget of model evaluations is spent.
+
+use std::sync::Arc;
+
+use super::provenance::Method;
+use super::queries::{Queries, Source};
+use crate::cancel::Cancel;
+use crate::design::{
+    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out, uniform,
+};
+use crate::error::{Error, Result};
+use crate::regress::{Dictionary, FEWEST};
+use crate::space::SequenceSpace;
+use crate::words;
+
+/// Smallest number of groups for peeling: two may agree by chance, a third decides.
+const MIN_GROUPS: usize = 3;
+/// Repeats of each delay, above which more queries go to more groups.
+const GOOD_REPEATS: usize = 3;
+/// Smallest number of bins of a group.
+const MIN_BINS: usize = 16;
+/// Test queries: a tenth of the budget, within these bounds.
+const TEST: (usize, usize) = (100, 2000);
+/// Validation queries: a twentieth of the budget, within these bounds.
+const VALIDATION: (usize, usize) = (50, 1000);
+/// Smallest number of queries of a regression, unless the space has fewer sequences.
+const LEAST_REGRESSED: usize = 100;
+/// Largest number of queries of a regression; more would make the fit slow.
+const MOST_REGRESSED: u128 = 1 << 18;
+
+/// How a plan chooses its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The exact transform if every sequence fits the budget and a design, else regression.
+    Auto,
+    /// The exact transform.
+    Exact,
+    /// Peeling.
+    Peel,
+    /// Regression.
+    Regress,
+}
+
+impl Strategy {
+    /// All strategies.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Regress, Self::Peel, Self::Exact];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Exact => "exact",
+            Self::Peel => "peel",
+            Self::Regress => "regress",
+        }
+    }
+
+    /// The strategy with this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] if there is none.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Error::choose("method", name, &Self::ALL, Self::name)
+    }
+}
+
+/// How a budget of model evaluations is spent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    space: SequenceSpace,
+    budget: usize,
+    seed: u64,
+    kind: Kind,
+}
+
+/// The method of a plan, with its queries.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// All sequences are evaluated.
+    Exact { n_sequences: usize },
+    /// Designed queries, and held-out queries.
+    Peel(PeelPlan),
+    /// Uniform queries.
+    Regress { n_queries: usize, n_atoms: u128, memory: u128 },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PeelPlan {
+    design: DesignConfig,
+    /// The largest number of queries of the design; repeated queries are evaluated once.
+    design_queries: usize,
+    validation_queries: usize,
+    test_queries: usize,
+    next_budget: Option<u128>,
+}
+
+impl Plan {
+    /// Plans a sketch with at most `budget` distinct model evaluations.
+    ///
+    /// # Errors
+    /// [`Error::BudgetTooSmall`] if the method needs more; [`Error::Design`] if it does not suit a space of this size.
+    pub fn new(space: SequenceSpace, budget: usize, strategy: Strategy, seed: u64) -> Result<Self> {
+        let fits = space.size().is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
+        let kind = match strategy {
+            Strategy::Auto if fits => exact(&space, budget)?,
+            Strategy::Exact => exact(&space, budget)?,
+            Strategy::Auto | Strategy::Regress => regress(&space, budget)?,
+            Strategy::Peel => Kind::Peel(peel(&space, budget, seed).map_err(|e| cheaper(e, &space, budget))?),
+        };
+        Ok(Self { space, budget, seed, kind })
+    }
+
+    /// The sequence space.
+    #[must_use]
+    pub fn space(&self) -> &SequenceSpace {
+        &self.space
+    }
+
+    /// The method: exact, peel or regress.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self.kind {
+            Kind::Exact { .. } => Method::Exact,
+            Kind::Peel(_) => Method::Peel,
+            Kind::Regress { .. } => Method::Regress,
+        }
+    }
+
+    /// The budget.
+    #[must_use]
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// The seed of all random choices.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The query design; `None` for the uniform queries of a regression.
+    #[must_use]
+    pub fn design(&self) -> Option<DesignConfig> {
+        match self.kind {
+            Kind::Exact { .. } => Some(DesignConfig::complete(&self.space)),
+            Kind::Peel(plan) => Some(plan.design),
+            Kind::Regress { .. } => None,
+        }
+    }
+
+    /// Queries to fit; for a design the largest number, as repeated queries are evaluated once.
+    #[must_use]
+    pub fn design_queries(&self) -> usize {
+        match self.kind {
+            Kind::Exact { n_sequences } => n_sequences,
+            Kind::Peel(plan) => plan.design_queries,
+            Kind::Regress { n_queries, .. } => n_queries,
+        }
+    }
+
+    /// Queries to choose the noise level of peeling; regression chooses by cross-validation instead.
+    #[must_use]
+    pub fn validation_queries(&self) -> usize {
+        if let Kind::Peel(plan) = self.kind { plan.validation_queries } else { 0 }
+    }
+
+    /// Queries used only to measure R²; regression measures it by cross-validation instead.
+    #[must_use]
+    pub fn test_queries(&self) -> usize {
+        if let Kind::Peel(plan) = self.kind { plan.test_queries } else { 0 }
+    }
+
+    /// The smallest budget for blocks that are `q` times as large; `None` if there are no larger blocks.
+    #[must_use]
+    pub fn next_budget(&self) -> Option<u128> {
+        if let Kind::Peel(plan) = self.kind { plan.next_budget } else { None }
+    }
+
+    /// Number of atoms of the dictionary of a regression.
+    #[must_use]
+    pub fn n_atoms(&self) -> Option<u128> {
+        if let Kind::Regress { n_atoms, .. } = self.kind { Some(n_atoms) } else { None }
+    }
+
+    /// Predicted memory of a regression, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> Option<u128> {
+        if let Kind::Regress { memory, .. } = self.kind { Some(memory) } else { None }
+    }
+
+    /// The largest number of model evaluations of this plan.
+    #[must_use]
+    pub fn total_queries(&self) -> usize {
+        self.design_queries() + self.validation_queries() + self.test_queries()
+    }
+
+    /// The queries.
+    ///
+    /// # Errors
+    /// If the design cannot be built, or the caller cancels.
+    pub fn queries(&self, cancel: &Cancel) -> Result<Queries> {
+        let (source, rows) = match self.kind {
+            Kind::Exact { .. } => {
+                let design = QueryDesign::complete(self.space.clone(), cancel)?;
+                (Source::Exact(Arc::new(design)), Vec::new())
+            }
+            Kind::Peel(PeelPlan { design, validation_queries, test_queries, .. }) => {
+                let design = Arc::new(QueryDesign::new(self.space.clone(), design, cancel)?);
+                let rows = held_out(&design, validation_queries + test_queries, self.seed, cancel)?;
+                (Source::Peel { design, validation_queries }, rows)
+            }
+            Kind::Regress { n_queries, .. } => {
+                (Source::Regress, uniform(&self.space, n_queries, self.seed, cancel)?)
+            }
+        };
+        Ok(Queries::new(self.clone(), source, rows))
+    }
+}
+
+fn exact(space: &SequenceSpace, budget: usize) -> Result<Kind> {
+    let reason = format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n());
+    match space.size().filter(|&size| size <= MAX_QUERIES).map(|size| size as usize) {
+        Some(n_sequences) if n_sequences <= budget => Ok(Kind::Exact { n_sequences }),
+        Some(needed) => Err(Error::BudgetTooSmall { budget, needed, reason }),
+        None => {
+            Err(Error::Design(format!("{reason}, more than the 2^28 a design may have; take another method")))
+        }
+    }
+}
+
+fn regress(space: &SequenceSpace, budget: usize) -> Result<Kind> {
+    let all = space.size().unwrap_or(u128::MAX);
+    if budget < LEAST_REGRESSED && (budget as u128) < all {
+        return Err(Error::BudgetTooSmall {
+            budget,
+            needed: LEAST_REGRESSED.min(usize::try_from(all).unwrap_or(usize::MAX)),
+            reason: match all < LEAST_REGRESSED as u128 {
+                true => format!("the exact method evaluates all {all} sequences"),
+                false => "cross-validation needs sequences to fit and sequences to test".into(),
+            },
+        });
+    }
+    if all < FEWEST as u128 {
+        return Err(Error::Design(format!(
+            "regression takes {FEWEST} sequences at least, the space has {all}; take the exact method"
+        )));
+    }
+    let n_queries = (budget as u128).min(all).min(MOST_REGRESSED) as usize;
+    let dictionary = Dictionary::auto(space, n_queries);
+    let n_atoms = dictionary.n_atoms(space.q(), space.n());
+    Ok(Kind::Regress { n_queries, n_atoms, memory: dictionary.memory(space, n_queries) })
+}
+
+fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
+    let (q, n) = (space.q(), space.n());
+    let block = |b: usize| words::count(words::same(q, b));
+    let cost = |b: usize| Some(words::checked_count(words::same(q, b))? as u128 * (n as u128 + 1));
+    let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
+    let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
+    // More queries than sequences, or than a design can hold, are useless.
+    let usable = (budget as u128).min(space.size().unwrap_or(u128::MAX)).min(MAX_QUERIES);
+    let available = usable.saturating_sub((test_queries + validation_queries) as u128);
+    let least_b = (1..=n).find(|&b| block(b) >= MIN_BINS).unwrap_or(n);
+    let affordable = |b: usize| cost(b).filter(|cost| cost * MIN_GROUPS as u128 <= available);
+    let Some((b, unit)) = (least_b..=n).map_while(|b| Some((b, affordable(b)?))).last() else {
+        let design = cost(least_b).unwrap_or(u128::MAX / 8) * MIN_GROUPS as u128;
+        return Err(Error::BudgetTooSmall {
+            budget,
+            needed: usize::try_from(with_held_out(design)).unwrap_or(usize::MAX),
+            reason: format!(
+                "peeling sequences over {q} symbols of length {n} takes {MIN_GROUPS} groups of {} delays of \
+                 {} queries, and held-out queries for validation and test",
+                n + 1,
+                block(least_b)
+            ),
+        });
+    };
+    let blocks = (available / unit) as usize;
+    let repeats = (blocks / MIN_GROUPS).min(GOOD_REPEATS);
+    let groups = blocks / repeats;
+    Ok(PeelPlan {
+        design: DesignConfig {
+            b,
+            groups,
+            subsampling: SubsamplingFamily::Random,
+            delays: DelayFamily::Nso { repeats },
+            seed,
+        },
+        design_queries: unit as usize * groups * repeats,
+        validation_queries,
+        test_queries,
+        next_budget: cost(b + 1)
+            .map(|cost| with_held_out(cost * MIN_GROUPS as u128))
+            .filter(|&next| b < n && next <= MAX_QUERIES && space.size().is_none_or(|size| next <= size)),
+    })
+}
+
+/// The error of peeling, with the advice to take the exact transform if that needs fewer evaluations.
+fn cheaper(error: Error, space: &SequenceSpace, budget: usize) -> Error {
+    let fits = space.size().is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
+    match (error, space.size()) {
+        (Error::BudgetTooSmall { reason, .. }, Some(size)) if fits => Error::Design(format!(
+            "{reason}: more than the {size} sequences of this space; take the exact method"
+        )),
+        (Error::BudgetTooSmall { needed, reason, .. }, Some(size)) if size < needed as u128 => {
+            let reason = format!("{reason}; the exact method evaluates all {size} sequences");
+            Error::BudgetTooSmall { budget, needed: size as usize, reason }
+        }
+        (error, _) => error,
+    }
+}
+
+/// The budget that leaves `design` queries besides those for validation and test.
+fn with_held_out(design: u128) -> u128 {
+    let fraction = |budget: u128, divisor: u128, (low, high): (usize, usize)| {
+        (budget / divisor).clamp(low as u128, high as u128)
+    };
+    let mut budget = design;
+    loop {
+        let held = fraction(budget, 10, TEST) + fraction(budget, 20, VALIDATION);
+        if budget >= design.saturating_add(held) {
+            return budget;
+        }
+        budget = design.saturating_add(held);
+    }
+}

@@ -1,0 +1,197 @@
+//! The queries of a plan, and the sketch of their values.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::plan::Plan;
+use super::provenance::{Outcome, Provenance, SketchInfo};
+use super::sketch::{HeldOut, Sketch};
+use crate::anova::Components;
+use crate::cancel::Cancel;
+use crate::design::{Observations, QueryDesign};
+use crate::error::Result;
+use crate::frequency::Frequency;
+use crate::peel::{Peeling, PeelingDecoder, PeelingStatus};
+use crate::regress::{Sample, SparseRegression};
+use crate::space::SequenceSpace;
+use crate::surrogate::{Spectrum, Surrogate};
+use crate::validation::{RSquared, check_values};
+
+/// Noise levels to try, as multiples of the estimated one.
+const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
+
+/// All queries of a plan, each once.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    plan: Plan,
+    source: Source,
+    /// The queries that are not those of a design, row-major codes: validation and test queries, or uniform ones.
+    rows: Vec<u8>,
+}
+
+/// Where queries come from, and so how they are sketched.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// All sequences of the space.
+    Exact(Arc<QueryDesign>),
+    /// A design for peeling; validation and test queries follow.
+    Peel { design: Arc<QueryDesign>, validation_queries: usize },
+    /// Uniform queries for regression.
+    Regress,
+}
+
+impl Queries {
+    pub(super) fn new(plan: Plan, source: Source, rows: Vec<u8>) -> Self {
+        Self { plan, source, rows }
+    }
+
+    /// Number of queries: the model evaluations to pay for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.designed() + self.rows.len() / self.space().n()
+    }
+
+    /// Always false: a plan has queries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The sequence space.
+    #[must_use]
+    pub fn space(&self) -> &SequenceSpace {
+        self.plan.space()
+    }
+
+    fn design(&self) -> Option<&Arc<QueryDesign>> {
+        match &self.source {
+            Source::Exact(design) | Source::Peel { design, .. } => Some(design),
+            Source::Regress => None,
+        }
+    }
+
+    /// Number of queries of the design.
+    fn designed(&self) -> usize {
+        self.design().map_or(0, |design| design.len())
+    }
+
+    /// Queries `range`, in the order design, validation, test; row-major codes. The range is cut off at the last
+    /// query.
+    #[must_use]
+    pub fn batch(&self, range: Range<usize>) -> Vec<u8> {
+        let n = self.space().n();
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
+        let designed = self.designed();
+        let mut rows = self.design().map_or_else(Vec::new, |design| design.queries(start..end));
+        if end > designed {
+            rows.extend_from_slice(&self.rows[(start.max(designed) - designed) * n..(end - designed) * n]);
+        }
+        rows
+    }
+
+    /// Makes a sketch of the values of all queries, in their order.
+    ///
+    /// Peeling tries several noise levels and keeps the spectrum that predicts the validation values best, or a
+    /// constant if that predicts them better. Regression is cross-validated.
+    ///
+    /// # Errors
+    /// If the values are not one finite number for each query, or the caller cancels.
+    pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
+        check_values("query", values, self.len())?;
+        match &self.source {
+            Source::Regress => self.regress(values, cancel),
+            Source::Exact(design) => {
+                let observations = Observations::new(design.clone(), values.to_vec())?;
+                let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
+                // R² rests on all sequences: the design leaves none to test on.
+                let codes = design.queries(0..design.len());
+                self.finish(peeling, Outcome::Exact, &codes, values, cancel)
+            }
+            Source::Peel { design, validation_queries } => {
+                let (design_values, held_out) = values.split_at(design.len());
+                let (validation_values, test_values) = held_out.split_at(*validation_queries);
+                let (validation, test) = self.rows.split_at(validation_queries * self.space().n());
+                let observations = Observations::new(design.clone(), design_values.to_vec())?;
+                let peeling = self.choose(&observations, validation, validation_values, cancel)?;
+                let outcome = peeling.status.into();
+                self.finish(peeling, outcome, test, test_values, cancel)
+            }
+        }
+    }
+
+    fn regress(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
+        let sample = Sample::new(self.space().clone(), self.rows.clone(), values.to_vec())?.deterministic();
+        let regression = SparseRegression { seed: self.plan.seed(), ..SparseRegression::default() };
+        let sketch = Sketch::from_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed());
+        Ok(sketch.with_budget(self.plan.budget()))
+    }
+
+    /// The sketch of a peeled spectrum, tested on these sequences.
+    fn finish(
+        &self,
+        peeling: Peeling,
+        outcome: Outcome,
+        codes: &[u8],
+        values: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Sketch> {
+        let surrogate = Surrogate::Spectrum(peeling.spectrum);
+        let predictions = Components::new(&surrogate.terms())?.predict(codes, cancel)?;
+        let provenance = Provenance {
+            method: self.plan.method(),
+            status: outcome.into(),
+            budget: self.plan.budget(),
+            n_queries: self.len(),
+            seed: self.plan.seed(),
+            candidates: Vec::new(),
+        };
+        let r2 = RSquared::new(values, &predictions)?;
+        let info = SketchInfo::new(provenance, r2, peeling.noise, peeling.unexplained);
+        let held_out = HeldOut { values: values.to_vec(), predictions };
+        Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
+    }
+
+    /// Decodes at several noise levels and returns what predicts the validation values best.
+    fn choose(
+        &self,
+        observations: &Observations,
+        validation: &[u8],
+        truth: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Peeling> {
+        let error = |spectrum: &Spectrum| -> Result<f64> {
+            let predictions = spectrum.predict(validation)?;
+            Ok(truth.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).sum())
+        };
+        let mut best = PeelingDecoder::default().decode(observations, cancel)?;
+        let mut least = error(&best.spectrum)?;
+        let estimated = best.noise;
+        for factor in NOISE_FACTORS {
+            let decoder = PeelingDecoder { noise: Some(factor * estimated), ..PeelingDecoder::default() };
+            let peeling = decoder.decode(observations, cancel)?;
+            let next = error(&peeling.spectrum)?;
+            if next < least {
+                (best, least) = (peeling, next);
+            }
+        }
+        let values = observations.values();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let constant =
+            Spectrum::from_representatives(self.space().clone(), vec![(Frequency::default(), mean.into())]);
+        if error(&constant)? < least {
+            best = Peeling { spectrum: constant, unexplained: 1.0, ..best };
+        }
+        Ok(best)
+    }
+}
+
+impl From<PeelingStatus> for Outcome {
+    fn from(status: PeelingStatus) -> Self {
+        match status {
+            PeelingStatus::Converged => Self::Converged,
+            PeelingStatus::Stalled => Self::Stalled,
+            PeelingStatus::RoundLimit => Self::RoundLimit,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Sketches: a surrogate and its provenance.
+
+use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
+use crate::anova::Components;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::regress::{Regression, Sample, uncertainty_from_residuals};
+use crate::surrogate::{Surrogate, Uncertainty};
+use crate::validation::RSquared;
+
+/// A surrogate, with its provenance if that is known.
+///
+/// ```
+/// use shapsketch::sketch::Strategy;
+/// use shapsketch::{Cancel, Plan, SequenceSpace};
+/// let cancel = Cancel::new();
+/// let space = SequenceSpace::new("ACGT", 3)?;
+/// let queries = Plan::new(space, 64, Strategy::Exact, 0)?.queries(&cancel)?;
+/// let values: Vec<f64> = queries.batch(0..64).chunks(3).map(|x| f64::from(x[0])).collect();
+/// let sketch = queries.sketch(&values, &cancel)?.with_note("an example");
+/// let status = sketch.info.map(|info| info.provenance.status);
+/// assert_eq!(status.map(|status| status.to_string()), Some("exact; an example".into()));
+/// # Ok::<(), shapsketch::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sketch {
+    /// The closed form that stands in for the model.
+    pub surrogate: Surrogate,
+    /// Variances of its terms, if they are known.
+    pub uncertainty: Option<Uncertainty>,
+    /// How it was made, and how well it predicts.
+    pub info: Option<SketchInfo>,
+    /// The data of its R²; not saved.
+    pub held_out: Option<HeldOut>,
+}
+
+/// Held-out values, and predictions of them by fits that did not use them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldOut {
+    /// Values of the model.
+    pub values: Vec<f64>,
+    /// Predictions.
+    pub predictions: Vec<f64>,
+}
+
+/// A surrogate that was fitted outside [`crate::Queries`], and how it was tested.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The final fit.
+    pub surrogate: Surrogate,
+    /// The held-out sequences, row-major codes.
+    pub codes: Vec<u8>,
+    /// Their values, and predictions by a fit that did not use them.
+    pub held_out: HeldOut,
+    /// Fraction of the space that the final fit has seen, if values have no noise; else 0. R² counts the final fit for
+    /// this fraction, and the held-out predictions for the rest.
+    pub sampled_fraction: f64,
+    /// Largest decrease of `1 - R²` by the final fit, as a fraction: how much better than the tested fit it may be. It
+    /// raises the upper end of the interval of R².
+    pub refit_gain: f64,
+    /// How the surrogate was made.
+    pub provenance: Provenance,
+    /// Predictions of the held-out values by the teacher, if the surrogate was distilled.
+    pub teacher_predictions: Option<Vec<f64>>,
+}
+
+impl From<Surrogate> for Sketch {
+    /// A sketch without provenance.
+    fn from(surrogate: Surrogate) -> Self {
+        Self { surrogate, uncertainty: None, info: None, held_out: None }
+    }
+}
+
+impl Sketch {
+    /// The sketch of a fit: measures R² and noise on the held-out values, and estimates standard errors from their
+    /// residuals.
+    ///
+    /// # Errors
+    /// If the held-out codes, values and predictions do not match, there are fewer than two of them, a number is not
+    /// finite, or the caller cancels.
+    pub fn from_fit(fit: Fit, cancel: &Cancel) -> Result<Self> {
+        let Fit { surrogate, codes, held_out, sampled_fraction, refit_gain, provenance, .. } = fit;
+        let HeldOut { values, predictions } = &held_out;
+        let fitted = Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
+        let mut r2 = RSquared::over_finite_space(values, predictions, &fitted, sampled_fraction)?;
+        r2.high += refit_gain * (1.0 - sampled_fraction) * (1.0 - r2.value);
+        let residuals: Vec<f64> = values.iter().zip(predictions).map(|(v, p)| v - p).collect();
+        let noise = (residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64).sqrt();
+        let teacher = fit.teacher_predictions.map(|teacher| RSquared::new(values, &teacher)).transpose()?;
+        let residuals = Sample::new(surrogate.space().clone(), codes, residuals)?;
+        Ok(Self {
+            uncertainty: uncertainty_from_residuals(&residuals, cancel)?,
+            surrogate,
+            info: Some(SketchInfo { teacher, ..SketchInfo::new(provenance, r2, noise, 1.0 - r2.value) }),
+            held_out: Some(held_out),
+        })
+    }
+
+    /// The sketch of a regression.
+    #[must_use]
+    pub fn from_regression(regression: Regression, sample: &Sample, seed: u64) -> Self {
+        let Regression { surrogate, uncertainty, r2, held_out_predictions, .. } = regression;
+        let count = sample.values().len();
+        let provenance = Provenance {
+            method: Method::Regress,
+            status: Outcome::CrossValidated.into(),
+            budget: count,
+            n_queries: count,
+            seed,
+            candidates: Vec::new(),
+        };
+        let details = RegressionInfo {
+            basis: regression.basis,
+            lambda: Some(regression.lambda).filter(|lambda| lambda.is_finite()),
+            refit: regression.refit,
+            penalty_factors: regression.penalty_factors,
+            gap: regression.gap,
+            n_atoms: u64::try_from(regression.n_atoms).unwrap_or(u64::MAX),
+            unseen: regression.unseen,
+        };
+        let info = SketchInfo {
+            regression: Some(details),
+            ..SketchInfo::new(provenance, r2, regression.noise, 1.0 - r2.value)
+        };
+        let held_out = HeldOut { values: sample.values().to_vec(), predictions: held_out_predictions };
+        Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out) }
+    }
+
+    /// The same sketch with another outcome; a sketch without provenance stays as it is.
+    #[must_use]
+    pub fn with_outcome(self, outcome: Outcome) -> Self {
+        self.with_status(|status| status.outcome = outcome)
+    }
+
+    /// The same sketch with a further note in its status; a sketch without provenance stays as it is.
+    #[must_use]
+    pub fn with_note(self, note: impl Into<String>) -> Self {
+        self.with_status(|status| status.notes.push(note.into()))
+    }
+
+    /// The same sketch with another budget; a sketch without provenance stays as it is.
+    #[must_use]
+    pub fn with_budget(self, budget: usize) -> Self {
+        self.with_info(|info| info.provenance.budget = budget)
+    }
+
+    /// The same sketch with these candidates; a sketch without provenance stays as it is.
+    #[must_use]
+    pub fn with_candidates(self, candidates: Vec<Candidate>) -> Self {
+        self.with_info(|info| info.provenance.candidates = candidates)
+    }
+
+    /// The same sketch as one of `link(score)`; `held_out` has the held-out values and predictions on the scale of the
+    /// model. A sketch without provenance stays as it is.
+    ///
+    /// # Errors
+    /// If values and predictions do not match, or one is not finite.
+    pub fn with_link(self, name: &str, held_out: Option<&HeldOut>) -> Result<Self> {
+        let response_r2 =
+            held_out.map(|held_out| RSquared::new(&held_out.values, &held_out.predictions)).transpose()?;
+        Ok(self.with_info(|info| info.link = Link { name: name.into(), response_r2 }))
+    }
+
+    fn with_status(self, change: impl FnOnce(&mut Status)) -> Self {
+        self.with_info(|info| change(&mut info.provenance.status))
+    }
+
+    fn with_info(mut self, change: impl FnOnce(&mut SketchInfo)) -> Self {
+        if let Some(info) = &mut self.info {
+            change(info);
+        }
+        self
+    }
+}

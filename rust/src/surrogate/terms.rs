@@ -1,0 +1,269 @@
+//! Product terms `c_t Π_{i∈S_t} g(l_{t,i}, x_i)`, grouped by support.
+
+use std::sync::Arc;
+
+use rustfft::num_complex::Complex64;
+
+use super::Spectrum;
+use crate::error::{Error, Result};
+use crate::frequency::Frequency;
+use crate::space::{SequenceSpace, roots_of_unity};
+use crate::words;
+
+/// Largest number of coefficients of a spectrum that is expanded from other terms.
+const MAX_COEFFICIENTS: u128 = 1 << 24;
+
+/// The factors of product terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// `g(l, a) = ω^{l a}`, of mean zero for `l ≠ 0`: the terms of a [`Spectrum`].
+    Characters,
+    /// `g(l, a) = 1[a = l]`, of mean `1/q`: letter patterns.
+    Letters,
+    /// `g(l, a) = 1[a = l] - 1/q`, of mean zero: a term of support `S` belongs to the component `f_S` alone.
+    Centred,
+    /// `g(l, a) = 1[a ∈ S_l]`, with sets as bits: the leaves of trees.
+    Sets(Arc<[u64]>),
+}
+
+impl Basis {
+    /// Number of labels over an alphabet of `q` symbols.
+    pub(crate) fn labels(&self, q: usize) -> usize {
+        match self {
+            Self::Sets(sets) => sets.len(),
+            _ => q,
+        }
+    }
+
+    /// The symbols for which a label's indicator is 1, as bits.
+    pub(crate) fn set(&self, label: u16) -> u64 {
+        match self {
+            Self::Sets(sets) => sets[label as usize],
+            _ => 1 << label,
+        }
+    }
+
+    /// `g(l, a)` for all labels and symbols, row `l`.
+    pub(crate) fn factors(&self, q: usize) -> Vec<Complex64> {
+        let roots = roots_of_unity(q);
+        let indicator = |label: usize, symbol: usize| self.set(label as u16) >> symbol & 1;
+        (0..self.labels(q) * q)
+            .map(|i| match self {
+                Self::Characters => roots[(i / q) * (i % q) % q],
+                Self::Letters | Self::Sets(_) => (indicator(i / q, i % q) as f64).into(),
+                Self::Centred => (indicator(i / q, i % q) as f64 - 1.0 / q as f64).into(),
+            })
+            .collect()
+    }
+
+    /// `E g(l, A)` over a uniform symbol, for each label.
+    pub(crate) fn means(&self, q: usize) -> Vec<f64> {
+        (0..self.labels(q))
+            .map(|label| match self {
+                Self::Characters => f64::from(u8::from(label == 0)),
+                Self::Letters | Self::Sets(_) => f64::from(self.set(label as u16).count_ones()) / q as f64,
+                Self::Centred => 0.0,
+            })
+            .collect()
+    }
+}
+
+/// The terms of one support.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct SupportTerms {
+    /// Positions, ascending.
+    pub support: Vec<u16>,
+    /// Labels, row-major: one row of `support.len()` for each term.
+    pub labels: Vec<u16>,
+    /// Coefficients `c_t`.
+    pub coefficients: Vec<Complex64>,
+}
+
+/// A sum of product terms over one basis, grouped by support; each support occurs once.
+#[derive(Clone, Debug)]
+pub struct ProductTerms {
+    /// The sequence space.
+    pub space: SequenceSpace,
+    /// The factors.
+    pub basis: Basis,
+    /// The constant term `c_0`.
+    pub constant: f64,
+    /// The other terms.
+    pub supports: Vec<SupportTerms>,
+}
+
+impl ProductTerms {
+    /// Number of terms, the constant included unless it is zero.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let constant = usize::from(self.constant != 0.0);
+        constant + self.supports.iter().map(|group| group.coefficients.len()).sum::<usize>()
+    }
+
+    /// Whether there are no terms: the function is zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Support, labels and coefficient of each term except the constant.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
+        self.supports.iter().flat_map(|group| {
+            let labels = group.labels.chunks_exact(group.support.len());
+            labels.zip(&group.coefficients).map(|(labels, &value)| (group.support.as_slice(), labels, value))
+        })
+    }
+
+    /// Number of terms of each order up to the highest one, without the constant.
+    #[must_use]
+    pub fn orders(&self) -> Vec<usize> {
+        let highest = self.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
+        let mut counts = vec![0; highest + 1];
+        self.supports.iter().for_each(|group| counts[group.support.len()] += group.coefficients.len());
+        counts
+    }
+
+    /// The real part of the function as a spectrum.
+    ///
+    /// # Errors
+    /// If a term does not belong to the space, or the terms stand for more than 2^24 coefficients.
+    pub fn spectrum(&self) -> Result<Spectrum> {
+        self.check()?;
+        let q = self.space.q();
+        let roots = roots_of_unity(q);
+        let mut sizes = 0_u128;
+        for group in &self.supports {
+            sizes = sizes.saturating_add(match self.basis {
+                Basis::Characters => group.coefficients.len() as u128,
+                _ => words::saturating_count(words::same(q, group.support.len())),
+            });
+        }
+        if sizes > MAX_COEFFICIENTS {
+            return Err(Error::TooLarge {
+                what: "the spectrum of these terms",
+                bytes: sizes.saturating_mul(64),
+                advice: "work with the terms themselves, or fit lower orders",
+            });
+        }
+        let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
+        for SupportTerms { support, labels, coefficients } in &self.supports {
+            let order = support.len();
+            let frequency = |labels: &[u16]| -> Frequency {
+                let pairs = support.iter().copied().zip(labels.iter().map(|&label| label as u8));
+                pairs.filter(|&(_, label)| label != 0).collect()
+            };
+            if self.basis == Basis::Characters {
+                all.extend(labels.chunks_exact(order).map(frequency).zip(coefficients.iter().copied()));
+                continue;
+            }
+            let table = table(&self.basis.factors(q), q, labels, coefficients, order);
+            for (word, value) in transform(table, q, order, &roots).into_iter().enumerate() {
+                let dense: Vec<u16> = words::digits(word, words::same(q, order));
+                // Centred indicators have only rounding errors on a subset of their support.
+                if self.basis != Basis::Centred || !dense.contains(&0) {
+                    all.push((frequency(&dense), value));
+                }
+            }
+        }
+        Spectrum::real_part(self.space.clone(), all)
+    }
+
+    /// # Errors
+    /// If a term does not belong to this space, or a number is not finite.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (q, n) = (self.space.q(), self.space.n());
+        let n_labels = self.basis.labels(q);
+        let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
+        if !self.constant.is_finite() {
+            return bad("finite", format!("the constant {}", self.constant));
+        }
+        if let Basis::Sets(sets) = &self.basis {
+            let all = u64::MAX >> (64 - q);
+            if let Some(set) = sets.iter().find(|&&set| set == 0 || set & !all != 0) {
+                return bad("over non-empty sets of symbols of the alphabet", format!("{set:#b}"));
+            }
+        }
+        for (index, group) in self.supports.iter().enumerate() {
+            let SupportTerms { support, labels, coefficients } = group;
+            if !support.is_sorted_by(|a, b| a < b) || support.last().is_none_or(|&last| last as usize >= n) {
+                return bad("on ascending positions of the space", format!("support {index}: {support:?}"));
+            }
+            if labels.len() != support.len() * coefficients.len()
+                || labels.iter().any(|&l| l as usize >= n_labels)
+            {
+                return bad(
+                    "given by one label of the basis at each position",
+                    format!("support {index}: {labels:?}"),
+                );
+            }
+            if let Some(value) = coefficients.iter().find(|value| !value.is_finite()) {
+                return bad("finite", format!("support {index}: {value}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The Fourier coefficients of a table over the words of a support, axis by axis.
+fn transform(mut table: Vec<Complex64>, q: usize, order: usize, roots: &[Complex64]) -> Vec<Complex64> {
+    let size = table.len();
+    for _ in 0..order {
+        let rest = size / q;
+        let mut next = vec![Complex64::ZERO; size];
+        for (symbol, row) in table.chunks_exact(rest).enumerate() {
+            for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
+                for (label, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
+                    *out += value * roots[symbol * label % q].conj() / q as f64;
+                }
+            }
+        }
+        table = next;
+    }
+    table
+}
+
+/// `Σ_t c_t Π_i g(l_{t,i}, x_i)` at every word of a support: the tensor of coefficients over labels, contracted with the
+/// factors axis by axis.
+pub(crate) fn table(
+    factors: &[Complex64],
+    q: usize,
+    labels: &[u16],
+    coefficients: &[Complex64],
+    order: usize,
+) -> Vec<Complex64> {
+    let n_labels = factors.len() / q;
+    if n_labels > q {
+        // More labels than symbols: term by term.
+        let mut sum = vec![Complex64::ZERO; words::count(words::same(q, order))];
+        for (labels, &coefficient) in labels.chunks_exact(order).zip(coefficients) {
+            let mut product = vec![coefficient];
+            for &label in labels {
+                let row = &factors[label as usize * q..][..q];
+                product = product.iter().flat_map(|p| row.iter().map(move |factor| p * factor)).collect();
+            }
+            sum.iter_mut().zip(product).for_each(|(sum, p)| *sum += p);
+        }
+        return sum;
+    }
+    let size = words::count(words::same(q, order));
+    let mut tensor = vec![Complex64::ZERO; size];
+    for (labels, &coefficient) in labels.chunks_exact(order).zip(coefficients) {
+        let word = words::number(labels.iter().map(|&label| label as usize), words::same(q, order));
+        tensor[word] += coefficient;
+    }
+    let mut next = vec![Complex64::ZERO; size];
+    for _ in 0..order {
+        // Contract the first axis and put the symbols last: after all axes the order is restored.
+        let rest = size / q;
+        next.fill(Complex64::ZERO);
+        for (label, row) in tensor.chunks_exact(rest).enumerate().filter(|(label, _)| *label < n_labels) {
+            for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
+                for (symbol, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
+                    *out += value * factors[label * q + symbol];
+                }
+            }
+        }
+        std::mem::swap(&mut tensor, &mut next);
+    }
+    tensor
+}

@@ -1,0 +1,120 @@
+//! Truncation: smaller spectra and shorter sums of components.
+
+use rayon::prelude::*;
+use rustfft::num_complex::Complex64;
+
+use super::Spectrum;
+use super::centred::{CentredSum, Table};
+use crate::error::{Error, Result};
+use crate::frequency::Frequency;
+
+/// What [`Spectrum::truncate`] keeps; conjugate pairs stay together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Truncation {
+    /// At most this many coefficients, the largest ones; the constant counts as one.
+    pub max_terms: Option<usize>,
+    /// Orders up to this one.
+    pub max_order: Option<usize>,
+    /// As few coefficients as hold this fraction (0 to 1) of the energy beyond the constant.
+    pub energy: Option<f64>,
+}
+
+/// What a sum of components keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Keep {
+    /// Fraction of the variance that may be dropped to have fewer components, 0 to 1.
+    pub dropped: f64,
+    /// Largest number of terms; `None` is no limit.
+    pub max_terms: Option<usize>,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { dropped: 1e-3, max_terms: None }
+    }
+}
+
+impl Spectrum {
+    /// A smaller spectrum.
+    ///
+    /// # Errors
+    /// If `energy` is not 0 to 1.
+    pub fn truncate(&self, keep: Truncation) -> Result<Self> {
+        if let Some(energy) = keep.energy.filter(|e| !(0.0..=1.0).contains(e)) {
+            return Err(Error::Parameter {
+                name: "energy",
+                expected: "a fraction from 0 to 1",
+                got: energy.to_string(),
+            });
+        }
+        let energy = |(k, value): &(Frequency, Complex64)| {
+            if k.order() == 0 { 0.0 } else { self.multiplicity(k) as f64 * value.norm_sqr() }
+        };
+        let max_order = keep.max_order.unwrap_or(usize::MAX);
+        let mut half: Vec<_> =
+            self.representatives().iter().filter(|(k, _)| k.order() <= max_order).cloned().collect();
+        // The constant first, then by the energy of one coefficient; ties by the canonical order.
+        half.sort_by(|a, b| {
+            let size = |(k, value): &(Frequency, Complex64)| {
+                if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() }
+            };
+            size(b).total_cmp(&size(a)).then_with(|| a.0.cmp(&b.0))
+        });
+        let target = keep.energy.map_or(f64::INFINITY, |fraction| {
+            fraction * self.representatives().iter().map(energy).sum::<f64>()
+        });
+        let (mut terms, mut held) = (0, 0.0);
+        let kept = half
+            .into_iter()
+            .take_while(|term| {
+                terms += self.multiplicity(&term.0);
+                let go =
+                    terms <= keep.max_terms.unwrap_or(usize::MAX) && (term.0.order() == 0 || held < target);
+                held += energy(term);
+                go
+            })
+            .collect();
+        Ok(Self::from_representatives(self.space().clone(), kept))
+    }
+}
+
+impl CentredSum {
+    /// Drops the weakest components, as many as `keep` allows.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        let q = self.space.q();
+        let listed: Vec<(&Vec<u16>, &Table)> = self.tables.iter().collect();
+        let weigh = |(support, table): &(&Vec<u16>, &Table)| {
+            (table.variance(q, support.len()), table.terms(q, support.len()).max(1))
+        };
+        let weights: Vec<(f64, usize)> = listed.par_iter().map(weigh).collect();
+        let total: f64 = weights.iter().map(|(variance, _)| variance).sum();
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by(|&a, &b| weights[a].0.total_cmp(&weights[b].0));
+        let mut kept = vec![true; weights.len()];
+        let mut dropped = 0.0;
+        for &index in &order {
+            dropped += weights[index].0;
+            if dropped > keep.dropped * total {
+                break;
+            }
+            kept[index] = false;
+        }
+        if let Some(most) = keep.max_terms {
+            let worth = |index: usize| weights[index].0 / weights[index].1 as f64;
+            order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)));
+            // The constant is a term.
+            let mut terms = 1;
+            for index in order {
+                if kept[index] {
+                    terms += weights[index].1;
+                    kept[index] = terms <= most;
+                    if !kept[index] {
+                        terms -= weights[index].1;
+                    }
+                }
+            }
+        }
+        let mut kept = kept.into_iter();
+        self.tables.retain(|_, _| kept.next().unwrap_or(true));
+    }
+}

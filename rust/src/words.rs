@@ -1,0 +1,237 @@
+//! Words: symbols at a list of positions, and their numbers.
+//!
+//! A word has one digit `0 <= d_i < r_i` for each position, where the radix `r_i` is the number of symbols there. Its
+//! number is `(…(d_0 r_1 + d_1) r_2 + d_2 …)`, so the first position is the most significant one. Tables over all words
+//! of a support are indexed by it. Every function takes the radices position by position, so that the alphabet may
+//! depend on the position; [`same`] gives equal ones.
+//!
+//! Also here: subsets of positions, and a cover of many supports by few sets of positions.
+
+use std::collections::HashMap;
+
+/// `order` equal radices.
+pub(crate) fn same(q: usize, order: usize) -> std::iter::RepeatN<usize> {
+    std::iter::repeat_n(q, order)
+}
+
+/// The number of a word. Only the first position of `radices` may be anything, as nothing stands before it.
+#[inline]
+pub(crate) fn number(
+    digits: impl IntoIterator<Item = usize>,
+    radices: impl IntoIterator<Item = usize>,
+) -> usize {
+    digits.into_iter().zip(radices).fold(0, |number, (digit, radix)| number * radix + digit)
+}
+
+/// Writes the digits of the word with this number, one for each radix.
+#[inline]
+pub(crate) fn write_digits<D: From<u8>>(
+    number: usize,
+    radices: impl DoubleEndedIterator<Item = usize>,
+    digits: &mut [D],
+) {
+    let mut rest = number;
+    for (digit, radix) in digits.iter_mut().rev().zip(radices.rev()) {
+        *digit = ((rest % radix) as u8).into();
+        rest /= radix;
+    }
+}
+
+/// The digits of the word with this number.
+pub(crate) fn digits<D: From<u8> + Clone>(
+    number: usize,
+    radices: impl DoubleEndedIterator<Item = usize> + ExactSizeIterator,
+) -> Vec<D> {
+    let mut digits = vec![D::from(0); radices.len()];
+    write_digits(number, radices, &mut digits);
+    digits
+}
+
+/// Number of words; [`checked_count`] for positions that may have too many.
+pub(crate) fn count(radices: impl Iterator<Item = usize>) -> usize {
+    radices.product()
+}
+
+/// Number of words, if it is at most `usize::MAX`.
+pub(crate) fn checked_count(mut radices: impl Iterator<Item = usize>) -> Option<usize> {
+    radices.try_fold(1_usize, usize::checked_mul)
+}
+
+/// Number of words for error messages and limits: at most `u128::MAX`.
+pub(crate) fn saturating_count(radices: impl Iterator<Item = usize>) -> u128 {
+    radices.fold(1, |count: u128, radix| count.saturating_mul(radix as u128))
+}
+
+/// For every word of some positions, the number of the word that it has at those of them that are in the support.
+pub(crate) fn projections(
+    positions: &[u16],
+    radices: impl IntoIterator<Item = usize>,
+    support: &[u16],
+) -> Vec<usize> {
+    let mut words = vec![0];
+    for (position, radix) in positions.iter().zip(radices) {
+        let kept = support.contains(position);
+        let extend =
+            |word: usize| (0..radix).map(move |symbol| if kept { word * radix + symbol } else { word });
+        words = words.into_iter().flat_map(extend).collect();
+    }
+    words
+}
+
+/// The positions whose bits a mask has.
+pub(crate) fn subset(positions: &[u16], mask: usize) -> Vec<u16> {
+    positions.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
+}
+
+/// All subsets of `size` positions.
+pub(crate) fn subsets(positions: &[u16], size: usize) -> Vec<Vec<u16>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (at, &first) in positions.iter().enumerate().take((positions.len() + 1).saturating_sub(size)) {
+        for mut rest in subsets(&positions[at + 1..], size - 1) {
+            rest.insert(0, first);
+            all.push(rest);
+        }
+    }
+    all
+}
+
+/// Number of subsets of `k` of `n` things; 0 for `k > n`.
+pub(crate) fn binomial(n: usize, k: usize) -> f64 {
+    (0..k).map(|i| (n as f64 - i as f64) / (i + 1) as f64).product()
+}
+
+/// The same as an integer, at most `u128::MAX`.
+pub(crate) fn saturating_binomial(n: usize, k: usize) -> u128 {
+    if k > n {
+        return 0;
+    }
+    (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
+}
+
+/// Positions whose words serve several supports at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) positions: Vec<u16>,
+    /// Indices of the supports, all of them subsets of the positions.
+    pub(crate) supports: Vec<usize>,
+}
+
+/// Covers the supports by blocks. Each block starts with a support that is not covered yet and adds the position
+/// that covers most others, as long as the table of its words has at most `cells` cells.
+pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Block> {
+    let mut left: HashMap<&[u16], usize> =
+        supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
+    let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
+    let mut starts: Vec<usize> = (0..supports.len()).collect();
+    starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
+    let mut blocks = Vec::new();
+    for start in starts {
+        if !left.contains_key(supports[start].as_slice()) {
+            continue;
+        }
+        let mut positions = supports[start].clone();
+        while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
+            let others = (0..n as u16).filter(|i| !positions.contains(i));
+            let gains = others.map(|i| {
+                let mut wider = positions.clone();
+                wider.insert(wider.partition_point(|&p| p < i), i);
+                (contained(&wider, longest, Some(i), &left).len(), std::cmp::Reverse(i), wider)
+            });
+            match gains.max() {
+                Some((gain, _, wider)) if gain > 0 => positions = wider,
+                _ => break,
+            }
+        }
+        let covered = contained(&positions, longest, None, &left);
+        for &index in &covered {
+            left.remove(supports[index].as_slice());
+        }
+        blocks.push(Block { positions, supports: covered });
+    }
+    // Blocks that begin alike share the words of their beginnings.
+    blocks.sort_by(|a, b| a.positions.cmp(&b.positions));
+    blocks
+}
+
+/// The supports that are subsets of some positions; only those with the position `with`, if there is one.
+fn contained(
+    positions: &[u16],
+    longest: usize,
+    with: Option<u16>,
+    left: &HashMap<&[u16], usize>,
+) -> Vec<usize> {
+    let mut indices = Vec::new();
+    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |at| 1 << at);
+    for bits in 1_usize..1 << positions.len() {
+        if bits & needed == needed && bits.count_ones() as usize <= longest {
+            indices.extend(left.get(subset(positions, bits).as_slice()));
+        }
+    }
+    indices.sort_unstable();
+    indices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_and_digits_of_mixed_radices_are_inverse(
+            radices in prop::collection::vec(1_usize..=9, 0..7), seed: usize,
+        ) {
+            let count = count(radices.iter().copied());
+            prop_assert_eq!(checked_count(radices.iter().copied()), Some(count));
+            prop_assert_eq!(saturating_count(radices.iter().copied()), count as u128);
+            let word: Vec<usize> = digits(seed % count, radices.iter().copied());
+            prop_assert!(word.iter().zip(&radices).all(|(digit, radix)| digit < radix));
+            prop_assert_eq!(number(word, radices), seed % count);
+        }
+
+        #[test]
+        fn projections_are_the_words_at_the_support(
+            radices in prop::collection::vec(1_usize..=4, 5), mask in 0_usize..32,
+        ) {
+            let positions: Vec<u16> = (0..5).map(|i| 3 * i).collect();
+            let support = subset(&positions, mask);
+            let kept = || (0..5).filter(|at| mask >> at & 1 == 1);
+            for (word, projected) in
+                projections(&positions, radices.iter().copied(), &support).into_iter().enumerate()
+            {
+                let symbols: Vec<usize> = digits(word, radices.iter().copied());
+                prop_assert_eq!(projected, number(kept().map(|at| symbols[at]), kept().map(|at| radices[at])));
+            }
+        }
+    }
+
+    #[test]
+    fn counts_that_do_not_fit_are_recognised() {
+        assert_eq!(checked_count(same(64, 11)), None);
+        assert_eq!(saturating_count(same(64, 22)), u128::MAX);
+    }
+
+    #[test]
+    fn subsets_are_as_many_as_the_binomial_coefficient() {
+        for size in 0..=6 {
+            assert_eq!(subsets(&[1, 4, 5, 7, 9], size).len() as f64, binomial(5, size));
+            assert_eq!(saturating_binomial(5, size) as f64, binomial(5, size));
+        }
+    }
+
+    #[test]
+    fn every_support_is_covered_once() {
+        let supports: Vec<Vec<u16>> = subsets(&[0, 1, 2, 3, 4, 5, 6], 2);
+        let blocks = cover(&supports, 4, 7, 256);
+        let mut covered: Vec<usize> = blocks.iter().flat_map(|block| block.supports.clone()).collect();
+        covered.sort_unstable();
+        assert_eq!(covered, (0..supports.len()).collect::<Vec<_>>());
+        for block in &blocks {
+            assert!(block.positions.len() <= 4);
+            assert!(block.supports.iter().all(|&s| supports[s].iter().all(|i| block.positions.contains(i))));
+        }
+    }
+}
