@@ -357,7 +357,7 @@ def test_dictionaries_beyond_memory_are_refused_before_anything_is_allocated():
     space = ss.SequenceSpace(ss.DNA, length=300)
     regressor = ss.SparseRegressor(space, dictionary=ss.Dictionary(orders=7))
     with pytest.raises(
-        ss.InputError, match=r"orders up to 2 would fit in \d+ bytes, and higher ones can be grown"
+        ss.InputError, match=r"orders up to 2 would fit in \d+ bytes, and growth extends letter patterns"
     ):
         regressor.fit(uniform(100, space), np.arange(100.0))
     with pytest.raises(ss.InputError, match=r"gapped must be a pair"):
