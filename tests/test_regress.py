@@ -259,7 +259,7 @@ def test_rounds_end_if_more_queries_do_not_pay_or_none_are_left():
     exact = by_evaluator(ss.sketch, small, DNA8, budget=4**8, target_r2=1.0, **arguments)
     assert (exact.method, exact.status) == ("exact", "target met")
     assert len(small.evaluated) == len(set(small.evaluated)) == 4**8
-    with pytest.raises(ss.InputError, match="asks in rounds"):
+    with pytest.raises(ss.InputError, match="target_r2 needs rounds of queries"):
         by_evaluator(ss.sketch, motifs, DNA8, budget=5000, method="peel", target_r2=0.9, **arguments)
 
 
@@ -357,7 +357,7 @@ def test_dictionaries_beyond_memory_are_refused_before_anything_is_allocated():
     space = ss.SequenceSpace(ss.DNA, length=300)
     regressor = ss.SparseRegressor(space, dictionary=ss.Dictionary(orders=7))
     with pytest.raises(
-        ss.InputError, match=r"orders up to 2 would fit in \d+ bytes, and higher ones can be grown"
+        ss.InputError, match=r"orders up to 2 would fit in \d+ bytes, and growth extends letter patterns"
     ):
         regressor.fit(uniform(100, space), np.arange(100.0))
     with pytest.raises(ss.InputError, match=r"gapped must be a pair"):

@@ -461,9 +461,9 @@ def test_a_custom_teacher():
             sketched("distill", teacher=Additive(predict_by))
     with pytest.raises(ss.InputError, match="the teacher's fit raised"):
         sketched("distill", teacher=type("T", (), {"fit": lambda s: 0, "predict": lambda s, x: x})())
-    with pytest.raises(ss.InputError, match="needs a method 'fit'"):
+    with pytest.raises(ss.InputError, match="needs the method 'fit'"):
         sketched("distill", teacher=object())
-    with pytest.raises(ss.InputError, match="a teacher is for method='distill'"):
+    with pytest.raises(ss.InputError, match="a teacher is used by method='distill' and 'auto' only"):
         sketched("trees", teacher=Additive())
     with pytest.raises(ss.InputError, match="max_terms is for method='auto'"):
         sketched("regress", max_terms=100)
@@ -542,7 +542,7 @@ def test_options_that_have_no_effect_are_refused():
     y = motifs(codes)
     with pytest.raises(ss.InputError, match="dictionary is for method='regress' and 'auto'"):
         ss.fit(codes, y, SPACE, method="trees", dictionary=ss.Dictionary(windows=2))
-    with pytest.raises(ss.InputError, match="there is none"):
+    with pytest.raises(ss.InputError, match="describes what a teacher takes; pass teacher= too"):
         ss.fit(codes, y, SPACE, inputs="strings")
 
 
