@@ -90,6 +90,7 @@ class _AllCoalitions:
 
     @classmethod
     def enumerate(cls, row: Codes, reference: Codes, positions: npt.NDArray[np.int64]) -> _AllCoalitions:
+        """Return all coalitions of `positions` of the sequence `row` (n,)."""
         hybrids = np.repeat(reference[None], 2 ** len(positions), axis=0)
         inside = (np.arange(len(hybrids))[:, None] >> np.arange(len(positions)) & 1).astype(bool)
         hybrids[:, positions] = np.where(inside, row[positions], reference[positions])
@@ -198,7 +199,7 @@ def _size_distribution(n: int) -> tuple[npt.NDArray[np.int64], Values, float]:
 def _coalitions_of(
     row: Codes, calls: int, background: Background, rng: np.random.Generator
 ) -> _AllCoalitions | _CoalitionPairs:
-    """Return the coalitions of one sequence that at most `calls` evaluations can cover."""
+    """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random pairs."""
     if background.fixed:
         assert background.references is not None
         positions = np.flatnonzero(row != background.references[0])

@@ -70,7 +70,7 @@ class Explanation(Table):
                 return stderr
             reason = (
                 "the sketch has none (only sketches by regression, trees, distillation, and averages of "
-                "these have standard errors, and only if their sequences are uniform)"
+                "these have standard errors, and only if their sequences were uniform)"
             )
         else:
             reason = f"they exist for the uniform background only, and this background is {self.background}"
