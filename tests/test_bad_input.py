@@ -1,4 +1,4 @@
-"""Bad input gets an error that says what, where and what to do."""
+"""Bad input raises an error with what is wrong, where, and what to do."""
 
 import json
 import struct
@@ -12,7 +12,8 @@ DNA4 = ss.SequenceSpace(ss.DNA, 4)
 RNA9 = ss.SequenceSpace(ss.RNA, 9)
 
 
-def says(*parts, error=ss.InputError):
+def raises(*parts, error=ss.InputError):
+    """Expect an error whose message contains these patterns, in this order."""
     pattern = ".*".join(parts)
     return pytest.raises(error, match=f"(?s){pattern}")
 
@@ -32,7 +33,7 @@ def says(*parts, error=ss.InputError):
     ],
 )
 def test_spaces(alphabet, length, parts):
-    with says(*parts):
+    with raises(*parts):
         ss.SequenceSpace(alphabet, length)
 
 
@@ -59,23 +60,23 @@ def test_spaces(alphabet, length, parts):
 )
 def test_sequences(sequences, parts):
     explainer = ss.Explainer(ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0]))
-    with says(*parts):
+    with raises(*parts):
         DNA4.encode(sequences)
-    with says(*parts):
+    with raises(*parts):
         explainer(sequences)
 
 
 def test_ragged_arrays_and_other_spaces():
-    with says("sequence 1 has 5 symbols"):
+    with raises("sequence 1 has 5 symbols"):
         DNA4.encode(["ACGT", "ACGTA"])
     explainer = ss.Explainer(ss.sketch(motif_model, RNA9, budget=3000, progress=False))
-    with says("'T' at position 0", "write U for T"):
+    with raises("'T' at position 0", "write U for T"):
         explainer(["TTTTTTTTT"])
-    with says("has 8 symbols, the space has length 9"):
+    with raises("has 8 symbols, the space has length 9"):
         explainer(["UUUUUUUU"])
 
 
-def test_lower_case_is_taken_where_it_is_clear():
+def test_lower_case_is_accepted_unless_the_alphabet_has_both_cases():
     np.testing.assert_array_equal(DNA4.encode(["acgT"]), [[0, 1, 2, 3]])
     both = ss.SequenceSpace("aA", 2)
     np.testing.assert_array_equal(both.encode(["aA"]), [[0, 1]])
@@ -93,32 +94,32 @@ def test_lower_case_is_taken_where_it_is_clear():
     ],
 )
 def test_budgets(budget, error, parts):
-    with says(*parts, error=error):
+    with raises(*parts, error=error):
         ss.sketch(motif_model, RNA9, budget=budget, progress=False)
 
 
 def test_the_exact_method_needs_every_sequence():
-    with says("too small", "4.9", "at least 262144", error=ss.BudgetError):
+    with raises("too small", "4.9", "at least 262144", error=ss.BudgetError):
         ss.plan(RNA9, 5000, method="exact")
 
 
-def test_small_spaces_are_better_evaluated_whole():
+def test_small_spaces_need_the_exact_method():
     space = ss.SequenceSpace(ss.DNA, 3)
-    with says("too small", "exact method evaluates all 64", "at least 64 ", error=ss.BudgetError):
+    with raises("too small", "exact method evaluates all 64", "at least 64 ", error=ss.BudgetError):
         ss.plan(space, 63)
-    with says("more than the 64 sequences of this space; take the exact method"):
+    with raises("more than the 64 sequences of this space; take the exact method"):
         ss.plan(space, 1000, method="peel")
 
 
-def test_plans_stay_within_what_a_design_can_hold():
+def test_plans_stay_within_the_largest_design():
     plan = ss.plan(ss.SequenceSpace(ss.DNA, 26), 10**12, method="peel")
     assert plan.total_queries <= 2**28
     assert plan.next_budget is None
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
-def test_values_whose_squares_leave_the_range_of_numbers(size):
-    with says("cannot be squared without loss", "rescale the model"):
+def test_values_whose_squares_overflow_or_underflow(size):
+    with raises("cannot be squared without loss", "rescale the model"):
         ss.sketch(lambda s: [size * x.count("G") for x in s], RNA9, budget=3000, progress=False)
 
 
@@ -127,7 +128,7 @@ def test_values_whose_squares_leave_the_range_of_numbers(size):
     [
         (lambda s: [1.0] * (len(s) - 1), ["one number for each sequence", r"got shape \(\d+,\)"]),
         (lambda s: np.ones((len(s), 1)), ["got shape", r"output\[:, 0\]"]),
-        (lambda s: np.ones((len(s), 2)), ["got shape", "choose one output"]),
+        (lambda s: np.ones((len(s), 2)), ["got shape", "return one output for each sequence"]),
         (lambda s: 1.0, ["one number for each sequence", r"got shape \(\)"]),
         (lambda s: None, ["real numbers", "NoneType"]),
         (lambda s: np.ones(len(s)) * 1j, ["real numbers", "complex"]),
@@ -137,15 +138,17 @@ def test_values_whose_squares_leave_the_range_of_numbers(size):
     ],
 )
 def test_models(model, parts):
-    with says(*parts, error=ss.ModelError):
+    with raises(*parts, error=ss.ModelError):
         ss.sketch(model, RNA9, budget=3000, progress=False)
 
 
-def test_a_model_that_raises_is_chained_with_its_batch():
+def test_an_exception_of_the_model_is_the_cause_of_an_error_with_its_batch():
     def model(sequences):
         raise KeyError("weights")
 
-    with says("raised KeyError", "weights", "queries 0 to 99", "the first is", error=ss.ModelError) as caught:
+    with raises(
+        "raised KeyError", "weights", "queries 0 to 99", "the first is", error=ss.ModelError
+    ) as caught:
         by_evaluator(ss.sketch, model, RNA9, budget=3000, batch_size=100, progress=False)
     assert isinstance(caught.value.__cause__, KeyError)
 
@@ -161,11 +164,11 @@ def test_a_model_that_raises_is_chained_with_its_batch():
     ],
 )
 def test_arguments_of_sketch(arguments, parts):
-    with says(*parts):
+    with raises(*parts):
         by_evaluator(ss.sketch, motif_model, RNA9, budget=3000, progress=False, **arguments)
-    with says("model must be a callable"):
+    with raises("model must be a callable"):
         ss.sketch("model", RNA9, budget=3000)
-    with says("space must be a SequenceSpace"):
+    with raises("space must be a SequenceSpace"):
         ss.sketch(motif_model, "ACGU", budget=3000)
 
 
@@ -181,23 +184,23 @@ def test_arguments_of_sketch(arguments, parts):
     ],
 )
 def test_spectra(frequencies, coefficients, parts):
-    with says(*parts):
+    with raises(*parts):
         ss.Spectrum(DNA4, np.array(frequencies), coefficients)
 
 
 def test_truncation_and_explanation_arguments():
     spectrum = ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0])
-    with says("energy must be a fraction", "1.5"):
+    with raises("energy must be a fraction", "1.5"):
         spectrum.truncate(energy=1.5)
-    with says("max_terms must be at least 0"):
+    with raises("max_terms must be at least 0"):
         spectrum.truncate(max_terms=-1)
-    with says("expected a Sketch or a Spectrum", "str"):
+    with raises("expected a Sketch or a Spectrum", "str"):
         ss.Explainer("sketch")
-    with says("background must be 'uniform', a reference of"):
+    with raises("background must be 'uniform', a reference of"):
         ss.Explainer(spectrum, background="unifrom")
-    with says("index must be one of", "did you mean 'Moebius'"):
+    with raises("index must be one of", "did you mean 'Moebius'"):
         ss.Explainer(spectrum).interactions(["ACGT"], index="Mobius")
-    with says("max_order must be at least 1"):
+    with raises("max_order must be at least 1"):
         ss.Explainer(spectrum).interactions(["ACGT"], max_order=0)
 
 
@@ -212,34 +215,34 @@ def test_truncation_and_explanation_arguments():
     ],
 )
 def test_designs(arguments, parts):
-    with says(*parts):
+    with raises(*parts):
         ss.QueryDesign(DNA4, **arguments)
 
 
-def test_designs_beyond_reach():
-    with says("exceed 2", "lower b"):
+def test_designs_that_are_too_large():
+    with raises("exceed 2", "lower b"):
         ss.QueryDesign(ss.SequenceSpace(ss.PROTEIN, 50), b=10)
 
 
 def test_observations_and_decoders():
     design = ss.QueryDesign(DNA4, b=1)
     values = np.zeros(len(design))
-    with says(r"values must have shape", "one for each query"):
+    with raises(r"values must have shape", "one for each query"):
         ss.Observations(design, values[1:])
-    with says("nan at index 2"):
+    with raises("nan at index 2"):
         ss.Observations(design, np.where(np.arange(len(design)) == 2, np.nan, 0.0))
-    with says("real numbers", "complex"):
+    with raises("real numbers", "complex"):
         ss.Observations(design, values * 1j)
-    with says("design must be a QueryDesign"):
+    with raises("design must be a QueryDesign"):
         ss.Observations("design", values)
-    with says("expected Observations"):
+    with raises("expected Observations"):
         ss.PeelingDecoder().fit(values)
-    with says("noise must be", "-1"):
+    with raises("noise must be", "-1"):
         ss.PeelingDecoder(noise=-1.0).fit(ss.Observations(design, values))
-    with says("max_rounds must be at least 1"):
+    with raises("max_rounds must be at least 1"):
         ss.PeelingDecoder(max_rounds=0).fit(ss.Observations(design, values))
     scattered = ss.QueryDesign(DNA4, b=1, delays="random")
-    with says("frequencies cannot be read from"):
+    with raises("frequencies cannot be read from"):
         ss.PeelingDecoder().fit(ss.Observations(scattered, np.zeros(len(scattered))))
 
 
@@ -250,10 +253,10 @@ def test_only_the_identity_makes_a_complete_design_an_exact_transform():
         values = weights[np.arange(4), design.queries()].sum(axis=1)
         observations = ss.Observations(design, values)
         if subsampling == "simple":
-            found = ss.PeelingDecoder().fit(observations).spectrum_
-            np.testing.assert_allclose(found.predict(design.queries()), values, atol=1e-12)
+            spectrum = ss.PeelingDecoder().fit(observations).spectrum_
+            np.testing.assert_allclose(spectrum.predict(design.queries()), values, atol=1e-12)
         else:
-            with says("frequencies cannot be read from"):
+            with raises("frequencies cannot be read from"):
                 ss.PeelingDecoder().fit(observations)
 
 
@@ -265,7 +268,7 @@ def saved(tmp_path):
 
 
 def rewrite(path, change):
-    """Applies `change` to the shapsketch metadata of a file."""
+    """Apply `change` to the header and the shapsketch metadata of a file."""
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
@@ -281,7 +284,7 @@ def test_truncated_files(saved):
     data = saved.read_bytes()
     for length in [0, 7, 8, 100, len(data) // 2, len(data) - 1]:
         saved.write_bytes(data[:length])
-        with says("sketch.safetensors", "not a complete safetensors file", error=ss.FileError):
+        with raises("sketch.safetensors", "not a complete safetensors file", error=ss.FileError):
             ss.load(saved)
 
 
@@ -298,17 +301,17 @@ def test_truncated_files(saved):
 )
 def test_altered_files(saved, change, parts):
     rewrite(saved, change)
-    with says(*parts, error=ss.FileError):
+    with raises(*parts, error=ss.FileError):
         ss.load(saved)
 
 
-def test_files_that_are_no_sketches(tmp_path):
-    with says("No such file", error=ss.FileError):
+def test_files_that_are_not_sketches(tmp_path):
+    with raises("No such file", error=ss.FileError):
         ss.load(tmp_path / "nowhere")
     (tmp_path / "text").write_text("hello, this is text")
-    with says("not a complete safetensors file", error=ss.FileError):
+    with raises("not a complete safetensors file", error=ss.FileError):
         ss.load(tmp_path / "text")
-    with says("No such file", error=ss.FileError):
+    with raises("No such file", error=ss.FileError):
         ss.Sketch(ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0])).save(tmp_path / "no" / "folder")
 
 

@@ -1,4 +1,4 @@
-"""The demo runs, finds the base pairs and leaves its files."""
+"""The demo runs, recovers the base pairs, and writes its files."""
 
 import sys
 
@@ -8,7 +8,7 @@ from shapsketch import cli
 from shapsketch.cli import demo
 
 
-def test_the_demo_finds_the_base_pairs(tmp_path, capsys):
+def test_the_demo_recovers_the_base_pairs(tmp_path, capsys):
     assert cli.main(["demo", "--output", str(tmp_path), "--quiet"]) == 0
     assert "5 of the 5 base pairs" in capsys.readouterr().out
     assert (tmp_path / "hairpin.png").stat().st_size > 20_000
@@ -20,7 +20,7 @@ def test_base_pairs_of_a_structure():
 
 
 @pytest.mark.parametrize("module", ["RNA", "matplotlib"])
-def test_a_missing_extra_is_named(monkeypatch, tmp_path, capsys, module):
+def test_the_error_names_the_missing_extra(monkeypatch, tmp_path, capsys, module):
     monkeypatch.setitem(sys.modules, module, None)
     if module == "matplotlib":
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

@@ -260,7 +260,7 @@ def test_a_number_of_outputs_that_changes_is_an_error(width):
         ({"progress": "yes"}, ss.InputError, "a function of"),
         ({"outputs": "score"}, ss.InputError, "put it into a list"),
         ({"outputs": []}, ss.InputError, "list of names is empty"),
-        ({"outputs": ["a", "a"]}, ss.InputError, "'a' is there twice"),
+        ({"outputs": ["a", "a"]}, ss.InputError, "the name 'a' occurs twice"),
         ({"outputs": ["a", 3]}, ss.InputError, "name 1 is 3"),
         ({"outputs": ["a", "b"]}, ss.ModelError, r"shape \(40, 2\), got shape \(40,\)"),
         ({"store": 3}, ss.InputError, "a store needs a path"),

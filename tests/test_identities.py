@@ -1,4 +1,4 @@
-"""Explanations equal the brute-force forms of their definitions."""
+"""Explanations equal brute-force evaluations of their definitions."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ def test_values_and_interactions_equal_brute_force(shape, seed):
     explanation = explainer(x[None])
     np.testing.assert_allclose(explanation.values[0], shapley_values(values, n), atol=1e-10)
     np.testing.assert_allclose(explanation.base_values[0], values[0], atol=1e-10)
-    found = explainer.interactions(x[None])
+    result = explainer.interactions(x[None])
     exact = moebius(values, n)
-    for support, value in zip(found.supports, found.values[0], strict=True):
+    for support, value in zip(result.supports, result.values[0], strict=True):
         assert value == pytest.approx(exact.pop(support), abs=1e-10)
     assert all(abs(value) < 1e-10 for value in exact.values()), "an interaction is missing"
 
@@ -68,7 +68,7 @@ def test_the_exact_sketch_is_the_function(shape, seed):
 
 
 @given(seed=st.integers(0, 2**31), order=st.integers(0, 4), count=st.integers(0, 30))
-def test_truncation(seed, order, count):
+def test_truncation_by_order_terms_and_energy(seed, order, count):
     spectrum = random_spectrum(4, 6, seed, terms=20)
     orders = np.count_nonzero(spectrum.truncate(max_order=order).frequencies, axis=1)
     assert (orders <= order).all()

@@ -1,4 +1,4 @@
-"""Adapters: what they return is what the library, the program or the definition returns."""
+"""Adapters return the values that the library, the program or the definition gives directly."""
 
 import dataclasses
 import itertools
@@ -24,8 +24,8 @@ from toys import by_evaluator
 SPACE = ss.SequenceSpace(ss.DNA, length=5)
 ALL5 = ["".join(symbols) for symbols in itertools.product(ss.DNA, repeat=5)]
 
-# Gigabytes, which the test extra does not bring.
-HEAVY = "pip install torch keras, to run the tests of both"
+# torch and Keras take gigabytes, so the test extra does not install them.
+HEAVY = "needs torch and keras: pip install torch keras"
 
 
 def codes_of(count, space=SPACE, seed=0):
@@ -41,18 +41,18 @@ def flat(codes, q=4):
 
 
 def batch(adapter, codes, space=SPACE):
-    """What evaluate gives to an adapter."""
+    """The batch that an evaluation passes to an adapter."""
     return {"strings": space.decode, "codes": np.copy, "onehot": onehot}[adapter.inputs](codes)
 
 
-def survives(adapter, codes=None, space=SPACE):
-    """An adapter that went to another process answers the same; returns the answers."""
+def check_pickle(adapter, codes=None, space=SPACE):
+    """Check that a pickled adapter declares and returns the same; return its values."""
     codes = codes_of(20) if codes is None else codes
-    found = np.asarray(adapter(batch(adapter, codes, space)))
+    values = np.asarray(adapter(batch(adapter, codes, space)))
     other = pickle.loads(pickle.dumps(adapter))
     assert (other.inputs, other.outputs) == (adapter.inputs, adapter.outputs)
-    np.testing.assert_array_equal(np.asarray(other(batch(adapter, codes, space))), found)
-    return found
+    np.testing.assert_array_equal(np.asarray(other(batch(adapter, codes, space))), values)
+    return values
 
 
 def sketched(adapter, space=SPACE, **options):
@@ -60,30 +60,30 @@ def sketched(adapter, space=SPACE, **options):
     return by_evaluator(ss.sketch, adapter, space, **options)
 
 
-# Models of the tests are here so that they survive other processes.
+# Models are at module level so that they can be pickled.
 
 
 def score(sequences):
-    """Depends on every symbol and its place."""
-    return np.array([sum(ord(s) * (at + 1) ** 2 % 97 for at, s in enumerate(x)) for x in sequences], float)
+    """Depends on every symbol and its position."""
+    return np.array([sum(ord(s) * (i + 1) ** 2 % 97 for i, s in enumerate(x)) for x in sequences], float)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """The same, of codes or one-hot arrays."""
+    """The same score from strings, codes or one-hot arrays."""
 
     alphabet: str
     inputs: str
 
-    def __call__(self, given):
+    def __call__(self, batch):
         if self.inputs == "strings":
-            return score(given)
-        codes = given.argmax(-1) if self.inputs == "onehot" else given
+            return score(batch)
+        codes = batch.argmax(-1) if self.inputs == "onehot" else batch
         return score(["".join(self.alphabet[c] for c in row) for row in codes])
 
 
 def weighted(x):
-    """One-hot (B, n, q) to two numbers, the second is always 1."""
+    """Two outputs from one-hot arrays (B, n, q); the second is always 1."""
     return np.stack([x[:, 0, 1] + 2 * x[:, 2, 3], x.sum(axis=(1, 2)) / x.shape[1]], axis=1)
 
 
@@ -100,17 +100,17 @@ class TestArray:
             return x.reshape(len(x), -1)[:, :1]
 
         x = onehot(codes_of(3))
-        wanted = {"channels_last": x, "channels_first": x.transpose(0, 2, 1), "flat": x.reshape(3, -1)}
-        for layout, array in wanted.items():
+        expected = {"channels_last": x, "channels_first": x.transpose(0, 2, 1), "flat": x.reshape(3, -1)}
+        for layout, array in expected.items():
             adapter = models.array(model, layout=layout, dtype="float64")
             assert adapter(x).shape == (3,)
             np.testing.assert_array_equal(seen[-1], array)
             assert seen[-1].dtype == np.float64
             assert seen[-1].flags.c_contiguous
 
-    def test_survives_and_sketches(self):
+    def test_can_be_pickled_and_sketched(self):
         adapter = models.array(weighted)
-        assert survives(adapter).shape == (20, 2)
+        assert check_pickle(adapter).shape == (20, 2)
         assert sketched(models.select(adapter, 0)).r2 > 0.999
 
     def test_bad_input(self):
@@ -122,7 +122,7 @@ class TestArray:
             models.array(weighted, dtype="U3")
         with pytest.raises(ss.InputError, match="callable, got int"):
             models.array(3)
-        with pytest.raises(ss.InputError, match="was given strings"):
+        with pytest.raises(ss.InputError, match=r"takes one-hot arrays .* received strings"):
             models.array(weighted)(["ACG"])
         with pytest.raises(ss.InputError, match=r"takes one-hot arrays \(B, n, q\).* shape \(2, 5\)"):
             models.array(weighted)(codes_of(2))
@@ -138,17 +138,17 @@ class TestSklearn:
     y = (codes[:, 1] == 2) + 0.5 * (codes[:, 3] == 0) * (codes[:, 4] == 1)
     labels = np.array(["no", "some", "yes"])[np.digitize(y, [0.4, 0.9])]
 
-    def test_regressors_of_all_features(self):
+    def test_regressors_on_all_kinds_of_features(self):
         from sklearn.linear_model import Ridge
         from sklearn.tree import DecisionTreeRegressor
 
         tree = DecisionTreeRegressor().fit(self.codes.astype(float), self.y)
         adapter = models.sklearn(tree, features="codes")
-        np.testing.assert_array_equal(survives(adapter), tree.predict(codes_of(20)))
+        np.testing.assert_array_equal(check_pickle(adapter), tree.predict(codes_of(20)))
         assert (adapter.inputs, adapter.outputs) == ("codes", None)
         ridge = Ridge().fit(flat(self.codes), self.y)
         adapter = models.sklearn(ridge)
-        np.testing.assert_array_equal(survives(adapter), ridge.predict(flat(codes_of(20))))
+        np.testing.assert_array_equal(check_pickle(adapter), ridge.predict(flat(codes_of(20))))
         assert sketched(adapter).r2 > 0.99
         both = Ridge().fit(flat(self.codes), np.stack([self.y, -self.y], axis=1))
         np.testing.assert_array_equal(
@@ -160,12 +160,14 @@ class TestSklearn:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        words = CountVectorizer(analyzer="char", ngram_range=(1, 2), lowercase=False)
-        pipeline = make_pipeline(words, LogisticRegression()).fit(self.strings, self.labels)
+        kmers = CountVectorizer(analyzer="char", ngram_range=(1, 2), lowercase=False)
+        pipeline = make_pipeline(kmers, LogisticRegression()).fit(self.strings, self.labels)
         adapter = models.sklearn(pipeline, features=list)
         assert adapter.inputs == "strings"
         assert adapter.outputs == ("no", "some", "yes")
-        np.testing.assert_array_equal(survives(adapter), pipeline.predict_proba(SPACE.decode(codes_of(20))))
+        np.testing.assert_array_equal(
+            check_pickle(adapter), pipeline.predict_proba(SPACE.decode(codes_of(20)))
+        )
 
     def test_classifiers(self):
         from sklearn.linear_model import LogisticRegression
@@ -177,7 +179,7 @@ class TestSklearn:
         np.testing.assert_array_equal(models.sklearn(three)(x), every)
         one = models.sklearn(three, target="some")
         assert one.outputs is None
-        np.testing.assert_array_equal(survives(one, self.codes), every[:, 1])
+        np.testing.assert_array_equal(check_pickle(one, self.codes), every[:, 1])
         two = LogisticRegression().fit(features, self.y > 0.4)
         np.testing.assert_array_equal(models.sklearn(two)(x), two.predict_proba(features)[:, 1])
         np.testing.assert_array_equal(models.sklearn(two, target=False)(x), two.predict_proba(features)[:, 0])
@@ -193,18 +195,18 @@ class TestSklearn:
         numbers = models.sklearn(pairs, output="predict")
         np.testing.assert_array_equal(numbers(x), pairs.predict(features))
 
-    def test_wrappers_of_boosters(self):
+    def test_estimators_of_lightgbm_and_xgboost(self):
         import lightgbm
         import xgboost
 
         light = lightgbm.LGBMClassifier(n_estimators=5, verbosity=-1, n_jobs=1).fit(self.codes, self.labels)
         adapter = models.sklearn(light, features="codes", target="yes")
-        np.testing.assert_array_equal(survives(adapter), light.predict_proba(codes_of(20))[:, 2])
+        np.testing.assert_array_equal(check_pickle(adapter), light.predict_proba(codes_of(20))[:, 2])
         extreme = xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(flat(self.codes), self.y)
         adapter = models.sklearn(extreme)
-        np.testing.assert_array_equal(survives(adapter), extreme.predict(flat(codes_of(20))))
+        np.testing.assert_array_equal(check_pickle(adapter), extreme.predict(flat(codes_of(20))))
 
-    def test_in_the_manner_of_scikit_learn(self):
+    def test_classes_that_only_resemble_an_estimator(self):
         class Constant:
             classes_ = None
 
@@ -236,23 +238,23 @@ class TestSklearn:
         fitted = LogisticRegression().fit(flat(self.codes), self.labels)
         with pytest.raises(ss.InputError, match=r"one of the classes \['no', 'some', 'yes'\], got 'maybe'"):
             models.sklearn(fitted, target="maybe")
-        with pytest.raises(ss.InputError, match="this output is the class"):
+        with pytest.raises(ss.InputError, match="output='predict' returns the class"):
             models.sklearn(fitted, output="predict", target="yes")
         with pytest.raises(ss.InputError, match="features must be one of 'onehot', 'codes'"):
             models.sklearn(fitted, features="one-hot")
-        with pytest.raises(ss.InputError, match="the SVC has no predict_proba"):
+        with pytest.raises(ss.InputError, match="the SVC has no method predict_proba"):
             models.sklearn(SVC().fit(flat(self.codes), self.labels), output="predict_proba")
         wrong = models.sklearn(fitted, features="codes")
-        with pytest.raises(ss.ModelError, match=r"on 20 features, and .*'codes' gives 5"):
+        with pytest.raises(ss.ModelError, match=r"on 20 features, but .*'codes' gives 5"):
             wrong(self.codes)
         wrong = models.sklearn(LinearRegression().fit(self.codes, self.y))
         with pytest.raises(ss.ModelError, match=r"fitted on 5 features.* gives 20; try features='codes'"):
             wrong(onehot(self.codes))
         wrong = models.sklearn(fitted, features=lambda sequences: np.zeros((len(sequences), 3)))
-        with pytest.raises(ss.ModelError, match="the function given as features= makes 3"):
+        with pytest.raises(ss.ModelError, match="the function passed as features= returns 3"):
             wrong(self.strings)
         plain = models.sklearn(LinearRegression().fit(flat(self.codes), self.y), target=1)
-        with pytest.raises(ss.ModelError, match="no output 1: it gives 1"):
+        with pytest.raises(ss.ModelError, match="no output 1; it has 1"):
             plain(onehot(self.codes))
 
 
@@ -265,7 +267,7 @@ class TestBooster:
         options = {"verbosity": -1, "num_threads": 1}
         booster = lightgbm.train(options, lightgbm.Dataset(flat(self.codes), self.y), 40)
         adapter = models.booster(booster)
-        np.testing.assert_array_equal(survives(adapter), booster.predict(flat(codes_of(20))))
+        np.testing.assert_array_equal(check_pickle(adapter), booster.predict(flat(codes_of(20))))
         assert sketched(adapter).r2 > 0.99
         with pytest.raises(ss.ModelError, match=r"lightgbm booster was fitted on 20 features.* 5"):
             models.booster(booster, features="codes")(self.codes)
@@ -274,7 +276,7 @@ class TestBooster:
         every = many.predict(self.codes)
         np.testing.assert_array_equal(models.booster(many, "codes")(self.codes), every)
         np.testing.assert_array_equal(models.booster(many, "codes", target=3)(self.codes), every[:, 3])
-        with pytest.raises(ss.ModelError, match="no output 4: it gives 4"):
+        with pytest.raises(ss.ModelError, match="no output 4; it has 4"):
             models.booster(many, "codes", target=4)(self.codes)
 
     def test_xgboost(self):
@@ -285,8 +287,8 @@ class TestBooster:
         data = xgboost.DMatrix(self.codes, self.y, **kinds)
         booster = xgboost.train({"nthread": 1}, data, 20)
         adapter = models.booster(booster, features="codes")
-        wanted = booster.predict(xgboost.DMatrix(codes_of(20), **kinds))
-        np.testing.assert_array_equal(survives(adapter), wanted)
+        expected = booster.predict(xgboost.DMatrix(codes_of(20), **kinds))
+        np.testing.assert_array_equal(check_pickle(adapter), expected)
         assert sketched(adapter).r2 > 0.99
         with pytest.raises(ss.ModelError, match=r"xgboost booster was fitted on 5 features.*'codes'"):
             models.booster(booster)(onehot(self.codes))
@@ -304,7 +306,7 @@ class TestBooster:
         with pytest.raises(ss.InputError, match=r"got LinearRegression; use models.sklearn"):
             models.booster(LinearRegression())
         booster = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(self.codes, self.y), 1)
-        with pytest.raises(ss.InputError, match=r"a Booster is no estimator; use models.booster"):
+        with pytest.raises(ss.InputError, match=r"a Booster is not an estimator; use models.booster"):
             models.sklearn(booster)
 
 
@@ -320,46 +322,48 @@ def network(inputs="onehot", outputs=1):
 
 
 class TestTorch:
-    def test_equals_the_module_itself(self):
+    def test_equals_the_module(self):
         torch = pytest.importorskip("torch", reason=HEAVY)
         codes = codes_of(30)
         x = torch.from_numpy(onehot(codes).transpose(0, 2, 1).copy())
         for outputs in (1, 3):
             module = network(outputs=outputs).eval()
             with torch.no_grad():
-                wanted = module(x).double().numpy()
+                expected = module(x).double().numpy()
             adapter = models.torch(module, batch_size=7, device="cpu")
-            found = survives(adapter, codes)
-            np.testing.assert_allclose(found, wanted[:, 0] if outputs == 1 else wanted, rtol=1e-6, atol=1e-7)
-        np.testing.assert_allclose(models.torch(module, target=2)(onehot(codes)), wanted[:, 2], atol=1e-6)
+            values = check_pickle(adapter, codes)
+            np.testing.assert_allclose(
+                values, expected[:, 0] if outputs == 1 else expected, rtol=1e-6, atol=1e-7
+            )
+        np.testing.assert_allclose(models.torch(module, target=2)(onehot(codes)), expected[:, 2], atol=1e-6)
         half = models.torch(module.bfloat16(), dtype="bfloat16", target=2)(onehot(codes))
-        np.testing.assert_allclose(half, wanted[:, 2], atol=0.1)
+        np.testing.assert_allclose(half, expected[:, 2], atol=0.1)
         module = network("codes").eval()
         adapter = models.torch(module, layout="codes")
         assert adapter.inputs == "codes"
         with torch.no_grad():
-            wanted = module(torch.from_numpy(codes.astype(np.int64)))[:, 0].numpy()
-        np.testing.assert_allclose(survives(adapter, codes), wanted, rtol=1e-6, atol=1e-7)
+            expected = module(torch.from_numpy(codes.astype(np.int64)))[:, 0].numpy()
+        np.testing.assert_allclose(check_pickle(adapter, codes), expected, rtol=1e-6, atol=1e-7)
         squeezes = torch.nn.Sequential(network(), torch.nn.Flatten(0)).eval()
         last = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 1))
         for layout in ("flat", "channels_last"):
             with torch.no_grad():
-                wanted = last(torch.from_numpy(flat(codes)).float())[:, 0].numpy()
-            found = models.torch(last, layout=layout)(onehot(codes))
-            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
+                expected = last(torch.from_numpy(flat(codes)).float())[:, 0].numpy()
+            values = models.torch(last, layout=layout)(onehot(codes))
+            np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7)
         assert models.torch(squeezes, batch_size=29)(onehot(codes)).shape == (30,)
 
-    def test_modes_are_as_before(self):
+    def test_modes_are_restored(self):
         torch = pytest.importorskip("torch", reason=HEAVY)
         module = network().train()
         module[2].eval()
         modes = [part.training for part in module.modules()]
         adapter = models.torch(module, batch_size=2)
         x = onehot(codes_of(64))
-        wanted = adapter(x)
+        expected = adapter(x)
         with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(adapter, [x] * 12):
-                np.testing.assert_array_equal(found, wanted)
+            for values in pool.map(adapter, [x] * 12):
+                np.testing.assert_array_equal(values, expected)
         assert [part.training for part in module.modules()] == modes
         assert all(p.requires_grad and p.grad is None for p in module.parameters())
 
@@ -372,28 +376,28 @@ class TestTorch:
             models.torch(failing)(x)
         assert failing.training
 
-    def test_sketches_nested(self):
+    def test_nested_adapters_can_be_sketched(self):
         pytest.importorskip("torch", reason=HEAVY)
-        linear = network()[:1]  # its first output is a sum of places
+        linear = network()[:1]  # its first output is a sum over positions
         both = models.reverse_complement(models.torch(linear, target=0))
         adapter = models.template(both, "NNGNN", alphabet=ss.DNA)
         space = ss.SequenceSpace(ss.DNA, adapter.length)
         assert adapter.inputs == "onehot"
-        survives(adapter, codes_of(20, space), space)
+        check_pickle(adapter, codes_of(20, space), space)
         sketch = sketched(adapter, space)
         assert sketch.r2 > 0.999
         whole = SPACE.encode(["ACGTT", "AAGTG"])
         back = 3 - whole[:, ::-1]
-        ask = models.torch(linear, target=0)
-        wanted = (ask(onehot(whole)) + ask(onehot(back))) / 2
-        np.testing.assert_allclose(sketch.predict(["ACTT", "AATG"]), wanted, atol=1e-5)
+        adapter_of_linear = models.torch(linear, target=0)
+        expected = (adapter_of_linear(onehot(whole)) + adapter_of_linear(onehot(back))) / 2
+        np.testing.assert_allclose(sketch.predict(["ACTT", "AATG"]), expected, atol=1e-5)
 
     def test_bad_input(self):
         torch = pytest.importorskip("torch", reason=HEAVY)
         module = network()
-        with pytest.raises(ss.InputError, match="dtype must be a type of torch"):
+        with pytest.raises(ss.InputError, match="dtype must be a torch dtype"):
             models.torch(module, dtype="float33")
-        with pytest.raises(ss.InputError, match="device 'gpu' is none of torch"):
+        with pytest.raises(ss.InputError, match="device 'gpu' is not a torch device"):
             models.torch(module, device="gpu")
         with pytest.raises(ss.InputError, match="layout must be one of"):
             models.torch(module, layout="channels")
@@ -401,18 +405,18 @@ class TestTorch:
             models.torch(module, batch_size=0)
         with pytest.raises(ss.InputError, match="got the class Linear"):
             models.torch(torch.nn.Linear)
-        with pytest.raises(ss.ModelError, match="no output 1: it gives 1"):
+        with pytest.raises(ss.ModelError, match="no output 1; it has 1"):
             models.torch(module, target=1)(onehot(codes_of(3)))
         with pytest.raises(ss.ModelError, match="returned tuple, expected a tensor"):
             models.torch(torch.nn.LSTM(4, 3), layout="channels_last")(onehot(codes_of(3)))
 
 
-def test_a_module_of_torch_is_wanted():
-    with pytest.raises(ss.InputError, match=r"torch.nn.Module, got function; models.array takes"):
+def test_torch_takes_modules_only():
+    with pytest.raises(ss.InputError, match=r"torch.nn.Module, got function; use models.array"):
         models.torch(score)
 
 
-# Keras and NumPy 2 do not agree on copies yet.
+# Keras does not support the `copy` argument of NumPy 2 yet.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 class TestKeras:
     @pytest.fixture
@@ -421,54 +425,54 @@ class TestKeras:
         keras.utils.set_random_seed(0)
         return keras
 
-    def test_equals_the_model_itself(self, keras):
+    def test_equals_the_model(self, keras):
         codes = codes_of(30)
         x = onehot(codes)
         layers = keras.layers
         model = keras.Sequential(
             [keras.Input((5, 4)), layers.Conv1D(6, 3, activation="tanh"), layers.Flatten(), layers.Dense(2)]
         )
-        wanted = model.predict(x, verbose=0)
+        expected = model.predict(x, verbose=0)
         adapter = models.keras(model, batch_size=7)
         assert adapter.inputs == "onehot"
         assert adapter.outputs is None
-        np.testing.assert_allclose(survives(adapter, codes), wanted, rtol=1e-5, atol=1e-6)
-        found = models.keras(model, target=1)(x)
-        np.testing.assert_allclose(found, wanted[:, 1], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(check_pickle(adapter, codes), expected, rtol=1e-5, atol=1e-6)
+        values = models.keras(model, target=1)(x)
+        np.testing.assert_allclose(values, expected[:, 1], rtol=1e-5, atol=1e-6)
         tokens = keras.Sequential(
             [keras.Input((5,), dtype="int32"), layers.Embedding(4, 3), layers.Flatten(), layers.Dense(1)]
         )
         adapter = models.keras(tokens, layout="codes")
         assert adapter.inputs == "codes"
-        wanted = tokens.predict(codes.astype("int32"), verbose=0)[:, 0]
-        np.testing.assert_allclose(adapter(codes), wanted, rtol=1e-5, atol=1e-6)
+        expected = tokens.predict(codes.astype("int32"), verbose=0)[:, 0]
+        np.testing.assert_allclose(adapter(codes), expected, rtol=1e-5, atol=1e-6)
         assert sketched(adapter).r2 > 0.999
 
     def test_several_outputs(self, keras):
         layers = keras.layers
-        given = keras.Input((20,))
-        one, two = (layers.Dense(1, name=name)(given) for name in ("donor", "acceptor"))
+        source = keras.Input((20,))
+        one, two = (layers.Dense(1, name=name)(source) for name in ("donor", "acceptor"))
         x = onehot(codes_of(10))
-        wanted = keras.Model(given, two).predict(x.reshape(10, -1), verbose=0)[:, 0]
+        expected = keras.Model(source, two).predict(x.reshape(10, -1), verbose=0)[:, 0]
         for outputs in ([one, two], {"donor": one, "acceptor": two}):
-            model = keras.Model(given, outputs)
+            model = keras.Model(source, outputs)
             adapter = models.keras(model, layout="flat")
             assert set(adapter.outputs) == {"donor", "acceptor"}
             column = adapter.outputs.index("acceptor")
-            np.testing.assert_allclose(adapter(x)[:, column], wanted, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(adapter(x)[:, column], expected, rtol=1e-5, atol=1e-6)
             single = models.keras(model, layout="flat", target="acceptor")
             assert single.outputs is None
-            np.testing.assert_allclose(single(x), wanted, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(models.select(adapter, "acceptor")(x), wanted, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(single(x), expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(models.select(adapter, "acceptor")(x), expected, rtol=1e-5, atol=1e-6)
         with pytest.raises(ss.InputError, match="target must be one of 'donor', 'acceptor'"):
-            models.keras(keras.Model(given, [one, two]), target="doner")
-        wide = keras.Model(given, [one, layers.Dense(3)(given)])
-        with pytest.raises(ss.ModelError, match="expected one number of each"):
+            models.keras(keras.Model(source, [one, two]), target="doner")
+        wide = keras.Model(source, [one, layers.Dense(3)(source)])
+        with pytest.raises(ss.ModelError, match="expected one number for each sequence"):
             models.keras(wide, layout="flat")(x)
 
 
-def test_a_keras_model_is_wanted():
-    with pytest.raises(ss.InputError, match=r"keras.Model, got function; models.array takes"):
+def test_keras_takes_keras_models_only():
+    with pytest.raises(ss.InputError, match=r"keras.Model, got function; use models.array"):
         models.keras(score)
 
 
@@ -477,35 +481,37 @@ inputs = st.sampled_from(["strings", "codes", "onehot"])
 
 class TestTemplate:
     @given(st.data(), inputs, st.sampled_from([ss.DNA, "GUCA", "AB", ss.PROTEIN]))
-    def test_is_what_it_is_by_definition(self, data, inputs, alphabet):
+    def test_equals_its_definition(self, data, inputs, alphabet):
         length = data.draw(st.integers(1, 9))
         text = data.draw(st.text(alphabet, min_size=length, max_size=length))
-        places = sorted(data.draw(st.sets(st.integers(0, length - 1), min_size=1)))
-        space = ss.SequenceSpace(alphabet, len(places))
+        positions = sorted(data.draw(st.sets(st.integers(0, length - 1), min_size=1)))
+        space = ss.SequenceSpace(alphabet, len(positions))
         codes = codes_of(6, space, data.draw(st.integers(0, 99)))
-        wanted = []
+        expected = []
         for sequence in space.decode(codes):
             whole = list(text)
-            for place, symbol in zip(places, sequence, strict=True):
-                whole[place] = symbol
-            wanted.append("".join(whole))
-        mask = [at in places for at in range(length)]
+            for position, symbol in zip(positions, sequence, strict=True):
+                whole[position] = symbol
+            expected.append("".join(whole))
+        mask = [position in positions for position in range(length)]
         marked = "".join("-" if free else symbol for free, symbol in zip(mask, text, strict=True))
         model = Scored(alphabet, inputs)
-        given = {"strings": space.decode(codes), "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
+        batch = {"strings": space.decode(codes), "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
         for adapter in (
-            models.template(model, text, positions=places, alphabet=alphabet),
+            models.template(model, text, positions=positions, alphabet=alphabet),
             models.template(model, text, positions=mask, alphabet=alphabet),
             models.template(model, marked, free="-", alphabet=alphabet),
         ):
-            assert (adapter.inputs, adapter.length) == (inputs, len(places))
-            assert adapter.positions.tolist() == places
-            np.testing.assert_array_equal(adapter(given), score(wanted))
+            assert (adapter.inputs, adapter.length) == (inputs, len(positions))
+            assert adapter.positions.tolist() == positions
+            np.testing.assert_array_equal(adapter(batch), score(expected))
 
-    def test_survives_and_sketches(self):
+    def test_can_be_pickled_and_sketched(self):
         adapter = models.template(score, "acgtNNxNyN")
         space = ss.SequenceSpace(ss.DNA, 4)
-        np.testing.assert_array_equal(survives(adapter, space.encode(["ACGT"]), space), score(["acgtACxGyT"]))
+        np.testing.assert_array_equal(
+            check_pickle(adapter, space.encode(["ACGT"]), space), score(["acgtACxGyT"])
+        )
         assert sketched(adapter, space).r2 > 0.999
         kept = models.template(models.select(named, "g"), "GGN")
         assert kept(["G", "A"]).tolist() == [3, 2]
@@ -522,12 +528,12 @@ class TestTemplate:
             ((score, ""), {}, "template must be a string"),
             ((score, "ACNN"), {"free": "NN"}, "free must be one symbol"),
             ((score, "MNN"), {"alphabet": ss.PROTEIN}, "cannot be marked with 'N', a symbol of the alphabet"),
-            ((codes, "ACNN"), {}, "model on codes needs its alphabet"),
+            ((codes, "ACNN"), {}, "takes codes, so its template needs an alphabet"),
             ((codes, "AXNN"), {"alphabet": ss.DNA}, "symbol 'X' at position 1"),
             ((codes, "ANNN"), {"alphabet": "AA"}, "alphabet"),
-            ((score, "ACGT"), {"positions": []}, "none is free"),
-            ((score, "ACGT"), {"positions": [4]}, "4 is not of the template"),
-            ((score, "ACGT"), {"positions": [-1]}, "-1 is not of the template"),
+            ((score, "ACGT"), {"positions": []}, "there is no free position"),
+            ((score, "ACGT"), {"positions": [4]}, "4 is out of range"),
+            ((score, "ACGT"), {"positions": [-1]}, "-1 is out of range"),
             ((score, "ACGT"), {"positions": [2, 1]}, "must be increasing"),
             ((score, "ACGT"), {"positions": [0.5]}, "list of integers"),
             ((score, "ACGT"), {"positions": [True, False]}, "mask has 2 entries"),
@@ -537,29 +543,29 @@ class TestTemplate:
         for arguments, options, message in cases:
             with pytest.raises(ss.InputError, match=message):
                 models.template(*arguments, **options)
-        with pytest.raises(ss.InputError, match=r"2 free positions, and 'ACG' 3 symbols.*alphabet, 2\)"):
+        with pytest.raises(ss.InputError, match=r"2 free positions, and 'ACG' has 3 symbols.*alphabet, 2\)"):
             models.template(score, "ANNT")(["ACG"])
         adapter = models.template(codes, "ANNT", alphabet=ss.DNA)
-        with pytest.raises(ss.InputError, match="2 free positions, and every sequence of the batch 5"):
+        with pytest.raises(ss.InputError, match="2 free positions, and every sequence of the batch has 5"):
             adapter(codes_of(2))
         adapter = models.template(Scored(ss.DNA, "onehot"), "ANNT", alphabet=ss.DNA)
-        with pytest.raises(ss.InputError, match="has 4 symbols, and the one-hot array 5"):
+        with pytest.raises(ss.InputError, match="has 4 symbols, but the one-hot array has 5"):
             adapter(np.zeros((3, 2, 5)))
 
 
 class TestReverseComplement:
     @given(st.data(), inputs, st.sampled_from([ss.DNA, "TCAG", "GCUA", "AT", "CG", "acgt"]))
-    def test_is_what_it_is_by_definition(self, data, inputs, alphabet):
+    def test_equals_its_definition(self, data, inputs, alphabet):
         space = ss.SequenceSpace(alphabet, data.draw(st.integers(1, 7)))
         codes = codes_of(6, space, data.draw(st.integers(0, 99)))
         forward = space.decode(codes)
         pairs = {"A": "U" if "U" in alphabet else "T", "C": "G", "G": "C", "T": "A", "U": "A"}
         pairs |= {one.lower(): other.lower() for one, other in pairs.items()}
         reverse = ["".join(pairs[symbol] for symbol in reversed(sequence)) for sequence in forward]
-        given = {"strings": forward, "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
+        batch = {"strings": forward, "codes": codes, "onehot": onehot(codes, space.q)}[inputs]
         one, other = score(forward), score(reverse)
         model = Scored(alphabet, inputs)
-        for combine, wanted in {
+        for combine, expected in {
             "mean": (one + other) / 2,
             "max": np.maximum(one, other),
             "min": np.minimum(one, other),
@@ -567,22 +573,22 @@ class TestReverseComplement:
         }.items():
             adapter = models.reverse_complement(model, alphabet, combine)
             assert adapter.inputs == inputs
-            np.testing.assert_array_equal(adapter(given), wanted)
+            np.testing.assert_array_equal(adapter(batch), expected)
 
-    def test_survives_and_sketches(self):
-        survives(models.reverse_complement(models.select(named, "a")))
+    def test_can_be_pickled_and_sketched(self):
+        check_pickle(models.reverse_complement(models.select(named, "a")))
         space = ss.SequenceSpace(ss.DNA, 3)
         inside = models.template(models.reverse_complement(score), "N-G--T", free="-")
         np.testing.assert_array_equal(
-            survives(inside, space.encode(["CAT"]), space), (score(["NCGATT"]) + score(["AATCGN"])) / 2
+            check_pickle(inside, space.encode(["CAT"]), space), (score(["NCGATT"]) + score(["AATCGN"])) / 2
         )
         assert sketched(inside, space).r2 > 0.999
 
-    def test_several_outputs_stay(self):
+    def test_keeps_several_outputs(self):
         both = models.reverse_complement(models.array(weighted))
         x = onehot(codes_of(4))
-        wanted = (weighted(x) + weighted(x[:, ::-1, ::-1])) / 2
-        np.testing.assert_allclose(both(x), wanted)
+        expected = (weighted(x) + weighted(x[:, ::-1, ::-1])) / 2
+        np.testing.assert_allclose(both(x), expected)
         assert models.reverse_complement(named)(["AACC"])["g"].tolist() == [1.0]
 
     def test_bad_input(self):
@@ -599,7 +605,7 @@ class TestReverseComplement:
         with pytest.raises(ss.InputError, match="'U' has no complement in the alphabet 'ACGT'"):
             models.reverse_complement(score)(["ACGU"])
         adapter = models.reverse_complement(Scored("AT", "onehot"), "AT")
-        with pytest.raises(ss.InputError, match=r"at least 4 symbols and the alphabet .* 2, 'AT'"):
+        with pytest.raises(ss.InputError, match=r"at least 4 symbols, but the alphabet .* 2, 'AT'"):
             adapter(onehot(codes_of(2)))
 
 
@@ -608,28 +614,30 @@ class TestSelect:
         strings = ["GGA", "AAA"]
         assert models.select(named, "a")(strings).tolist() == [1, 3]
         assert models.select(named, 0)(strings).tolist() == [2, 0]
-        assert survives(models.select(named, "g")).shape == (20,)
+        assert check_pickle(models.select(named, "g")).shape == (20,)
         adapter = models.select(models.array(weighted), 1)
         assert adapter.inputs == "onehot"
         np.testing.assert_array_equal(adapter(onehot(codes_of(3))), np.ones(3))
 
     def test_bad_input(self):
         array = models.array(weighted)
-        known = dataclasses.replace(array, outputs=("first", "second"))
+        declared = dataclasses.replace(array, outputs=("first", "second"))
         x = onehot(codes_of(3))
-        np.testing.assert_array_equal(models.select(known, "second")(x), np.ones(3))
+        np.testing.assert_array_equal(models.select(declared, "second")(x), np.ones(3))
         with pytest.raises(ss.InputError, match="did you mean 'second'"):
-            models.select(known, "secnd")
-        with pytest.raises(ss.InputError, match="output 2 is none of the model's 2, first, second"):
-            models.select(known, 2)
+            models.select(declared, "secnd")
+        with pytest.raises(
+            ss.InputError, match="output 2 is out of range, the model has 2 outputs: first, second"
+        ):
+            models.select(declared, 2)
         with pytest.raises(ss.InputError, match="output must be at least 0"):
             models.select(array, -1)
-        with pytest.raises(ss.ModelError, match="the model names none; give its number"):
+        with pytest.raises(ss.ModelError, match="does not name its outputs; pass its index"):
             models.select(array, "second")(x)
-        with pytest.raises(ss.ModelError, match="no output 2: it gives 2"):
+        with pytest.raises(ss.ModelError, match="no output 2; it has 2"):
             models.select(array, 2)(x)
         for output in ("c", 2):
-            with pytest.raises(ss.ModelError, match=f"outputs 'g', 'a', and none is {output!r}"):
+            with pytest.raises(ss.ModelError, match=f"outputs 'g', 'a', without {output!r}"):
                 models.select(named, output)(["A"])
 
 
@@ -646,7 +654,7 @@ class TestCommand:
     def test_lines(self):
         adapter = models.command(program(COUNTS), timeout=60)
         assert adapter(list(self.batch)).tolist() == [2.5, 0.5, 2.5]
-        survives(adapter)
+        check_pickle(adapter)
         assert sketched(adapter, ss.SequenceSpace(ss.DNA, 3)).r2 > 0.999
 
     def test_fasta_files_and_environment(self):
@@ -689,18 +697,18 @@ class TestCommand:
             ("", ("csv", "t"), "no column 't'"),
         ],
     )
-    def test_what_goes_wrong_with_programs(self, code, output, message):
+    def test_errors_of_programs(self, code, output, message):
         with pytest.raises(ss.ModelError, match=message):
             models.command(program(code), output=output)(self.batch)
 
-    def test_programs_that_are_not_there_or_do_not_end(self):
+    def test_missing_programs_and_programs_that_do_not_end(self):
         with pytest.raises(ss.ModelError, match="program 'no-such-predictor' was not found"):
             models.command(["no-such-predictor"])(self.batch)
         with pytest.raises(ss.ModelError, match="cannot be started"):
             models.command([os.path.dirname(__file__)])(self.batch)
         with pytest.raises(ss.ModelError, match=r"did not write the file \{output\}"):
             models.command([*program(""), "{output}"])(self.batch)
-        # One that has started another, which keeps the pipe open.
+        # This program starts another one, which keeps the pipe open.
         code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
         start = time.monotonic()
         with pytest.raises(ss.ModelError, match=r"took more than 0.5 s for 3 sequences"):
@@ -725,18 +733,18 @@ class TestCommand:
 class TestImported:
     SOURCE = """
         from shapsketch import models
-        made = []
+        instances = []
         def plain(sequences):
             return [len(s) for s in sequences]
         class Loaded:
             inputs = "codes"
             outputs = ("first", "last")
             def __init__(self):
-                made.append(1)
+                instances.append(1)
             def __call__(self, codes):
                 return codes[:, [0, -1]].astype(float)
         def make():
-            return lambda sequences: [float(len(made)) for _ in sequences]
+            return lambda sequences: [float(len(instances)) for _ in sequences]
         class Holder:
             model = staticmethod(plain)
         adapter = models.array(lambda x: x[:, 0, 0])
@@ -756,10 +764,10 @@ class TestImported:
         yield tmp_path
         for name in [name for name in sys.modules if name.partition(".")[0] == "homemade"]:
             del sys.modules[name]
-        for path in [path for path in models.elsewhere._LOADED if path.startswith("homemade")]:
-            del models.elsewhere._LOADED[path]
+        for path in [path for path in models.imports._LOADED if path.startswith("homemade")]:
+            del models.imports._LOADED[path]
 
-    def test_what_is_found(self, home):
+    def test_functions_attributes_and_calls(self, home):
         strings = ["A", "CG"]
         assert list(models.imported("homemade.predictors:plain")(strings)) == [1, 2]
         assert list(models.imported("homemade.predictors:Holder.model")(strings)) == [1, 2]
@@ -769,35 +777,35 @@ class TestImported:
         assert models.imported("homemade.predictors:plain").inputs == "strings"
         assert models.imported("homemade.predictors:plain", inputs="codes").inputs == "codes"
 
-    def test_is_imported_late_and_once(self, home):
+    def test_is_imported_once_at_the_first_use(self, home):
         adapter = models.imported("homemade.predictors:Loaded")
         assert "homemade.predictors" not in sys.modules
         assert len(pickle.dumps(adapter)) < 200
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(adapter, [codes_of(3)] * 8))
         assert (adapter.inputs, adapter.outputs) == ("codes", ("first", "last"))
-        assert survives(adapter).shape == (20, 2)
-        assert sum(sys.modules["homemade.predictors"].made) == 1
+        assert check_pickle(adapter).shape == (20, 2)
+        assert sum(sys.modules["homemade.predictors"].instances) == 1
         assert sketched(models.select(adapter, "last")).r2 > 0.999
 
-    def test_where_it_is_asked_alone_it_is_imported(self, home):
-        """A cluster may have what this process has not."""
+    def test_only_workers_import_the_model(self, home):
+        """A cluster may have modules that this process does not have."""
         for inputs in ("strings", "codes"):
             adapter = models.imported("homemade.predictors:plain", inputs=inputs)
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                made = by_evaluator(
+                sketch = by_evaluator(
                     ss.sketch, adapter, SPACE, budget=600, method="regress", progress=False, executor=pool
                 )
-            assert made.predict(["ACGTA"]) == pytest.approx([5.0])
+            assert sketch.predict(["ACGTA"]) == pytest.approx([5.0])
             assert "homemade.predictors" not in sys.modules
 
-    def test_other_processes_find_it(self, home):
+    def test_other_processes_import_it_from_the_current_folder(self, home):
         path = home / "adapter"
         path.write_bytes(pickle.dumps(models.imported("homemade.predictors:plain")))
         code = "import pickle, sys; sys.path.remove(''); print(pickle.load(open('adapter', 'rb'))(['ACG']))"
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert found.stdout == "[3]\n"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "[3]\n"
 
     def test_bad_input(self, home):
         for path, message in {
@@ -821,10 +829,10 @@ class TestImported:
             (
                 "predictors:number",
                 ss.InputError,
-                "'homemade.predictors.number' is of type int, and no callable",
+                "'homemade.predictors.number' is of type int, which is not callable",
             ),
-            ("predictors:number()", ss.InputError, "is of type int and cannot be called"),
-            ("predictors:Holder", ss.InputError, r"Holder\(\)' is of type Holder, and no callable"),
+            ("predictors:number()", ss.InputError, "is of type int, which is not callable"),
+            ("predictors:Holder", ss.InputError, r"Holder\(\)' is of type Holder, which is not callable"),
             ("predictors:broken()", ss.ModelError, "calling .* raised OSError: no weights"),
             (
                 "needs:model",
@@ -855,14 +863,14 @@ class TestTable:
         frame.to_csv(tmp_path / "scores.csv.gz", index=False)
         frame.to_csv(tmp_path / "scores.tsv", index=False, sep="\t")
         frame.to_parquet(tmp_path / "scores.parquet")
-        wanted = score(SPACE.decode(codes_of(20)))
+        expected = score(SPACE.decode(codes_of(20)))
         for name in ("scores.csv.gz", "scores.tsv", "scores.parquet"):
             both = models.table(tmp_path / name)
             assert both.outputs == ("score", "twice")
-            np.testing.assert_array_equal(survives(both), np.stack([wanted, 2 * wanted], axis=1))
+            np.testing.assert_array_equal(check_pickle(both), np.stack([expected, 2 * expected], axis=1))
             one = models.table(tmp_path / name, "twice")
             assert (one.inputs, one.outputs) == ("strings", None)
-            np.testing.assert_array_equal(survives(one), 2 * wanted)
+            np.testing.assert_array_equal(check_pickle(one), 2 * expected)
             assert models.table(tmp_path / name, ["score"]).outputs is None
 
     def test_sketches(self, tmp_path):
@@ -871,25 +879,30 @@ class TestTable:
         rows = [f"{s},{v}" for s, v in zip(everything, score(everything), strict=True)]
         assert sketched(models.table(self.write(tmp_path / "a.csv", rows)), space).r2 > 0.999
 
-    def test_sequences_of_all_kinds(self, tmp_path):
-        # What looks like a missing value, of several lengths, beyond ASCII, twice with the same score.
+    def test_unusual_sequences_and_missing_scores(self, tmp_path):
+        # Sequences that look like missing values, have several lengths, are not ASCII, or are repeated.
         rows = ["NA,1", "null,2", "αβγ,3", "αβ,4", "NA,1", "C,nan", "G,", "GG,NA"]
         model = models.table(self.write(tmp_path / "a.csv", rows))
         assert repr(model).endswith("a.csv', 7 sequences)")
         assert model(["αβ", "NA", "αβγ", "null"]).tolist() == [4, 1, 3, 2]
         assert np.isnan(model(["C", "G", "GG"])).all()
         for near in ("nulls", "nul", "N", "", "Z"):
-            with pytest.raises(ss.ModelError, match=f"no score of '{near}'; 1 of the 2 sequences asked"):
+            with pytest.raises(ss.ModelError, match=f"no score for '{near}'; 1 of the 2 requested"):
                 model(["NA", near])
 
     def test_bad_input(self, tmp_path, monkeypatch):
         cases = [
-            (["A,1", "C,2", "A,3"], {}, ss.InputError, "'A' is there more than once, with score 1 and 3"),
-            (["A,1"], {"column": "value"}, ss.InputError, "column 'value' is not there, .*'score'"),
-            (["A,1"], {"header": "seq,score"}, ss.InputError, "column 'sequence' is not there"),
+            (
+                ["A,1", "C,2", "A,3"],
+                {},
+                ss.InputError,
+                "'A' occurs more than once, with the values 1 and 3 of 'score'",
+            ),
+            (["A,1"], {"column": "value"}, ss.InputError, "no column 'value', .*'score'"),
+            (["A,1"], {"header": "seq,score"}, ss.InputError, "no column 'sequence'"),
             (["A,1"], {"header": "sequence,sequence"}, ss.InputError, "there is no column of scores"),
-            (["A,1,2"], {"header": "sequence,s,s"}, ss.InputError, "column 's' is twice there"),
-            (["A,1", "", "C,high"], {}, ss.FileError, "line 4: 'high' in the column 'score' is no number"),
+            (["A,1,2"], {"header": "sequence,s,s"}, ss.InputError, "several columns 's'"),
+            (["A,1", "", "C,high"], {}, ss.FileError, "line 4: 'high' in the column 'score' is not a number"),
             (["A,1", "C,1,2"], {}, ss.FileError, "line 3: it has 3 values where the header has 2"),
             ([], {}, ss.FileError, "no rows"),
         ]
@@ -903,7 +916,7 @@ class TestTable:
                 models.table(tmp_path / name)
         with pytest.raises(ss.FileError, match=r"a\.parquet"):
             models.table((tmp_path / "a.csv").rename(tmp_path / "a.parquet"))
-        with pytest.raises(ss.InputError, match=r"the extension tells no format .*; use one of \.tsv"):
+        with pytest.raises(ss.InputError, match=r"format from the extension; use one of \.tsv"):
             models.table(tmp_path / "scores.xlsx")
         monkeypatch.setitem(sys.modules, "xopen", None)
         with pytest.raises(ss.MissingExtraError, match=r"shapsketch\[files\]"):
@@ -915,69 +928,69 @@ class TestCheck:
 
     def test_a_good_model(self, caplog):
         for inputs in ("strings", "codes", "onehot"):
-            found = models.check(Scored(ss.DNA, inputs), self.space)
-            assert (found.repeatable, found.batch_independent, found.constant) == (True, True, False)
-            assert found.messages == []
-            assert found.repeat_difference == found.batch_difference == 0.0
-            assert found.spread > 0
-            assert found.n_calls == 18
+            report = models.check(Scored(ss.DNA, inputs), self.space)
+            assert (report.repeatable, report.batch_independent, report.constant) == (True, True, False)
+            assert report.messages == []
+            assert report.repeat_difference == report.batch_difference == 0.0
+            assert report.spread > 0
+            assert report.n_calls == 18
         assert not caplog.records
 
-    def test_rounding_is_no_difference(self):
+    def test_rounding_errors_are_ignored(self):
         calls = []
 
         def rounds(sequences):
             calls.append(1)
             return 1000 + score(sequences) * (1 + 3e-6 * len(calls) / 10)
 
-        found = models.check(rounds, self.space)
-        assert found.repeatable
-        assert found.batch_independent
-        assert found.repeat_difference > 0
+        report = models.check(rounds, self.space)
+        assert report.repeatable
+        assert report.batch_independent
+        assert report.repeat_difference > 0
 
     def test_random_relative_and_constant_models(self, caplog):
         rng = np.random.default_rng(0)
         with caplog.at_level(logging.WARNING, "shapsketch"):
-            found = models.check(lambda s: rng.normal(size=len(s)), self.space)
-        assert not found.repeatable
-        assert found.repeat_difference > 0.1
-        assert [record.getMessage() for record in caplog.records] == found.messages
-        found = models.check(lambda s: score(s) - score(s).mean(), self.space)
-        assert found.repeatable
-        assert not found.batch_independent
-        assert "depends on its batch" in found.messages[0]
-        found = models.check(lambda s: [1.0] * len(s), self.space)
-        assert found.constant
-        assert found.spread == 0
-        assert "gave the same score to all 8" in found.messages[0]
+            report = models.check(lambda s: rng.normal(size=len(s)), self.space)
+        assert not report.repeatable
+        assert report.repeat_difference > 0.1
+        assert [record.getMessage() for record in caplog.records] == report.messages
+        report = models.check(lambda s: score(s) - score(s).mean(), self.space)
+        assert report.repeatable
+        assert not report.batch_independent
+        assert "depends on its batch" in report.messages[0]
+        report = models.check(lambda s: [1.0] * len(s), self.space)
+        assert report.constant
+        assert report.spread == 0
+        assert "gave the same value to all 8" in report.messages[0]
 
     def test_several_outputs(self):
-        found = models.check(models.array(weighted), self.space, outputs=["varies", "stays"], count=20)
-        assert found.constant
-        assert "its output 'stays'" in found.messages[0]
-        found = models.check(dataclasses.replace(models.array(weighted), outputs=("a", "b")), self.space)
-        assert found.constant
+        report = models.check(models.array(weighted), self.space, outputs=["varies", "stays"], count=20)
+        assert report.constant
+        assert "its output 'stays'" in report.messages[0]
+        report = models.check(dataclasses.replace(models.array(weighted), outputs=("a", "b")), self.space)
+        assert report.constant
 
-    def test_given_sequences_and_small_spaces(self):
-        found = models.check(score, self.space, sequences=["ACGT" * 3, "GGGT" * 3])
-        assert found.n_calls == 6
-        asked = set()
+    def test_sequences_of_the_caller_and_small_spaces(self):
+        report = models.check(score, self.space, sequences=["ACGT" * 3, "GGGT" * 3])
+        assert report.n_calls == 6
+        evaluated = set()
 
         def model(sequences):
-            asked.update(sequences)
+            evaluated.update(sequences)
             return score(sequences)
 
         assert models.check(model, ss.SequenceSpace("AB", 2)).n_calls == 10
-        assert len(asked) == 4
-        asked.clear()
+        assert len(evaluated) == 4
+        evaluated.clear()
         models.check(model, ss.SequenceSpace("AB", 5), count=10)
-        assert len(asked) == 10
+        assert len(evaluated) == 10
 
     def test_models_that_write_into_their_batch(self):
         def writes(codes):
-            found = codes.sum(axis=1).astype(float)
+            values = codes.sum(axis=1).astype(float)
             codes[:] = 0
-            return found
+            return values
 
         assert not models.check(writes, self.space, inputs="codes").messages
 
@@ -986,7 +999,7 @@ class TestCheck:
             models.check(lambda s: [np.nan] * len(s), self.space)
         with pytest.raises(ss.ModelError, match="one number for each sequence"):
             models.check(models.array(weighted), self.space)
-        with pytest.raises(ss.InputError, match="give at least two"):
+        with pytest.raises(ss.InputError, match="pass at least two"):
             models.check(score, self.space, sequences=["ACGT" * 3])
         with pytest.raises(ss.InputError, match="count must be at least 2"):
             models.check(score, self.space, count=1)
@@ -1001,18 +1014,18 @@ def counts(sequences):
     return [Pair(s.count("G"), 10.0 * s.count("A")) for s in sequences]
 
 
-class TestOutputsHaveTheirNames:
-    """Outputs are those of their names, in whatever order they are asked for."""
+class TestNamedOutputs:
+    """Outputs are matched by name, in any order."""
 
     def means(self, model, outputs, **options):
-        made = by_evaluator(
+        sketches = by_evaluator(
             ss.sketch, model, SPACE, budget=SPACE.size, outputs=outputs, progress=False, **options
         )
-        assert list(made) == list(outputs)
-        return {name: made[name].predict(["GGGGG", "AAAAA"]).round(6).tolist() for name in outputs}
+        assert list(sketches) == list(outputs)
+        return {name: sketches[name].predict(["GGGGG", "AAAAA"]).round(6).tolist() for name in outputs}
 
     @pytest.mark.parametrize("outputs", [["a", "g"], ["g", "a"], ["a"], ["g"]])
-    def test_of_what_models_return(self, outputs, tmp_path):
+    def test_of_each_kind_of_output(self, outputs, tmp_path):
         import pandas
         import pyarrow
 
@@ -1022,7 +1035,7 @@ class TestOutputsHaveTheirNames:
         pandas.DataFrame(
             {"sequence": ALL5, "g": [p.g for p in counts(ALL5)], "a": [p.a for p in counts(ALL5)]}
         ).to_parquet(tmp_path / "scores.parquet")
-        wanted = {name: {"g": [5.0, 0.0], "a": [0.0, 50.0]}[name] for name in outputs}
+        expected = {name: {"g": [5.0, 0.0], "a": [0.0, 50.0]}[name] for name in outputs}
         for model in (
             counts,
             records,
@@ -1034,14 +1047,14 @@ class TestOutputsHaveTheirNames:
             models.table(tmp_path / "scores.parquet"),
             models.reverse_complement(counts, combine=lambda forward, _: forward),
         ):
-            assert self.means(model, outputs) == wanted
+            assert self.means(model, outputs) == expected
 
-    def test_an_adapter_is_asked_for_those_it_has(self, tmp_path):
+    def test_names_that_an_adapter_does_not_declare_are_refused(self, tmp_path):
         (tmp_path / "a.csv").write_text("sequence,donor,acceptor\n" + "".join(f"{s},1,2\n" for s in ALL5))
         model = models.table(tmp_path / "a.csv")
         for outputs in (["donr", "acceptor"], ["one", "two"]):
             with pytest.raises(
-                ss.InputError, match=r"outputs: '(donr|one)' is none of .* 'donor', 'acceptor'"
+                ss.InputError, match=r"the model has no output '(donr|one)', .* 'donor', 'acceptor'"
             ):
                 by_evaluator(ss.sketch, model, SPACE, budget=600, outputs=outputs, progress=False)
         with pytest.raises(ss.InputError, match="did you mean 'donor'"):
@@ -1058,15 +1071,15 @@ class TestOutputsHaveTheirNames:
         assert ss.sketch(model, SPACE, budget=600, progress=False).r2 > 0.999
         assert models.select(model, 0)(["GGG", "ACG"]).tolist() == [3, 1]
 
-    def test_rows_of_sequences_are_no_rows_of_outputs(self):
+    def test_a_list_of_one_array_per_output_is_refused(self):
         def turned(sequences):
             return [[s.count("G") for s in sequences], [s.count("A") for s in sequences]]
 
-        with pytest.raises(ss.ModelError, match="an array for each output by"):
+        with pytest.raises(ss.ModelError, match="a list of one array per output was returned"):
             by_evaluator(
                 ss.sketch, turned, SPACE, budget=600, outputs=["g", "a"], batch_size=2, progress=False
             )
-        found = by_evaluator(
+        sketches = by_evaluator(
             ss.sketch,
             lambda s: np.transpose(turned(s)).tolist(),
             SPACE,
@@ -1075,11 +1088,11 @@ class TestOutputsHaveTheirNames:
             batch_size=2,
             progress=False,
         )
-        assert found["g"].predict(["GGGGG"]) == pytest.approx([5.0])
+        assert sketches["g"].predict(["GGGGG"]) == pytest.approx([5.0])
 
 
 class TestAlphabetsOfCodes:
-    def test_must_be_that_of_the_space(self):
+    def test_must_match_the_space(self):
         space = ss.SequenceSpace("ATCG", 4)
 
         def first(codes):
@@ -1087,28 +1100,30 @@ class TestAlphabetsOfCodes:
 
         turned = models.reverse_complement(first, inputs="codes")
         for model in (turned, models.template(turned, "GCNNNNAA", alphabet=ss.DNA), models.select(turned, 0)):
-            with pytest.raises(ss.InputError, match=r"alphabet 'ACGT' .* 'ATCG'; give it alphabet='ATCG'"):
+            with pytest.raises(
+                ss.InputError, match=r"alphabet 'ACGT', .* 'ATCG'; create the adapter with alphabet='ATCG'"
+            ):
                 ss.sketch(model, space, budget=256, progress=False)
-            with pytest.raises(ss.InputError, match="give it alphabet"):
+            with pytest.raises(ss.InputError, match="create the adapter with alphabet"):
                 models.check(model, space)
-        with pytest.raises(ss.InputError, match="give it alphabet='ATCG'"):
+        with pytest.raises(ss.InputError, match="create the adapter with alphabet='ATCG'"):
             models.template(turned, "GCNNNNAA", alphabet="ATCG")
-        # The codes of RNA are those of DNA.
+        # RNA and DNA have the same codes.
         rna = ss.SequenceSpace(ss.RNA, 4)
         assert (
             ss.sketch(models.reverse_complement(first, inputs="codes"), rna, budget=256, progress=False).r2
             > 0.99
         )
         right = models.reverse_complement(first, alphabet="ATCG", inputs="codes")
-        found = ss.sketch(right, space, budget=256, progress=False)
-        np.testing.assert_allclose(found.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
-        # Strings say themselves what they are.
+        sketch = ss.sketch(right, space, budget=256, progress=False)
+        np.testing.assert_allclose(sketch.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
+        # Strings do not depend on codes.
         strings = models.reverse_complement(lambda s: [float(x[0] == "A") for x in s])
-        found = ss.sketch(strings, space, budget=256, progress=False)
-        np.testing.assert_allclose(found.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
+        sketch = ss.sketch(strings, space, budget=256, progress=False)
+        np.testing.assert_allclose(sketch.predict(["CCCT", "ACCT", "CCCC"]), [0.5, 1.0, 0.0], atol=1e-9)
 
 
-def test_an_index_of_a_data_frame_is_no_score(tmp_path):
+def test_the_index_of_a_data_frame_is_not_a_score(tmp_path):
     import pandas
 
     frame = pandas.DataFrame({"sequence": ALL5, "ID": range(len(ALL5)), "g": [s.count("G") for s in ALL5]})
@@ -1117,15 +1132,15 @@ def test_an_index_of_a_data_frame_is_no_score(tmp_path):
     frame.to_csv(tmp_path / "a.csv")
     pandas.read_csv(tmp_path / "a.csv").to_csv(tmp_path / "b.csv", index=False)
     for name in ("a.parquet", "a.csv", "b.csv"):
-        found = models.table(tmp_path / name)
-        assert found.outputs is None
-        assert found(["GGGGG", "AAGAA"]).tolist() == [5.0, 1.0]
+        model = models.table(tmp_path / name)
+        assert model.outputs is None
+        assert model(["GGGGG", "AAGAA"]).tolist() == [5.0, 1.0]
 
 
-def test_marks_of_a_template_that_may_be_meant_otherwise():
+def test_ambiguous_marks_of_free_positions_are_refused():
     for template, message in [
-        ("ggcnnNNTT", "'n' at position 3 is constant beside the free 'N'"),
-        ("MKNNLFE", "'L' is an amino acid, and so is 'N'"),
+        ("ggcnnNNTT", "'n' at position 3 is constant, but 'N' marks free positions"),
+        ("MKNNLFE", "'L' is an amino acid, so 'N' may be asparagine"),
     ]:
         with pytest.raises(ss.InputError, match=message):
             models.template(score, template)
@@ -1149,19 +1164,19 @@ def test_a_model_that_exits_is_an_error(tmp_path, monkeypatch):
             executor=pool,
             retries=3,
         )
-    # Here it may be a handler of the user's own, such as of SIGTERM, that ends the process.
+    # In this process SystemExit passes: it may come from a signal handler of the user, such as for SIGTERM.
     with pytest.raises(SystemExit):
         by_evaluator(ss.sketch, models.imported("ending:score"), SPACE, budget=600, progress=False, retries=3)
 
 
-def test_what_a_program_printed_is_shown():
+def test_errors_show_what_a_program_printed():
     code = "print('loading'); print('name,score,score')"
     with pytest.raises(
-        ss.ModelError, match=r"printed 2 scores for 3 sequences; it begins:\n  loading\n  name"
+        ss.ModelError, match=r"printed 2 scores for 3 sequences; its output begins:\n  loading\n  name"
     ):
         models.command([sys.executable, "-c", code])(["A"] * 3)
     code = "print('name,score,score')"
     with pytest.raises(ss.ModelError, match="two columns 'score'"):
         models.command([sys.executable, "-c", code], output=("csv", "score"))(["A"])
-    with pytest.raises(ss.InputError, match="env must have strings, got 'Q': 1"):
+    with pytest.raises(ss.InputError, match="env must map strings to strings, got 'Q': 1"):
         models.command(["x"], env={"Q": 1})

@@ -1,4 +1,4 @@
-"""The same numbers as other people's packages, on functions nobody here chose."""
+"""Explanations of random functions equal those of other packages."""
 
 import contextlib
 import io
@@ -14,13 +14,13 @@ from shapzero.shap.shap_explainer import shap_explainer
 from toys import evaluate, game, random_spectrum
 
 with warnings.catch_warnings():
-    # What shap imports warns of what it imports.
+    # Packages that shap imports emit warnings.
     warnings.simplefilter("ignore")
     import shap
 
 
 def published(spectrum):
-    """The published explainer on the same coefficients."""
+    """The explainer of the SHAP zero paper on the same coefficients."""
     keys = [tuple(int(v) for v in k) for k in spectrum.frequencies]
     with contextlib.redirect_stdout(io.StringIO()):
         return shap_explainer(
@@ -73,7 +73,7 @@ def test_shapiq_agrees(shape, seed):
 
 @settings(max_examples=15)
 @given(shape=st.sampled_from([(2, 8), (4, 6), (20, 4)]), seed=st.integers(0, 2**31))
-def test_shaps_exact_explainer_agrees_with_a_reference(shape, seed):
+def test_the_exact_explainer_of_shap_agrees_for_a_reference(shape, seed):
     q, n = shape
     spectrum = random_spectrum(q, n, seed)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Files of sequences and tables: round trips, what is wrong and where, bounded memory, whole or not there."""
+"""Sequence and table files: round trips, messages with lines, bounded memory, complete files or none."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapsketch.files import formats
+from shapsketch.files import header_lines
 from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TableWriter, write_sequences
 
@@ -46,7 +46,7 @@ def texts(path, space=DNA4, **options):
 @pytest.mark.parametrize("extension", WRITTEN)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_what_is_written_is_read(extension, data):
+def test_sequences_that_are_written_are_read_back(extension, data):
     alphabet = data.draw(st.sampled_from([ss.DNA, ss.PROTEIN, "01", "0123456789", 'ab,"; ']))
     if "fa" in extension and " " in alphabet:
         alphabet = "xyz"
@@ -84,7 +84,7 @@ def test_what_is_written_is_read(extension, data):
     chunk=st.integers(1, 9),
 )
 def test_fasta_of_any_shape(records, wrap, indent, end, last, chunk):
-    """Wrapped lines, empty ones, comments, any line ends, cut into chunks anywhere."""
+    """Wrapped and empty lines, comments, all kinds of line ends, chunks that end anywhere."""
     lines, starts = ["", "#comment"], []
     for name, sequence, more in records:
         starts.append(len(lines) + 1)
@@ -92,17 +92,17 @@ def test_fasta_of_any_shape(records, wrap, indent, end, last, chunk):
         lines += [sequence[i : i + wrap] for i in range(0, 4, wrap)] + more
     content = end.join(lines) + end * last
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "CHUNK", chunk)
+        patch.setattr(header_lines, "CHUNK", chunk)
         path = Path(folder, "some.fa")
         path.write_bytes(content.encode())
-        names, codes, found = everything(path)
+        names, codes, record_lines = everything(path)
     assert DNA4.decode(codes) == [sequence.upper() for _, sequence, _ in records]
-    # The name is the first word.
+    # The name ends at the first white space.
     assert names == [(name.split() or [""])[0] for name, _, _ in records]
-    assert found == starts
+    assert record_lines == starts
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path):
+def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "a.fasta").write_bytes(b"\xef\xbb\xbf>one\nACGT\n")
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsequence\nACGT\n")
     assert everything(tmp_path / "a.fasta")[0] == ["one"]
@@ -124,14 +124,14 @@ def test_tables_by_columns(tmp_path):
     path.write_text('id,score,site\n001,1.5,ACGT\n"a,b",x,"ggtt"\n')
     assert everything(path, column="site")[0] == ["001", "a,b"]
     assert texts(path, column="site") == ["ACGT", "GGTT"]
-    with says("table.csv, line 1", "'sequence' is not there", "'id', 'score', 'site'"):
+    with says("table.csv, line 1", "'sequence' is missing", "'id', 'score', 'site'", "with column="):
         everything(path)
-    # Line breaks of any kind within values are no new rows.
+    # Line breaks within values do not start new rows.
     path.write_bytes(b'note,sequence\r\n"a\r\nb\n",ACGT\r\n\r\n"c, ""d""\n",GGTT\n"",CCCC')
     for size in (1, 2, 5):
         assert everything(path, batch_size=size)[1:][1] == [2, 6, 8]
     path.write_text("sequence,sequence\nA,C\n")
-    with says("is there twice"):
+    with says("appears twice"):
         everything(path)
     for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
         table = pa.table(
@@ -140,14 +140,14 @@ def test_tables_by_columns(tmp_path):
         pq.write_table(table, tmp_path / "t.pq")
         names, codes, lines = everything(tmp_path / "t.pq", column="site")
         assert (names, DNA4.decode(codes), lines) == (["7", "8"], ["ACGT", "CCCC"], [0, 1])
-    with says("t.pq", "'sequence' is not there"):
+    with says("t.pq", "'sequence' is missing"):
         everything(tmp_path / "t.pq")
-    with says("columns.*no text", error=ss.FileError):
+    with says("columns.*not text", error=ss.FileError):
         everything(tmp_path / "t.pq", column="x")
 
 
-# Good and bad records; the lines of the bad ones, and what is said of them.
-BAD = {
+# For each format: a file, its malformed records (line, name, message), and the names of the other records.
+MALFORMED = {
     "fasta": (
         ">a\nACGT\n>b\nAC\nGTA\n\n>c\nACNT\n>d\n>e\ngg\ncc\n>f\nACéT\n",
         [(3, "b", "5 symbols"), (7, "c", "'N' at position 2"), (9, "d", "no sequence"), (13, "f", "'é'")],
@@ -162,8 +162,8 @@ BAD = {
         "name,sequence\na,ACGT\n\nb,ACG\r\n\r\nc\nd,,\ne,GGCC\nf,\ng,-ACG\n\n\nh\n\n",
         [
             (4, "b", "3 symbols"),
-            (6, "", "1 values where the header has 2"),
-            (7, "", "3 values where the header has 2"),
+            (6, "", "1 values, but the header has 2"),
+            (7, "", "3 values, but the header has 2"),
             (9, "f", "no sequence"),
             (10, "g", "'-' at position 0"),
             (13, "", "1 values"),
@@ -179,50 +179,50 @@ BAD = {
 }
 
 
-def bad_file(folder, kind):
+def malformed_file(folder, kind):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = folder / f"bad.{kind}"
-    content, wrong, good = BAD[kind]
+    content, malformed, good = MALFORMED[kind]
     if kind == "parquet":
         names, sequences = zip(*content, strict=True)
         pq.write_table(pa.table({"name": names, "sequence": sequences}), path)
     else:
         path.write_bytes(content.encode())
-    return path, wrong, good
+    return path, malformed, good
 
 
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("kind", MALFORMED)
 def test_the_first_malformed_record_is_an_error(tmp_path, kind):
-    path, wrong, _ = bad_file(tmp_path, kind)
-    line, name, what = wrong[0]
+    path, malformed, _ = malformed_file(tmp_path, kind)
+    line, name, problem = malformed[0]
     unit = "row" if kind == "parquet" else "line"
     for size in (1, 2, 100):
-        with says(f"bad.{kind}, {unit} {line}", f"record '{name}'", what, "on_error='skip'"):
+        with says(f"bad.{kind}, {unit} {line}", f"record '{name}'", problem, "on_error='skip'"):
             everything(path, batch_size=size)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed_records_are_skipped_and_counted(tmp_path, caplog, kind, size):
-    path, wrong, good = bad_file(tmp_path, kind)
+    path, malformed, good = malformed_file(tmp_path, kind)
     reader = read_sequences(path, DNA4, on_error="skip", batch_size=size)
     with caplog.at_level(logging.WARNING, logger="shapsketch"):
         batches = list(reader)
     assert [name for batch in batches for name in batch.names] == good
     assert DNA4.decode(np.concatenate([batch.codes for batch in batches])) == ["ACGT", "GGCC"]
-    assert (reader.count, reader.skipped) == (len(good), len(wrong))
+    assert (reader.count, reader.skipped) == (len(good), len(malformed))
     assert all(0 < len(batch) <= size for batch in batches)
     messages = [record.getMessage() for record in caplog.records]
-    assert f"{len(wrong)} malformed of {len(wrong) + len(good)}" in messages[-1]
-    for (line, name, what), message in zip(wrong, messages[:-1], strict=True):
+    assert f"{len(malformed)} malformed records of {len(malformed) + len(good)}" in messages[-1]
+    for (line, name, problem), message in zip(malformed, messages[:-1], strict=True):
         assert f" {line}" in message
-        assert what in message
+        assert problem in message
         assert repr(name) in message or not name
 
 
-def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
+def test_only_the_first_malformed_records_are_logged(tmp_path, caplog):
     path = tmp_path / "many.fasta"
     path.write_text("".join(f">r{i}\nACG{'T' * (i % 2)}\n" for i in range(2_000)))
     with caplog.at_level(logging.WARNING, logger="shapsketch"):
@@ -231,7 +231,7 @@ def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
     assert reader.skipped == 1_000
     assert len(caplog.records) == 12
     path.write_text(">a\nAC\n>b\nA\n")
-    with says("none of its 2 records", "line 1, record 'a'"):
+    with says("none of the 2 records", "line 1, record 'a'"):
         everything(path, on_error="skip")
 
 
@@ -240,7 +240,7 @@ def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
     [
         ("a.fasta", b"ACGT\n", ["a.fasta, line 1", "Expected '>'"]),
         ("a.fasta", b"#x\n\nPK\x03\x04", ["a.fasta, line 3", "Expected '>'"]),
-        ("a.fasta", b">a\n\xff\xfe\n", ["no text file"]),
+        ("a.fasta", b">a\n\xff\xfe\n", ["not a text file"]),
         ("a.fasta", b"", ["no records"]),
         ("a.fasta", b"\n\n", ["no records"]),
         ("a.fastq", b"", ["no records"]),
@@ -251,8 +251,8 @@ def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
         ("a.csv", b"\n\n", ["no records"]),
         ("a.csv", b"sequence\n", ["no records"]),
         ("a.csv", b"sequence\n\n", ["no records"]),
-        ("a.csv", b"sequence\nAC\xff\xff\n", ["no text file"]),
-        ("a.csv", b"\xff\n", ["no text file"]),
+        ("a.csv", b"sequence\nAC\xff\xff\n", ["not a text file"]),
+        ("a.csv", b"\xff\n", ["not a text file"]),
         ("a.csv", b'"sequence\nACGT\n', ["a.csv, line 1: unexpected end"]),
         ("a.csv", b'sequence\nACGT\n\n"AC"G\n', ["a.csv, line 4: ',' expected"]),
         ("a.csv", b"sequence\nACGT\n" + b"A" * 200_000, ["a.csv, line 3: field larger"]),
@@ -263,7 +263,7 @@ def test_many_malformed_records_are_logged_only_at_first(tmp_path, caplog):
         ("a.parquet", None, ["a.parquet: No such file"]),
     ],
 )
-def test_files_that_are_malformed_as_such(tmp_path, name, content, parts):
+def test_a_malformed_file_is_always_an_error(tmp_path, name, content, parts):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     for on_error in ("raise", "skip"):
@@ -273,7 +273,7 @@ def test_files_that_are_malformed_as_such(tmp_path, name, content, parts):
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize("kind", ["fasta", "fastq", "csv"])
-def test_cut_off_archives(tmp_path, kind, compress):
+def test_an_incomplete_archive_is_an_error(tmp_path, kind, compress):
     row = {"fasta": ">{}\nACGT\n", "fastq": "@{}\nACGT\n+\nIIII\n", "csv": "{},ACGT\n"}[kind]
     content = "name,sequence\n" * (kind == "csv") + "".join(row.format(i) for i in range(30_000))
     data = compress(content.encode())
@@ -286,7 +286,7 @@ def test_cut_off_archives(tmp_path, kind, compress):
     assert len(everything(path)[0]) == 30_000
 
 
-def test_a_parquet_file_that_is_damaged(tmp_path):
+def test_a_damaged_parquet_file_is_an_error(tmp_path):
     path = tmp_path / "a.parquet"
     codes = np.random.default_rng(0).integers(0, 4, (5_000, 4), dtype=np.uint8)
     write_sequences(path, DNA4, [codes])
@@ -312,7 +312,7 @@ def test_arguments_are_checked(tmp_path):
     with says("format must be one of", "did you mean 'fasta'"):
         read_sequences(path, DNA4, format="fata")
     for name in ("a.txt", "fasta", "a.gz", "a.vcf.gz"):
-        with says("extension tells no format", "'fastq'", ".fa"):
+        with says("cannot infer a supported format from the extension", ".fa", "'fastq'"):
             read_sequences(tmp_path / name, DNA4)
     with says("Is a directory|folder", error=ss.FileError):
         read_sequences(tmp_path, DNA4, format="fasta")
@@ -322,7 +322,7 @@ def test_arguments_are_checked(tmp_path):
             read_sequences(path, space)
         with says("FASTA files cannot hold"):
             write_sequences(tmp_path / "b.fasta", space, [])
-    with says("extension tells no format"):
+    with says("cannot infer a supported format from the extension"):
         write_sequences(tmp_path / "b.fastq", DNA4, [])
     (tmp_path / "unnamed").write_text(">a\nACGT\n")
     assert texts(tmp_path / "unnamed", format="fasta") == ["ACGT"]
@@ -340,12 +340,12 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path, module):
 
 @pytest.mark.parametrize("kind", ["fasta", "fastq", "csv"])
 def test_reading_is_lazy(tmp_path, kind):
-    """The first batch is there before the end of the file is reached, and closing needs no end."""
+    """The first batch needs only the start of the file, and closing does not read the rest."""
     row = {"fasta": ">{}\nACGT\n", "fastq": "@{}\nACGT\n+\nIIII\n", "csv": "{},ACGT\n"}[kind]
     path = tmp_path / f"long.{kind}"
     content = "name,sequence\n" * (kind == "csv")
     content += "".join(row.format(f"record{i:09}") for i in range(2_000_000 if kind == "csv" else 400_000))
-    # What is cut off shows that nobody has looked.
+    # An incomplete archive raises no error as long as its end is not read.
     path = tmp_path / f"long.{kind}.gz"
     path.write_bytes(gzip.compress(content.encode(), 1)[:-1_000])
     with read_sequences(path, DNA4, batch_size=100) as reader:
@@ -371,7 +371,7 @@ with read_sequences(sys.argv[1], ss.SequenceSpace(ss.DNA, 4), batch_size=10) as 
 )
 @pytest.mark.parametrize("kind", ["fasta", "fastq", "csv", "parquet"])
 def test_reading_starts_no_threads(tmp_path, kind):
-    """What the threads of a reader that was left still do could meet what is gone."""
+    """Threads that outlive a reader could use objects that are already deleted."""
     path = tmp_path / f"a.{kind}"
     if kind == "fastq":
         path.write_text("@a\nACGT\n+\nIIII\n" * 1_000)
@@ -380,15 +380,15 @@ def test_reading_starts_no_threads(tmp_path, kind):
     subprocess.run([sys.executable, "-c", THREADS, path], check=True)
 
 
-# In a process of its own: threads of other tests that end while memory is traced can take the process down.
+# Runs in a separate process: threads of other tests that end while memory is traced can crash the process.
 PEAK = """
 import sys, tracemalloc
 import pyarrow as pa
 import shapsketch as ss
-from shapsketch.files import formats
+from shapsketch.files import header_lines
 from shapsketch.files.read import read_sequences
 
-formats.CHUNK = 1 << 12
+header_lines.CHUNK = 1 << 12
 tracemalloc.start()
 arrow = 0
 for path in sys.argv[1:]:
@@ -401,7 +401,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.parametrize("kind", ["fasta", "csv", "parquet"])
 def test_memory_is_bounded(tmp_path, kind):
-    """Five times the records, the same peak of Python's and arrow's memory."""
+    """Five times as many records need the same peak memory of Python and arrow."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{count}.{kind}" for count in (10, 50)]
     for path in paths:
@@ -410,18 +410,18 @@ def test_memory_is_bounded(tmp_path, kind):
     command = [sys.executable, "-c", PEAK, paths[0], *paths]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     _, few, many = map(int, printed.split())
-    # All the records as Python objects take 10 MB.
+    # All records as Python objects would take 10 MB.
     assert many < 1.2 * few + 5e5
 
 
-COLUMNS = {"name": "string", "letter": "category", "count": "int64", "x": "float64", "y": "float32"}
+COLUMNS = {"name": "string", "symbol": "category", "count": "int64", "x": "float64", "y": "float32"}
 
 
 def rows(start, stop):
     index = np.arange(start, stop)
     return {
         "name": [f'r"{i},' for i in index],
-        "letter": (["A", "C"], index % 2),
+        "symbol": (["A", "C"], index % 2),
         "count": index,
         "x": index / 7,
         "y": index / 7,
@@ -429,48 +429,48 @@ def rows(start, stop):
 
 
 @pytest.mark.parametrize("extension", ["csv", "csv.gz", "tsv", "parquet"])
-def test_tables_hold_what_was_written(tmp_path, monkeypatch, extension):
+def test_tables_that_are_written_are_read_back(tmp_path, monkeypatch, extension):
     import pandas as pd
     import pyarrow.parquet as pq
     from shapsketch.files import write as tables
 
-    monkeypatch.setattr(tables, "HELD", 1_000)
+    monkeypatch.setattr(tables, "BUFFER", 1_000)
     path = tmp_path / f"table.{extension}"
-    with TableWriter(path, COLUMNS, metadata={"index": "SV"}) as table:
+    with TableWriter(path, COLUMNS, metadata={"index": "SV"}) as writer:
         for start in range(0, 500, 50):
-            table.write(rows(start, start + 50))
+            writer.write(rows(start, start + 50))
         assert not path.exists()
-    assert table.rows == 500
+    assert writer.rows == 500
     assert os.listdir(tmp_path) == [path.name]
     if extension == "parquet":
-        found = pd.read_parquet(path)
+        table = pd.read_parquet(path)
         assert pq.read_schema(path).metadata[b"index"] == b"SV"
-        assert found["y"].dtype == np.float32
+        assert table["y"].dtype == np.float32
     else:
-        found = pd.read_csv(path, sep="\t" if extension == "tsv" else ",")
-    assert list(found) == list(COLUMNS)
-    assert (found["x"] == np.arange(500) / 7).all()
-    assert np.allclose(found["y"], np.arange(500) / 7, rtol=1e-6)
-    assert found["name"][7] == 'r"7,'
-    assert "".join(found["letter"]) == "AC" * 250
-    # The usual permissions, not those of a temporary file.
+        table = pd.read_csv(path, sep="\t" if extension == "tsv" else ",")
+    assert list(table) == list(COLUMNS)
+    assert (table["x"] == np.arange(500) / 7).all()
+    assert np.allclose(table["y"], np.arange(500) / 7, rtol=1e-6)
+    assert table["name"][7] == 'r"7,'
+    assert "".join(table["symbol"]) == "AC" * 250
+    # The default permissions, not those of a temporary file.
     (tmp_path / "other").touch()
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("extension", ["csv", "csv.gz", "parquet"])
-def test_a_table_is_whole_or_not_there(tmp_path, extension):
+def test_a_table_is_complete_or_the_old_file_stays(tmp_path, extension):
     path = tmp_path / f"table.{extension}"
     path.write_text("before")
     for error in (ValueError, KeyboardInterrupt, OSError):
         with pytest.raises(error), TableWriter(path, COLUMNS) as table:  # noqa: PT012
             table.write(rows(0, 10))
             raise error
-    with says("the columns", "not"), TableWriter(path, COLUMNS) as table:
+    with says("the columns", "expected"), TableWriter(path, COLUMNS) as table:
         table.write({"name": ["a"]})
-    with says("no rows of the table"), TableWriter(path, COLUMNS) as table:
+    with says("does not fit the columns of the table"), TableWriter(path, COLUMNS) as table:
         table.write(rows(0, 10) | {"x": [1.0]})
-    with says("no rows of the table"), TableWriter(path, COLUMNS) as table:
+    with says("does not fit the columns of the table"), TableWriter(path, COLUMNS) as table:
         table.write(rows(0, 2) | {"count": ["a", "b"]})
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == [path.name]
@@ -491,7 +491,7 @@ def test_a_failing_source_leaves_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_where_nothing_can_be_written(tmp_path, kind):
+def test_tables_that_cannot_be_written_are_refused(tmp_path, kind):
     with (
         says("none/a.*: No such file", error=ss.FileError),
         TableWriter(tmp_path / "none" / f"a.{kind}", COLUMNS),
@@ -499,7 +499,7 @@ def test_where_nothing_can_be_written(tmp_path, kind):
         pass
     with says("is a folder", error=ss.FileError), TableWriter(tmp_path, COLUMNS, format=kind):
         pass
-    with says("extension tells no format"):
+    with says("cannot infer a supported format from the extension"):
         TableWriter(tmp_path / "a.xlsx", COLUMNS)
     with says("at least one column"):
         TableWriter(tmp_path / "a.csv", {})
@@ -512,7 +512,7 @@ def test_where_nothing_can_be_written(tmp_path, kind):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="run it on Linux, which has /dev/full")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_full_disk(kind):
+def test_a_full_disk_is_an_error(kind):
     with (
         says("cannot write /dev/full: No space left", error=ss.FileError),
         TableWriter("/dev/full", COLUMNS, format=kind) as table,
@@ -523,7 +523,7 @@ def test_a_full_disk(kind):
         write_sequences("/dev/full", DNA4, [np.zeros((10_000, 4), dtype=np.uint8)], format="fasta")
 
 
-def test_links_and_pipes_stay_what_they_are(tmp_path):
+def test_links_stay_links_and_devices_stay_devices(tmp_path):
     (tmp_path / "real.csv").write_text("before")
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
     write_sequences(tmp_path / "link.csv", DNA4, [np.zeros((1, 4), dtype=np.uint8)])

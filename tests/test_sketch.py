@@ -1,4 +1,4 @@
-"""From a model to explanations: what a sketch promises."""
+"""From a model to explanations: budget, recovery, R², plans, files, the same bits, interrupts."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ RNA9 = ss.SequenceSpace(ss.RNA, length=9)
 
 
 class Counting:
-    """A model that remembers what it was asked."""
+    """A model that records the sequences it evaluates."""
 
     def __init__(self, model):
-        self.model, self.asked = model, []
+        self.model, self.evaluated = model, []
 
     def __call__(self, sequences):
-        self.asked.extend(sequences)
+        self.evaluated.extend(sequences)
         return self.model(sequences)
 
 
@@ -43,10 +43,10 @@ def test_the_budget_is_a_hard_cap_on_distinct_evaluations(q, n, budget):
     spectrum = random_spectrum(q, n, seed=3)
     model = Counting(spectrum.predict)
     sketch = ss.sketch(model, spectrum.space, budget=budget, fast=True, progress=False)
-    assert len(model.asked) == len(set(model.asked)) == sketch.n_queries <= budget
+    assert len(model.evaluated) == len(set(model.evaluated)) == sketch.n_queries <= budget
 
 
-def test_a_sparse_model_is_recovered_and_explained_as_by_its_own_spectrum():
+def test_a_sparse_model_is_recovered_and_explained_exactly():
     spectrum = random_spectrum(4, 14, seed=5, terms=30, max_order=3)
     sketch = ss.sketch(spectrum.predict, spectrum.space, budget=20_000, method="peel", progress=False)
     assert (sketch.method, sketch.status) == ("peel", "converged")
@@ -54,29 +54,29 @@ def test_a_sparse_model_is_recovered_and_explained_as_by_its_own_spectrum():
     np.testing.assert_array_equal(sketch.spectrum.frequencies, spectrum.frequencies)
     np.testing.assert_allclose(sketch.spectrum.coefficients, spectrum.coefficients, atol=1e-9)
     codes = np.random.default_rng(0).integers(0, 4, (50, 14))
-    ours, own = ss.Explainer(sketch)(codes), ss.Explainer(spectrum)(codes)
-    np.testing.assert_allclose(ours.values, own.values, atol=1e-8)
+    explanation, expected = ss.Explainer(sketch)(codes), ss.Explainer(spectrum)(codes)
+    np.testing.assert_allclose(explanation.values, expected.values, atol=1e-8)
 
 
-def test_inputs_of_every_kind_give_the_same_sketch():
+def test_all_kinds_of_inputs_give_the_same_sketch():
     weights = np.random.default_rng(1).normal(size=(9, 4))
     models = {
         "strings": lambda s: weights[np.arange(9), RNA9.encode(s)].sum(axis=1),
         "codes": lambda c: weights[np.arange(9), c].sum(axis=1),
         "onehot": lambda x: (x.astype(float) * weights).sum(axis=(1, 2)),
     }
-    made = [
+    first, *others = [
         by_evaluator(
             ss.sketch, model, RNA9, budget=3000, method="peel", inputs=inputs, batch_size=size, progress=False
         )
         for (inputs, model), size in zip(models.items(), (4096, 7, 100), strict=True)
     ]
-    for other in made[1:]:
-        np.testing.assert_array_equal(made[0].spectrum.frequencies, other.spectrum.frequencies)
-        np.testing.assert_allclose(made[0].spectrum.coefficients, other.spectrum.coefficients, atol=1e-12)
+    for other in others:
+        np.testing.assert_array_equal(first.spectrum.frequencies, other.spectrum.frequencies)
+        np.testing.assert_allclose(first.spectrum.coefficients, other.spectrum.coefficients, atol=1e-12)
 
 
-def test_r2_is_honest_about_a_model_without_structure():
+def test_r2_is_near_zero_for_a_model_without_structure():
     noise = np.random.default_rng(2)
     sketch = ss.sketch(
         lambda s: noise.normal(size=len(s)), ss.SequenceSpace(ss.DNA, 20), budget=10_000, progress=False
@@ -89,7 +89,7 @@ def test_r2_is_honest_about_a_model_without_structure():
 
 
 @pytest.mark.parametrize("budget", [3000, 4**9])
-def test_a_constant_model_is_explained_by_zeros(budget):
+def test_the_shapley_values_of_a_constant_model_are_zero(budget):
     sketch = ss.sketch(lambda s: np.full(len(s), 0.1), RNA9, budget=budget, progress=False)
     assert (sketch.r2, sketch.n_terms) == (1.0, 1)
     explanation = ss.Explainer(sketch)(["ACGUACGUA"])
@@ -98,7 +98,7 @@ def test_a_constant_model_is_explained_by_zeros(budget):
     assert "R²         1.0000" in sketch.summary()
 
 
-def test_the_plan_says_what_the_sketch_does():
+def test_a_plan_describes_what_the_sketch_evaluates():
     plan = ss.plan(RNA9, budget=5000, method="peel")
     sketch = ss.sketch(motif_model, RNA9, budget=5000, method="peel", progress=False)
     assert plan.method == sketch.method == "peel"
@@ -118,7 +118,7 @@ def test_the_plan_says_what_the_sketch_does():
     budget=st.integers(1, 200_000),
     method=st.sampled_from(["auto", "peel"]),
 )
-def test_every_plan_fits_its_budget_or_says_what_would(q, n, budget, method):
+def test_a_plan_fits_its_budget_or_names_a_sufficient_one(q, n, budget, method):
     alphabet = "".join(chr(0x100 + i) for i in range(q))
     space = ss.SequenceSpace(alphabet, n)
     try:
@@ -135,7 +135,7 @@ def test_every_plan_fits_its_budget_or_says_what_would(q, n, budget, method):
         assert (plan.method == "exact") == (method == "auto" and space.size <= budget)
 
 
-def test_saved_sketches_come_back_whole(tmp_path):
+def test_sketches_are_loaded_as_saved(tmp_path):
     sketch = ss.sketch(motif_model, RNA9, budget=5000, random_state=4, progress=False)
     sketch.save(tmp_path / "a.safetensors")
     back = ss.load(tmp_path / "a.safetensors")
@@ -171,7 +171,7 @@ def test_other_processes_and_thread_counts_give_the_same_bits(tmp_path):
     assert len(results) == 1
 
 
-def test_the_stages_give_what_the_sketch_gives():
+def test_design_observations_and_decoder_recover_a_spectrum():
     spectrum = random_spectrum(4, 10, seed=8, terms=15, max_order=3)
     design = ss.QueryDesign(spectrum.space, b=3, groups=3, delays="identity", random_state=1)
     batches = list(design.batches(1000))
@@ -191,22 +191,22 @@ def test_the_stages_give_what_the_sketch_gives():
     simple=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_designs_ask_their_blocks_once(q, n, b, simple, seed):
+def test_the_queries_of_a_design_are_its_distinct_block_sequences_in_order(q, n, b, simple, seed):
     groups = n // b if simple else 3
     space = ss.SequenceSpace("ACGTBDE"[:q], n)
     design = ss.QueryDesign(
         space, b=b, groups=groups, subsampling="simple" if simple else "random", repeats=2, random_state=seed
     )
     digits = np.array(np.unravel_index(np.arange(q**b), (q,) * b)).T
-    seen = {}
+    expected = {}
     for matrix, delays in zip(design.matrices, design.delays, strict=True):
         for delay in delays:
             for row in (digits @ matrix.astype(int).T + delay) % q:
-                seen.setdefault(tuple(row), len(seen))
-    np.testing.assert_array_equal(design.queries(), list(seen))
+                expected.setdefault(tuple(row), len(expected))
+    np.testing.assert_array_equal(design.queries(), list(expected))
 
 
-def test_interactions_are_sorted_sparse_and_selectable():
+def test_interactions_are_sorted_sparse_and_selected_by_order():
     sketch = ss.sketch(motif_model, RNA9, budget=4**9, progress=False)
     pairs = ss.Explainer(sketch).interactions(["AUGGGCAAA", "CCCCCCCCC"])
     assert pairs.supports == sorted(pairs.supports, key=lambda s: (len(s), s))
@@ -220,7 +220,7 @@ def test_interactions_are_sorted_sparse_and_selectable():
 LONG_WORK = """
 import signal
 import numpy as np, shapsketch as ss
-# Jobs in the background are started with the signal ignored.
+# A shell starts background jobs with this signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 frequencies = np.zeros((20_000, 40), dtype=np.uint8)
@@ -239,7 +239,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="run it on Unix, where a process can be sent SIGINT")
-def test_long_work_answers_ctrl_c():
+def test_ctrl_c_interrupts_long_computations():
     with subprocess.Popen([sys.executable, "-c", LONG_WORK], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.3)
@@ -249,8 +249,8 @@ def test_long_work_answers_ctrl_c():
 
 
 @pytest.mark.parametrize(("q", "n"), [(2, 13), (5, 6), (6, 5), (10, 4), (18, 4), (20, 4)])
-def test_peeled_sketches_come_back_whole(tmp_path, q, n):
-    """Coefficients that are real are so exactly, whatever rounding left of them."""
+def test_peeled_sketches_are_loaded_as_saved(tmp_path, q, n):
+    """Coefficients that must be real are stored without an imaginary part, despite rounding."""
     space = ss.SequenceSpace("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:q], length=n)
     for seed in range(3):
         weights = np.random.default_rng(seed).normal(size=(n, q))
@@ -272,8 +272,8 @@ def test_peeled_sketches_come_back_whole(tmp_path, q, n):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="run it on Unix, which has limits of file sizes")
-def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
-    """A sketch is there whole, or the one before is."""
+def test_a_file_that_cannot_be_replaced_is_unchanged(tmp_path):
+    """A sketch file is complete, or the previous one stays."""
     path = tmp_path / "some.safetensors"
     space = ss.SequenceSpace(ss.DNA, length=5)
     small = ss.Sketch(ss.Spectrum(space, [[0, 0, 0, 0, 0]], [1.0]))
@@ -286,14 +286,14 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "space = ss.SequenceSpace(ss.DNA, length=5)\n"
         "model = lambda codes: np.random.default_rng(0).normal(size=len(codes))\n"
-        "made = ss.sketch(model, space, budget=1024, inputs='codes', progress=False)\n"
-        "try:\n    made.save(sys.argv[1])\nexcept OSError as error:\n    print(error)\n"
+        "sketch = ss.sketch(model, space, budget=1024, inputs='codes', progress=False)\n"
+        "try:\n    sketch.save(sys.argv[1])\nexcept OSError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
-    assert str(path) in done.stdout
+    process = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert str(path) in process.stdout
     assert path.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["link", path.name]
-    # What a link leads to is replaced, and the link stays.
+    # The target of a link is replaced, and the link stays.
     other = ss.Sketch(ss.Spectrum(space, [[0, 0, 0, 0, 0]], [2.0]))
     other.save(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()

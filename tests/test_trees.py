@@ -1,4 +1,4 @@
-"""Ensembles of trees: conversion, trees on queries, teacher and student, and the automatic choice."""
+"""Tree ensembles: conversion, trees fitted to queries, teacher and students, and the automatic choice."""
 
 import importlib
 import logging
@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from toys import by_evaluator, game, shapley_values
 
 with warnings.catch_warnings():
-    # What shap imports warns of what it imports.
+    # The imports of shap cause warnings.
     warnings.simplefilter("ignore")
     import shap
 
@@ -55,12 +55,12 @@ def brute_force(function, row, q):
 
 
 def agrees(model, q, n, layout, scores, **options):
-    """The sketch scores 1,000 random sequences as the library does; returns it."""
+    """Check the sketch against the library on 1,000 random sequences, and return it."""
     sketch = ss.from_trees(model, space_of(q, n), **options)
     codes = np.random.default_rng(99).integers(0, q, (1000, n))
-    wanted = np.asarray(scores(features(codes, q, layout)), dtype=float)
+    expected = np.asarray(scores(features(codes, q, layout)), dtype=float)
     np.testing.assert_allclose(
-        sketch.predict(codes), wanted, rtol=0, atol=1e-6 * max(1, np.abs(wanted).max())
+        sketch.predict(codes), expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max())
     )
     assert sketch.n_queries == 0
     assert sketch.method == "converted"
@@ -162,7 +162,7 @@ def test_links_and_classes():
     agrees(averaged, q, n, "codes", averaged.predict)
 
 
-def test_what_a_library_does_with_zeros_categories_and_early_stops_is_followed_or_refused():
+def test_missing_zeros_categories_and_early_stopping_are_converted_or_refused():
     q, n = 4, 5
     space = space_of(q, n)
     codes, y = data(q, n, 0)
@@ -174,7 +174,7 @@ def test_what_a_library_does_with_zeros_categories_and_early_stops_is_followed_o
     np.testing.assert_allclose(sketch.predict(codes), sparse.predict(csr_matrix(onehot)), atol=1e-5)
     with pytest.raises(ss.InputError, match="missing=nan"):
         ss.from_trees(xgboost.XGBRegressor(n_estimators=3, missing=0).fit(codes, y), space)
-    letters = pandas.DataFrame(
+    table = pandas.DataFrame(
         {str(i): pandas.Categorical([space.alphabet[a] for a in codes[:, i]], list("DCBA")) for i in range(n)}
     )
     for model in (
@@ -182,7 +182,7 @@ def test_what_a_library_does_with_zeros_categories_and_early_stops_is_followed_o
         xgboost.XGBRegressor(n_estimators=3, enable_categorical=True),
     ):
         with pytest.raises(ss.InputError, match="categories"):
-            ss.from_trees(model.fit(letters, y), space)
+            ss.from_trees(model.fit(table, y), space)
     stopped = xgboost.XGBRegressor(n_estimators=60, early_stopping_rounds=2)
     stopped.fit(codes, y, eval_set=[(codes[:100], -y[:100])], verbose=False)
     agrees(stopped, q, n, "codes", stopped.predict)
@@ -192,7 +192,7 @@ def test_what_a_library_does_with_zeros_categories_and_early_stops_is_followed_o
     doubled = ensemble.GradientBoostingClassifier(n_estimators=8, loss="exponential").fit(codes, two)
     probabilities = ss.from_trees(doubled, space).predict(codes, response=True)
     np.testing.assert_allclose(probabilities, doubled.predict_proba(codes)[:, 1], atol=1e-9)
-    # Small scores are compared with their own range.
+    # The tolerance is relative to the range of the scores.
     small = ensemble.HistGradientBoostingRegressor(max_iter=10).fit(codes, 1e-7 * y)
     converted = ss.from_trees(small, space).predict(codes)
     np.testing.assert_allclose(converted, small.predict(codes), rtol=0, atol=1e-13)
@@ -210,8 +210,8 @@ def test_exact_shapley_values_equal_brute_force(shape, layout):
     )
     explanation = ss.Explainer(ss.from_trees(model, space_of(q, n)))(codes[:3])
     for row, values, base in zip(codes[:3], explanation.values, explanation.base_values, strict=True):
-        wanted, mean = brute_force(lambda x: model.predict(features(x, q, layout)), row, q)
-        np.testing.assert_allclose(values, wanted, atol=1e-9)
+        expected, mean = brute_force(lambda x: model.predict(features(x, q, layout)), row, q)
+        np.testing.assert_allclose(values, expected, atol=1e-9)
         assert abs(base - mean) < 1e-9
 
 
@@ -223,7 +223,7 @@ def test_interventional_tree_explainer_of_shap_agrees():
     background = shap.maskers.Independent(every, max_samples=len(every))
     peer = shap.TreeExplainer(model, data=background, feature_perturbation="interventional")
     ours = ss.Explainer(ss.from_trees(model, space_of(q, n)))(codes[:20])
-    # shap adds up in single precision.
+    # shap sums in single precision.
     np.testing.assert_allclose(ours.values, peer.shap_values(codes[:20]), rtol=0, atol=1e-7)
 
 
@@ -231,7 +231,7 @@ def test_deep_trees_are_explained_without_listing_components():
     q, n = 4, 40
     rng = np.random.default_rng(0)
     codes = rng.integers(0, q, (3000, n))
-    # A chain: each leaf knows one letter more.
+    # A chain: each leaf depends on one more symbol.
     y = np.argmax(codes == 0, axis=1) + 0.01 * rng.normal(size=len(codes))
     model = tree.DecisionTreeRegressor(min_samples_leaf=1).fit(codes, y)
     assert model.get_depth() > 20
@@ -251,7 +251,7 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
         (lightgbm.LGBMRegressor(), "not fitted"),
         (xgboost.XGBRegressor(), "not fitted"),
         (ensemble.RandomForestRegressor(), "not fitted"),
-        (Ridge().fit(codes, y), "scikit-learn Ridge; known are"),
+        (Ridge().fit(codes, y), "scikit-learn Ridge; supported are"),
         ("a string", "cannot convert a builtins.str"),
         (tree.DecisionTreeRegressor().fit(codes[:, :3], y), "3 features; sequences of .* have 5 as"),
         (
@@ -275,7 +275,7 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
         (xgboost.XGBRegressor(n_estimators=2, booster="gblinear").fit(codes, y), "gblinear"),
         (
             ensemble.GradientBoostingRegressor(n_estimators=2, init=Ridge()).fit(codes, y),
-            "not the sum of its trees, as they were read, and a constant",
+            "predictions differ from the sum of its trees by up to .*initial model",
         ),
         (
             lightgbm.LGBMRegressor(n_estimators=2, reg_sqrt=True, verbosity=-1).fit(codes, y - y.min()),
@@ -296,19 +296,20 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
         ss.from_trees(fitted, space, max_terms=3)
 
 
-def missing(monkeypatch, *names):
+def hide(monkeypatch, *names):
+    """Let imports of some libraries fail."""
     real = importlib.import_module
 
-    def without(name, *rest):
+    def import_module(name, *rest):
         if name.split(".")[0] in names:
             raise ImportError(name)
         return real(name, *rest)
 
-    monkeypatch.setattr(importlib, "import_module", without)
+    monkeypatch.setattr(importlib, "import_module", import_module)
 
 
 def motifs(codes):
-    """Motifs at places, and one wherever it is."""
+    """Patterns at fixed positions, and a motif that counts up to twice."""
     codes = np.asarray(codes).astype(int)
     pair = (codes[:, :-1] == 1) & (codes[:, 1:] == 2)
     placed = (codes[:, 2] == 1) & (codes[:, 3] == 2) & (codes[:, 4] == 0)
@@ -324,35 +325,36 @@ def sketched(method, budget=1500, **options):
     )
 
 
-def truth(sketch, space=SPACE, model=motifs):
+def true_r2(sketch, space=SPACE, model=motifs):
+    """R² on 4,000 fresh uniform sequences."""
     codes = np.random.default_rng(5).integers(0, space.q, (4000, space.n))
     y = model(codes)
     return 1 - ((y - sketch.predict(codes)) ** 2).sum() / ((y - y.mean()) ** 2).sum()
 
 
-def test_trees_on_queries(tmp_path):
+def test_trees_are_fitted_to_queries(tmp_path):
     sketch = sketched("trees")
     assert sketch.method == "trees"
     assert [c.name for c in sketch.candidates] == ["trees"]
-    assert truth(sketch) > 0.9
-    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+    assert true_r2(sketch) > 0.9
+    assert sketch.r2_interval[0] <= true_r2(sketch) <= sketch.r2_interval[1]
     assert sketch.patterns is None
     sketch.save(tmp_path / "trees")
     again = ss.load(tmp_path / "trees")
     codes = np.random.default_rng(0).integers(0, 4, (50, 14))
     np.testing.assert_array_equal(again.predict(codes), sketch.predict(codes))
-    # Of the times that it took a file knows nothing.
+    # Times are not saved.
     assert again.candidates == [replace(c, seconds=None) for c in sketch.candidates]
     explanation = ss.Explainer(sketch)(codes)
     np.testing.assert_allclose(
         explanation.values.sum(axis=1) + explanation.base_values, sketch.predict(codes), atol=1e-9
     )
     assert explanation.stderr.shape == (50, 14)
-    # The same function as a spectrum.
+    # The spectrum is the same function.
     np.testing.assert_allclose(sketch.spectrum.predict(codes), sketch.predict(codes), atol=1e-9)
 
 
-def test_tree_sketch_in_the_manners_of_scikit_learn():
+def test_tree_sketch_follows_the_conventions_of_scikit_learn():
     codes = np.random.default_rng(1).integers(0, 4, (1500, 14))
     fitted = ss.TreeSketch(SPACE, features="onehot", leaves=8, random_state=1).fit(codes, motifs(codes))
     assert (fitted.features_, fitted.leaves_) == ("onehot", 8)
@@ -361,7 +363,7 @@ def test_tree_sketch_in_the_manners_of_scikit_learn():
     assert fitted.score(codes, motifs(codes)) > 0.6
     few = ss.TreeSketch(SPACE, leaves=8, max_terms=60).fit(codes, motifs(codes))
     assert few.sketch_.n_terms <= 60
-    assert abs(few.sketch_.r2 - truth(few.sketch_)) < 0.08
+    assert abs(few.sketch_.r2 - true_r2(few.sketch_)) < 0.08
     assert ss.TreeSketch(**fitted.get_params()).set_params(leaves=4).leaves == 4
     for options, message in [
         ({"features": "kmer"}, "did you mean 'kmers'"),
@@ -383,22 +385,22 @@ def test_auto_chooses_by_held_out_queries(caplog):
     assert "trees of 31 leaves on kmers" in caplog.text
     best = max(c.r2 for c in sketch.candidates)
     assert sketch.r2 > best - 0.02
-    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+    assert sketch.r2_interval[0] <= true_r2(sketch) <= sketch.r2_interval[1]
     assert all(name in sketch.summary() for name in names)
 
 
-def test_a_model_that_regression_has_whole_is_not_tried_further():
+def test_no_other_method_is_tried_if_regression_is_exact():
     sketch = ss.sketch(lambda c: 1.0 * (c[:, 0] == 1), SPACE, budget=1000, inputs="codes", progress=False)
     assert sketch.method == "regress"
     assert [c.name for c in sketch.candidates] == ["regress"]
 
 
-def test_distilled():
+def test_distillation():
     sketch = sketched("distill")
     assert sketch.method == "distill"
     assert sketch.teacher_r2 > 0.9
-    assert truth(sketch) > 0.85
-    # The teacher's own values, against its exact game on few sequences: efficiency holds exactly.
+    assert true_r2(sketch) > 0.85
+    # Shapley values of the teacher are sampled, but their sum is exact (efficiency).
     codes = np.random.default_rng(0).integers(0, 4, (3, 14))
     explainer = ss.Explainer(sketch)
     values = explainer.values_of_teacher(codes, calls_per_sequence=1500)
@@ -416,66 +418,66 @@ def test_distilled():
         ss.Explainer(sketched("regress")).values_of_teacher(codes)
 
 
-def test_values_of_a_teacher_equal_brute_force():
+def test_sampled_values_of_a_teacher_agree_with_brute_force():
     space = ss.SequenceSpace("ABC", 6)
     codes = np.random.default_rng(0).integers(0, 3, (600, 6))
     sketch = ss.fit(codes, (codes == 1).sum(axis=1) ** 2.0, space, method="distill", progress=False)
     row = codes[:1]
-    found = ss.Explainer(sketch).values_of_teacher(row, calls_per_sequence=2800)
+    sampled = ss.Explainer(sketch).values_of_teacher(row, calls_per_sequence=2800)
     teacher = sketch._teacher
-    wanted, _ = brute_force(lambda x: teacher.predict(np.asarray(x, dtype=np.uint8)), row[0], 3)
-    assert (np.abs(found.values[0] - wanted) <= 4.5 * found.stderr[0] + 1e-9).all()
+    exact, _ = brute_force(lambda x: teacher.predict(np.asarray(x, dtype=np.uint8)), row[0], 3)
+    assert (np.abs(sampled.values[0] - exact) <= 4.5 * sampled.stderr[0] + 1e-9).all()
 
 
 class Additive:
-    """A teacher of one's own."""
+    """A custom teacher; `predict_by` replaces its predictions."""
 
-    def __init__(self, answer=None):
-        self.answer = answer
+    def __init__(self, predict_by=None):
+        self.predict_by = predict_by
 
     def fit(self, X, y):
         self.model = Ridge(1e-3).fit(np.eye(4)[np.asarray(X).astype(int)].reshape(len(X), -1), y)
         return self
 
     def predict(self, X):
-        if self.answer is not None:
-            return self.answer(X)
+        if self.predict_by is not None:
+            return self.predict_by(X)
         return self.model.predict(np.eye(4)[np.asarray(X).astype(int)].reshape(len(X), -1))
 
 
-def test_a_teacher_of_ones_own():
+def test_a_custom_teacher():
     sketch = sketched("distill", teacher=Additive())
     additive = Additive()
     codes = np.random.default_rng(5).integers(0, 4, (4000, 14))
     additive.fit(codes, motifs(codes))
     best = 1 - ((motifs(codes) - additive.predict(codes)) ** 2).mean() / motifs(codes).var()
-    assert abs(truth(sketch) - best) < 0.05
-    for answer, message in [
+    assert abs(true_r2(sketch) - best) < 0.05
+    for predict_by, message in [
         (lambda X: np.full(len(X), np.nan), "the teacher returned nan"),
         (lambda X: np.zeros((len(X), 2)), "the teacher must return one number"),
         (lambda X: 1 / 0, "the teacher raised ZeroDivisionError"),
     ]:
         with pytest.raises(ss.ModelError, match=message):
-            sketched("distill", teacher=Additive(answer))
+            sketched("distill", teacher=Additive(predict_by))
     with pytest.raises(ss.InputError, match="the teacher's fit raised"):
         sketched("distill", teacher=type("T", (), {"fit": lambda s: 0, "predict": lambda s, x: x})())
-    with pytest.raises(ss.InputError, match="needs a method 'fit'"):
+    with pytest.raises(ss.InputError, match="needs the method 'fit'"):
         sketched("distill", teacher=object())
-    with pytest.raises(ss.InputError, match="a teacher is for method='distill'"):
+    with pytest.raises(ss.InputError, match="a teacher is used by method='distill' and 'auto' only"):
         sketched("trees", teacher=Additive())
     with pytest.raises(ss.InputError, match="max_terms is for method='auto'"):
         sketched("regress", max_terms=100)
 
 
-def test_fewer_terms_are_the_users_choice():
+def test_max_terms_limits_the_terms_and_is_reported():
     sketch = sketched("trees", max_terms=100)
     assert sketch.n_terms <= 100
     assert "terms R² is" in sketch.status
-    assert sketch.r2_interval[0] <= truth(sketch) <= sketch.r2_interval[1]
+    assert sketch.r2_interval[0] <= true_r2(sketch) <= sketch.r2_interval[1]
 
 
-def test_without_the_extra_auto_says_what_it_did_not_try(monkeypatch):
-    missing(monkeypatch, "lightgbm")
+def test_auto_reports_methods_that_need_a_missing_extra(monkeypatch):
+    hide(monkeypatch, "lightgbm")
     sketch = sketched("auto", budget=600)
     assert sketch.method == "regress"
     assert "shapsketch[trees]" in sketch.status
@@ -485,7 +487,7 @@ def test_without_the_extra_auto_says_what_it_did_not_try(monkeypatch):
             sketched(method)
 
 
-def test_few_distinct_sequences_and_lengths_of_sixteen():
+def test_few_distinct_sequences_and_sequences_of_sixteen_positions():
     codes = np.tile(np.random.default_rng(0).integers(0, 4, (45, 14)), (10, 1))
     with pytest.raises(ss.InputError, match="300 distinct sequences"):
         ss.fit(codes, motifs(codes), SPACE, method="trees", progress=False)
@@ -506,41 +508,41 @@ def test_few_distinct_sequences_and_lengths_of_sixteen():
     assert short.n_terms <= 3
 
 
-def test_few_queries_are_left_to_regression():
+def test_few_queries_are_fitted_by_regression_only():
     sketch = sketched("auto", budget=200)
     assert sketch.method == "regress"
     assert "trees take 300 sequences" in sketch.status
 
 
-def test_labelled_data_by_any_method():
+def test_labelled_data_are_fitted_by_all_methods():
     codes = np.random.default_rng(3).integers(0, 4, (1200, 14))
     y = motifs(codes) + 0.05 * np.random.default_rng(4).normal(size=1200)
     doubled = np.concatenate([codes, codes[:100]])
     sketch = ss.fit(doubled, np.concatenate([y, y[:100]]), SPACE, method="auto", fast=True, progress=False)
-    assert truth(sketch) > 0.85
+    assert true_r2(sketch) > 0.85
     linked = ss.fit(codes, np.exp(y), SPACE, method="trees", link="log", progress=False)
     assert linked.link == "log"
-    assert truth(linked) > 0.85
+    assert true_r2(linked) > 0.85
     with pytest.raises(ss.InputError, match="method must be one of"):
         ss.fit(codes, y, SPACE, method="peel")
 
 
-def test_noise_is_not_called_signal():
-    found = []
+def test_noise_has_an_r2_near_zero():
+    r2 = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
         codes, noise = rng.integers(0, 4, (320, 12)), rng.normal(size=320)
         trees = ss.TreeSketch(ss.SequenceSpace(ss.DNA, 12), random_state=seed).fit(codes, noise)
-        found.append(trees.sketch_.r2)
-    assert np.mean(found) < 0.02
+        r2.append(trees.sketch_.r2)
+    assert np.mean(r2) < 0.02
 
 
-def test_options_that_would_be_ignored_are_refused():
+def test_options_that_have_no_effect_are_refused():
     codes = np.random.default_rng(3).integers(0, 4, (400, 14))
     y = motifs(codes)
     with pytest.raises(ss.InputError, match="dictionary is for method='regress' and 'auto'"):
         ss.fit(codes, y, SPACE, method="trees", dictionary=ss.Dictionary(windows=2))
-    with pytest.raises(ss.InputError, match="there is none"):
+    with pytest.raises(ss.InputError, match="describes what a teacher takes; pass teacher= too"):
         ss.fit(codes, y, SPACE, inputs="strings")
 
 
@@ -550,7 +552,7 @@ def test_plans_name_the_method():
     assert "average" in str(ss.plan(SPACE, 1000))
 
 
-def test_the_same_sketch_for_any_number_of_threads(tmp_path):
+def test_any_number_of_threads_gives_the_same_sketch(tmp_path):
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "import test_trees as t\n"
@@ -566,8 +568,8 @@ def test_the_same_sketch_for_any_number_of_threads(tmp_path):
     assert files[0] == files[1]
 
 
-def test_standard_errors_of_trees_cover_what_no_low_order_holds():
-    # A count that is bent, over a space that is small enough to know all values exactly.
+def test_standard_errors_of_trees_cover_interactions_of_high_order():
+    # A nonlinear function of a count has all orders; the space is small enough for the exact method.
     space = ss.SequenceSpace("AB", 12)
 
     def model(codes):
@@ -577,14 +579,14 @@ def test_standard_errors_of_trees_cover_what_no_low_order_holds():
     exact = ss.Explainer(ss.sketch(model, space, budget=2**12, inputs="codes", progress=False))
     sketch = ss.sketch(model, space, budget=900, method="trees", inputs="codes", progress=False)
     codes = np.random.default_rng(1).integers(0, 2, (300, 12))
-    found = ss.Explainer(sketch)(codes)
-    inside = np.abs(found.values - exact(codes).values) <= 1.96 * found.stderr
+    explanation = ss.Explainer(sketch)(codes)
+    inside = np.abs(explanation.values - exact(codes).values) <= 1.96 * explanation.stderr
     assert sketch.r2 < 0.9
     assert inside.mean() > 0.9
 
 
-def test_a_large_mean_costs_no_precision():
-    """Trees are fitted in single precision, to what is left without the mean."""
+def test_a_large_mean_does_not_reduce_precision():
+    """Trees are fitted in single precision, after the mean is subtracted."""
     X = np.random.default_rng(0).integers(0, 4, (1_000, 6))
     y = np.arange(6.0) @ (X.T == 2)
     space = ss.SequenceSpace(ss.DNA, 6)

@@ -1,6 +1,8 @@
-"""Explain sequence models: sketch once, then Shapley values of any sequence in microseconds.
+"""Explain sequence models: sketch once, then compute Shapley values of any sequence in microseconds.
 
-Data flows one way: space → design → model → observations → sketch → surrogate → explain.
+A sketch is a closed form that approximates a model. :func:`sketch` fits it to the values of a few thousand
+sequences, and :class:`Explainer` computes explanations from it without further evaluations of the model.
+Data flows one way: space → query → evaluate → fitting → surrogate → explain.
 """
 
 from shapsketch import models

@@ -1,4 +1,4 @@
-"""Checks of plain arguments, shared by the public functions."""
+"""Checks of arguments, and imports of optional dependencies."""
 
 import importlib
 from collections.abc import Sequence
@@ -10,7 +10,13 @@ from shapsketch.errors import InputError, MissingExtraError
 
 
 def integer(name: str, value: object, *, least: int) -> int:
-    """Return `value` as an int of at least `least`; a bool is no number."""
+    """Return the argument `name` as an int.
+
+    Raises
+    ------
+    InputError
+        If it is not an integer (a bool is not one), is less than `least`, or needs more than 63 bits.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
     number = int(value)
@@ -22,12 +28,18 @@ def integer(name: str, value: object, *, least: int) -> int:
 
 
 def choice(name: str, value: object, choices: Sequence[str]) -> str:
-    """Return `value` if it is one of `choices`; otherwise suggest the nearest."""
+    """Return the argument `name` if it is one of `choices`.
+
+    Raises
+    ------
+    InputError
+        If it is not; the message suggests the most similar choice.
+    """
     if isinstance(value, str) and value in choices:
         return value
-    lower = {known.lower(): known for known in choices}
-    near = get_close_matches(str(value).lower(), lower, n=1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
+    by_lower_case = {option.lower(): option for option in choices}
+    near = get_close_matches(str(value).lower(), by_lower_case, n=1)
+    hint = f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
     raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")
 
 

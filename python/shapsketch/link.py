@@ -1,4 +1,4 @@
-"""Links: the scale on which a sketch lives, and its explanations add up."""
+"""Links: the scale on which a sketch predicts, and on which its explanations are additive."""
 
 from __future__ import annotations
 
@@ -20,21 +20,29 @@ NAMES = ("identity", "log", "logit")
 
 @dataclass(frozen=True)
 class Link:
-    """A pair of functions: from the model's scale to that of the sketch, and back."""
+    """A pair of functions: from the model's scale to the scale of the sketch, and back.
+
+    Attributes
+    ----------
+    name : str
+        "identity", "log" or "logit", or "custom" for a pair of functions.
+    forward, inverse : callable
+        The functions on arrays of float64. `inverse` is None for a custom link read from a file.
+    """
 
     name: str
     forward: Function
     inverse: Function | None
 
     def to_link(self, values: Values, what: str) -> Values:
-        """Return values on the scale of the sketch; `what` says whose values they are.
+        """Return values on the scale of the sketch; `what` names the values in error messages.
 
         Raises
         ------
         ModelError
-            If a value is outside the link's domain: says which.
+            If a value is outside the domain of the link; the message names the first such value.
         InputError
-            If the sketch was loaded and its link is a pair of functions, which no file holds.
+            If the sketch was loaded and has a custom link, which files do not store.
         """
         if self.name == "identity":
             return values
@@ -44,7 +52,7 @@ class Link:
             raise ModelError(
                 f"{what}: value {values[wrong[0]]} at index {wrong[0]} is outside the domain of the link "
                 f"{self.name!r}, which takes numbers {self.domain} ({len(wrong)} of {len(values)} values are "
-                "not)"
+                "outside)"
             )
         return self._linked(values)
 
@@ -53,24 +61,23 @@ class Link:
             return _applied(self.forward, values, "forward")
 
     def outside(self, values: Values) -> npt.NDArray[np.bool_]:
-        """Return which values, of any shape, are outside the link's domain."""
+        """Return which values, of any shape, are outside the domain: the result for them is not finite."""
         if self.name == "identity":
             return np.zeros(values.shape, dtype=bool)
-        # Where the functions are infinite or no number.
         return ~np.isfinite(self._linked(values.ravel())).reshape(values.shape)
 
     @property
     def domain(self) -> str:
-        """What numbers it takes, in words."""
-        return {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "in its domain")
+        """The domain, in words that follow "numbers" in a message."""
+        return {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "for which it is finite")
 
     def to_response(self, values: Values) -> Values:
-        """Return values on the model's own scale.
+        """Return values on the model's scale.
 
         Raises
         ------
         InputError
-            If the sketch was loaded and its link is a pair of functions, which no file holds.
+            If the sketch was loaded and has a custom link, which files do not store.
         """
         if self.name == "identity":
             return values
@@ -79,24 +86,26 @@ class Link:
         return _applied(self.inverse, values, "inverse")
 
     def check_functions(self) -> None:
-        """Refuse a custom link that was not passed to `load` again.
+        """Refuse a custom link whose functions are missing, because `load` did not receive them.
 
         Raises
         ------
         InputError
+            If they are missing.
         """
         if self.inverse is None:
             raise InputError(
-                "this sketch has a custom link, which its file does not hold; "
+                "this sketch has a custom link, which its file does not store; "
                 "pass it again: ss.load(path, link=(forward, inverse))"
             )
 
 
 def _applied(function: Function, values: Values, which: str) -> Values:
+    """Return the values of a function of the link."""
     result = np.asarray(function(values), dtype=np.float64)
     if result.shape != values.shape:
         raise InputError(
-            f"the link's {which} function must keep the shape {values.shape}, it returned {result.shape}"
+            f"the link's {which} function must keep the shape {values.shape}, but it returned {result.shape}"
         )
     return result
 
@@ -111,20 +120,26 @@ def _expit(values: Values) -> Values:
     return result
 
 
-def _same(values: Values) -> Values:
+def _identity(values: Values) -> Values:
     return values
 
 
 def parse(link: LinkLike) -> Link:
-    """Return the link of a name, or of a pair (forward, inverse) of functions on arrays."""
+    """Return the link with a name, or of a pair (forward, inverse) of functions on arrays.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or the argument is not such a pair.
+    """
     if isinstance(link, tuple):
         if len(link) != 2 or not all(callable(function) for function in link):
-            raise InputError("a custom link is a pair (forward, inverse) of functions on arrays")
+            raise InputError("a custom link must be a pair (forward, inverse) of functions on arrays")
         forward, inverse = link
-        _round_trip(forward, inverse)
+        _check_round_trip(forward, inverse)
         return Link("custom", forward, inverse)
     functions: dict[str, tuple[Function, Function]] = {
-        "identity": (_same, _same),
+        "identity": (_identity, _identity),
         "log": (np.log, np.exp),
         "logit": (_logit, _expit),
     }
@@ -132,8 +147,8 @@ def parse(link: LinkLike) -> Link:
     return Link(name, *functions[name])
 
 
-def _round_trip(forward: Function, inverse: Function) -> None:
-    """Refuse functions that are plainly not inverse to each other."""
+def _check_round_trip(forward: Function, inverse: Function) -> None:
+    """Refuse functions that are not inverse to each other at three numbers between 0 and 1."""
     probes = np.array([0.25, 0.5, 0.75])
     with np.errstate(all="ignore"):
         linked = _applied(forward, probes, "forward")
@@ -148,5 +163,5 @@ IDENTITY = parse("identity")
 
 
 def loaded(name: str) -> Link:
-    """Return the link of a name in a file; functions of one's own are not in there."""
-    return parse(name) if name in NAMES else Link(name, _same, None)
+    """Return the link with a name read from a file, which does not store the functions of a custom link."""
+    return parse(name) if name in NAMES else Link(name, _identity, None)

@@ -1,4 +1,4 @@
-"""Plots of explanations; matplotlib is imported when one is drawn."""
+"""Plots of explanations; matplotlib is imported when the first one is drawn."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from shapsketch.space import SequenceSpace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Diverging colour map: blue below 0, white at 0, red above 0.
 COLOURS = "RdBu_r"
 
 
@@ -29,20 +30,22 @@ def pyplot() -> Any:
 
 
 def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes | None = None) -> Axes:
-    """Draw the mean Shapley value of each letter at each position over the explained sequences.
+    """Draw the mean Shapley value of each symbol at each position over the explained sequences.
 
-    Letters that occur at a position in no sequence are left grey. Returns the axes.
+    Symbols that no sequence has at a position are grey. Returns the axes.
     """
     ax = pyplot().subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
-    drawn = AttributionMap.of(iter([(explanation.data, explanation.values)]), space, explanation.background)
-    means = drawn.mean.T
+    attributions = AttributionMap.of(
+        iter([(explanation.data, explanation.values)]), space, explanation.background
+    )
+    means = attributions.mean.T
     limit = float(np.nanmax(np.abs(means))) or 1.0
     image = ax.imshow(means, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
     ax.set_facecolor("0.85")
     ax.set_yticks(range(space.q), list(space.alphabet))
     ax.set_xticks(range(space.n), [str(i) for i in range(space.n)])
     ax.set_xlabel("position")
-    ax.set_title("mean Shapley value of each letter at each position")
+    ax.set_title("mean Shapley value of each symbol at each position")
     ax.figure.colorbar(image, ax=ax, label=_units(explanation.link), pad=0.02)
     return ax
 
@@ -52,14 +55,14 @@ def _units(link: str) -> str:
 
 
 def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
-    """Draw the mean absolute interaction of each pair of positions. Returns the axes."""
+    """Draw the mean absolute interaction of each pair of `n` positions. Returns the axes."""
     ax = pyplot().subplots(figsize=(6, 5.2))[1] if ax is None else ax
     pairs = interactions.order(2)
-    strength = np.full((n, n), np.nan)
-    strength[np.triu_indices(n, 1)] = 0.0
-    for (i, j), size in zip(pairs.supports, np.abs(pairs.values).mean(axis=0), strict=True):
-        strength[i, j] = size
-    image = ax.imshow(strength, cmap="magma_r", vmin=0.0)
+    means = np.full((n, n), np.nan)
+    means[np.triu_indices(n, 1)] = 0.0
+    for (i, j), mean in zip(pairs.supports, np.abs(pairs.values).mean(axis=0), strict=True):
+        means[i, j] = mean
+    image = ax.imshow(means, cmap="magma_r", vmin=0.0)
     ax.set_xticks(range(n), [str(i) for i in range(n)])
     ax.set_yticks(range(n), [str(i) for i in range(n)])
     ax.set_xlabel("position")

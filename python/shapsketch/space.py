@@ -1,4 +1,4 @@
-"""Sequence spaces: which sequences there are, and their integer codes."""
+"""Sequence spaces: all sequences of one alphabet and one length, and their integer codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DNA = "ACGT"
 RNA = "ACGU"
 """The four bases of RNA."""
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
-"""The twenty amino acids, by one-letter code in alphabetical order."""
+"""The twenty amino acids, by their one-letter codes in alphabetical order."""
 
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
@@ -30,14 +30,14 @@ class SequenceSpace:
     Parameters
     ----------
     alphabet : str
-        2 to 64 distinct symbols; the code of a symbol is its position here.
+        2 to 64 distinct symbols; the code of a symbol is its position in this string.
     length : int
         Number of symbols of a sequence, 1 to 4096.
 
     Raises
     ------
     InputError
-        If the alphabet repeats a symbol or either is out of range.
+        If the alphabet repeats a symbol, or the number of symbols or the length is out of range.
 
     Examples
     --------
@@ -91,8 +91,8 @@ class SequenceSpace:
         Parameters
         ----------
         sequences : iterable of str, or integer array (B, n)
-            Lower case is accepted where the alphabet leaves no doubt. An array is taken for codes
-            and checked.
+            A letter may be in the other case, unless the alphabet has both cases. An integer array has
+            codes, which are checked.
 
         Returns
         -------
@@ -101,8 +101,8 @@ class SequenceSpace:
         Raises
         ------
         InputError
-            If there are no sequences, one has another length, or a symbol or code is not of this
-            space: says which and where.
+            If there are no sequences, one has another length, or a symbol or code is not in this space; the
+            message names the sequence and the position.
         """
         if isinstance(sequences, (str, bytes)):
             raise InputError("expected a list of sequences, got a single string; put it into a list")
@@ -116,7 +116,7 @@ class SequenceSpace:
                 f"got {type(sequences).__name__}"
             ) from None
         if not rows:
-            raise InputError("no sequences were given")
+            raise InputError("there are no sequences; pass at least one")
         for index, row in enumerate(rows):
             if not isinstance(row, str):
                 raise InputError(
@@ -131,7 +131,7 @@ class SequenceSpace:
         if codes.ndim != 2 or codes.shape[1] != self.n:
             raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
         if not len(codes):
-            raise InputError("no sequences were given")
+            raise InputError("there are no sequences; pass at least one")
         wrong = np.argwhere((codes < 0) | (codes >= self.q))
         if len(wrong):
             index, position = (int(i) for i in wrong[0])
@@ -147,7 +147,7 @@ class SequenceSpace:
         Raises
         ------
         InputError
-            If the array has another shape, is empty or holds a code out of range.
+            If the array has another shape, is empty, or has a code that is out of range.
         """
         return self._core.decode(self._check_codes(np.asarray(codes)))
 

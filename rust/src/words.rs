@@ -20,7 +20,9 @@ pub(crate) fn number(
     digits: impl IntoIterator<Item = usize>,
     radices: impl IntoIterator<Item = usize>,
 ) -> usize {
-    digits.into_iter().zip(radices).fold(0, |number, (digit, radix)| number * radix + digit)
+    // A fold over the digits alone: with endless equal radices it is as fast as with a constant radix.
+    let mut radices = radices.into_iter();
+    digits.into_iter().fold(0, |number, digit| radices.next().map_or(number, |radix| number * radix + digit))
 }
 
 /// Writes the digits of the word with this number, one for each radix.

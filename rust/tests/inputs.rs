@@ -134,7 +134,7 @@ fn frequencies_and_truncations() {
         "max_order must be 1 to the sequence length, got 3",
     );
     says(Planted { magnitude: (0.0, 1.0), ..planted }.spectrum(&dna(2)), "magnitude must be an interval");
-    says(Planted { terms: 99, ..planted }.spectrum(&dna(2)), "terms must be a small part");
+    says(Planted { terms: 99, ..planted }.spectrum(&dna(2)), "terms must be a small fraction");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""The command line: ``shapsketch --help``."""
+"""The command line; ``shapsketch --help`` lists the commands."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
+    """Run a command; return the exit code.
 
-    0 if all went well, 1 for errors, 2 for wrong usage, 130 after Ctrl-C (128 and its
-    number after another signal).
+    The code is 0 after success, 1 after an error, 2 after wrong usage, and 128 plus the number of the signal
+    after a signal (130 after Ctrl-C).
     """
     try:
         import click  # noqa: F401

@@ -50,7 +50,7 @@ class Source:
         if self.timeout is not None and self.command is None:
             raise click.UsageError("--timeout is for --command")
 
-    def model(self, inputs: Any) -> Any:
+    def adapter(self, inputs: Any) -> Any:
         """Return the model."""
         if self.source is not None:
             return models.imported(self.source, inputs=inputs)
@@ -192,7 +192,7 @@ def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, t
     space = request.space()
     # If the plan is impossible, say so before anything is read or evaluated.
     request.plan()
-    model = source.model(evaluation.inputs)
+    model = source.adapter(evaluation.inputs)
     with stdout_to_stderr():
         names = outputs_of(model)
     if evaluation.outputs is not None:

@@ -1,1 +1,1 @@
-"""From a sketch to explanations."""
+"""Explanations, computed from a sketch; only `refine` and `faithfulness` evaluate the model again."""

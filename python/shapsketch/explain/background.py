@@ -1,4 +1,4 @@
-"""Backgrounds: what a position that is missing from a coalition is drawn from."""
+"""Backgrounds: the distributions from which missing positions of a coalition are drawn."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from shapsketch.space import Codes, Sequences, SequenceSpace
 
 @dataclass(frozen=True)
 class DinucleotideShuffles:
-    """Shuffles of each explained sequence that keep its dinucleotides, as its own background.
+    """A background that differs by sequence: shuffles of each explained sequence that keep its dinucleotides.
 
-    Drawn uniformly from all sequences with the same first and last letter and the same number of each
-    pair of neighbours (Altschul & Erickson, Mol. Biol. Evol. 1985; the tree of last pairs by Wilson, STOC
-    1996). Values say what matters beyond composition.
+    Shuffles are drawn uniformly from all sequences with the same first and last symbol and the same number of
+    each pair of neighbours (Altschul & Erickson, Mol. Biol. Evol. 1985; the tree of last pairs by Wilson,
+    STOC 1996). Explanations then show what matters beyond composition.
 
     Parameters
     ----------
     count : int
-        Shuffles of each sequence.
+        Number of shuffles of each sequence.
     random_state : int
 
     Examples
@@ -43,12 +43,18 @@ class DinucleotideShuffles:
     random_state: int = 0
 
     def of(self, space: SequenceSpace, sequences: Sequences) -> Codes:
-        """Return the shuffles of sequences, codes (B, count, n)."""
+        """Return the shuffles of sequences, codes (B, count, n).
+
+        Raises
+        ------
+        InputError
+            If `count` or `random_state` is out of range, or a sequence does not belong to the space.
+        """
         codes = space.encode(sequences)
         count = integer("count", self.count, least=1)
         seed = integer("random_state", self.random_state, least=0)
-        found = _core.dinucleotide_shuffles(space._core, codes, count, seed)
-        return found.reshape(len(codes), count, space.n)
+        shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
+        return shuffles.reshape(len(codes), count, space.n)
 
     def __str__(self) -> str:
         return f"{self.count} dinucleotide shuffles of each sequence (random_state {self.random_state})"
@@ -57,14 +63,15 @@ class DinucleotideShuffles:
 BackgroundLike: TypeAlias = Literal["uniform"] | str | Sequences | npt.ArrayLike | DinucleotideShuffles
 
 
-def _encoded(space: SequenceSpace, sequences: Sequences) -> Codes:
+def _encode_references(space: SequenceSpace, sequences: Sequences) -> Codes:
+    """Return the codes of background sequences; errors say that the background is wrong."""
     try:
         return space.encode(sequences)
     except InputError as error:
         raise InputError(f"background: {error}") from error
 
 
-def _forms(space: SequenceSpace) -> str:
+def _accepted_forms(space: SequenceSpace) -> str:
     return (
         f"'uniform', a reference of {space.n} symbols, a list of sequences, an (n, q) array of probabilities "
         "or DinucleotideShuffles"
@@ -73,7 +80,17 @@ def _forms(space: SequenceSpace) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """A background of a space, of one of four kinds."""
+    """A background of a space, of one of four kinds; without any of the three fields it is uniform.
+
+    Attributes
+    ----------
+    space : SequenceSpace
+    probabilities : numpy.ndarray of float64, shape (n, q), or None
+        Probability of each symbol at each position, for a product distribution.
+    references : numpy.ndarray of uint8, shape (R, n), or None
+        Codes of sequences, which are equally likely.
+    shuffles : DinucleotideShuffles or None
+    """
 
     space: SequenceSpace
     probabilities: npt.NDArray[np.float64] | None = None
@@ -82,12 +99,12 @@ class Background:
 
     @classmethod
     def parse(cls, background: object, space: SequenceSpace) -> Background:
-        """Return the background that a user passed in one of its forms.
+        """Return the background that a user passed in one of the accepted forms.
 
         Raises
         ------
         InputError
-            If it has none of these forms; the message says what is wrong and where.
+            If it does not have an accepted form; the message says what is wrong and where.
         """
         if isinstance(background, Background):
             return background
@@ -104,24 +121,24 @@ class Background:
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
                 raise InputError("background: the list of sequences is empty")
-            return cls(space, references=_encoded(space, list(background)))
+            return cls(space, references=_encode_references(space, list(background)))
         try:
             array: npt.NDArray[Any] = np.asarray(background)
         except ValueError as error:
-            raise InputError(f"background is not an array: {error}") from error
+            raise InputError(f"background cannot be converted to an array: {error}") from error
         if array.dtype.kind in "iu":
             return cls._of_codes(array, space)
         if array.dtype.kind == "f":
             return cls._of_probabilities(array, space)
-        raise InputError(f"background must be {_forms(space)}, got {type(background).__name__}")
+        raise InputError(f"background must be {_accepted_forms(space)}, got {type(background).__name__}")
 
     @classmethod
     def _of_string(cls, background: str, space: SequenceSpace) -> Background:
         if background == "uniform":
             return cls(space)
         if len(background) != space.n:
-            raise InputError(f"background must be {_forms(space)}, got {background!r}")
-        return cls(space, references=_encoded(space, [background]))
+            raise InputError(f"background must be {_accepted_forms(space)}, got {background!r}")
+        return cls(space, references=_encode_references(space, [background]))
 
     @classmethod
     def _of_codes(cls, array: npt.NDArray[Any], space: SequenceSpace) -> Background:
@@ -140,25 +157,25 @@ class Background:
                 "background: this integer array could be one-hot or codes; pass probabilities as floats, and "
                 "sequences as strings"
             )
-        return cls(space, references=_encoded(space, array))
+        return cls(space, references=_encode_references(space, array))
 
     @classmethod
     def _of_probabilities(cls, array: npt.NDArray[Any], space: SequenceSpace) -> Background:
         if array.shape == (space.q,):
-            # A composition, the same at every position.
+            # A composition: the same probabilities at every position.
             array = np.tile(array, (space.n, 1))
         if array.shape != (space.n, space.q):
             raise InputError(
                 f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), got {array.shape}"
             )
         background = cls(space, probabilities=array.astype(np.float64))
-        # The core checks the probabilities: now, and not at the first explanation.
+        # The core checks the probabilities. Do it now, so that errors do not wait for the first explanation.
         background.core  # noqa: B018
         return background
 
     @cached_property
     def core(self) -> _core.Background:
-        """The background of the core; under shuffles, which differ by sequence, the uniform one."""
+        """The background as an object of the core; for shuffles, which differ by sequence, a uniform one."""
         if self.probabilities is not None:
             return _core.Background.product(self.space._core, self.probabilities.reshape(-1))
         if self.references is not None:
@@ -167,26 +184,47 @@ class Background:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is a single sequence."""
+        """Whether the background is a single sequence."""
         return self.references is not None and len(self.references) == 1
 
     @property
     def uniform(self) -> bool:
-        """Whether every sequence is equally likely."""
+        """Whether all sequences of the space are equally likely."""
         return self.probabilities is None and self.references is None and self.shuffles is None
 
+    def require_shared(self, what: str) -> None:
+        """Refuse a background that differs by sequence; `what` needs one for all sequences.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.shuffles is not None:
+            raise InputError(f"{what} need a background that is the same for all sequences, not shuffles")
+
+    def references_of(self, codes: Codes) -> Codes | None:
+        """Return codes (B * R, n), R background sequences for each of codes (B, n).
+
+        Return None if the background is the same for all sequences.
+        """
+        if self.shuffles is None:
+            return None
+        return self.shuffles.of(self.space, codes).reshape(-1, self.space.n)
+
     def draw(self, row: Codes, count: int, rng: np.random.Generator) -> Codes:
-        """Return random background sequences (count, n) for one sequence."""
+        """Return random background sequences (count, n) for one explained sequence, `row` (n,)."""
         space = self.space
         if self.shuffles is not None:
-            own = self.shuffles.of(space, row[None])[0]
-            return np.asarray(own[rng.integers(0, len(own), count)])
+            shuffles = self.shuffles.of(space, row[None])[0]
+            return np.asarray(shuffles[rng.integers(0, len(shuffles), count)])
         if self.references is not None:
             return np.asarray(self.references[rng.integers(0, len(self.references), count)])
         if self.probabilities is not None:
-            below = np.cumsum(self.probabilities, axis=1)[:, :-1]
+            # Invert the cumulative distribution of each position. Its last value, which may differ from 1 by
+            # rounding, scales the draws.
+            cumulative = np.cumsum(self.probabilities, axis=1)[:, :-1]
             draws = rng.random((count, space.n, 1)) * self.probabilities.sum(axis=1)[:, None]
-            return np.asarray((draws >= below).sum(axis=2), dtype=np.uint8)
+            return np.asarray((draws >= cumulative).sum(axis=2), dtype=np.uint8)
         return rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Results as rows of a table: the columns, and the values of each batch."""
+"""Results as rows of a table: the columns, and the rows of each batch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shapsketch.space import Codes, SequenceSpace, Values
 def value_columns(
     length: int, *, sequence: bool = False, stderr: bool = False, float32: bool = False
 ) -> dict[str, Kind]:
-    """Return the columns of a table of Shapley values, of which :func:`value_rows` are the rows.
+    """Return the columns of a table of Shapley values; :func:`value_rows` returns its rows.
 
-    They are ``name``, ``sequence`` if wanted, ``base_value``, ``p0`` to ``p<n-1>`` for the positions, and, if
-    wanted, ``p0_stderr`` and so on.
+    The columns are ``name``, ``sequence`` (if requested), ``base_value``, ``p0`` to ``p<n-1>`` for the
+    positions, and ``p0_stderr`` to ``p<n-1>_stderr`` (if requested).
     """
     number: Kind = "float32" if float32 else "float64"
     columns: dict[str, Kind] = {"name": "string"}
@@ -38,7 +38,7 @@ def value_rows(
     sequences: list[str] | None = None,
     stderr: Values | None = None,
 ) -> dict[str, Any]:
-    """Return rows for Shapley values (B, n) of named sequences."""
+    """Return one row for each named sequence, from its Shapley values (B, n)."""
     rows: dict[str, Any] = {"name": names}
     if sequences is not None:
         rows["sequence"] = sequences
@@ -50,9 +50,9 @@ def value_rows(
 
 
 def interaction_columns(*, float32: bool = False) -> dict[str, Kind]:
-    """Return the columns of a table of interactions, of which :func:`interaction_rows` are the rows.
+    """Return the columns of a table of interactions; :func:`interaction_rows` returns its rows.
 
-    They are ``name``, ``support`` (positions from 0, such as ``"3,7"``), ``order`` and ``value``.
+    The columns are ``name``, ``support`` (positions from 0, such as ``"3,7"``), ``order`` and ``value``.
     """
     number: Kind = "float32" if float32 else "float64"
     return {"name": "category", "support": "category", "order": "int64", "value": number}
@@ -61,42 +61,43 @@ def interaction_columns(*, float32: bool = False) -> dict[str, Kind]:
 def interaction_rows(
     names: list[str], supports: list[Support], values: Values, *, top: int | None = None
 ) -> dict[str, Any]:
-    """Return a row for each of some named sequences and each of its interactions (B, n_supports).
+    """Return one row for each named sequence and each interaction, from interactions (B, n_supports).
 
-    With `top` only so many of each sequence, the largest absolute values first.
+    With `top`, each sequence has only its `top` interactions of largest absolute value, largest first.
     """
     if top is None:
-        chosen = np.broadcast_to(np.arange(len(supports)), values.shape)
+        columns = np.broadcast_to(np.arange(len(supports)), values.shape)
     else:
-        chosen = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
+        columns = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
     orders = np.array([len(support) for support in supports], dtype=np.int64)
-    which = chosen.reshape(-1)
+    support_numbers = columns.reshape(-1)
     return {
-        "name": (names, np.repeat(np.arange(len(names)), chosen.shape[1])),
-        "support": ([",".join(map(str, support)) for support in supports], which),
-        "order": orders[which],
-        "value": np.take_along_axis(values, chosen, axis=1).reshape(-1),
+        "name": (names, np.repeat(np.arange(len(names)), columns.shape[1])),
+        "support": ([",".join(map(str, support)) for support in supports], support_numbers),
+        "order": orders[support_numbers],
+        "value": np.take_along_axis(values, columns, axis=1).reshape(-1),
     }
 
 
 def effect_columns(*, float32: bool = False) -> dict[str, Kind]:
-    """Return the columns of a table of substitutions, of which :func:`effect_rows` are the rows.
+    """Return the columns of a table of substitutions; :func:`effect_rows` returns its rows.
 
-    They are ``name``, ``position`` (from 0), ``from`` and ``to`` (letters), and ``change`` of the score.
+    The columns are ``name``, ``position`` (from 0), ``from`` and ``to`` (symbols), and ``change`` (of the
+    score).
     """
     number: Kind = "float32" if float32 else "float64"
     return {"name": "category", "position": "int64", "from": "category", "to": "category", "change": number}
 
 
 def effect_rows(names: list[str], codes: Codes, effects: Values, space: SequenceSpace) -> dict[str, Any]:
-    """Return a row for each single substitution of named sequences, from effects (B, n, q)."""
-    letters = list(space.alphabet)
-    other = codes[:, :, None] != np.arange(space.q)
-    row, position, to = np.nonzero(other)
+    """Return one row for each single substitution of named sequences, from effects (B, n, q)."""
+    symbols = list(space.alphabet)
+    substitutions = codes[:, :, None] != np.arange(space.q)
+    row, position, to = np.nonzero(substitutions)
     return {
         "name": (names, row),
         "position": position,
-        "from": (letters, codes[row, position]),
-        "to": (letters, to),
-        "change": effects[other],
+        "from": (symbols, codes[row, position]),
+        "to": (symbols, to),
+        "change": effects[substitutions],
     }

@@ -1,9 +1,10 @@
-"""How far explanations can be trusted on given sequences, checked against the model itself."""
+"""Faithfulness: how well explanations of some sequences agree with the model itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +13,42 @@ from shapsketch._validate import integer
 from shapsketch.errors import BudgetError, InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
-from shapsketch.explain.control_variate import LEAST
+from shapsketch.explain.background import Background
+from shapsketch.explain.control_variate import MIN_CALLS, Sampled, sample
 from shapsketch.explain.explainer import Explainer
+from shapsketch.explain.refinement import difference
 from shapsketch.explain.table import Record, Table
 from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
+from shapsketch.surrogate.sketch import Sketch
 
-# Parts of the calls that go to Shapley values, to mutations, and to curves.
-SHAPLEY, MUTATIONS = 0.4, 0.25
-# Points of a curve between nothing and all.
-POINTS = 8
-# Fewest mutations of a sequence.
-FEWEST = 8
-RESAMPLED = 200
-MUTATED = "sketch (mutation effects)"
+# Returns the scores (B,) of the model for codes (B, n), on the scale of the sketch.
+ScoresOf: TypeAlias = Callable[[Codes], Values]
+
+# Fractions of the calls that go to Shapley values and to mutations; the rest goes to curves.
+SHAPLEY_FRACTION, MUTATION_FRACTION = 0.4, 0.25
+CURVE_FRACTION = 1.0 - SHAPLEY_FRACTION - MUTATION_FRACTION
+# Largest number of steps from a sequence to the background in a curve.
+MAX_STEPS = 8
+# Smallest number of mutants of a sequence.
+MIN_MUTANTS = 8
+# Number of bootstrap samples of sequences behind the standard error of a root mean squared error.
+BOOTSTRAP_SAMPLES = 200
+# Row of the table that compares the sketch's own prediction of each substitution.
+MUTATION_EFFECTS = "sketch (mutation effects)"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A measure, its standard error over sequences, and how it is called."""
+    """A measure and its standard error over sequences.
+
+    Attributes
+    ----------
+    value : float
+        NaN if it is not defined, such as a correlation with constant values.
+    error : float
+        NaN for fewer than two sequences.
+    """
 
     value: float
     error: float
@@ -38,33 +56,36 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness(Table):
-    """What :func:`faithfulness` found; ``print`` it for a table.
+    """The result of :func:`faithfulness`; ``print`` it for a table.
 
     Attributes
     ----------
     n_calls : int
-        Model evaluations spent; of the same sequence once, and without those that tell the model of a store.
+        Number of model evaluations; each distinct sequence counts once. The evaluations that check whether a
+        store belongs to the model are not counted.
     background : str
-        What missing positions were drawn from.
+        The distribution from which missing positions are drawn, in words.
     r2, rmse : float
-        Of the surrogate's scores, on these sequences.
+        R² and root mean squared error of the surrogate's scores on these sequences. R² is NaN if all scores
+        are equal.
     shapley_correlation : dict of str to Agreement
-        For each attribution: mean correlation over sequences with sampled Shapley values of the model. The
-        noise of sampling lowers it.
+        For each attribution: mean over sequences of its correlation with sampled Shapley values of the model.
+        Sampling noise lowers it.
     shapley_rmse : dict of str to Agreement
-        Root mean squared error against them, less the noise of sampling.
+        Root mean squared error relative to the sampled values, corrected for sampling noise.
     shapley_noise : float
         Root mean squared standard error of the sampled values.
     mutation_correlation : dict of str to Agreement
-        Mean rank correlation over sequences between the attribution of a position and what the model's score
-        loses with a random substitution there (Ozbulak et al. 2022, arXiv 2212.06151); ``"sketch (mutation
-        effects)"`` is the sketch's own prediction of each substitution.
+        Mean over sequences of the rank correlation between the attribution of a position and the decrease of
+        the model's score by a random substitution there (Ozbulak et al. 2022, arXiv 2212.06151).
+        ``"sketch (mutation effects)"`` is the sketch's prediction of each substitution.
     deletion, insertion : dict of str to numpy.ndarray (points,)
-        Mean score after the positions of highest attribution were replaced by the background, or all others
-        were; ``"random"`` takes positions in random order. A faithful attribution of what raises the score
-        falls fast, and rises fast.
+        Mean score after the positions of highest attribution were replaced by the background (deletion), or
+        after all other positions were (insertion); ``"random"`` takes positions in random order. If an
+        attribution shows what raises the score, its deletion curve falls fast and its insertion curve rises
+        fast.
     fractions : numpy.ndarray (points,)
-        Part of the positions replaced, or kept.
+        Fraction of the positions that are replaced (deletion) or kept (insertion).
     """
 
     n_calls: int
@@ -80,7 +101,7 @@ class Faithfulness(Table):
     fractions: Values
 
     def records(self) -> list[Record]:
-        """Return one row for each attribution, with areas under its curves."""
+        """Return one row for each attribution, with the areas under its curves."""
 
         def area(curve: Values) -> float:
             return float(((curve[1:] + curve[:-1]) / 2.0 * np.diff(self.fractions)).sum())
@@ -111,23 +132,24 @@ def faithfulness(
     random_state: int = 0,
     progress: Progress = True,
 ) -> Faithfulness:
-    """Check explanations of given sequences against the model, with a stated number of further calls.
+    """Check explanations of your sequences against the model, with at most `budget` evaluations.
 
-    R² of a sketch is about random sequences; this is about yours: whether the surrogate predicts them, its
-    Shapley values agree with sampled ones, and attributions say which mutations matter.
+    The R² of a sketch is about random sequences. This function is about the sequences that you pass: does the
+    surrogate predict their scores, do its Shapley values agree with sampled values of the model, and do
+    attributions tell which mutations matter?
 
     Parameters
     ----------
     model : callable or Evaluator
         The model, on its own scale. Pass an :class:`Evaluator` to choose inputs, batches, executor, retries
-        and store; with the one that made the sketch, no sequence is evaluated twice.
+        and store. If the same evaluator made the sketch, no sequence is evaluated twice.
     explainer : Explainer
-        Its background is that of sampled values and of curves.
+        Sampled values and curves use its background.
     sequences : iterable of str, or integer array (B, n)
     budget : int
-        Most model evaluations.
+        Largest number of model evaluations.
     attributions : mapping of str to array (B, n), optional
-        Other attributions of the same sequences to compare, such as gradients.
+        Other attributions of the same sequences, such as gradients, for comparison.
     random_state : int
     progress : bool or callable
         As for :func:`sketch`.
@@ -139,10 +161,12 @@ def faithfulness(
     Raises
     ------
     BudgetError
-        If the budget is too small: says what is needed.
+        If the budget is too small; the message says how much is needed.
     InputError
-        If an attribution has another shape, or holds a number that is not finite; or the store is of
+        If an attribution has another shape or contains a number that is not finite, or the store belongs to
         another model.
+    ModelError
+        If the model fails, or returns something else than requested.
     FileError
         If the store cannot be used.
 
@@ -159,156 +183,224 @@ def faithfulness(
     evaluator = Evaluator.of(model, remember=True).single_output()
     if not isinstance(explainer, Explainer):
         raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
-    most = integer("budget", budget, least=1)
+    budget = integer("budget", budget, least=1)
     seed = integer("random_state", random_state, least=0)
-    space, surrogate = explainer._space, explainer._sketch
-    surrogate._link.check_functions()
-    codes = space.encode(sequences)
-    count, n = codes.shape
-    named = {"sketch": explainer(codes).values}
+    link = explainer._sketch._link
+    link.check_functions()
+    codes = explainer._space.encode(sequences)
+    compared = {"sketch": explainer(codes).values, **_checked(attributions, codes.shape)}
+    calls = _divide(budget, codes.shape, len(compared), explainer)
+    with evaluator.open(explainer._space, link=link, progress=progress) as session:
+        return _measure(session, explainer, codes, compared, calls, seed)
+
+
+def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int, ...]) -> dict[str, Values]:
+    """Return attributions as arrays of float64 of this shape."""
     if attributions is not None and not isinstance(attributions, Mapping):
         raise InputError(
             f"attributions must be a mapping of names to arrays, got {type(attributions).__name__}"
         )
-    for name, given in (attributions or {}).items():
-        raw = np.asarray(given)
+    arrays = {}
+    for name, values in (attributions or {}).items():
+        raw = np.asarray(values)
         if raw.dtype.kind not in "fiub":
             raise InputError(f"attributions {name!r} must be real numbers, got dtype {raw.dtype}")
         array = raw.astype(np.float64)
-        if array.shape != (count, n):
-            raise InputError(f"attributions {name!r} must have shape ({count}, {n}), got {array.shape}")
+        if array.shape != shape:
+            raise InputError(f"attributions {name!r} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():
             b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
             raise InputError(f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}")
-        if name in ("sketch", "random", MUTATED):
-            raise InputError(f"attributions may not be called {name!r}: that name is taken")
-        named[name] = array
-    each = (most - count) // count
-    points = min(POINTS, n)
-    # What is replaced nowhere is the sequence; what is replaced everywhere is asked for once.
-    curves = 2 * (len(named) + 1) * (points - 1) + 1
-    least = max(LEAST / SHAPLEY, FEWEST / MUTATIONS, curves / (1.0 - SHAPLEY - MUTATIONS))
+        if name in ("sketch", "random", MUTATION_EFFECTS):
+            raise InputError(f"attributions cannot have the name {name!r}, which is reserved; rename it")
+        arrays[name] = array
+    return arrays
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """How many model evaluations each sequence receives, besides one for its score."""
+
+    # For sampled Shapley values.
+    shapley: int
+    # For mutants with one substitution.
+    mutants: int
+    # Background sequences, each of which fills the replaced positions at every point of every curve.
+    fillings: int
+
+
+def _divide(budget: int, shape: tuple[int, ...], n_compared: int, explainer: Explainer) -> _Calls:
+    """Divide the budget; refuse one that is too small."""
+    count, n = shape
+    each = (budget - count) // count
+    # There are a deletion and an insertion curve for each attribution and for the random order. All begin or
+    # end with the sequence itself and with the background sequence, which are evaluated once.
+    per_filling = 2 * (n_compared + 1) * (min(MAX_STEPS, n) - 1) + 1
+    least = max(MIN_CALLS / SHAPLEY_FRACTION, MIN_MUTANTS / MUTATION_FRACTION, per_filling / CURVE_FRACTION)
     if each < least:
         needed = count * (1 + int(np.ceil(least)))
         raise BudgetError(
-            f"a budget of {most:,} is too small to check {count} sequences with {len(named)} attributions; "
-            f"{needed:,} is the least, or check fewer sequences"
+            f"a budget of {budget:,} is too small to check {count} sequences with {n_compared} attributions; "
+            f"use at least {needed:,}, or check fewer sequences"
         )
+    # All substitutions if the calls suffice; what is left over goes to Shapley values.
+    mutants = min(int(MUTATION_FRACTION * each), n * (explainer._space.q - 1))
+    fillings = 1 if explainer._background.fixed else max(1, int(each * CURVE_FRACTION) // per_filling)
+    return _Calls(each - mutants - fillings * per_filling, mutants, fillings)
 
-    link = surrogate._link
-    with evaluator.open(space, link=link, progress=progress) as session:
-        return _measured(session, explainer, codes, named, each, points, curves, seed)
 
-
-def _measured(
+def _measure(
     session: Session,
     explainer: Explainer,
     codes: Codes,
-    named: dict[str, Values],
-    each: int,
-    points: int,
-    curves: int,
+    compared: dict[str, Values],
+    calls: _Calls,
     seed: int,
 ) -> Faithfulness:
-    """Spend so many calls `each` on sequences, and compare the attributions of these names."""
-    space, surrogate = explainer._space, explainer._sketch
-    link, (count, n) = surrogate._link, codes.shape
-    # All substitutions if they fit; what is left over goes to Shapley values.
-    tried = min(int(MUTATIONS * each), n * (space.q - 1))
-    fixed = explainer._background.fixed
-    draws = 1 if fixed else max(1, int(each * (1.0 - SHAPLEY - MUTATIONS)) // curves)
-    calls = each - tried - draws * curves
+    """Evaluate the model and compare the attributions, an array (B, n) for each name."""
+    surrogate = explainer._sketch
+    link = surrogate._link
 
-    def ask(parts: Parts, total: int) -> Values:
-        return link.to_link(session.values(parts, total)[:, 0], "model")
+    def values_of(parts: Parts, count: int) -> Values:
+        return link.to_link(session.values(parts, count)[:, 0], "model")
 
-    def answers(rows: Codes) -> Values:
-        rows, back = np.unique(rows, axis=0, return_inverse=True)
-        return ask(lambda: iter([rows]), len(rows))[back.reshape(-1)]
+    def scores_of(rows: Codes) -> Values:
+        """Return the scores of codes (B, n), each distinct sequence evaluated once."""
+        distinct, indices = np.unique(rows, axis=0, return_inverse=True)
+        return values_of(lambda: iter([distinct]), len(distinct))[indices.reshape(-1)]
 
     rng = np.random.default_rng([seed, 1])
-    scores = answers(codes)
-    sampled = explainer._sampled(ask, codes, calls, seed)
-    truth = named["sketch"] + sampled.values
-
-    changes = np.stack([rng.permutation(n * (space.q - 1))[:tried] for _ in range(count)])
-    positions = changes // (space.q - 1)
-    letters = (np.take_along_axis(codes, positions, axis=1) + 1 + changes % (space.q - 1)) % space.q
-    mutants = np.repeat(codes, tried, axis=0)
-    mutants[np.arange(len(mutants)), positions.ravel()] = letters.ravel()
-    effects = answers(mutants).reshape(count, tried) - scores[:, None]
-    predicted = surrogate.predict(mutants).reshape(count, tried) - surrogate.predict(codes)[:, None]
-
-    orders = {name: np.argsort(-values, axis=1, kind="stable") for name, values in named.items()}
-    orders["random"] = np.argsort(rng.random((count, n)), axis=1)
-    sizes = np.unique(np.round(np.linspace(0, n, points + 1)).astype(int))
-    fillings = np.stack([explainer._background.draw(row, draws, rng) for row in codes])
-    replaced = fillings.reshape(-1, n)[: 1 if fixed else None]
-    start, end = float(scores.mean()), float(answers(replaced).mean())
-    deletion, insertion = {}, {}
-    for name, order in orders.items():
-        rank = np.argsort(order, axis=1)
-        # (B, draws, points, n): the first of the order are replaced, or kept.
-        first = (rank[:, None, :] < sizes[1:-1, None])[:, None]
-        own, other = codes[:, None, None, :], fillings[:, :, None, :]
-        hybrids = np.concatenate([np.where(first, other, own), np.where(first, own, other)], axis=2)
-        found = np.empty(0)
-        if hybrids.size:
-            found = answers(hybrids.reshape(-1, n)).reshape(count * draws, -1).mean(axis=0)
-        steps = len(sizes) - 2
-        deletion[name] = np.concatenate([[start], found[:steps], [end]])
-        insertion[name] = np.concatenate([[end], found[steps:], [start]])
-    ranks = {name: np.take_along_axis(values, positions, axis=1) for name, values in named.items()}
-    mutated = {name: _over(_correlations(_ranks(r), _ranks(-effects))) for name, r in ranks.items()}
-    mutated[MUTATED] = _over(_correlations(_ranks(predicted), _ranks(effects)))
-    error = scores - surrogate.predict(codes)
-    spread = float(((scores - scores.mean()) ** 2).sum())
+    scores = scores_of(codes)
+    residuals_of = difference(values_of, surrogate)
+    sampled = sample(residuals_of, codes, explainer._background, calls=calls.shapley, seed=seed)
+    mutation_correlation = _mutations(scores_of, surrogate, codes, scores, compared, calls.mutants, rng)
+    deletion, insertion, fractions = _curves(
+        scores_of, explainer._background, codes, scores, compared, calls.fillings, rng
+    )
+    shapley_correlation, shapley_rmse = _shapley_values(compared, sampled, rng)
+    errors = scores - surrogate.predict(codes)
+    variation = float(((scores - scores.mean()) ** 2).sum())
     return Faithfulness(
         n_calls=session.n_evaluated,
         background=explainer.background,
-        r2=1.0 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
-        rmse=float(np.sqrt((error**2).mean())),
-        shapley_correlation={name: _over(_correlations(a, truth)) for name, a in named.items()},
-        shapley_rmse={name: _rmse(a - truth, sampled.errors, rng) for name, a in named.items()},
-        shapley_noise=float(np.sqrt((sampled.errors**2).mean())),
-        mutation_correlation=mutated,
+        r2=1.0 - float((errors**2).sum()) / variation if variation > 0 else float("nan"),
+        rmse=float(np.sqrt((errors**2).mean())),
+        shapley_correlation=shapley_correlation,
+        shapley_rmse=shapley_rmse,
+        shapley_noise=float(np.sqrt((sampled.stderr**2).mean())),
+        mutation_correlation=mutation_correlation,
         deletion=deletion,
         insertion=insertion,
-        fractions=sizes / n,
+        fractions=fractions,
     )
 
 
+def _shapley_values(
+    compared: dict[str, Values], sampled: Sampled, rng: np.random.Generator
+) -> tuple[dict[str, Agreement], dict[str, Agreement]]:
+    """Return correlations and errors of attributions, relative to sampled Shapley values of the model."""
+    model_values = compared["sketch"] + sampled.values
+    correlations = {name: _mean(_correlations(values, model_values)) for name, values in compared.items()}
+    errors = {name: _rmse(values - model_values, sampled.stderr, rng) for name, values in compared.items()}
+    return correlations, errors
+
+
+def _mutations(
+    scores_of: ScoresOf,
+    surrogate: Sketch,
+    codes: Codes,
+    scores: Values,
+    compared: dict[str, Values],
+    n_mutants: int,
+    rng: np.random.Generator,
+) -> dict[str, Agreement]:
+    """Return rank correlations of attributions with the effects of random substitutions on the model."""
+    count, n = codes.shape
+    q = surrogate.space.q
+    substitutions = np.stack([rng.permutation(n * (q - 1))[:n_mutants] for _ in range(count)])
+    positions = substitutions // (q - 1)
+    symbols = (np.take_along_axis(codes, positions, axis=1) + 1 + substitutions % (q - 1)) % q
+    mutants = np.repeat(codes, n_mutants, axis=0)
+    mutants[np.arange(len(mutants)), positions.ravel()] = symbols.ravel()
+    effects = scores_of(mutants).reshape(count, n_mutants) - scores[:, None]
+    predicted = surrogate.predict(mutants).reshape(count, n_mutants) - surrogate.predict(codes)[:, None]
+    correlations = {}
+    for name, values in compared.items():
+        attributed = np.take_along_axis(values, positions, axis=1)
+        correlations[name] = _mean(_correlations(_ranks(attributed), _ranks(-effects)))
+    correlations[MUTATION_EFFECTS] = _mean(_correlations(_ranks(predicted), _ranks(effects)))
+    return correlations
+
+
+def _curves(
+    scores_of: ScoresOf,
+    background: Background,
+    codes: Codes,
+    scores: Values,
+    compared: dict[str, Values],
+    n_fillings: int,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Values], dict[str, Values], Values]:
+    """Return deletion curves, insertion curves, and the fractions of positions at their points."""
+    count, n = codes.shape
+    orders = {name: np.argsort(-values, axis=1, kind="stable") for name, values in compared.items()}
+    orders["random"] = np.argsort(rng.random((count, n)), axis=1)
+    sizes = np.unique(np.round(np.linspace(0, n, min(MAX_STEPS, n) + 1)).astype(int))
+    fillings = np.stack([background.draw(row, n_fillings, rng) for row in codes])
+    replaced = fillings.reshape(-1, n)[: 1 if background.fixed else None]
+    start, end = float(scores.mean()), float(scores_of(replaced).mean())
+    deletion, insertion = {}, {}
+    for name, order in orders.items():
+        rank = np.argsort(order, axis=1)
+        # (B, 1, points, n): the positions that come first in the order, for the points between the ends.
+        first = (rank[:, None, :] < sizes[1:-1, None])[:, None]
+        original, filling = codes[:, None, None, :], fillings[:, :, None, :]
+        hybrids = np.concatenate(
+            [np.where(first, filling, original), np.where(first, original, filling)], axis=2
+        )
+        means = np.empty(0)
+        if hybrids.size:
+            means = scores_of(hybrids.reshape(-1, n)).reshape(count * n_fillings, -1).mean(axis=0)
+        steps = len(sizes) - 2
+        deletion[name] = np.concatenate([[start], means[:steps], [end]])
+        insertion[name] = np.concatenate([[end], means[steps:], [start]])
+    return deletion, insertion, sizes / n
+
+
 def _correlations(a: Values, b: Values) -> Values:
-    """Return the correlation of each row; NaN where one of them is constant."""
+    """Return the correlation of each row of a with that of b, shape (B,); NaN if one of them is constant."""
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    nothing = np.full(len(a), np.nan)
-    found: Values = np.divide((a * b).sum(axis=1), size, out=nothing, where=size > 0)
-    return found
+    undefined = np.full(len(a), np.nan)
+    correlations: Values = np.divide((a * b).sum(axis=1), size, out=undefined, where=size > 0)
+    return correlations
 
 
 def _ranks(values: Values) -> Values:
-    """Return the rank of each number in its row, equal ones sharing theirs."""
+    """Return the rank of each number in its row; equal numbers have their mean rank."""
     ranks = np.empty(values.shape)
     for row, out in zip(values, ranks, strict=True):
-        _, which, counts = np.unique(row, return_inverse=True, return_counts=True)
-        out[:] = (np.cumsum(counts) - (counts + 1) / 2.0)[which.reshape(-1)]
+        _, indices, counts = np.unique(row, return_inverse=True, return_counts=True)
+        out[:] = (np.cumsum(counts) - (counts + 1) / 2.0)[indices.reshape(-1)]
     return ranks
 
 
-def _over(values: Values) -> Agreement:
-    """Return the mean over sequences and its standard error."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+def _mean(values: Values) -> Agreement:
+    """Return the mean over sequences and its standard error; NaNs are left out."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
         return Agreement(float("nan"), float("nan"))
-    error = float(known.std(ddof=1) / np.sqrt(len(known))) if len(known) > 1 else float("nan")
-    return Agreement(float(known.mean()), error)
+    error = float(defined.std(ddof=1) / np.sqrt(len(defined))) if len(defined) > 1 else float("nan")
+    return Agreement(float(defined.mean()), error)
 
 
 def _rmse(errors: Values, noise: Values, rng: np.random.Generator) -> Agreement:
-    """Return a root mean square less that of the noise, and its standard error by resampling sequences."""
+    """Return the root mean squared error without the noise, and its standard error by bootstrap.
+
+    The bootstrap resamples sequences, the rows of `errors` (B, n) and of `noise`, their standard errors.
+    """
     squares = (errors**2 - noise**2).mean(axis=1)
-    again = squares[rng.integers(0, len(squares), (RESAMPLED, len(squares)))].mean(axis=1)
-    value, resampled = float(squares.mean()), np.sqrt(np.maximum(again, 0.0))
-    error = float(resampled.std()) if len(squares) > 1 else float("nan")
-    return Agreement(float(np.sqrt(max(value, 0.0))), error)
+    rows = rng.integers(0, len(squares), (BOOTSTRAP_SAMPLES, len(squares)))
+    samples = np.sqrt(np.maximum(squares[rows].mean(axis=1), 0.0))
+    error = float(samples.std()) if len(squares) > 1 else float("nan")
+    return Agreement(float(np.sqrt(max(float(squares.mean()), 0.0))), error)

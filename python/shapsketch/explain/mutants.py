@@ -1,4 +1,4 @@
-"""The best or worst mutants of a sequence, as a sketch predicts them."""
+"""The mutants of a sequence with the highest or lowest predicted scores."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import integer
+from shapsketch.errors import InputError
 from shapsketch.explain.table import Record, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 
-# Mutants predicted at a time.
+# Default of `limit`: the largest number of mutants that are all compared.
+MAX_COMPARED = 5_000_000
+# Largest number of mutants that are predicted at a time.
 CHUNK = 65_536
-# Mutants that a search keeps from step to step.
-BEAM = 200
+# Smallest number of mutants that the beam search keeps after each step.
+BEAM_WIDTH = 200
 
 
 @dataclass(frozen=True, eq=False)
 class Mutants(Table):
-    """Mutants of one sequence with the highest, or lowest, predicted scores.
+    """The mutants of one sequence with the highest (or lowest) predicted scores, best first.
 
     Attributes
     ----------
     codes : numpy.ndarray of uint8, shape (count, n)
     sequences : list of str
     scores : numpy.ndarray of float64, shape (count,)
-        Scores of the sketch, on its scale.
+        Scores that the sketch predicts, on its scale.
     changes : numpy.ndarray of float64, shape (count,)
-        Scores less that of the sequence itself.
+        Each score minus the predicted score of the original sequence.
     mutations : list of str
-        Such as ``"A3G C7T"``: letter, position from 1 as is usual in this notation, new letter.
+        Names such as ``"A3G C7T"``: symbol, position (from 1, as is usual in this notation), new symbol.
     exact : bool
-        Whether all mutants were compared; if not, they come from a beam search, and better ones may exist.
+        Whether all mutants were compared. If not, a beam search was used, and better mutants may exist.
     """
 
     codes: Codes
@@ -65,66 +69,81 @@ def best_mutants(
     minimize: bool,
     limit: int,
 ) -> Mutants:
-    """Return the mutants with exactly so many mutations whose scores are highest (lowest)."""
+    """Return the `count` mutants of a sequence, `row` (n,), with the highest (lowest) predicted scores.
+
+    They have exactly `mutations` substitutions. All mutants are compared if there are at most `limit`.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    mutations = integer("mutations", mutations, least=1)
+    if mutations > space.n:
+        raise InputError(f"mutations must be at most {space.n}, the length, got {mutations}")
+    count, limit = integer("count", count, least=1), integer("limit", limit, least=0)
     sign = -1.0 if minimize else 1.0
     exact = comb(space.n, mutations) * (space.q - 1) ** mutations <= limit
-    found = _all(space, row, mutations) if exact else _beam(components, space, row, mutations, count, sign)
+    if exact:
+        batches = _all_mutants(space, row, mutations)
+    else:
+        batches = _beam_search(components, space, row, mutations, count, sign)
     best = np.empty((0, space.n), dtype=np.uint8)
     scores = np.empty(0)
-    for codes in found:
+    for codes in batches:
         best = np.concatenate([best, codes])
         scores = np.concatenate([scores, components.predict(codes)])
         order = np.argsort(-sign * scores, kind="stable")[:count]
         best, scores = best[order], scores[order]
-    own = float(components.predict(row[None])[0])
+    original_score = float(components.predict(row[None])[0])
     alphabet = space.alphabet
     names = [
         " ".join(f"{alphabet[row[i]]}{i + 1}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
         for mutant in best
     ]
-    return Mutants(best, space.decode(best), scores, scores - own, names, exact)
+    return Mutants(best, space.decode(best), scores, scores - original_score, names, exact)
 
 
-def _all(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[Codes]:
-    """Yield all mutants, in chunks."""
+def _all_mutants(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[Codes]:
+    """Yield all mutants with exactly `mutations` substitutions, in chunks."""
     others = space.q - 1
     count = others**mutations
-    places = combinations(range(space.n), mutations)
+    supports = combinations(range(space.n), mutations)
     while True:
-        chosen = np.array(list(islice(places, max(1, CHUNK // count))), dtype=np.int64)
-        if not len(chosen):
+        chunk = np.array(list(islice(supports, max(1, CHUNK // count))), dtype=np.int64)
+        if not len(chunk):
             return
         for start in range(0, count, CHUNK):
             numbers = np.arange(start, min(start + CHUNK, count))
-            # How many letters each position goes on, as the digits of a number.
+            # The digits of a number, plus 1, are the amounts (modulo q) that are added to the codes.
             steps = 1 + numbers[:, None] // others ** np.arange(mutations)[::-1] % others
-            codes = np.repeat(np.tile(row, (len(chosen), 1)), len(steps), axis=0)
-            positions = np.repeat(chosen, len(steps), axis=0)
-            changed = np.take_along_axis(codes, positions, axis=1).astype(np.int64)
-            changed = (changed + np.tile(steps, (len(chosen), 1))) % space.q
-            np.put_along_axis(codes, positions, changed.astype(np.uint8), axis=1)
+            codes = np.repeat(np.tile(row, (len(chunk), 1)), len(steps), axis=0)
+            positions = np.repeat(chunk, len(steps), axis=0)
+            symbols = np.take_along_axis(codes, positions, axis=1).astype(np.int64)
+            symbols = (symbols + np.tile(steps, (len(chunk), 1))) % space.q
+            np.put_along_axis(codes, positions, symbols.astype(np.uint8), axis=1)
             yield codes
 
 
-def _beam(
+def _beam_search(
     components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
 ) -> Iterator[Codes]:
-    """Mutate step by step, keeping the best of each step."""
+    """Add one substitution at a time and keep the best mutants of each step; yield those of the last step."""
     beam: npt.NDArray[np.uint8] = row[None].copy()
-    width = max(BEAM, count)
+    width = max(BEAM_WIDTH, count)
     for _ in range(mutations):
         effects = components.mutation_effects(beam).reshape(len(beam), space.n, space.q)
         scores = sign * (components.predict(beam)[:, None, None] + effects)
-        # A position is mutated once.
+        # Each position is substituted at most once, and never by its original symbol.
         scores[beam != row] = -np.inf
-        own = np.arange(space.q) == row[:, None]
-        scores[:, own] = -np.inf
-        # As many may be the same mutant, reached in another order.
+        original = np.arange(space.q) == row[:, None]
+        scores[:, original] = -np.inf
+        # Take more than `width`: different orders of the same substitutions give the same mutant.
         order = np.argsort(-scores.ravel(), kind="stable")[: width * mutations * 2]
         order = order[np.isfinite(scores.ravel()[order])]
-        parents, positions, letters = np.unravel_index(order, scores.shape)
+        parents, positions, symbols = np.unravel_index(order, scores.shape)
         mutants = beam[parents]
-        mutants[np.arange(len(mutants)), positions] = letters
+        mutants[np.arange(len(mutants)), positions] = symbols
         _, first = np.unique(mutants, axis=0, return_index=True)
         beam = mutants[np.sort(first)][:width]
     yield beam

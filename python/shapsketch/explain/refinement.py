@@ -1,35 +1,35 @@
-"""Exact values of a sketch plus sampled values of what it leaves unexplained."""
+"""Exact values of a sketch plus sampled values of the difference between a predictor and the sketch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
 from shapsketch.evaluate.evaluator import Parts
-from shapsketch.explain.control_variate import Sampled, Score
+from shapsketch.explain.control_variate import Sampled, ValuesOf
 from shapsketch.explain.results import Explanation, Interactions
-from shapsketch.space import Codes, Values
-
-# Returns the values, on the scale of the sketch, of sequences that come in parts, and their number.
-ValuesOf: TypeAlias = Callable[[Parts, int], Values]
+from shapsketch.space import Values
+from shapsketch.surrogate.sketch import Sketch
 
 
-def difference(values_of: ValuesOf, predict: Callable[[Codes], Values]) -> Score:
-    """Return the function that `sample` needs: a predictor's values minus the sketch's predictions."""
+def difference(values_of: ValuesOf, sketch: Sketch) -> ValuesOf:
+    """Return the function that `sample` needs: the values of a predictor minus those of a sketch.
 
-    def score(parts: Parts, count: int) -> Values:
+    `values_of` returns the values of the predictor on the scale of the sketch.
+    """
+    predict = sketch._components.predict
+
+    def residuals_of(parts: Parts, count: int) -> Values:
         # A copy, because a custom link may return an array that must not be changed.
-        values = np.array(values_of(parts, count))
+        residuals = np.array(values_of(parts, count))
         done = 0
         for batch in parts():
-            values[done : done + len(batch)] -= predict(batch)
+            residuals[done : done + len(batch)] -= predict(batch)
             done += len(batch)
-        return values
+        return residuals
 
-    return score
+    return residuals_of
 
 
 def refined_values(exact: Explanation, sampled: Sampled) -> Explanation:
@@ -37,16 +37,16 @@ def refined_values(exact: Explanation, sampled: Sampled) -> Explanation:
     return replace(
         exact,
         values=exact.values + sampled.values,
-        base_values=exact.base_values + sampled.base,
+        base_values=exact.base_values + sampled.base_values,
         _sketch=None,
-        _stderr=sampled.errors,
+        _stderr=sampled.stderr,
     )
 
 
 def refined_pairs(exact: Interactions, sampled: Sampled) -> Interactions:
-    """Add sampled Shapley interactions of orders 1 and 2 to those of a sketch; all pairs are listed."""
+    """Add sampled Shapley interactions of orders 1 and 2 to those of a sketch; list all pairs."""
     assert sampled.pairs is not None
-    assert sampled.pair_errors is not None
+    assert sampled.pair_stderr is not None
     n = exact.length
     i, j = np.triu_indices(n, 1)
     dense = exact.dense()
@@ -55,6 +55,6 @@ def refined_pairs(exact: Interactions, sampled: Sampled) -> Interactions:
         exact,
         supports=[(k,) for k in range(n)] + [(int(a), int(b)) for a, b in zip(i, j, strict=True)],
         values=np.concatenate([singles, dense[:, i, j] + sampled.pairs[:, i, j]], axis=1),
-        base_values=exact.base_values + sampled.base,
-        stderr=np.concatenate([sampled.errors, sampled.pair_errors[:, i, j]], axis=1),
+        base_values=exact.base_values + sampled.base_values,
+        stderr=np.concatenate([sampled.stderr, sampled.pair_stderr[:, i, j]], axis=1),
     )

@@ -1,4 +1,4 @@
-"""What is said of single sequences: Shapley values, interactions and epistasis, as tables."""
+"""Results for individual sequences: Shapley values, interactions and epistasis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch.errors import InputError
-from shapsketch.explain.table import SHOWN, Record, Support, Table
+from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.sketch import Sketch
 
@@ -18,21 +18,21 @@ from shapsketch.surrogate.sketch import Sketch
 class Explanation(Table):
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
 
-    ``print`` it, or hand its ``records()`` to pandas, for a row for each position of each sequence.
+    ``print`` it, or pass its ``records()`` to pandas: one row for each position of each sequence.
 
     Attributes
     ----------
     values : numpy.ndarray of float64, shape (B, n)
         Shapley value of each position, on the scale of the sketch.
     base_values : numpy.ndarray of float64, shape (B,)
-        The surrogate's mean over the background; with the values of a sequence it sums to the
+        The surrogate's mean over the background. The base value of a sequence plus its Shapley values is the
         surrogate's score.
     data : numpy.ndarray of uint8, shape (B, n)
-        The codes that were explained.
+        Codes of the explained sequences.
     background : str
-        What a missing position stands for.
+        The distribution from which missing positions are drawn, in words.
     link : str
-        The scale of the values: "identity" is the model's own.
+        The scale of the values; "identity" is the model's own scale.
     """
 
     values: Values
@@ -48,47 +48,48 @@ class Explanation(Table):
     def stderr(self) -> Values:
         """Standard errors of the values (B, n).
 
-        They follow from the residuals at queries that were held out: errors of the terms, and what the
-        terms miss. ``values ± 1.96 stderr`` is a 95 % interval for the Shapley values of the model itself.
-        Of measured data (:func:`fit`) by regression, what is missed in orders above 3 cannot be told from
-        noise, and is not in it. 0 of an exact sketch.
-        Of refined values and of a teacher's they are the errors of sampling.
+        They are estimated from the residuals at held-out queries and include the errors of the terms and the
+        effect of the terms that were left out: ``values ± 1.96 stderr`` is a 95 % interval for the Shapley
+        values of the model itself. For measured data (:func:`fit`), interactions above order 3 cannot be
+        separated from noise, and the standard errors of a regression do not include them. For an exact sketch
+        they are 0. For refined values and values of a teacher they are the errors of sampling.
 
         Raises
         ------
         InputError
-            If none are known: of sketches that were peeled, or fitted to data that are far from uniform, and
-            under other backgrounds than the uniform one.
+            If there are none: for peeled sketches, for sketches fitted to data far from uniform, and for
+            backgrounds other than the uniform one.
         """
         if self._stderr is not None:
             return self._stderr
         if self._sketch is not None and self._sketch.method == "exact":
             return np.zeros_like(self.values)
         if self._sketch is not None and self.background == "uniform":
-            known = self._sketch._core.standard_errors(self.data)
-            if known is not None:
-                return known
-            why = (
-                "the sketch has none (regression, trees, distillation and their averages have, if their "
-                "sequences were uniform)"
+            stderr = self._sketch._core.standard_errors(self.data)
+            if stderr is not None:
+                return stderr
+            reason = (
+                "the sketch has none (only sketches by regression, trees, distillation, and averages of "
+                "these have standard errors, and only if their sequences were uniform)"
             )
         else:
-            why = f"they are known under the uniform background, this is {self.background}"
+            reason = f"they exist for the uniform background only, and this background is {self.background}"
         raise InputError(
-            f"no standard errors: {why}; Explainer.refine estimates them from further model calls"
+            f"no standard errors: {reason}",
+            advice="Explainer.refine estimates them with further evaluations of the model",
         )
 
     def records(self) -> list[Record]:
-        """Return a row for each position of each sequence: both numbers from 0, letter and value."""
+        """Return one row for each position of each sequence; sequences and positions count from 0."""
         return [
-            {"sequence": b, "position": i, "letter": self._alphabet[letter], "value": float(value)}
+            {"sequence": b, "position": i, "letter": self._alphabet[code], "value": float(value)}
             for b, (row, codes) in enumerate(zip(self.values, self.data, strict=True))
-            for i, (value, letter) in enumerate(zip(row, codes, strict=True))
+            for i, (value, code) in enumerate(zip(row, codes, strict=True))
         ]
 
-    def _shown(self) -> tuple[list[Record], int]:
-        some = replace(self, values=self.values[:SHOWN], data=self.data[:SHOWN])
-        return some.records()[:SHOWN], self.values.size
+    def _first_rows(self) -> tuple[list[Record], int]:
+        start = replace(self, values=self.values[:PRINTED_ROWS], data=self.data[:PRINTED_ROWS])
+        return start.records()[:PRINTED_ROWS], self.values.size
 
     def __len__(self) -> int:
         return len(self.values)
@@ -100,29 +101,29 @@ class Explanation(Table):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactions(Table):
-    """Interactions of a batch of sequences, for the supports that have any.
+    """Interactions of a batch of sequences, for the supports that have interactions.
 
-    ``print`` it, or hand its ``records()`` to pandas, for a row for each support and sequence.
+    ``print`` it, or pass its ``records()`` to pandas: one row for each support of each sequence.
 
     Attributes
     ----------
     supports : list of tuple of int
-        Positions that interact, ascending; sorted by order, then position. Single positions are
-        supports of order 1.
+        Positions that interact, ascending; sorted by order, then by position. Single positions are supports
+        of order 1.
     values : numpy.ndarray of float64, shape (B, n_supports)
         Interaction of each support, on the scale of the sketch.
     index : str
-        The interaction index.
+        Name of the interaction index.
     background : str
-        What a missing position stands for.
+        The distribution from which missing positions are drawn, in words.
     link : str
-        The scale of the values: "identity" is the model's own.
+        The scale of the values; "identity" is the model's own scale.
     base_values : numpy.ndarray of float64, shape (B,)
         The surrogate's mean over the background.
     length : int
-        Positions of a sequence.
+        Number of positions of a sequence.
     stderr : numpy.ndarray of float64, shape (B, n_supports), or None
-        Standard errors of sampling, of refined interactions only.
+        Standard errors of sampling; None unless the interactions were refined.
     """
 
     supports: list[Support]
@@ -140,33 +141,33 @@ class Interactions(Table):
 
     def order(self, order: int) -> Interactions:
         """Return the interactions of one order."""
-        keep = np.flatnonzero(self._orders == order)
-        errors = None if self.stderr is None else self.stderr[:, keep]
+        columns = np.flatnonzero(self._orders == order)
+        stderr = None if self.stderr is None else self.stderr[:, columns]
         return replace(
-            self, supports=[self.supports[i] for i in keep], values=self.values[:, keep], stderr=errors
+            self, supports=[self.supports[i] for i in columns], values=self.values[:, columns], stderr=stderr
         )
 
     def top(self, count: int) -> list[tuple[Support, float]]:
-        """Return the `count` supports of largest absolute value, with it.
+        """Return the `count` supports with the largest absolute interactions, and a value for each.
 
-        Of a single sequence values have their signs; of several it is the mean absolute value, as effects of
-        different sequences cancel.
+        For one sequence this value is its interaction, with its sign. For several sequences it is the mean
+        absolute interaction, because interactions of different signs would cancel in a mean.
         """
         size = np.abs(self.values).mean(axis=0)
-        shown = self.values[0] if len(self.values) == 1 else size
-        return [(self.supports[i], float(shown[i])) for i in np.argsort(-size, kind="stable")[:count]]
+        values = self.values[0] if len(self.values) == 1 else size
+        return [(self.supports[i], float(values[i])) for i in np.argsort(-size, kind="stable")[:count]]
 
     def records(self) -> list[Record]:
-        """Return a row for each support of each sequence: number from 0, support and value."""
+        """Return one row for each support of each sequence; sequences count from 0."""
         return [
             {"sequence": b, "support": support, "value": float(value)}
             for b, row in enumerate(self.values)
             for support, value in zip(self.supports, row, strict=True)
         ]
 
-    def _shown(self) -> tuple[list[Record], int]:
-        some = replace(self, values=self.values[:SHOWN])
-        return some.records()[:SHOWN], self.values.size
+    def _first_rows(self) -> tuple[list[Record], int]:
+        start = replace(self, values=self.values[:PRINTED_ROWS])
+        return start.records()[:PRINTED_ROWS], self.values.size
 
     def __repr__(self) -> str:
         count, width = self.values.shape
@@ -178,15 +179,15 @@ class Interactions(Table):
     def dense(self) -> Values:
         """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
 
-        Orders above 2 are not in it.
+        Interactions above order 2 are left out.
         """
         n = self.length
-        out = np.zeros((len(self.values), n, n))
+        matrices = np.zeros((len(self.values), n, n))
         for support, column in zip(self.supports, self.values.T, strict=True):
             if len(support) <= 2:
                 i, j = support[0], support[-1]
-                out[:, i, j] = out[:, j, i] = column
-        return out
+                matrices[:, i, j] = matrices[:, j, i] = column
+        return matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +197,15 @@ class Epistasis:
     Attributes
     ----------
     pairs : list of (int, int)
-        Positions; of all others epistasis is 0.
+        Pairs of positions; the epistasis of all other pairs is 0.
     values : numpy.ndarray of float64, shape (B, n_pairs, q, q)
-        Score of both substitutions less those of each, plus that of the sequence itself: entry ``[b, p, a,
-        c]`` for letter ``a`` at the first position of pair ``p`` and ``c`` at the second.
+        Score with both substitutions, minus the two scores with one substitution each, plus the score of the
+        sequence itself. Entry ``[b, p, a, c]`` is for symbol ``a`` at the first position of pair ``p`` and
+        symbol ``c`` at the second.
     data : numpy.ndarray of uint8, shape (B, n)
+        Codes of the sequences.
     link : str
+        The scale of the values; "identity" is the model's own scale.
     """
 
     pairs: list[tuple[int, int]]

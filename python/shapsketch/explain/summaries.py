@@ -1,4 +1,4 @@
-"""Views of a whole sketch: where its variance is, which motifs carry it, what matters over many sequences."""
+"""Summaries of a whole sketch or of many sequences: Sobol indices, motifs, attribution maps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class Sobol(Table):
     supports : list of tuple of int
         Sets of positions, ascending.
     shares : numpy.ndarray of float64, shape (n_supports,)
-        Part of the variance that each set carries beyond its subsets; they add up to 1.
+        Fraction of the variance that each set carries beyond its subsets; the fractions add up to 1.
     first, total : numpy.ndarray of float64, shape (n,)
-        Sobol indices of each position: what it carries alone, and with others.
+        Sobol indices of each position: the fraction that it carries alone, and the fraction that it carries
+        alone or together with others.
     by_order : numpy.ndarray of float64, shape (highest order + 1,)
-        Part of the variance by the number of positions; the first is 0.
+        Fraction of the variance of each order, the number of positions; order 0 has 0.
     background : str
+        The distribution over which the variance is taken, in words.
     """
 
     variance: float
@@ -43,50 +45,50 @@ class Sobol(Table):
 
     @classmethod
     def of(cls, components: _core.Components, n: int, background: str) -> Sobol:
-        """Return that of compiled components."""
+        """Return the Sobol indices of compiled components, for sequences of length n."""
         supports = [tuple(support) for support in components.supports]
-        parts = components.variances()
-        variance = float(parts.sum())
-        shares = parts / variance if variance > 0 else np.zeros_like(parts)
+        variances = components.variances()
+        variance = float(variances.sum())
+        fractions = variances / variance if variance > 0 else np.zeros_like(variances)
         first, total = np.zeros(n), np.zeros(n)
         by_order = np.zeros(1 + max(map(len, supports), default=0))
-        for support, share in zip(supports, shares, strict=True):
-            by_order[len(support)] += share
-            total[list(support)] += share
+        for support, fraction in zip(supports, fractions, strict=True):
+            by_order[len(support)] += fraction
+            total[list(support)] += fraction
             if len(support) == 1:
-                first[support[0]] += share
-        return cls(variance, supports, shares, first, total, by_order, background)
+                first[support[0]] += fraction
+        return cls(variance, supports, fractions, first, total, by_order, background)
 
     def records(self) -> list[Record]:
-        """Return positions with their first-order and total index."""
+        """Return one row for each position, with its first-order and total index."""
         return [
             {"position": i, "first": float(first), "total": float(total)}
             for i, (first, total) in enumerate(zip(self.first, self.total, strict=True))
         ]
 
     def top(self, count: int) -> list[tuple[Support, float]]:
-        """Return the `count` sets of positions that carry most, with their share."""
-        best = np.argsort(-self.shares, kind="stable")[:count]
-        return [(self.supports[i], float(self.shares[i])) for i in best]
+        """Return the `count` sets of positions that carry most variance, with their fractions of it."""
+        order = np.argsort(-self.shares, kind="stable")[:count]
+        return [(self.supports[i], float(self.shares[i])) for i in order]
 
 
 class Motif(NamedTuple):
-    """Letters at some positions, and what they do.
+    """Symbols at some positions, and their effect.
 
     Attributes
     ----------
     support : tuple of int
         Positions, ascending.
     letters : str
-        The letter at each of them.
+        The symbol at each of these positions.
     interaction : float
-        What the letters do together beyond what each part of them does.
+        Joint effect of the symbols, beyond the effects of all subsets of them.
     effect : float
-        Mean score of sequences that have the motif, less the base value.
+        Mean score of sequences that have the motif, minus the base value.
     frequency : float
-        How often the background has it.
+        Probability of the motif under the background.
     found : float or None
-        Part of the given sequences that have it.
+        Fraction of the sequences that have the motif; None if no sequences were passed.
     """
 
     support: Support
@@ -99,12 +101,15 @@ class Motif(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Motifs(Table):
-    """The motifs that carry most of a sketch's variance, strongest first.
+    """The motifs that carry most of a sketch's variance.
+
+    The order is descending in frequency times squared interaction, the contribution to the variance.
 
     Attributes
     ----------
     motifs : list of Motif
     background : str
+        The distribution over which the variance is taken, in words.
     """
 
     motifs: list[Motif]
@@ -120,13 +125,15 @@ class Motifs(Table):
         max_order: int,
         codes: Codes | None,
     ) -> Motifs:
-        """Return those of compiled components."""
+        """Return at most `count` motifs of compiled components; `codes` (B, n) are searched for them."""
         motifs = []
         for support, letters, interaction, effect, frequency in components.motifs(count, max_order):
-            word = np.frombuffer(bytes(letters), dtype=np.uint8)
-            found = None if codes is None else float((codes[:, list(support)] == word).all(axis=1).mean())
-            text = "".join(space.alphabet[letter] for letter in word)
-            motifs.append(Motif(tuple(support), text, interaction, effect, frequency, found))
+            symbols = np.frombuffer(bytes(letters), dtype=np.uint8)
+            fraction = None
+            if codes is not None:
+                fraction = float((codes[:, list(support)] == symbols).all(axis=1).mean())
+            text = "".join(space.alphabet[symbol] for symbol in symbols)
+            motifs.append(Motif(tuple(support), text, interaction, effect, frequency, fraction))
         return cls(motifs, background)
 
     def records(self) -> list[Record]:
@@ -142,17 +149,18 @@ class Motifs(Table):
 
 @dataclass(frozen=True, eq=False)
 class AttributionMap(Table):
-    """Shapley values by position and letter, over many sequences.
+    """Shapley values by position and symbol, over many sequences.
 
     Attributes
     ----------
     mean, mean_absolute : numpy.ndarray of float64, shape (n, q)
-        Mean Shapley value and mean absolute Shapley value of each letter at each position, over the
-        sequences that have it; NaN where none has.
+        Mean Shapley value and mean absolute Shapley value of each symbol at each position, over the sequences
+        that have it there; NaN if no sequence has it.
     counts : numpy.ndarray of int64, shape (n, q)
-        Sequences that have it.
+        Number of sequences that have each symbol at each position.
     alphabet : str
     background : str
+        The distribution from which missing positions are drawn, in words.
     """
 
     mean: Values
@@ -165,7 +173,7 @@ class AttributionMap(Table):
     def of(
         cls, batches: Iterator[tuple[Codes, Values]], space: SequenceSpace, background: str
     ) -> AttributionMap:
-        """Return that of batches of codes and their Shapley values."""
+        """Return the map of batches, each of codes (B, n) and their Shapley values (B, n)."""
         n, q = space.n, space.q
         counts, sums, sizes = np.zeros((n, q), dtype=np.int64), np.zeros((n, q)), np.zeros((n, q))
         for codes, values in batches:
@@ -173,14 +181,14 @@ class AttributionMap(Table):
             counts += np.bincount(cells, minlength=n * q).reshape(n, q)
             sums += np.bincount(cells, values.ravel(), minlength=n * q).reshape(n, q)
             sizes += np.bincount(cells, np.abs(values).ravel(), minlength=n * q).reshape(n, q)
-        nothing = np.full((n, q), np.nan)
-        mean = np.divide(sums, counts, out=nothing.copy(), where=counts > 0)
-        absolute = np.divide(sizes, counts, out=nothing, where=counts > 0)
-        return cls(mean, absolute, counts, space.alphabet, background)
+        missing = np.full((n, q), np.nan)
+        mean = np.divide(sums, counts, out=missing.copy(), where=counts > 0)
+        mean_absolute = np.divide(sizes, counts, out=missing, where=counts > 0)
+        return cls(mean, mean_absolute, counts, space.alphabet, background)
 
     def records(self) -> list[Record]:
-        """Return one row for each letter at each position that occurs, strongest first."""
-        found = [
+        """Return one row for each symbol that occurs at a position, largest mean absolute value first."""
+        rows = [
             {
                 "position": int(i),
                 "letter": self.alphabet[a],
@@ -190,4 +198,4 @@ class AttributionMap(Table):
             }
             for i, a in np.argwhere(self.counts > 0)
         ]
-        return sorted(found, key=lambda row: -row["mean_absolute"])
+        return sorted(rows, key=lambda row: -row["mean_absolute"])

@@ -1,15 +1,17 @@
-"""Results that are tables: rows for data frames, text for people."""
+"""Base class of results that are tables: rows for data frames, text for people."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any
 
+# Positions that interact, ascending.
 Support = tuple[int, ...]
+# One row of a table: values by the names of the columns.
 Record = dict[str, Any]
 
-# Rows that a printed table shows.
-SHOWN = 20
+# Largest number of rows that `print` shows.
+PRINTED_ROWS = 20
 
 
 class Table(ABC):
@@ -19,13 +21,13 @@ class Table(ABC):
     def records(self) -> list[Record]:
         """Return the rows as dictionaries."""
 
-    def _shown(self) -> tuple[list[Record], int]:
-        """Return the rows that are printed, and the number of all."""
+    def _first_rows(self) -> tuple[list[Record], int]:
+        """Return the rows to print, and the number of rows in the table."""
         rows = self.records()
-        return rows[:SHOWN], len(rows)
+        return rows[:PRINTED_ROWS], len(rows)
 
     def __str__(self) -> str:
-        rows, count = self._shown()
+        rows, count = self._first_rows()
         if not rows:
             return "(no rows)"
         names = list(rows[0])
@@ -43,6 +45,7 @@ class Table(ABC):
 
 
 def _cell(value: object) -> str:
+    """Return the text of a cell: floats with 4 significant digits, supports such as ``3-7``."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

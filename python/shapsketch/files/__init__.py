@@ -1,1 +1,1 @@
-"""Sequence and table files. This package knows no model and no result."""
+"""Read and write files of sequences and tables. This package does not depend on models or results."""

@@ -1,4 +1,4 @@
-"""Files that appear whole: written beside the target and renamed at the end."""
+"""Atomic writes: a file is written beside its target and renamed at the end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 from shapsketch.errors import FileError
 from shapsketch.files.formats import COMPRESSED, opener
 
-# Of gzip: files a tenth larger than at the highest level, in a hundredth of the time.
-LEVEL = 1
+# Compression level of gzip files. They are a tenth larger than at the highest level, and take a hundredth of
+# the time to write.
+GZIP_LEVEL = 1
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file into an error of ours."""
+    """Raise errors of the operating system as `FileError`."""
     try:
         yield
     except FileError:
@@ -30,23 +31,24 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, *, compressed: bool) -> Iterator[Any]:
-    """Yield a file to write that takes the place of another, if all goes well.
+    """Yield a file to write; it replaces the file at `path` if the block ends without an error.
 
-    What is there and no plain file, such as a pipe or a device, is written as it is.
+    A special file, such as a pipe or a device, is written directly. If `compressed` is true, an extension
+    such as ``.gz`` turns on compression.
     """
     extension = path.suffix.lower()[1:]
     with writing(path):
         if path.is_dir():
             raise FileError(f"cannot write {path}: it is a folder")
-        whole = path.is_file() or not path.exists()
-    target = Path(os.path.realpath(path)) if whole else path
-    at = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part") if whole else target
+        renamed = path.is_file() or not path.exists()
+    target = Path(os.path.realpath(path)) if renamed else path
+    written = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part") if renamed else target
     stack = ExitStack()
     try:
         with writing(path):
-            file = stack.enter_context(open(at, "xb" if whole else "wb"))  # noqa: SIM115
+            file = stack.enter_context(open(written, "xb" if renamed else "wb"))  # noqa: SIM115
             if compressed and extension in COMPRESSED:
-                level = LEVEL if extension == "gz" else None
+                level = GZIP_LEVEL if extension == "gz" else None
                 _, xopen = opener()
                 file = stack.enter_context(
                     xopen(file, "wb", compresslevel=level, threads=0, format=extension)
@@ -54,12 +56,12 @@ def replacing(path: Path, *, compressed: bool) -> Iterator[Any]:
         yield file
         with writing(path):
             stack.close()
-            if whole:
-                os.replace(at, target)
+            if renamed:
+                os.replace(written, target)
     except BaseException:
         with contextlib.suppress(Exception):
             stack.close()
-        if whole:
+        if renamed:
             with contextlib.suppress(OSError):
-                at.unlink(missing_ok=True)
+                written.unlink(missing_ok=True)
         raise

@@ -1,8 +1,8 @@
-"""Sequences from files: FASTA, FASTQ, CSV and Parquet, streamed in batches of codes.
+"""Read sequences from FASTA, FASTQ, CSV, TSV and Parquet files, in batches of codes.
 
-Memory is bounded by the batch, whatever the size of the file. Files may be compressed (``.gz``, ``.bz2``,
-``.xz``, ``.zst``; Parquet compresses by itself). What is wrong with a record is said with file, line and
-name; what is wrong with a file as such is always an error.
+The batch size bounds the memory, independent of the size of the file. Files may be compressed (``.gz``,
+``.bz2``, ``.xz``, ``.zst``; Parquet has its own compression). Messages about a malformed record name file,
+line and record. A malformed file is always an error, also with ``on_error="skip"``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,14 +23,15 @@ import numpy.typing as npt
 from shapsketch._validate import choice, integer
 from shapsketch.errors import FileError, InputError
 from shapsketch.files import formats
-from shapsketch.files.formats import FORMATS, Raw, Wrong, check_symbols, format_of, reading, rebatched
+from shapsketch.files.formats import FORMATS, Malformed, Raw, check_symbols, format_of, reading, rebatched
 from shapsketch.space import Codes, SequenceSpace, space_of
 
 logger = logging.getLogger(__name__)
 
 Format: TypeAlias = Literal["fasta", "fastq", "csv", "tsv", "parquet"]
+# Default number of records in a batch.
 BATCH = 65_536
-# Malformed records that are logged one by one.
+# Number of malformed records of a file that are logged individually.
 LOGGED = 10
 
 
@@ -44,7 +44,7 @@ class Records:
     names : list of str
     codes : numpy.ndarray of uint8, shape (B, n)
     lines : numpy.ndarray of int64, shape (B,)
-        Line of the file at which each record starts, from 1; of Parquet the row, from 0.
+        Line of the file at which each record starts, from 1; for Parquet the row, from 0.
     """
 
     names: list[str]
@@ -69,19 +69,19 @@ def read_sequences(
     Parameters
     ----------
     path : str or path
-        FASTA, FASTQ (four lines a record), CSV, TSV or Parquet.
+        FASTA, FASTQ (four lines per record), CSV, TSV or Parquet.
     space : SequenceSpace
-        Every sequence must be of this space.
+        Every sequence must belong to this space.
     format : {"fasta", "fastq", "csv", "tsv", "parquet"}, optional
-        By the extension if not given, after that of a compression.
+        By default, from the extension; a final ``.gz`` or similar is ignored.
     column : str
-        Of CSV, TSV and Parquet: the column with the sequences. Names are taken from a column ``name`` or
-        ``id``; if there is neither, they are the row numbers, from 0.
+        Column of a CSV, TSV or Parquet file that has the sequences. Names come from a column ``name`` or
+        ``id``; without such a column they are row numbers, from 0.
     batch_size : int
-        Most records in a batch.
+        Largest number of records in a batch.
     on_error : {"raise", "skip"}
-        What to do with a record that is not of the space: stop, or leave it out, with the first ten logged
-        as warnings and the number of all in ``skipped``.
+        What to do with a malformed record: stop with an error, or skip it. The first ten skipped records are
+        logged as warnings; ``skipped`` counts all of them.
 
     Returns
     -------
@@ -91,10 +91,11 @@ def read_sequences(
     Raises
     ------
     InputError
-        At a malformed record (says file, line, name and what is wrong), if the column is missing, or if the
-        format is not known.
+        If a record is malformed (the message names file, line, record and problem), the column is missing,
+        or the format is not supported.
     FileError
-        If the file cannot be read, is damaged, is not of its format or has no records; says where.
+        If the file cannot be read, is damaged, does not have its format or has no records; the message says
+        where.
     MissingExtraError
         If dnaio, xopen or, for Parquet, pyarrow is not installed.
 
@@ -112,27 +113,27 @@ def read_sequences(
 
 
 class SequenceReader:
-    """Iterates over the records of a file; made by :func:`read_sequences`.
+    """Iterates over the records of a file; :func:`read_sequences` returns it.
 
     Attributes
     ----------
     count : int
         Records read so far.
     skipped : int
-        Malformed records left out so far.
+        Malformed records skipped so far.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         space: SequenceSpace,
-        given: Format | None,
+        format: Format | None,  # noqa: A002
         column: str,
         batch_size: int,
         on_error: str,
     ) -> None:
         self.path = Path(path)
-        self.format = format_of(self.path, FORMATS, given)
+        self.format = format_of(self.path, FORMATS, format)
         space_of(space)
         if self.format in ("fasta", "fastq"):
             check_symbols(self.format, space)
@@ -140,8 +141,8 @@ class SequenceReader:
         self._size = integer("batch_size", batch_size, least=1)
         self._skip = choice("on_error", on_error, ("raise", "skip")) == "skip"
         self.count = self.skipped = 0
-        self._first: str | None = None
-        read: dict[str, Callable[[], Iterator[Raw]]] = {
+        self._first_problem: str | None = None
+        parsers: dict[str, Callable[[], Iterator[Raw]]] = {
             "fasta": lambda: formats.fasta(self.path, self._size),
             "fastq": lambda: formats.fastq(self.path, self._size),
             **dict.fromkeys(
@@ -151,8 +152,8 @@ class SequenceReader:
             "parquet": lambda: formats.parquet(self.path, column, self._size),
         }
         self._unit = "row" if self.format == "parquet" else "line"
-        self._records = self._read(read[self.format])
-        # What is not there, or not installed, is said now.
+        self._records = self._read(parsers[self.format])
+        # A missing library or file is an error here, not only when the first batch is read.
         if self.format == "parquet":
             formats.pyarrow()
         else:
@@ -180,16 +181,16 @@ class SequenceReader:
     ) -> None:
         self.close()
 
-    def _read(self, read: Callable[[], Iterator[Raw]]) -> Generator[Records, None, None]:
-        with reading(self.path), closing(rebatched(read(), self._size)) as batches:
+    def _read(self, parse: Callable[[], Iterator[Raw]]) -> Generator[Records, None, None]:
+        with reading(self.path), closing(rebatched(parse(), self._size)) as batches:
             for raw in batches:
-                found = self._encoded(raw)
-                if len(found):
-                    self.count += len(found)
-                    yield found
+                records = self._encoded(raw)
+                if len(records):
+                    self.count += len(records)
+                    yield records
         if self.skipped:
             logger.warning(
-                "%s: %d malformed of %d records were left out",
+                "%s: skipped %d malformed records of %d",
                 self.path,
                 self.skipped,
                 self.count + self.skipped,
@@ -197,14 +198,14 @@ class SequenceReader:
         if not self.count:
             if self.skipped:
                 raise InputError(
-                    f"{self.path}: none of its {self.skipped:,} records is a sequence of {self._space!r}; "
-                    f"the first: {self._first}"
+                    f"{self.path}: none of the {self.skipped:,} records is a sequence of {self._space!r}; "
+                    f"the first problem: {self._first_problem}"
                 )
             raise FileError(f"{self.path}: the file has no records")
 
     def _encoded(self, raw: Raw) -> Records:
-        """Encode a batch at once, and only if that fails one by one."""
-        wrong = list(raw.wrong)
+        """Encode a batch as a whole; if that fails, encode each record separately."""
+        malformed = list(raw.malformed)
         if None not in raw.sequences:
             try:
                 codes = self._space.encode(raw.sequences) if raw.names else None  # type: ignore[arg-type]
@@ -213,39 +214,42 @@ class SequenceReader:
         else:
             codes = None
         if codes is None:
-            codes, good, culprits = self._one_by_one(raw)
-            wrong = sorted([*wrong, *culprits])
-            raw = Raw([raw.names[i] for i in good], [], [raw.lines[i] for i in good])
-        for line, name, what in wrong:
-            self._report(line, name, what)
+            codes, encoded, not_encoded = self._encoded_separately(raw)
+            malformed = sorted([*malformed, *not_encoded])
+            raw = Raw([raw.names[i] for i in encoded], [], [raw.lines[i] for i in encoded])
+        for line, name, problem in malformed:
+            self._report(line, name, problem)
         return Records(raw.names, codes, np.array(raw.lines, dtype=np.int64))
 
-    def _one_by_one(self, raw: Raw) -> tuple[Codes, list[int], list[Wrong]]:
-        rows, good, wrong = [], [], []
+    def _encoded_separately(self, raw: Raw) -> tuple[Codes, list[int], list[Malformed]]:
+        """Return codes, the indices of the records with these codes, and the malformed records."""
+        rows, encoded, malformed = [], [], []
         for index, sequence in enumerate(raw.sequences):
-            what = "it has no sequence"
+            problem = "it has no sequence"
             if sequence:
                 try:
                     rows.append(self._space._core.encode([sequence]))
-                    good.append(index)
+                    encoded.append(index)
                     continue
                 except InputError as error:
-                    what = re.sub(r"^sequence 0:? ", "", str(error))
-                    what = f"it {what}" if what.startswith("has") else what
-            wrong.append((raw.lines[index], raw.names[index], what))
+                    problem = error.detail
+            malformed.append((raw.lines[index], raw.names[index], problem))
             if not self._skip:
                 break
         codes = np.concatenate(rows) if rows else np.empty((0, self._space.n), dtype=np.uint8)
-        return codes, good, wrong
+        return codes, encoded, malformed
 
-    def _report(self, line: int, name: str, what: str) -> None:
-        called = f", record {name!r}" if name else ""
-        message = f"{self.path}, {self._unit} {line:,}{called}: {what}"
+    def _report(self, line: int, name: str, problem: str) -> None:
+        """Raise an error for a malformed record, or count and log it."""
+        record = f", record {name!r}" if name else ""
+        message = f"{self._unit} {line:,}{record}: {problem}"
         if not self._skip:
-            raise InputError(f"{message}; on_error='skip' leaves out such records")
-        self._first = self._first or f"{self._unit} {line:,}{called}: {what}"
+            raise InputError(
+                f"{self.path}, {message}", advice="on_error='skip' skips such records", option="on_error"
+            )
+        self._first_problem = self._first_problem or message
         self.skipped += 1
         if self.skipped <= LOGGED:
-            logger.warning("%s; left out", message)
+            logger.warning("%s, %s; skipped", self.path, message)
         if self.skipped == LOGGED:
-            logger.warning("%s: further malformed records are only counted", self.path)
+            logger.warning("%s: further malformed records are counted, but not logged", self.path)

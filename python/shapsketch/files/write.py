@@ -1,6 +1,6 @@
-"""Tables and queries as files: CSV and Parquet, FASTA for sequences, written batch by batch.
+"""Write tables as CSV, TSV or Parquet, and sequences also as FASTA, batch by batch.
 
-A file appears under its name only when it is complete: it is written beside it and renamed at the end.
+A file is written beside its target and renamed at the end, so it appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from shapsketch.files.atomic import replacing, writing
 from shapsketch.files.formats import check_symbols, delimiter_of, format_of, pyarrow
 from shapsketch.space import Codes, SequenceSpace
 
+# Kinds of columns: strings, strings that are often repeated, and numbers.
 Kind: TypeAlias = Literal["string", "category", "int64", "float64", "float32"]
 KINDS = ("string", "category", "int64", "float64", "float32")
+# Formats of tables.
 TABLES = ("csv", "tsv", "parquet")
-# Bytes of a table that are held before they are written.
-HELD = 1 << 23
-# Numbers that are turned into text at a time.
-TEXT = 1 << 18
+# Bytes of rows that are collected before they are written.
+BUFFER = 1 << 23
+# Values of a text table that are formatted at a time.
+FORMATTED = 1 << 18
 
 
 class TableWriter:
     r"""Writes a table as CSV, TSV or Parquet, batch by batch.
 
-    A context manager: the file appears when it ends, and not at all if there was an error. Memory is bounded
-    by the batches and some 16 MiB; they are written by a thread, while the next ones are made.
+    A context manager: the file appears when the block ends, and not at all after an error. Memory is at most
+    that of a batch and about 16 MiB. A thread writes rows while the caller prepares the next ones.
 
     Parameters
     ----------
     path : str or path
-        CSV and TSV are compressed if it ends with ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
+        A CSV or TSV file is compressed if the name ends with ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
     columns : mapping of str to {"string", "category", "int64", "float64", "float32"}
-        Names and kinds of the columns, in order; a category is a string that is often the same.
+        Names and kinds of the columns, in order. A category is a string that many rows share.
     format : {"csv", "tsv", "parquet"}, optional
-        By the extension if not given.
+        By default, from the extension.
     metadata : mapping of str to str, optional
-        Kept in the schema of a Parquet file; CSV has no place for it.
+        Stored in the schema of a Parquet file; ignored for CSV and TSV.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class TableWriter:
     Raises
     ------
     InputError
-        If the format is not known, or a batch has other columns than the table.
+        If the format is not supported, or a batch does not have the columns of the table.
     FileError
         If the file cannot be written.
     MissingExtraError
@@ -99,8 +101,8 @@ class TableWriter:
             [(name, kinds[kind]) for name, kind in self._columns.items()],
             metadata=None if metadata is None else dict(metadata),
         )
-        self._held: list[Any] = []
-        self._bytes = 0
+        self._buffer: list[Any] = []
+        self._buffer_bytes = 0
         self._stack = ExitStack()
         self._writer: Any = None
         self._pool = ThreadPoolExecutor(1)
@@ -118,21 +120,35 @@ class TableWriter:
                     )
                 else:
                     options = pa.csv.WriteOptions(
-                        delimiter=delimiter_of(self.format), batch_size=max(1, TEXT // len(self._columns))
+                        delimiter=delimiter_of(self.format),
+                        batch_size=max(1, FORMATTED // len(self._columns)),
                     )
                     self._writer = pa.csv.CSVWriter(file, self._schema, write_options=options)
             self._stack = stack.pop_all()
         return self
 
     def write(self, batch: Mapping[str, Any]) -> None:
-        """Write rows: for each column a list, an array (B,), or an array of pyarrow.
+        """Write rows.
 
-        Strings may also be a pair of a list and the indices (B,) into it.
+        Parameters
+        ----------
+        batch : mapping of str to column
+            One entry for each column of the table, in the same order: a list, an array (B,), or a pyarrow
+            array. A column of strings may also be a pair of a list of str and indices (B,) into it.
+
+        Raises
+        ------
+        InputError
+            If the columns are not those of the table, or a value does not fit its column.
+        FileError
+            If earlier rows could not be written.
         """
         if self._writer is None:
-            raise InputError("a TableWriter is open within a `with` block only")
+            raise InputError("a TableWriter can write only within a `with` block")
         if list(batch) != list(self._columns):
-            raise InputError(f"{self.path}: a batch has the columns {list(batch)}, not {list(self._columns)}")
+            raise InputError(
+                f"{self.path}: the batch has the columns {list(batch)}, expected {list(self._columns)}"
+            )
         pa = self._pyarrow
         try:
             arrays = [
@@ -141,26 +157,28 @@ class TableWriter:
             ]
             rows = pa.record_batch(arrays, schema=self._schema)
         except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-            raise InputError(f"{self.path}: these are no rows of the table: {error}") from error
+            raise InputError(
+                f"{self.path}: the batch does not fit the columns of the table: {error}"
+            ) from error
         self.rows += rows.num_rows
-        self._held.append(rows)
-        self._bytes += rows.nbytes
-        if self._bytes >= HELD:
+        self._buffer.append(rows)
+        self._buffer_bytes += rows.nbytes
+        if self._buffer_bytes >= BUFFER:
             self._flush()
 
     def _array(self, column: Any, kind: Any) -> Any:
         pa = self._pyarrow
         if isinstance(column, tuple):
-            words, indices = column
-            return pa.array(words, type=kind).take(pa.array(indices))
+            strings, indices = column
+            return pa.array(strings, type=kind).take(pa.array(indices))
         array = column if isinstance(column, pa.Array) else pa.array(column)
         return array if array.type == kind else array.cast(kind)
 
     def _flush(self) -> None:
-        """Let the thread write what is held, once it is done with what came before."""
-        if self._held:
-            rows = self._pyarrow.Table.from_batches(self._held, self._schema)
-            self._held, self._bytes = [], 0
+        """Pass the collected rows to the thread, after it has written the rows before them."""
+        if self._buffer:
+            rows = self._pyarrow.Table.from_batches(self._buffer, self._schema)
+            self._buffer, self._buffer_bytes = [], 0
             self._wait()
             self._pending = self._pool.submit(self._writer.write_table, rows)
 
@@ -186,10 +204,10 @@ class TableWriter:
             self._pool.shutdown()
             self._pending = None
             if kind is not None:
-                # What is not kept need not be whole.
+                # The file is discarded, so errors at its end do not matter.
                 with contextlib.suppress(Exception):
                     self._writer.close()
-            self._writer, self._held = None, []
+            self._writer, self._buffer = None, []
             self._stack.__exit__(kind, error, trace)
 
 
@@ -201,23 +219,24 @@ def write_sequences(
     prefix: str = "query",
     format: Literal["fasta", "csv", "tsv", "parquet"] | None = None,  # noqa: A002
 ) -> int:
-    """Write sequences, for a model that runs elsewhere; returns their number.
+    """Write sequences, for example to evaluate them with another program; return their number.
 
     Parameters
     ----------
     path : str or path
-        FASTA, CSV or TSV, each compressed if it ends with ``.gz``, ``.bz2``, ``.xz`` or ``.zst``, or Parquet.
+        FASTA, CSV, TSV or Parquet. The first three are compressed if the name ends with ``.gz``, ``.bz2``,
+        ``.xz`` or ``.zst``.
     space : SequenceSpace
     batches : iterable of codes (B, n)
     prefix : str
-        The names are this and a number from 0 on.
+        Names are this prefix and a number, from 0.
     format : {"fasta", "csv", "tsv", "parquet"}, optional
-        By the extension if not given. Tables have the columns ``name`` and ``sequence``.
+        By default, from the extension. Tables have the columns ``name`` and ``sequence``.
 
     Raises
     ------
     InputError
-        If codes are not of the space, or the format cannot hold the alphabet.
+        If codes do not belong to the space, or the format cannot hold the alphabet.
     FileError
         If the file cannot be written.
     MissingExtraError
@@ -235,21 +254,22 @@ def write_sequences(
     """
     path = Path(path)
     kind = format_of(path, ("fasta", *TABLES), format)
-    done = 0
+    written = 0
     if kind == "fasta":
         check_symbols(kind, space)
         with replacing(path, compressed=True) as file:
             for codes in batches:
                 rows = space.decode(codes)
-                text = "".join([f">{prefix}{i}\n{row}\n" for i, row in enumerate(rows, done)])
+                text = "".join([f">{prefix}{i}\n{row}\n" for i, row in enumerate(rows, written)])
                 with writing(path):
                     file.write(text.encode())
-                done += len(rows)
-        return done
+                written += len(rows)
+        return written
     columns: dict[str, Kind] = {"name": "string", "sequence": "string"}
     with TableWriter(path, columns, format=kind) as table:  # type: ignore[arg-type]
         for codes in batches:
             rows = space.decode(codes)
-            table.write({"name": [f"{prefix}{i}" for i in range(done, done + len(rows))], "sequence": rows})
-            done += len(rows)
-    return done
+            names = [f"{prefix}{i}" for i in range(written, written + len(rows))]
+            table.write({"name": names, "sequence": rows})
+            written += len(rows)
+    return written

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from shapsketch import _core
 from shapsketch._validate import choice, integer, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
-from shapsketch.fitting.features import PositionalFeatures, positional_kinds
+from shapsketch.fitting.features import Features, PositionalFeatures, positional_kinds
 from shapsketch.fitting.holdout import (
     Split,
     check_enough,
@@ -41,6 +41,8 @@ FURTHER = 1.5
 ONE_THREAD = 200_000
 # Fewest values in a leaf.
 LEAF_VALUES = 10
+# Sequences whose features are computed at a time.
+CHUNK = 16_384
 # Fraction of the error of a fit to four fifths of the values that a fit to all of them may remove; the upper
 # end of the interval of R² allows for it.
 REFIT_GAIN = 0.1
@@ -162,16 +164,24 @@ def boost(
     return Boosted(booster, rounds or best, best, leaves, float(curve[best - 1]), centre)
 
 
-@dataclass(frozen=True)
-class BoostedTrees:
-    """The chosen features and size of trees, and the booster fitted with them."""
+F = TypeVar("F", bound=Features)
 
-    features: PositionalFeatures
+
+@dataclass(frozen=True)
+class FittedTrees(Generic[F]):
+    """Chosen features, and the booster fitted to them."""
+
+    features: F
     boosted: Boosted
 
-    def refit(self, codes: Codes, values: Values, seed: int) -> Boosted:
-        """Fit the same trees to other values."""
-        return boost(
+    def predict(self, codes: Codes) -> Values:
+        """Return predictions (B,) for codes."""
+        chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
+        return np.concatenate([self.boosted.predict(self.features.matrix(chunk)) for chunk in chunks])
+
+    def refit(self, codes: Codes, values: Values, seed: int) -> FittedTrees[F]:
+        """Return the same trees, fitted to other values."""
+        boosted = boost(
             self.features.matrix(codes),
             values,
             leaves=self.boosted.leaves,
@@ -179,26 +189,34 @@ class BoostedTrees:
             categories=self.features.n_categories,
             rounds=self.boosted.refit_rounds,
         )
+        return FittedTrees(self.features, boosted)
 
-    def sketch(self, boosted: Boosted, dropped: float, max_terms: int | None) -> tuple[_core.Sketch, float]:
-        """Return a booster as a sketch, and the fraction of its variance that the sketch keeps."""
-        ensemble = self.features.ensemble(boosted.booster, boosted.rounds, boosted.centre)
-        return ensemble.truncated(dropped, max_terms)
+
+def closed_form(
+    trees: FittedTrees[PositionalFeatures], dropped: float, max_terms: int | None
+) -> tuple[_core.Sketch, float]:
+    """Return trees as a sketch, and the fraction of their variance that the sketch keeps."""
+    boosted = trees.boosted
+    ensemble = trees.features.ensemble(boosted.booster, boosted.rounds, boosted.centre)
+    return ensemble.truncated(dropped, max_terms)
 
 
 def choose_trees(
     split: Split,
-    space: SequenceSpace,
+    candidates: Sequence[F],
     *,
-    features: str,
     leaves: tuple[int, ...],
     seed: int,
+    what: str,
     log: Callable[[str], None],
-) -> BoostedTrees:
-    """Choose features, then the size of the trees, on an inner split; fit the choice to the outer split."""
+) -> FittedTrees[F]:
+    """Choose features, then the size of the trees, on an inner split; fit the choice to the outer split.
+
+    `what` names the trees in messages.
+    """
     inner = split.inner(seed)
 
-    def fit(part: Split, features: PositionalFeatures, size: int, rounds: int | None = None) -> BoostedTrees:
+    def fit(part: Split, features: F, size: int, rounds: int | None = None) -> FittedTrees[F]:
         boosted = boost(
             features.matrix(part.codes),
             part.values,
@@ -208,18 +226,23 @@ def choose_trees(
             held=(features.matrix(part.held_codes), part.held_values),
             rounds=rounds,
         )
-        return BoostedTrees(features, boosted)
+        return FittedTrees(features, boosted)
 
-    def attempt(kind: str, size: int) -> BoostedTrees:
-        log(f"trees of {size} leaves on {kind}")
-        return fit(inner, PositionalFeatures(space, kind), size)
+    def attempt(features: F, size: int) -> FittedTrees[F]:
+        log(f"{what} of {size} leaves on {features.name}")
+        return fit(inner, features, size)
 
-    kinds = positional_kinds(space) if features == "auto" else [features]
-    best = min((attempt(kind, leaves[0]) for kind in kinds), key=lambda trees: trees.boosted.error)
+    best = min((attempt(each, leaves[0]) for each in candidates), key=lambda trees: trees.boosted.error)
     for size in leaves[1:]:
-        best = min(best, attempt(best.features.kind, size), key=lambda trees: trees.boosted.error)
-    log("the chosen trees")
+        best = min(best, attempt(best.features, size), key=lambda trees: trees.boosted.error)
+    log(f"the chosen {what}")
     return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
+
+
+def positional_candidates(space: SequenceSpace, features: str = "auto") -> list[PositionalFeatures]:
+    """Return the positional features to try; for "auto" those worth trying in a space."""
+    kinds = positional_kinds(space) if features == "auto" else [features]
+    return [PositionalFeatures(space, kind) for kind in kinds]
 
 
 class TreeSketch(Regressor):
@@ -313,14 +336,18 @@ class TreeSketch(Regressor):
         started = time.perf_counter()
         split = Split.of(codes, values, seed)
         trees = choose_trees(
-            split, self.space, features=features, leaves=leaves, seed=seed, log=lambda _: None
+            split,
+            positional_candidates(self.space, features),
+            leaves=leaves,
+            seed=seed,
+            what="trees",
+            log=lambda _: None,
         )
-        tested, _ = trees.sketch(trees.boosted, self.dropped, None)
-        predictions = predict(tested, split.held_codes)
+        predictions = predict(closed_form(trees, self.dropped, None)[0], split.held_codes)
         refitted = trees.refit(codes, values, seed)
-        final, self.share_ = trees.sketch(refitted, self.dropped, terms)
+        final, self.share_ = closed_form(refitted, self.dropped, terms)
         if terms is not None:
-            full, _ = trees.sketch(refitted, self.dropped, None)
+            full, _ = closed_form(refitted, self.dropped, None)
             predictions = predictions_after_truncation(predictions, full, final, split.held_codes)
         seconds = time.perf_counter() - started
         r2 = r_squared(split.held_values, predictions)

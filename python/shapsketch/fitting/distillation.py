@@ -13,7 +13,7 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
-from shapsketch.fitting.boosting import DROPPED, Boosted, BoostedTrees, boost
+from shapsketch.fitting.boosting import CHUNK, DROPPED, FittedTrees, boost, choose_trees, closed_form
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Split
 from shapsketch.fitting.regression import SparseRegressor
@@ -21,8 +21,6 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 # Leaves of the teacher's trees that are tried; the first decides between levels of count features.
 LEAVES = (15, 8, 31)
-# Sequences in one call of a teacher.
-CHUNK = 16_384
 # Predictions of the teacher for a student of trees: so many symbols in all, within these bounds.
 SYMBOLS = 5_000_000
 TREE_PREDICTIONS = (20_000, 100_000)
@@ -55,30 +53,6 @@ class Teacher(Protocol):
 
     def refit(self, codes: Codes, values: Values, seed: int) -> Teacher:
         """Return the same teacher, fitted to other values."""
-
-
-@dataclass(frozen=True)
-class BoostedTeacher:
-    """Boosted trees on positional features and counts."""
-
-    features: CountFeatures
-    boosted: Boosted
-
-    def predict(self, codes: Codes) -> Values:
-        """Return predictions (B,) for codes."""
-        return np.concatenate([self.boosted.predict(self.features.matrix(chunk)) for chunk in _chunks(codes)])
-
-    def refit(self, codes: Codes, values: Values, seed: int) -> BoostedTeacher:
-        """Return the same teacher, fitted to other values."""
-        boosted = boost(
-            self.features.matrix(codes),
-            values,
-            leaves=self.boosted.leaves,
-            seed=seed,
-            categories=self.features.positional.n_categories,
-            rounds=self.boosted.refit_rounds,
-        )
-        return BoostedTeacher(self.features, boosted)
 
 
 @dataclass(frozen=True)
@@ -118,32 +92,10 @@ def _chunks(codes: Codes) -> Iterator[Codes]:
 
 def choose_teacher(
     split: Split, positional: PositionalFeatures, *, seed: int, log: Callable[[str], None]
-) -> BoostedTeacher:
+) -> FittedTrees[CountFeatures]:
     """Choose count features, then the size of the trees, on an inner split; fit to the outer split."""
-    inner = split.inner(seed)
-
-    def fit(part: Split, features: CountFeatures, leaves: int, rounds: int | None = None) -> BoostedTeacher:
-        boosted = boost(
-            features.matrix(part.codes),
-            part.values,
-            leaves=leaves,
-            seed=seed,
-            categories=positional.n_categories,
-            held=(features.matrix(part.held_codes), part.held_values),
-            rounds=rounds,
-        )
-        return BoostedTeacher(features, boosted)
-
-    def attempt(level: str, leaves: int) -> BoostedTeacher:
-        log(f"teacher of {leaves} leaves with {level}")
-        return fit(inner, CountFeatures(positional, level), leaves)
-
-    levels = count_levels(positional.space)
-    best = min((attempt(level, LEAVES[0]) for level in levels), key=lambda teacher: teacher.boosted.error)
-    for leaves in LEAVES[1:]:
-        best = min(best, attempt(best.features.level, leaves), key=lambda teacher: teacher.boosted.error)
-    log("the chosen teacher")
-    return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
+    candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
+    return choose_trees(split, candidates, leaves=LEAVES, seed=seed, what="teacher", log=log)
 
 
 def students(
@@ -170,7 +122,7 @@ def students(
         rounds=STUDENT_ROUNDS,
         rate=STUDENT_RATE,
     )
-    trees, _ = BoostedTrees(positional, boosted).sketch(boosted, DROPPED, None)
+    trees, _ = closed_form(FittedTrees(positional, boosted), DROPPED, None)
     log("student: regression")
     some = slice(0, REGRESSION_PREDICTIONS)
     regressor = SparseRegressor(space, basis="letters", random_state=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,21 @@ SEGMENTS = 4
 LEVELS = ("counts", "frames", "parts")
 
 
+class Features(Protocol):
+    """Features of sequences that trees can be fitted to."""
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+
+    @property
+    def n_categories(self) -> int:
+        """How many of the features, counted from the first, are categories."""
+
+    def matrix(self, codes: Codes) -> Any:
+        """Return the features of codes (B, n), an array or a sparse matrix (B, F)."""
+
+
 @dataclass(frozen=True)
 class PositionalFeatures:
     """Features at positions, and the condition behind each of them.
@@ -42,6 +57,11 @@ class PositionalFeatures:
 
     space: SequenceSpace
     kind: str
+
+    @property
+    def name(self) -> str:
+        """The kind."""
+        return self.kind
 
     @property
     def longest(self) -> int:
@@ -138,6 +158,16 @@ class CountFeatures:
 
     positional: PositionalFeatures
     level: str
+
+    @property
+    def name(self) -> str:
+        """The level."""
+        return self.level
+
+    @property
+    def n_categories(self) -> int:
+        """How many of the features, counted from the first, are categories."""
+        return self.positional.n_categories
 
     def matrix(self, codes: Codes) -> Any:
         """Return the features of codes; a sparse matrix if the positional ones are."""

@@ -1,4 +1,4 @@
-"""Peeling: from observations of a design to a sparse spectrum."""
+"""Peeling: from observations on a design to a sparse spectrum."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from shapsketch.surrogate.spectrum import Spectrum
 
 
 class PeelingDecoder(Estimator):
-    """Sparse spectrum by peeling (q-SFT: Erginbas et al., arXiv 2301.06200, algorithm 1).
+    """Decode a sparse spectrum by peeling (q-SFT: Erginbas et al., arXiv 2301.06200, algorithm 1).
 
-    Bins that hold a single coefficient are read off and subtracted from all groups until nothing is
-    left to read. The noise level is estimated unless given; conjugate pairs are peeled together, and
-    coefficients are confirmed across groups.
+    Bins with a single coefficient (singletons) are decoded and subtracted from the bins of all groups, until
+    no singleton is left. Beyond the paper, the noise level is estimated, conjugate pairs are peeled together,
+    and coefficients near the noise are peeled only if the other groups confirm them.
 
     Parameters
     ----------
     noise : float, optional
-        Standard deviation of the noise of one value, in the model's units; estimated if not given.
+        Standard deviation of the noise of one value, in the model's units; estimated by default.
     refit : bool
-        Refit the coefficients by least squares on all bins, and drop those within the noise. Without
-        it the coefficients are those of the paper's algorithm.
+        Refit the coefficients by least squares on all bins, and drop those within the noise. False gives the
+        algorithm of the paper.
     max_rounds : int
-        Most rounds of peeling.
+        Largest number of rounds of peeling.
 
     Attributes
     ----------
     spectrum_ : Spectrum
     status_ : {"converged", "stalled", "round limit"}
-        Whether every bin is explained to within the noise, and if not, why the decoder stopped.
+        "converged" if all bins are explained to within the noise; otherwise why the decoder stopped.
     unexplained_ : float
-        Fraction (0 to 1) of the variance of the values left unexplained on the design itself.
+        Fraction (0 to 1) of the variance of the values that the spectrum does not explain, on the design.
     noise_ : float
-        The noise level the tests assumed last.
+        The last noise level that the tests of bins used, in the model's units.
     n_rounds_ : int
-        Rounds of peeling.
+        Number of rounds of peeling.
     n_open_bins_ : int
-        Bins, over all groups, with more energy left than noise.
+        Number of bins, over all groups, whose remaining energy is above the noise.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class PeelingDecoder(Estimator):
         Raises
         ------
         InputError
-            If the design has delays that do not spell out frequencies, or a parameter is out of range.
+            If frequencies cannot be read from the delays of the design, or a parameter is out of range.
         """
         if not isinstance(observations, Observations):
             raise InputError(f"expected Observations, got {type(observations).__name__}")

@@ -1,4 +1,4 @@
-"""Sparse regression: from sequences and values to a sketch, without a design."""
+"""Sparse regression: from sequences and values to a sketch. No design is needed."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ from shapsketch.query.design import Observations
 from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.surrogate.sketch import Sketch
 
+# Names of the functions that a regression may select.
 BASES = ("auto", "letters", "characters")
 
 
 class Dictionary:
-    """Which supports a regression may use: the union of the parts named.
+    """The supports that a regression may use: the union of the groups below.
 
-    Higher orders than those listed are grown from what is found, so that short lists do.
+    Growth extends letter patterns in use to orders that the dictionary does not list, so a small dictionary
+    is often enough.
 
     Parameters
     ----------
     windows : int
-        All contiguous windows up to this length (k-mers at their places).
+        All contiguous windows of up to this many positions (k-mers at fixed positions).
     orders : int
-        All supports up to this order; 2 are all positions and pairs.
+        All supports up to this order; 2 means all single positions and all pairs.
     gapped : (int, int), optional
-        All supports up to the first number's order whose positions span at most the second number.
+        A pair (order, span): all supports up to this order that lie within a window of `span` positions.
     supports : iterable of iterable of int
-        These supports: positions, ascending.
+        Individual supports, each with ascending positions.
+
+    Raises
+    ------
+    InputError
+        If a parameter is wrong.
 
     Examples
     --------
@@ -68,7 +75,10 @@ class Dictionary:
         ]
         for index, support in enumerate(self.supports):
             if any(i > 65_535 for i in support):
-                raise InputError(f"supports[{index}] = {support} has a position beyond every sequence")
+                raise InputError(
+                    f"supports[{index}] = {support} has a position above 65535; "
+                    "sequences have at most 4096 positions"
+                )
         self._core = _core.Dictionary(
             windows=self.windows,
             orders=self.orders,
@@ -101,49 +111,54 @@ class Dictionary:
 
 
 class SparseRegressor(Regressor):
-    """Explain values of sequences by few letter patterns or characters (ℓ1, cross-validated).
+    """Fit values of sequences by a sparse sum of letter patterns or characters (ℓ1, cross-validated).
 
-    Minimises ``1/(2N) ||y - f(x)||**2 + penalty * sum_j p_j |beta_j|`` over the atoms of a dictionary, with
-    ``p_j`` the strength of the atom's part times the root mean square of the atom (about its mean). What
-    is "auto" or None is chosen by cross-validation; the last fit uses all values.
+    Minimises ``1/(2N) ||y - f(x)||**2 + penalty * sum_j p_j |beta_j|`` over the atoms of a dictionary (the
+    lasso, Tibshirani 1996). ``p_j`` is the penalty factor of the atom's support times the root mean square of
+    the atom about its mean. Cross-validation chooses the parameters that are "auto" or None. The final fit
+    uses all values.
 
     Parameters
     ----------
     space : SequenceSpace, optional
-        Needed to fit (X, y); observations bring their own.
+        Needed to fit (X, y); observations contain their space.
     dictionary : Dictionary or "auto"
-        Which supports may be used; "auto": windows up to 4, all pairs, and higher orders in short
-        sequences, as far as the numbers allow.
+        The supports that may be used. "auto": single positions, windows of up to 4 positions, all pairs, and
+        higher orders for short sequences, within limits of size.
     basis : {"auto", "letters", "characters"}
-        Motifs at their places, or Fourier coefficients, which win where a spectrum is truly sparse.
+        Letter patterns or characters (Fourier basis functions). Characters are better if the spectrum is
+        truly sparse.
     penalty : float, optional
+        The factor of the ℓ1 norm, above 0.
     strengths : (pairs, higher, scattered, growth), optional
-        Factors of the penalty for orders above 1, each order above 2, supports that are no window, and grown
-        supports (None: nothing is grown).
+        Penalty factors, above 0: for orders above 1, for each order above 2, for supports that are not a
+        contiguous window, and for supports that growth adds (None: no growth).
     growth : bool
-        Whether patterns may grow beyond the dictionary.
+        Whether letter patterns may grow beyond the dictionary.
     refit : bool
-        Whether refits with less or no shrinkage are tried.
+        Whether to try refits with less or no shrinkage.
     tol : float
-        Squared change per value, relative to the variance, at which the last fit has converged;
-        ``duality_gap_`` tells how near the optimum that is.
+        The final fit has converged if the squared change per value, relative to the variance, is below this.
+        ``duality_gap_`` shows how near the optimum is.
     memory_limit : int
-        Bytes it may take, as predicted beforehand.
+        Largest predicted number of bytes; larger dictionaries are refused.
     random_state : int
-        Seed of the folds.
+        Seed of the folds, at least 0.
 
     Attributes
     ----------
     sketch_ : Sketch
         The surrogate, its cross-validated R², and standard errors.
     penalty_ : float or None
-        None if the constant alone predicts best.
+        The penalty used; None if the constant alone predicts best.
     refit_ : float
-        Penalty of the refit relative to `penalty_`; 1 is no refit, 0 least squares.
-    basis_ : str
-    strengths_ : tuple
+        Penalty of the refit relative to `penalty_`; 1 means no refit, 0 least squares.
+    basis_ : {"letters", "characters"}
+        The basis used.
+    strengths_ : (pairs, higher, scattered, growth)
+        The penalty factors used.
     duality_gap_ : float
-        Relative to half the sum of squares of ``y``.
+        Duality gap of the final fit, relative to half the sum of squares of ``y``.
 
     Examples
     --------
@@ -194,25 +209,25 @@ class SparseRegressor(Regressor):
         Parameters
         ----------
         X : sequences (strings, or codes (N, n)), or Observations
-            Observations of designs with small blocks are fitted in the domain of their bins.
+            Observations of a design with small blocks are fitted in the domain of its bins.
         y : array of float, shape (N,)
-            Not with observations.
+            Values of the sequences; omit it for observations.
 
         Raises
         ------
         InputError
-            If a parameter or a value is not what it must be, there are too few distinct sequences, or the
-            dictionary would take more memory than allowed: says what would fit.
+            If a parameter or a value is wrong, there are too few distinct sequences, or the dictionary needs
+            more memory than allowed; the message says which orders fit.
         """
         design = None
         if isinstance(X, Observations):
             if y is not None:
-                raise InputError("observations bring their own values; leave out y")
+                raise InputError("observations contain their values; remove y")
             space, design = X.design.space, X.design._core
             codes, values = np.zeros((0, space.n), dtype=np.uint8), X.values
         else:
             if not isinstance(self.space, SequenceSpace):
-                raise InputError("give the space: SparseRegressor(space).fit(X, y)")
+                raise InputError("pass the space: SparseRegressor(space).fit(X, y)")
             space = self.space
             codes, values = labelled(X, y, space)
         self._fit(space, codes, values, design)
@@ -266,12 +281,12 @@ class SparseRegressor(Regressor):
         self.duality_gap_ = info.duality_gap
 
     def predict(self, X: Sequences) -> npt.NDArray[np.float64]:
-        """Return predicted values (N,) of sequences."""
+        """Return predicted values (N,) for sequences."""
         self._check_fitted()
         return self.sketch_.predict(X)
 
     def score(self, X: Sequences, y: npt.ArrayLike) -> float:
-        """Return R² on sequences and their values."""
+        """Return R² for sequences X and their values y (N,)."""
         self._check_fitted()
         codes, values = labelled(X, y, self.sketch_.space)
         return r_squared(values, self.predict(codes))

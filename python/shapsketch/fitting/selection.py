@@ -14,8 +14,16 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import optional
-from shapsketch.fitting.boosting import DROPPED, LEAVES, BoostedTrees, choose_trees
+from shapsketch.fitting.boosting import (
+    DROPPED,
+    LEAVES,
+    FittedTrees,
+    choose_trees,
+    closed_form,
+    positional_candidates,
+)
 from shapsketch.fitting.distillation import CustomTeacher, Predictor, Teacher, choose_teacher, students
+from shapsketch.fitting.features import PositionalFeatures
 from shapsketch.fitting.holdout import Split, predict
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -80,13 +88,18 @@ class BoostingLearner:
     def __init__(self, space: SequenceSpace, *, fast: bool, seed: int, log: Log) -> None:
         self._space, self._seed, self._log = space, seed, log
         self._leaves = FAST_LEAVES if fast else LEAVES
-        self._chosen: BoostedTrees | None = None
+        self._chosen: FittedTrees[PositionalFeatures] | None = None
 
-    def choose(self, split: Split) -> BoostedTrees:
+    def choose(self, split: Split) -> FittedTrees[PositionalFeatures]:
         """Return the trees chosen on a split; they are chosen only once."""
         if self._chosen is None:
             self._chosen = choose_trees(
-                split, self._space, features="auto", leaves=self._leaves, seed=self._seed, log=self._log
+                split,
+                positional_candidates(self._space),
+                leaves=self._leaves,
+                seed=self._seed,
+                what="trees",
+                log=self._log,
             )
         return self._chosen
 
@@ -94,13 +107,13 @@ class BoostingLearner:
         """Return the predictions of the chosen trees in closed form."""
         trees = self.choose(split)
         self._log("trees in closed form")
-        sketch, _ = trees.sketch(trees.boosted, DROPPED, None)
+        sketch, _ = closed_form(trees, DROPPED, None)
         return {"trees": predict(sketch, split.held_codes)}
 
     def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
         """Return the chosen trees, fitted to all values, in closed form."""
         assert self._chosen is not None
-        return self._chosen.sketch(self._chosen.refit(codes, values, self._seed), DROPPED, None)[0]
+        return closed_form(self._chosen.refit(codes, values, self._seed), DROPPED, None)[0]
 
 
 class DistillationLearner:

@@ -1,4 +1,4 @@
-"""What adapters share: batches as models want them, and answers as the package wants them."""
+"""Functions that all adapters use: the layout of a batch, and the shape of an output."""
 
 from __future__ import annotations
 
@@ -12,66 +12,97 @@ from shapsketch.errors import InputError, ModelError
 
 Numbers: TypeAlias = npt.NDArray[Any]
 Layout: TypeAlias = Literal["channels_last", "channels_first", "flat", "codes"]
+# Layouts of one-hot arrays: (B, n, q), (B, q, n) and (B, n * q).
 ARRAYS = ("channels_last", "channels_first", "flat")
+# All layouts; "codes" are integers (B, n).
 LAYOUTS = (*ARRAYS, "codes")
 
 
-def arranged(batch: Any, layout: str, dtype: str) -> Numbers:
-    """Return one-hot arrays (B, n, q) in a layout, or codes (B, n) as they are, contiguous and of a type."""
-    given = np.asarray(batch)
-    if given.dtype.kind in "OUS":
+def arrange(batch: Any, layout: str, dtype: str) -> Numbers:
+    """Return one-hot arrays (B, n, q) in a layout, or codes (B, n), as a contiguous array of type `dtype`.
+
+    Raises
+    ------
+    InputError
+        If the batch is not what the layout needs, because `inputs` overrides what the adapter declares.
+    """
+    array = np.asarray(batch)
+    ndim, expected = (2, "codes (B, n)") if layout == "codes" else (3, "one-hot arrays (B, n, q)")
+    received = ""
+    if array.dtype.kind in "OUS":
+        received = "strings"
+    elif array.ndim != ndim:
+        received = f"an array of shape {array.shape}"
+    if received:
         raise InputError(
-            "this adapter takes arrays and was given strings; leave out inputs=, the adapter says it itself"
-        )
-    wanted, shape = (2, "codes (B, n)") if layout == "codes" else (3, "one-hot arrays (B, n, q)")
-    if given.ndim != wanted:
-        raise InputError(
-            f"this adapter takes {shape} and was given an array of shape {given.shape}; leave out inputs=, "
-            "the adapter says it itself"
+            f"this adapter takes {expected}, but received {received}",
+            advice="remove inputs=, because the adapter declares its inputs",
+            option="inputs",
         )
     if layout == "channels_first":
-        given = given.transpose(0, 2, 1)
+        array = array.transpose(0, 2, 1)
     elif layout == "flat":
-        given = given.reshape(len(given), -1)
-    return np.ascontiguousarray(given, dtype=dtype)
+        array = array.reshape(len(array), -1)
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
-def answers(output: Any, count: int, who: str, target: int | None = None) -> Numbers:
-    """Return what a model said of `count` sequences, or its column `target`: shape (B,) or (B, k)."""
+def as_values(output: Any, count: int, what: str, target: int | None = None) -> Numbers:
+    """Return a model's output for `count` sequences, or its column `target`, as an array (B,) or (B, k).
+
+    `what` is the name of the model in error messages.
+
+    Raises
+    ------
+    ModelError
+        If the output has another form, or no column `target`.
+    """
     try:
         array = np.asarray(output)
     except Exception as error:
-        raise ModelError(f"the {who} returned {type(output).__name__}, which is no array: {error}") from error
+        raise ModelError(
+            f"the {what} returned {type(output).__name__}, which is not an array: {error}"
+        ) from error
     if array.ndim == 0 and count == 1:
-        # As modules answer a single sequence that squeeze their output.
+        # Modules that squeeze their output return a scalar for a single sequence.
         array = array.reshape(1)
     if array.ndim not in (1, 2) or len(array) != count:
-        what = f"an array of shape {array.shape}" if array.ndim else type(output).__name__
+        received = f"an array of shape {array.shape}" if array.ndim else type(output).__name__
         raise ModelError(
-            f"the {who} returned {what} for {count} sequences, expected the shape ({count},) or ({count}, k)"
+            f"the {what} returned {received} for {count} sequences, expected the shape ({count},) or "
+            f"({count}, k)"
         )
     if target is None:
         return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim == 1:
         array = array[:, None]
     if target >= array.shape[1]:
-        raise ModelError(
-            f"the {who} has no output {target}: it gives {array.shape[1]} for each sequence, numbered from 0"
-        )
+        raise ModelError(f"the {what} has no output {target}; it has {array.shape[1]}, numbered from 0")
     return array[:, target]
 
 
-def column(target: object) -> int | None:
-    """Return the checked number of an output."""
+def output_index(target: object) -> int | None:
+    """Return the index of an output, checked; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If it is not an integer of at least 0.
+    """
     return None if target is None else integer("target", target, least=0)
 
 
-def number_type(dtype: object) -> str:
-    """Return the name of a NumPy type of numbers."""
+def numeric_dtype(dtype: object) -> str:
+    """Return the name of a NumPy type of numbers.
+
+    Raises
+    ------
+    InputError
+        If it is not a NumPy type, or not a type of numbers.
+    """
     try:
-        found = np.dtype(dtype)  # type: ignore[call-overload]
+        numpy_dtype = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError as error:
         raise InputError(f"dtype must be a NumPy type such as 'float32', got {dtype!r}") from error
-    if found.kind not in "fiub":
-        raise InputError(f"dtype must be a type of numbers such as 'float32', got {found.name!r}")
-    return str(found.name)
+    if numpy_dtype.kind not in "fiub":
+        raise InputError(f"dtype must be a type of numbers such as 'float32', got {numpy_dtype.name!r}")
+    return str(numpy_dtype.name)

@@ -1,4 +1,4 @@
-"""What a model and an adapter tell of themselves: inputs, outputs, alphabet."""
+"""What a model declares: its inputs, the names of its outputs, the alphabet of its codes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ Model: TypeAlias = Callable[[Any], Any]
 
 
 def inputs_of(model: Model, inputs: Inputs | None) -> str:
-    """Return what a model takes: as told, else as it says itself, else strings.
+    """Return the inputs of a model: `inputs` if it is not None, else what the model declares, else strings.
 
     Raises
     ------
     InputError
-        If the model is no callable, or inputs are not known.
+        If the model is not callable, or `inputs` is not one of the three kinds.
     """
     if not callable(model):
         raise InputError(f"model must be a callable, got {type(model).__name__}")
     if inputs is None:
-        said = getattr(model, "inputs", None)
-        # Those of other libraries are something else, such as tensors.
-        return said if isinstance(said, str) and said in INPUTS else "strings"
+        declared = getattr(model, "inputs", None)
+        # Models of other libraries use this attribute for something else, such as tensors.
+        return declared if isinstance(declared, str) and declared in INPUTS else "strings"
     return choice("inputs", inputs, INPUTS)
 
 
 def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the names of outputs, checked.
+    """Return the names of outputs, checked; None for a single output without a name.
 
     Raises
     ------
     InputError
-        If there is none, one is no string, or one is there twice.
+        If the list is empty, a name is not a string or is empty, or a name occurs twice.
     """
     if outputs is None:
         return None
@@ -45,17 +45,17 @@ def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
         raise InputError(f"outputs must be a list of names, got the string {outputs!r}; put it into a list")
     names = tuple(outputs)
     if not names:
-        raise InputError("outputs: the list of names is empty; leave it out for a model with one output")
-    for at, name in enumerate(names):
+        raise InputError("outputs: the list of names is empty; omit it for a model with one output")
+    for index, name in enumerate(names):
         if not isinstance(name, str) or not name:
-            raise InputError(f"outputs: name {at} is {name!r}, expected a string")
-        if name in names[:at]:
-            raise InputError(f"outputs: {name!r} is there twice")
+            raise InputError(f"outputs: name {index} is {name!r}, expected a string with at least one symbol")
+        if name in names[:index]:
+            raise InputError(f"outputs: the name {name!r} occurs twice")
     return names
 
 
 def outputs_of(model: object) -> tuple[str, ...] | None:
-    """Return the names of a model's outputs, if it tells them."""
+    """Return the names of the outputs that a model declares; None if it declares none."""
     names = getattr(model, "outputs", None)
     if isinstance(names, (tuple, list)) and names and all(isinstance(name, str) for name in names):
         return tuple(names)
@@ -63,57 +63,73 @@ def outputs_of(model: object) -> tuple[str, ...] | None:
 
 
 def check_alphabet(model: object, inputs: str, alphabet: str) -> None:
-    """Refuse an adapter whose codes are of another alphabet (``alphabet_of_codes``) than those it will get.
+    """Refuse an adapter that declares another alphabet of its codes than `alphabet`.
+
+    An adapter declares it as ``alphabet_of_codes``.
 
     Raises
     ------
     InputError
+        If the same codes would mean other symbols.
     """
     if inputs == "strings":
         return
-    own = getattr(model, "alphabet_of_codes", None)
-    if isinstance(own, str) and _coded(own) != _coded(alphabet):
+    declared = getattr(model, "alphabet_of_codes", None)
+    if isinstance(declared, str) and _as_dna(declared) != _as_dna(alphabet):
         raise InputError(
-            f"the codes of {type(model).__name__.strip('_')} are of the alphabet {own!r} and would be taken "
-            f"for other symbols of {alphabet!r}; give it alphabet={alphabet!r}"
+            f"{type(model).__name__.strip('_')} uses the codes of the alphabet {declared!r}, which mean "
+            f"other symbols in the alphabet {alphabet!r}; create the adapter with alphabet={alphabet!r}"
         )
 
 
-def _coded(alphabet: str) -> str:
-    """Return what tells the codes of an alphabet: neither case, nor whether it is that of DNA or RNA."""
+def _as_dna(alphabet: str) -> str:
+    """Return an alphabet in upper case, and an RNA alphabet with T for U: neither changes codes."""
     upper = alphabet.upper()
     return upper.replace("U", "T") if set(upper) <= set("ACGU") else upper
 
 
 def columns_of(model: object, outputs: tuple[str, ...] | None) -> tuple[int, ...] | None:
-    """Return where the wanted outputs are among those that a model names, if it does."""
-    said = None if outputs is None else outputs_of(model)
-    if outputs is None or said is None:
+    """Return the indices of `outputs` among the outputs that a model declares.
+
+    The result is None if `outputs` is None or the model declares no names.
+
+    Raises
+    ------
+    InputError
+        If the model declares names, and one of `outputs` is not among them.
+    """
+    declared = None if outputs is None else outputs_of(model)
+    if outputs is None or declared is None:
         return None
     for name in outputs:
-        if name not in said:
-            near = get_close_matches(name, said, n=1)
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InputError(
-                f"outputs: {name!r} is none of the model's, which calls them "
-                f"{', '.join(map(repr, said))}{hint}"
+                f"outputs: the model has no output {name!r}, its outputs are "
+                f"{', '.join(map(repr, declared))}{hint}"
             )
-    return tuple(said.index(name) for name in outputs)
+    return tuple(declared.index(name) for name in outputs)
 
 
 def by_name(output: Any) -> Mapping[Any, Any] | None:
-    """Return outputs that have names by these: of mappings, data frames, tables and records."""
+    """Return an output with named columns as a mapping of names to columns; None if it has no names.
+
+    Names may come from a mapping, a named tuple of arrays, a list of named tuples, a structured array, or a
+    table of pandas, polars or pyarrow.
+    """
     if isinstance(output, Mapping):
         return output
     fields = getattr(output, "_fields", None)
     if fields is not None:
-        # A record of arrays; then a list of records.
+        # A named tuple of arrays.
         return dict(zip(fields, output, strict=True))
     if isinstance(output, (list, tuple)):
+        # A list of named tuples, one for each sequence.
         fields = getattr(output[0], "_fields", None) if output else None
         return None if fields is None else dict(zip(fields, zip(*output, strict=True), strict=True))
     names = getattr(getattr(output, "dtype", None), "names", None)
-    # Those of pyarrow; then those of pandas and polars.
+    # pyarrow has `column_names`; pandas and polars have `columns`.
     names = names or getattr(output, "column_names", None) or getattr(output, "columns", None)
     if names is None or not hasattr(output, "__getitem__"):
         return None

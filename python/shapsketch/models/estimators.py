@@ -1,4 +1,7 @@
-"""Fitted estimators and boosters. No library is imported here: whoever holds a model of one has done so."""
+"""Fitted estimators and boosters.
+
+This module does not import their libraries: a user who has such a model has already imported its library.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 
 from shapsketch._validate import choice
 from shapsketch.errors import InputError, ModelError
-from shapsketch.models._base import Numbers, answers, arranged, column
+from shapsketch.models._base import Numbers, arrange, as_values, output_index
 
 Features: TypeAlias = Literal["onehot", "codes"] | Callable[[list[str]], Any]
 METHODS = ("predict", "predict_proba", "decision_function")
@@ -25,27 +28,28 @@ def sklearn(
     output: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
     target: Any = None,
 ) -> _Estimator:
-    """Adapt a fitted estimator in scikit-learn's manner: also pipelines, wrappers of LightGBM and XGBoost.
+    """Adapt a fitted scikit-learn estimator, a pipeline, or an estimator of LightGBM or XGBoost.
 
-    Of a classifier with two classes the score is the probability of the second, ``estimator.classes_[1]``;
-    of one with more, the probabilities of all, whose names are the `outputs`.
+    The value of a classifier with two classes is the probability of the second class,
+    ``estimator.classes_[1]``. A classifier with more classes returns the probabilities of all, and its
+    `outputs` are the names of the classes.
 
     Parameters
     ----------
     estimator : object with ``predict``
     features : {"onehot", "codes"} or callable
-        What it was fitted on: dense one-hot features (B, n * q), in which the symbols of a position are
-        together, as float64; codes (B, n), as int64; or what a function of a list of strings returns.
+        What the estimator was fitted on: dense one-hot features (B, n * q) of float64, with the symbols of a
+        position next to each other; codes (B, n) of int64; or what a function of a list of strings returns.
     output : {"auto", "predict", "predict_proba", "decision_function"}
-        The method asked. "auto" takes probabilities of a classifier, or else its decision function, and what
-        anything else predicts.
+        The method to call. "auto" calls the first of ``predict_proba`` and ``decision_function`` that a
+        classifier has, and ``predict`` of all other estimators.
     target : label or int, optional
-        The class meant; of regressors with several outputs, the number of one.
+        Return only this class, or, for a regressor with several outputs, the output with this index.
 
     Raises
     ------
     InputError
-        If it is no estimator, not fitted, without that method, or there is no such class.
+        If the argument is not an estimator, is not fitted, or has no such method or class.
 
     Examples
     --------
@@ -65,35 +69,38 @@ def sklearn(
     if isinstance(estimator, type):
         raise InputError(f"estimator must be a fitted estimator, got the class {estimator.__name__}")
     if _library_of_booster(estimator) is not None:
-        raise InputError(f"a {name} is no estimator; use models.booster")
+        raise InputError(f"a {name} is not an estimator; use models.booster")
     if not callable(getattr(estimator, "predict", None)):
         raise InputError(f"estimator must have a method predict, got {name}")
     _check_fitted(estimator)
     choice("output", output, ("auto", *METHODS))
     classes = _classes(estimator)
     if output == "auto":
-        known = [method for method in METHODS[1:] if classes and hasattr(estimator, method)]
-        output = known[0] if known else "predict"  # type: ignore[assignment]
+        available = [method for method in METHODS[1:] if classes and hasattr(estimator, method)]
+        output = available[0] if available else "predict"  # type: ignore[assignment]
     elif not hasattr(estimator, output):
-        raise InputError(f"the {name} has no {output}; choose another output, or 'auto'")
-    names, number = None, None
+        raise InputError(f"the {name} has no method {output}; choose another output, or 'auto'")
+    names, index = None, None
     if not classes:
-        number = column(target)
+        index = output_index(target)
     elif output == "predict":
         if target is not None:
-            raise InputError("target is for probabilities and decision functions; this output is the class")
+            raise InputError(
+                "target selects a probability or a decision function, but output='predict' returns the class"
+            )
     elif target is not None:
         if target not in classes:
             raise InputError(f"target must be one of the classes {classes}, got {target!r}")
-        number = classes.index(target)
+        index = classes.index(target)
     elif len(classes) > 2:
         names = tuple(map(str, classes))
     else:
-        number = len(classes) - 1
-    return _Estimator(estimator, _features(features), output, number, _inputs(features), names)
+        index = len(classes) - 1
+    return _Estimator(estimator, _checked_features(features), output, index, _inputs(features), names)
 
 
 def _check_fitted(estimator: Any) -> None:
+    """Refuse an estimator of scikit-learn that is not fitted."""
     if importlib.util.find_spec("sklearn") is None:
         return
     exceptions = importlib.import_module("sklearn.exceptions")
@@ -103,18 +110,20 @@ def _check_fitted(estimator: Any) -> None:
     except exceptions.NotFittedError as error:
         raise InputError(f"the {type(estimator).__name__} is not fitted; call its fit first") from error
     except (AttributeError, TypeError):
-        # In the manner of scikit-learn, but not of it: only asking it will tell.
+        # The class only resembles an estimator. Whether it is fitted shows in the first call.
         return
 
 
 def _classes(estimator: Any) -> list[Any]:
-    """Return a classifier's labels, none for anything else."""
+    """Return the labels of a classifier; an empty list for other estimators."""
     try:
         labels = list(getattr(estimator, "classes_", ()))
     except TypeError:
         return []
     if labels and np.ndim(labels[0]) != 0:
-        raise InputError("classifiers with several outputs are not known; give one for each output")
+        raise InputError(
+            "classifiers with several outputs are not supported; adapt one classifier for each output"
+        )
     return [label.item() if isinstance(label, np.generic) else label for label in labels]
 
 
@@ -123,44 +132,47 @@ class _Estimator:
     estimator: Any
     features: Features
     method: str
-    column: int | None
+    target: int | None
     inputs: str
     outputs: tuple[str, ...] | None
 
     def __call__(self, batch: Any) -> Numbers:
-        who = type(self.estimator).__name__
-        made = _made(self.features, batch, getattr(self.estimator, "n_features_in_", None), who)
-        found = getattr(self.estimator, self.method)(made)
-        if self.method == "decision_function" and self.column is not None and np.ndim(found) == 1:
-            # One number is about the second of two classes.
-            return np.asarray(found) if self.column else -np.asarray(found)
-        scores = answers(found, len(batch), who, self.column)
-        if self.outputs is not None and scores.shape[1:] != (len(self.outputs),):
+        name = type(self.estimator).__name__
+        expected = getattr(self.estimator, "n_features_in_", None)
+        features = _feature_matrix(self.features, batch, expected, name)
+        output = getattr(self.estimator, self.method)(features)
+        if self.method == "decision_function" and self.target is not None and np.ndim(output) == 1:
+            # A single column is the decision function of the second of two classes.
+            return np.asarray(output) if self.target else -np.asarray(output)
+        values = as_values(output, len(batch), name, self.target)
+        if self.outputs is not None and values.shape[1:] != (len(self.outputs),):
             raise ModelError(
-                f"the {who} gives {scores.shape[1:]} numbers for each sequence and has {len(self.outputs)} "
-                "classes; if it compares pairs of classes, fit it with decision_function_shape='ovr'"
+                f"the {name} returned an array of shape {values.shape} for {len(self.outputs)} classes; if "
+                "it compares pairs of classes, fit it with decision_function_shape='ovr'"
             )
-        return scores
+        return values
 
 
 def booster(booster: Any, features: Features = "onehot", target: int | None = None) -> _Booster:
-    """Adapt a ``lightgbm.Booster`` or ``xgboost.Booster``; the score is what its ``predict`` returns.
+    """Adapt a ``lightgbm.Booster`` or ``xgboost.Booster``; the value is what its ``predict`` returns.
 
-    That is a probability for binary objectives. With several classes, all are returned, or the one that
-    `target` numbers from 0. :func:`shapsketch.from_trees` turns many boosters into sketches without a query.
+    This is a probability for binary objectives. With several classes there is one output for each class,
+    unless `target` selects one. :func:`shapsketch.from_trees` converts many boosters into sketches without
+    any evaluation.
 
     Parameters
     ----------
     booster : lightgbm.Booster or xgboost.Booster
     features : {"onehot", "codes"} or callable
-        As of :func:`sklearn`. One-hot features are dense: if XGBoost was trained on a sparse matrix, whose
-        zeros are missing values to it, give a function that makes one.
+        As in :func:`sklearn`. One-hot features are dense. If XGBoost was trained on a sparse matrix, it
+        treats zeros as missing values: pass a function that returns such a matrix.
     target : int, optional
+        Return only the class with this index, from 0.
 
     Raises
     ------
     InputError
-        If it is no booster.
+        If the argument is not a booster.
 
     Examples
     --------
@@ -178,7 +190,7 @@ def booster(booster: Any, features: Features = "onehot", target: int | None = No
         raise InputError(
             f"booster must be a lightgbm.Booster or an xgboost.Booster, got {type(booster).__name__}{hint}"
         )
-    return _Booster(booster, library, _features(features), column(target), _inputs(features))
+    return _Booster(booster, library, _checked_features(features), output_index(target), _inputs(features))
 
 
 def _library_of_booster(model: object) -> str | None:
@@ -199,39 +211,51 @@ class _Booster:
     outputs: tuple[str, ...] | None = None
 
     def __call__(self, batch: Any) -> Numbers:
-        booster = self.booster
-        count = booster.num_feature() if self.library == "lightgbm" else booster.num_features()
-        made = _made(self.features, batch, count, f"{self.library} booster")
+        booster, name = self.booster, f"{self.library} booster"
+        expected = booster.num_feature() if self.library == "lightgbm" else booster.num_features()
+        features = _feature_matrix(self.features, batch, expected, name)
         if self.library == "xgboost":
-            named = {}
+            columns = {}
             if not callable(self.features):
-                named = {"feature_names": booster.feature_names, "feature_types": booster.feature_types}
-            made = importlib.import_module("xgboost").DMatrix(made, enable_categorical=True, **named)
-        return answers(booster.predict(made), len(batch), f"{self.library} booster", self.target)
+                columns = {"feature_names": booster.feature_names, "feature_types": booster.feature_types}
+            features = importlib.import_module("xgboost").DMatrix(
+                features, enable_categorical=True, **columns
+            )
+        return as_values(booster.predict(features), len(batch), name, self.target)
 
 
-def _features(features: Features) -> Features:
+def _checked_features(features: Features) -> Features:
     if not callable(features):
         choice("features", features, ("onehot", "codes"))
     return features
 
 
 def _inputs(features: Features) -> str:
+    """Return the inputs of an adapter that computes these features."""
     return "strings" if callable(features) else features
 
 
-def _made(features: Features, batch: Any, expected: int | None, who: str) -> Any:
-    """Return the features of a batch, of the number expected if that is known."""
+def _feature_matrix(features: Features, batch: Any, expected: int | None, name: str) -> Any:
+    """Return the features of a batch.
+
+    Raises
+    ------
+    ModelError
+        If their number is not `expected`, the number that the model was fitted on; not checked if None.
+    """
     if callable(features):
-        made = features(list(batch))
+        matrix = features(list(batch))
     else:
         onehot = features == "onehot"
-        made = arranged(batch, "flat" if onehot else "codes", "float64" if onehot else "int64")
-    shape: Any = getattr(made, "shape", ())
+        matrix = arrange(batch, "flat" if onehot else "codes", "float64" if onehot else "int64")
+    shape: Any = getattr(matrix, "shape", ())
     if expected is None or len(shape) != 2 or shape[1] == expected:
-        return made
-    what = "the function given as features= makes" if callable(features) else f"features={features!r} gives"
+        return matrix
     hint = ""
-    if not callable(features) and expected in (batch.shape[1], batch.shape[1] * batch.shape[-1]):
-        hint = f"; try features={'codes' if features == 'onehot' else 'onehot'!r}"
-    raise ModelError(f"the {who} was fitted on {expected} features, and {what} {shape[1]}{hint}")
+    if callable(features):
+        source = "the function passed as features= returns"
+    else:
+        source = f"features={features!r} gives"
+        if expected in (batch.shape[1], batch.shape[1] * batch.shape[-1]):
+            hint = f"; try features={'codes' if features == 'onehot' else 'onehot'!r}"
+    raise ModelError(f"the {name} was fitted on {expected} features, but {source} {shape[1]}{hint}")

@@ -1,4 +1,4 @@
-"""Scores that were computed elsewhere, from a file."""
+"""Scores that were computed elsewhere, read from a file."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from shapsketch.errors import FileError, InputError, ModelError
 from shapsketch.files.formats import NAMES, count_of, delimiter_of, format_of, pyarrow, reading, rows
 from shapsketch.models._base import Numbers
 
-# Rows that are Python objects at a time.
+# Rows that are converted to Python objects at a time.
 CHUNK = 65_536
-# What stands for a score that is missing.
+# Texts of a missing score, which is read as NaN.
 MISSING = ("", "NA", "N/A", "null")
 
 
 def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = None) -> _Table:
-    r"""Look scores up that were computed elsewhere.
+    r"""Adapt a file of scores that were computed elsewhere.
 
     Parameters
     ----------
     path : str or path
-        CSV, TSV or Parquet, told by the extension (before that of a compression), with a column
-        ``sequence`` and columns of scores. It is read once, now.
+        CSV, TSV or Parquet, with a column ``sequence`` and one or more columns of scores. The extension tells
+        the format; an extension of a compression may follow. The file is read once, in this call.
     column : str or list of str, optional
-        The scores; by default all other columns but ``name``, ``id`` and the index of a data frame. Several
-        are several outputs.
+        The columns of scores, one for each output. By default all columns except ``sequence``, ``name``,
+        ``id`` and the index of a data frame.
 
     Raises
     ------
     FileError
-        If the file cannot be read, or a score is no number.
+        If the file cannot be read, or a score is not a number.
     InputError
-        If a column is missing, or a sequence is there twice with different scores. Asking for a sequence that
-        is not there is a :class:`ModelError`.
+        If a column is missing, or a sequence occurs twice with different scores. The evaluation of a sequence
+        that is not in the file raises :class:`ModelError`.
     MissingExtraError
         If pyarrow (Parquet) or xopen (CSV) is not installed.
 
@@ -61,20 +61,20 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
-        read = _parquet(file, column) if kind == "parquet" else _text(file, column, delimiter_of(kind))
-        with closing(read):
-            names = next(read)
-            for sequences, scores in read:
+        parts = _parquet(file, column) if kind == "parquet" else _text(file, column, delimiter_of(kind))
+        with closing(parts):
+            names = next(parts)
+            for sequences, scores in parts:
                 keys.append(np.array([sequence.encode() for sequence in sequences], dtype=bytes))
                 values.append(scores)
     if not keys:
         raise FileError(f"{file}: the file has no rows")
-    found = _sorted(file, np.concatenate(keys), np.concatenate(values), names)
-    return _Table(str(file), *found, outputs=names if len(names) > 1 else None)
+    unique = _sorted(file, np.concatenate(keys), np.concatenate(values), names)
+    return _Table(str(file), *unique, outputs=names if len(names) > 1 else None)
 
 
 def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, None, None]:
-    """Yield the names of the scores, then sequences and scores."""
+    """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     pa = pyarrow()
     with pa.parquet.ParquetFile(file) as opened:
         names = _score_columns(file, opened.schema_arrow.names, column)
@@ -90,21 +90,21 @@ def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, N
 
 
 def _text(file: Path, column: str | Sequence[str] | None, delimiter: str) -> Generator[Any, None, None]:
-    """Yield the names of the scores, then sequences and scores."""
+    """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     with closing(rows(file, delimiter)) as reader:
         _, header = next(reader, (0, []))
         if not header:
             raise FileError(f"{file}: the file has no rows")
         names = _score_columns(file, header, column)
         yield names
-        key, *at = (header.index(name) for name in ("sequence", *names))
-        while found := list(islice(reader, CHUNK)):
-            for line, row in found:
+        key, *indices = (header.index(name) for name in ("sequence", *names))
+        while chunk := list(islice(reader, CHUNK)):
+            for line, row in chunk:
                 wrong = count_of(row, header)
                 if wrong is not None:
                     raise FileError(f"{file}, line {line:,}: {wrong}")
-            scores = np.array([[_score(file, line, header[i], row[i]) for i in at] for line, row in found])
-            yield [row[key] for _, row in found], scores
+            scores = [[_score(file, line, header[i], row[i]) for i in indices] for line, row in chunk]
+            yield [row[key] for _, row in chunk], np.array(scores)
 
 
 def _score(file: Path, line: int, name: str, text: str) -> float:
@@ -114,44 +114,50 @@ def _score(file: Path, line: int, name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise FileError(
-            f"{file}, line {line:,}: {text!r} in the column {name!r} is no number; choose the scores with "
-            "column="
+            f"{file}, line {line:,}: {text!r} in the column {name!r} is not a number",
+            advice="choose the columns of scores with column=",
+            option="column",
         ) from None
 
 
 def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of the columns of scores."""
     if column is None:
-        names = tuple(name for name in columns if not _no_score(name))
+        names = tuple(name for name in columns if not _is_label(name))
     else:
         names = (column,) if isinstance(column, str) else tuple(column)
     if not names:
-        raise InputError(f"{file}: there is no column of scores, only {columns}")
+        raise InputError(f"{file}: there is no column of scores, the columns are {columns}")
     for name in ("sequence", *names):
         if columns.count(name) != 1:
-            how = "twice" if name in columns else "not"
-            raise InputError(f"{file}: the column {name!r} is {how} there, the columns are {columns}")
+            problem = "there are several columns" if name in columns else "there is no column"
+            raise InputError(f"{file}: {problem} {name!r}, the columns are {columns}")
     return names
 
 
-def _no_score(name: str) -> bool:
-    """Return whether a column is that of the sequences, of names, or the index of a data frame."""
+def _is_label(name: str) -> bool:
+    """Return whether a column has sequences, names or the index of a data frame, and so no scores."""
     index = re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", name)
     return name.lower() in ("sequence", *NAMES) or index is not None
 
 
 def _sorted(file: Path, keys: Numbers, values: Numbers, names: tuple[str, ...]) -> tuple[Numbers, Numbers]:
+    """Return sequences and their values in the order of the sequences, each sequence once."""
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], values[order]
-    again = np.flatnonzero(keys[1:] == keys[:-1]) + 1
-    differs = (values[again] != values[again - 1]) & ~(np.isnan(values[again]) & np.isnan(values[again - 1]))
+    repeats = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    both_missing = np.isnan(values[repeats]) & np.isnan(values[repeats - 1])
+    differs = (values[repeats] != values[repeats - 1]) & ~both_missing
     if differs.any():
-        row, at = (int(index) for index in np.argwhere(differs)[0])
-        one, other = values[again[row] - 1, at], values[again[row], at]
+        row, column = (int(index) for index in np.argwhere(differs)[0])
+        first, second = values[repeats[row] - 1, column], values[repeats[row], column]
         raise InputError(
-            f"{file}: {keys[again[row]].decode()!r} is there more than once, with {names[at]} {one:g} and "
-            f"{other:g}"
+            f"{file}: the sequence {keys[repeats[row]].decode()!r} occurs more than once, with the values "
+            f"{first:g} and {second:g} of {names[column]!r}"
         )
-    return (np.delete(keys, again), np.delete(values, again, axis=0)) if len(again) else (keys, values)
+    if not len(repeats):
+        return keys, values
+    return np.delete(keys, repeats), np.delete(values, repeats, axis=0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,15 +172,16 @@ class _Table:
         return f"table({self.path!r}, {len(self.sequences):,} sequences)"
 
     def __call__(self, batch: Any) -> Numbers:
-        wanted = np.array([sequence.encode() for sequence in batch], dtype=bytes)
-        # Of the same width, so that the table is not copied; what was cut is found to differ.
-        at = np.searchsorted(self.sequences, wanted.astype(self.sequences.dtype))
-        at = np.minimum(at, len(self.sequences) - 1)
-        missing = np.flatnonzero(self.sequences[at] != wanted)
+        keys = np.array([sequence.encode() for sequence in batch], dtype=bytes)
+        # Keys are cut to the width of the table, because searchsorted would copy the table to a larger width.
+        # The comparison below uses whole keys, so a key that was cut matches nothing.
+        rows = np.searchsorted(self.sequences, keys.astype(self.sequences.dtype))
+        rows = np.minimum(rows, len(self.sequences) - 1)
+        missing = np.flatnonzero(self.sequences[rows] != keys)
         if len(missing):
             raise ModelError(
-                f"{self.path} has no score of {batch[missing[0]]!r}; {len(missing)} of the {len(batch)} "
-                "sequences asked are missing; the queries of a plan are those of its space, budget, method "
-                "and random_state"
+                f"{self.path} has no score for {batch[missing[0]]!r}; {len(missing)} of the {len(batch)} "
+                "requested sequences are missing; use the space, budget, method and seed with which the "
+                "sequences were planned"
             )
-        return self.values[at, 0] if self.outputs is None else self.values[at]
+        return self.values[rows, 0] if self.outputs is None else self.values[rows]

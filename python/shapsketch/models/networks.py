@@ -1,4 +1,7 @@
-"""Networks, and other callables on arrays. No library is imported: who holds a model of one has done so."""
+"""Neural networks, and other callables on arrays.
+
+This module does not import their libraries: a user who has such a model has already imported its library.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,16 @@ import numpy as np
 
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError, ModelError
-from shapsketch.models._base import ARRAYS, LAYOUTS, Layout, Numbers, answers, arranged, column, number_type
+from shapsketch.models._base import (
+    ARRAYS,
+    LAYOUTS,
+    Layout,
+    Numbers,
+    arrange,
+    as_values,
+    numeric_dtype,
+    output_index,
+)
 from shapsketch.models._protocol import Model
 
 
@@ -26,20 +38,21 @@ def array(
 ) -> _Array:
     """Adapt a callable on one-hot arrays.
 
-    A callable on strings or codes needs no adapter: say ``inputs=`` where it is used.
+    A callable on strings or codes needs no adapter. Pass ``inputs=`` to the function that evaluates it.
 
     Parameters
     ----------
     model : callable
-        Takes the array, returns (B,), (B, 1) or (B, k).
+        Takes the array and returns (B,), (B, 1) or (B, k).
     layout : {"channels_last", "channels_first", "flat"}
-        The array's shape: (B, n, q), (B, q, n), or (B, n * q) with the symbols of a position together.
+        The shape of the array: (B, n, q), (B, q, n), or (B, n * q) with the symbols of a position next to
+        each other.
     dtype : NumPy type
 
     Raises
     ------
     InputError
-        If the model is no callable, or layout or type are not known.
+        If the model is not callable, or the layout or the type is unknown.
 
     Examples
     --------
@@ -56,7 +69,7 @@ def array(
     """
     if not callable(model):
         raise InputError(f"model must be a callable, got {type(model).__name__}")
-    return _Array(model, choice("layout", layout, ARRAYS), number_type(dtype))
+    return _Array(model, choice("layout", layout, ARRAYS), numeric_dtype(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +81,7 @@ class _Array:
     outputs: tuple[str, ...] | None = None
 
     def __call__(self, batch: Any) -> Numbers:
-        return answers(self.model(arranged(batch, self.layout, self.dtype)), len(batch), "model")
+        return as_values(self.model(arrange(batch, self.layout, self.dtype)), len(batch), "model")
 
 
 def torch(
@@ -81,28 +94,27 @@ def torch(
 ) -> _Torch:
     """Adapt a ``torch.nn.Module``.
 
-    It is asked in evaluation mode and without gradients; afterwards each of its modules is in the mode in
-    which it was.
+    It runs in evaluation mode and without gradients. Afterwards each of its modules is in its earlier mode.
 
     Parameters
     ----------
     module : torch.nn.Module
         Returns a tensor (B,), (B, 1) or (B, k).
     layout : {"channels_first", "channels_last", "flat", "codes"}
-        What it takes: one-hot (B, q, n), (B, n, q) or (B, n * q), or codes (B, n) as int64.
+        What the module takes: one-hot (B, q, n), (B, n, q) or (B, n * q), or codes (B, n) of int64.
     dtype : str or torch.dtype
-        Of one-hot tensors.
+        Type of one-hot tensors.
     device : str or torch.device, optional
-        Where it runs; it is moved there, and stays. By default where its parameters are.
+        Move the module to this device, where it stays. By default it runs where its parameters are.
     batch_size : int
-        Most sequences in one forward pass.
+        Largest number of sequences in one forward pass.
     target : int, optional
-        The one output meant, from 0.
+        Return only the output with this index, from 0.
 
     Raises
     ------
     InputError
-        If it is no module, or an argument is not known.
+        If `module` is not a module, or an argument is unknown or out of range.
 
     Examples
     --------
@@ -114,22 +126,22 @@ def torch(
     library = sys.modules.get("torch")
     if library is None or not isinstance(module, library.nn.Module):
         raise InputError(
-            f"module must be a torch.nn.Module, got {_named(module)}; models.array takes other callables"
+            f"module must be a torch.nn.Module, got {_type_of(module)}; use models.array for other callables"
         )
-    name = str(dtype).removeprefix("torch.")
-    if not isinstance(getattr(library, name, None), library.dtype):
-        raise InputError(f"dtype must be a type of torch such as 'float32', got {dtype!r}")
+    dtype_name = str(dtype).removeprefix("torch.")
+    if not isinstance(getattr(library, dtype_name, None), library.dtype):
+        raise InputError(f"dtype must be a torch dtype such as 'float32', got {dtype!r}")
     try:
-        where = None if device is None else str(library.device(device))
+        device_name = None if device is None else str(library.device(device))
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"device {device!r} is none of torch: {error}") from error
+        raise InputError(f"device {device!r} is not a torch device: {error}") from error
     return _Torch(
         module,
         choice("layout", layout, LAYOUTS),
-        name,
-        where,
+        dtype_name,
+        device_name,
         integer("batch_size", batch_size, least=1),
-        column(target),
+        output_index(target),
         "codes" if layout == "codes" else "onehot",
     )
 
@@ -150,24 +162,24 @@ class _Torch:
         if self.device is not None:
             self.module.to(self.device)
         codes = self.layout == "codes"
-        given = library.from_numpy(arranged(batch, self.layout, "int64" if codes else "float32"))
+        tensor = library.from_numpy(arrange(batch, self.layout, "int64" if codes else "float32"))
         dtype = library.int64 if codes else getattr(library, self.dtype)
-        found = []
-        with _evaluating(self.module), library.inference_mode():
-            for part in given.split(self.batch_size):
-                output = self.module(part.to(self._where(), dtype))
+        values = []
+        with _evaluation_mode(self.module), library.inference_mode():
+            for part in tensor.split(self.batch_size):
+                output = self.module(part.to(self._current_device(), dtype))
                 if not isinstance(output, library.Tensor):
                     raise ModelError(
-                        f"the module returned {type(output).__name__}, expected a tensor; wrap it into a "
-                        "module that returns the one meant"
+                        f"the module returned {type(output).__name__}, expected a tensor; wrap it in a "
+                        "module that returns a single tensor"
                     )
-                # NumPy knows no bfloat16, and some devices no float64.
+                # NumPy has no bfloat16, and some devices have no float64.
                 if output.is_floating_point():
                     output = output.cpu().double()
-                found.append(answers(output.cpu().numpy(), len(part), "module", self.target))
-        return np.concatenate(found)
+                values.append(as_values(output.cpu().numpy(), len(part), "module", self.target))
+        return np.concatenate(values)
 
-    def _where(self) -> Any:
+    def _current_device(self) -> Any:
         if self.device is not None:
             return self.device
         for tensors in (self.module.parameters(), self.module.buffers()):
@@ -176,29 +188,30 @@ class _Torch:
         return "cpu"
 
 
-# How many threads are asking a module just now, and the modes of its parts before.
-_ASKED: WeakKeyDictionary[Any, tuple[int, list[tuple[Any, bool]]]] = WeakKeyDictionary()
-_MODES = threading.Lock()
+# Modules in use: the number of threads that evaluate one, and the modes of its modules before the first.
+_IN_USE: WeakKeyDictionary[Any, tuple[int, list[tuple[Any, bool]]]] = WeakKeyDictionary()
+# Protects _IN_USE and the modes of modules.
+_MODES_LOCK = threading.Lock()
 
 
 @contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    """Put a module into evaluation mode until the last of those who ask it at the same time is done."""
-    with _MODES:
-        threads, modes = _ASKED.get(module, (0, []))
+def _evaluation_mode(module: Any) -> Iterator[None]:
+    """Keep a module in evaluation mode until no thread evaluates it any more."""
+    with _MODES_LOCK:
+        threads, modes = _IN_USE.get(module, (0, []))
         if not threads:
             modes = [(part, part.training) for part in module.modules()]
             module.eval()
-        _ASKED[module] = (threads + 1, modes)
+        _IN_USE[module] = (threads + 1, modes)
     try:
         yield
     finally:
-        with _MODES:
-            threads, modes = _ASKED.pop(module)
+        with _MODES_LOCK:
+            threads, modes = _IN_USE.pop(module)
             if threads > 1:
-                _ASKED[module] = (threads - 1, modes)
+                _IN_USE[module] = (threads - 1, modes)
             else:
-                # Parents come before their parts.
+                # `train` also changes the parts of a module. Parents come first, so each part ends as it was.
                 for part, training in modes:
                     if part.training != training:
                         part.train(training)
@@ -211,25 +224,25 @@ def keras(
     batch_size: int = 1024,
     target: int | str | None = None,
 ) -> _Keras:
-    """Adapt a Keras model, asked by its ``predict``.
+    """Adapt a Keras model, which is evaluated by its ``predict``.
 
     Parameters
     ----------
     model : keras.Model
-        Of a single input. Each of several outputs must be one number.
+        Has one input. If it has several outputs, each must be one number for each sequence.
     layout : {"channels_last", "channels_first", "flat", "codes"}
-        What it takes: one-hot (B, n, q), (B, q, n) or (B, n * q), or codes (B, n) as int32.
+        What the model takes: one-hot (B, n, q), (B, q, n) or (B, n * q), or codes (B, n) of int32.
     dtype : NumPy type
-        Of one-hot arrays.
+        Type of one-hot arrays.
     batch_size : int
-        Most sequences in one forward pass.
+        Largest number of sequences in one forward pass.
     target : int or str, optional
-        The one output meant: a column from 0, or the name of one of several outputs.
+        Return only this output: the index of a column, from 0, or the name of one of several outputs.
 
     Raises
     ------
     InputError
-        If it is no such model, or an argument is not known.
+        If `model` is not a Keras model, or an argument is unknown or out of range.
 
     Examples
     --------
@@ -239,19 +252,22 @@ def keras(
     """
     if isinstance(model, type) or not (hasattr(model, "predict") and hasattr(model, "layers")):
         raise InputError(
-            f"model must be a keras.Model, got {_named(model)}; models.array takes other callables"
+            f"model must be a keras.Model, got {_type_of(model)}; use models.array for other callables"
         )
     names = tuple(getattr(model, "output_names", None) or ())
     outputs = names if len(names) > 1 else None
-    number = names.index(choice("target", target, names)) if isinstance(target, str) else column(target)
+    if isinstance(target, str):
+        index: int | None = names.index(choice("target", target, names))
+    else:
+        index = output_index(target)
     return _Keras(
         model,
         choice("layout", layout, LAYOUTS),
-        number_type(dtype),
+        numeric_dtype(dtype),
         integer("batch_size", batch_size, least=1),
-        number,
+        index,
         "codes" if layout == "codes" else "onehot",
-        outputs if number is None else None,
+        outputs if index is None else None,
     )
 
 
@@ -266,20 +282,22 @@ class _Keras:
     outputs: tuple[str, ...] | None
 
     def __call__(self, batch: Any) -> Numbers:
-        given = arranged(batch, self.layout, "int32" if self.layout == "codes" else self.dtype)
-        found = self.model.predict(given, batch_size=self.batch_size, verbose=0)
-        if isinstance(found, Mapping):
-            found = [found[name] for name in self.model.output_names]
-        if isinstance(found, Sequence):
-            parts = [answers(part, len(batch), "model") for part in found]
-            if any(part.ndim != 1 for part in parts):
+        array = arrange(batch, self.layout, "int32" if self.layout == "codes" else self.dtype)
+        output = self.model.predict(array, batch_size=self.batch_size, verbose=0)
+        if isinstance(output, Mapping):
+            output = [output[name] for name in self.model.output_names]
+        if isinstance(output, Sequence):
+            columns = [as_values(column, len(batch), "model") for column in output]
+            if any(column.ndim != 1 for column in columns):
                 raise ModelError(
-                    f"the model's outputs have shapes {[np.shape(part) for part in found]}, expected one "
-                    "number of each; make a model of one, keras.Model(model.inputs, model.outputs[i])"
+                    f"the model's outputs have the shapes {[np.shape(column) for column in output]}, "
+                    "expected one number for each sequence; build a model with a single output, "
+                    "keras.Model(model.inputs, model.outputs[i])"
                 )
-            found = np.column_stack(parts)
-        return answers(found, len(batch), "model", self.target)
+            output = np.column_stack(columns)
+        return as_values(output, len(batch), "model", self.target)
 
 
-def _named(value: object) -> str:
+def _type_of(value: object) -> str:
+    """Return the type of an argument as error messages name it."""
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

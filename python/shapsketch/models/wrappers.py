@@ -1,4 +1,4 @@
-"""Adapters around a model: of templates, of both strands, of one output."""
+"""Adapters around another model: template, reverse complement, selection of an output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError, ModelError
-from shapsketch.models._base import Numbers, answers
+from shapsketch.models._base import Numbers, as_values
 from shapsketch.models._protocol import Inputs, Model, by_name, check_alphabet, inputs_of, outputs_of
 from shapsketch.space import DNA, SequenceSpace
 
 Combine: TypeAlias = Literal["mean", "max", "min"] | Callable[[Any, Any], Any]
-# Amino acids whose letters mean no nucleotides, nor several of them.
+# Amino acids whose letter is neither a nucleotide nor an ambiguity code of nucleotides.
 ONLY_AMINO = "EFILPQ"
+# The complement of each nucleotide; of A it is T, or U in an alphabet with U.
 COMPLEMENTS = dict(zip("ACGTUacgtu", "TGCAAtgcaa", strict=True))
 
 
@@ -30,32 +31,32 @@ def template(
     alphabet: str | None = None,
     inputs: Inputs | None = None,
 ) -> _Template:
-    """Ask a model about the free positions of a template; everything else stays as it is.
+    """Vary only the free positions of a template; all other positions keep their symbols.
 
-    The space to sketch is that of the free positions only, ``SequenceSpace(alphabet, model.length)``; its
-    position ``i`` is ``model.positions[i]`` of the template.
+    The space to sketch has only the free positions: ``SequenceSpace(alphabet, model.length)``. Its position
+    ``i`` is the position ``model.positions[i]`` of the template.
 
     Parameters
     ----------
     model : callable
-        Of whole sequences.
+        Takes whole sequences.
     template : str
-        Of any length.
+        A sequence of any length.
     free : str
         The symbol that marks free positions.
     positions : list of int or of bool, optional
-        The free positions instead: increasing numbers from 0, or a mask. What the template has there does not
-        matter, so it may be a wild type.
+        The free positions, instead of marks: increasing integers from 0, or a mask. The symbols of the
+        template at these positions do not matter, so it may be a wild type.
     alphabet : str, optional
-        Of models on codes and one-hot arrays, which need the codes of the constant positions.
+        Required if the model takes codes or one-hot arrays, to encode the constant positions.
     inputs : {"strings", "codes", "onehot"}, optional
-        What the model takes; by default what it says itself, or strings.
+        What the model takes; by default what it declares, or strings.
 
     Raises
     ------
     InputError
-        If no position is free, the alphabet is missing or has the symbol that marks free positions, or a
-        constant symbol is not of it.
+        If no position is free, the alphabet is missing or contains the symbol that marks free positions, or a
+        constant symbol is not in the alphabet.
 
     Examples
     --------
@@ -72,88 +73,91 @@ def template(
     >>> sketch.predict(["TA"]).round(6)
     array([1.])
     """
-    takes = inputs_of(model, inputs)
+    kind = inputs_of(model, inputs)
     if not isinstance(template, str) or not template:
         raise InputError(f"template must be a string with free positions, got {template!r}")
     if alphabet is not None:
         SequenceSpace(alphabet, 1)
-    elif takes != "strings":
+    elif kind != "strings":
         raise InputError(
-            f"a template of a model on {takes} needs its alphabet; give alphabet=, as of the space"
+            f"the model takes {kind}, so its template needs an alphabet; pass that of the space as alphabet="
         )
     if positions is not None:
-        where = _positions(positions, len(template))
+        indices = _indices(positions, len(template))
     elif not isinstance(free, str) or len(free) != 1:
         raise InputError(f"free must be one symbol, got {free!r}")
     elif alphabet is not None and free in alphabet:
         raise InputError(
             f"free positions cannot be marked with {free!r}, a symbol of the alphabet {alphabet!r}; choose "
-            "another, or give positions="
+            "another symbol, or pass positions="
         )
     else:
-        where = np.flatnonzero([symbol == free for symbol in template])
-        if not len(where):
+        indices = np.flatnonzero([symbol == free for symbol in template])
+        if not len(indices):
             raise InputError(f"the template has no free position: none of its symbols is {free!r}")
-        _unmistaken(template, free, alphabet)
+        _check_marks(template, free, alphabet)
     codes = None
-    if takes != "strings" and alphabet is not None:
-        codes = _constants(template, set(where.tolist()), alphabet)
-    ends = [-1, *where.tolist(), len(template)]
+    if kind != "strings" and alphabet is not None:
+        codes = _codes(template, set(indices.tolist()), alphabet)
+    ends = [-1, *indices.tolist(), len(template)]
     constants = tuple(template[start + 1 : stop] for start, stop in pairwise(ends))
     if codes is not None and alphabet is not None:
-        check_alphabet(model, takes, alphabet)
-    return _Template(model, constants, where, codes, alphabet or "", takes, outputs_of(model))
+        check_alphabet(model, kind, alphabet)
+    return _Template(model, constants, indices, codes, alphabet or "", kind, outputs_of(model))
 
 
-def _unmistaken(template: str, free: str, alphabet: str | None) -> None:
-    """Refuse marks of free positions that may be meant otherwise."""
+def _check_marks(template: str, free: str, alphabet: str | None) -> None:
+    """Refuse a template in which the mark of free positions is ambiguous."""
     other = free.swapcase()
     if other != free and other in template:
         raise InputError(
-            f"template: {other!r} at position {template.index(other)} is constant beside the free {free!r}; "
-            "write all free ones alike, or give positions="
+            f"template: {other!r} at position {template.index(other)} is constant, but {free!r} marks free "
+            "positions; use the same case for all of them, or pass positions="
         )
     amino = [symbol for symbol in template if symbol in ONLY_AMINO]
     if free == "N" and alphabet is None and amino:
         raise InputError(
-            f"template: {amino[0]!r} is an amino acid, and so is 'N'; mark free positions with another "
-            "symbol (free=), or give positions="
+            f"template: {amino[0]!r} is an amino acid, so 'N' may be asparagine; mark free positions with "
+            "another symbol (free=), or pass positions="
         )
 
 
-def _positions(positions: Iterable[Any], length: int) -> Numbers:
-    given = np.asarray(list(positions))
-    if given.dtype.kind == "b":
-        if given.shape != (length,):
+def _indices(positions: Iterable[Any], length: int) -> Numbers:
+    """Return the free positions, checked, from integers or a mask."""
+    indices = np.asarray(list(positions))
+    if indices.dtype.kind == "b":
+        if indices.shape != (length,):
             raise InputError(
-                f"positions: the mask has {given.size} entries, and the template {length} symbols"
+                f"positions: the mask has {indices.size} entries, but the template has {length} symbols"
             )
-        given = np.flatnonzero(given)
-    if not given.size:
-        raise InputError("positions: none is free")
-    if given.dtype.kind not in "iu" or given.ndim != 1:
+        indices = np.flatnonzero(indices)
+    if not indices.size:
+        raise InputError("positions: there is no free position")
+    if indices.dtype.kind not in "iu" or indices.ndim != 1:
         raise InputError("positions must be a list of integers, or a mask")
-    if given.min() < 0 or given.max() >= length:
-        wrong = given[(given < 0) | (given >= length)][0]
-        raise InputError(f"positions: {wrong} is not of the template, whose positions are 0 to {length - 1}")
-    if (np.diff(given.astype(np.int64)) <= 0).any():
-        raise InputError(f"positions must be increasing, got {given.tolist()}")
-    return given.astype(np.int64)
+    if indices.min() < 0 or indices.max() >= length:
+        wrong = indices[(indices < 0) | (indices >= length)][0]
+        raise InputError(
+            f"positions: {wrong} is out of range, the template has the positions 0 to {length - 1}"
+        )
+    if (np.diff(indices.astype(np.int64)) <= 0).any():
+        raise InputError(f"positions must be increasing, got {indices.tolist()}")
+    return indices.astype(np.int64)
 
 
-def _constants(template: str, free: set[int], alphabet: str) -> Numbers:
-    """Return the codes of a template, 0 at free positions."""
+def _codes(template: str, free: set[int], alphabet: str) -> Numbers:
+    """Return the codes of a template, with 0 at free positions."""
     table = {symbol: code for code, symbol in enumerate(alphabet)}
     codes = np.zeros(len(template), dtype=np.uint8)
-    for at, symbol in enumerate(template):
-        if at not in free:
+    for position, symbol in enumerate(template):
+        if position not in free:
             code = table.get(symbol, table.get(symbol.upper()))
             if code is None:
                 raise InputError(
-                    f"template: symbol {symbol!r} at position {at} is neither free nor of the alphabet "
+                    f"template: symbol {symbol!r} at position {position} is neither free nor in the alphabet "
                     f"{alphabet!r}"
                 )
-            codes[at] = code
+            codes[position] = code
     return codes
 
 
@@ -169,7 +173,7 @@ class _Template:
 
     @property
     def alphabet_of_codes(self) -> str:
-        """The alphabet whose codes it takes, if it takes codes."""
+        """The alphabet of its codes; empty if it has none."""
         return self.alphabet
 
     @property
@@ -179,61 +183,62 @@ class _Template:
 
     def __call__(self, batch: Any) -> Any:
         if self.inputs == "strings":
-            return self.model([self._filled(sequence) for sequence in batch])
-        self._check(np.shape(batch)[1], "every sequence of the batch")
+            return self.model([self._whole(sequence) for sequence in batch])
+        self._check_length(np.shape(batch)[1], "every sequence of the batch")
         assert self.codes is not None
         q = len(self.alphabet)
         if self.inputs == "onehot" and np.shape(batch)[2] != q:
             raise InputError(
-                f"the template's alphabet has {q} symbols, and the one-hot array {np.shape(batch)[2]}; "
+                f"the template's alphabet has {q} symbols, but the one-hot array has {np.shape(batch)[2]}; "
                 "the space must have the same alphabet"
             )
-        given = np.asarray(batch)
-        one = self.codes.astype(given.dtype)
+        free = np.asarray(batch)
+        constant = self.codes.astype(free.dtype)
         if self.inputs == "onehot":
-            one = np.eye(q, dtype=given.dtype)[self.codes]
-        whole = np.repeat(one[None], len(given), axis=0)
-        whole[:, self.positions] = given
+            constant = np.eye(q, dtype=free.dtype)[self.codes]
+        whole = np.repeat(constant[None], len(free), axis=0)
+        whole[:, self.positions] = free
         return self.model(whole)
 
-    def _filled(self, sequence: str) -> str:
-        self._check(len(sequence), repr(sequence))
+    def _whole(self, sequence: str) -> str:
+        """Return the template with these symbols at the free positions."""
+        self._check_length(len(sequence), repr(sequence))
         pieces = [self.constants[0]]
         for symbol, constant in zip(sequence, self.constants[1:], strict=True):
             pieces += (symbol, constant)
         return "".join(pieces)
 
-    def _check(self, length: int, what: str) -> None:
+    def _check_length(self, length: int, subject: str) -> None:
         if length != self.length:
             raise InputError(
-                f"the template has {self.length} free positions, and {what} {length} symbols; the space must "
-                f"be SequenceSpace(alphabet, {self.length})"
+                f"the template has {self.length} free positions, and {subject} has {length} symbols; the "
+                f"space must be SequenceSpace(alphabet, {self.length})"
             )
 
 
 def reverse_complement(
     model: Model, alphabet: str = DNA, combine: Combine = "mean", *, inputs: Inputs | None = None
 ) -> _ReverseComplement:
-    """Ask a model about both strands: each sequence and its reverse complement.
+    """Evaluate a model on both strands: on each sequence and on its reverse complement.
 
-    The other strand of a template is that of the whole of it, so this goes inside:
+    Put it inside a template, so that whole sequences are reversed:
     ``template(reverse_complement(model), ...)``.
 
     Parameters
     ----------
     model : callable
     alphabet : str
-        Symbols among ACGT, or among ACGU, in the order of the space, with the complement of each.
+        The alphabet of the space: symbols of ACGT, or of ACGU, each with its complement.
     combine : {"mean", "max", "min"} or callable
-        What becomes of the two scores; a function of the scores of all sequences and those of all reverse
-        complements.
+        How to combine the two values. A function receives the values of all sequences, and the values of all
+        reverse complements.
     inputs : {"strings", "codes", "onehot"}, optional
-        What the model takes; by default what it says itself, or strings.
+        What the model takes; by default what it declares, or strings.
 
     Raises
     ------
     InputError
-        If the alphabet has no complement.
+        If a symbol of the alphabet has no complement in it, or the model is a template.
 
     Examples
     --------
@@ -243,10 +248,10 @@ def reverse_complement(
     >>> models.reverse_complement(starts_with_a)(["AC", "GT", "CC", "AT"])
     array([0.5, 0.5, 0. , 1. ])
     """
-    takes = inputs_of(model, inputs)
+    kind = inputs_of(model, inputs)
     if isinstance(model, _Template):
         raise InputError(
-            "the reverse complement of a template would turn its free positions only; put it inside, "
+            "the reverse complement of a template would reverse only its free positions; put it inside: "
             "template(reverse_complement(model), ...)"
         )
     if not callable(combine):
@@ -263,8 +268,8 @@ def reverse_complement(
                 f"the alphabet {alphabet!r} has {symbol!r} without its complement {complements[symbol]!r}"
             )
     order = tuple(alphabet.index(complements[symbol]) for symbol in alphabet)
-    check_alphabet(model, takes, alphabet)
-    return _ReverseComplement(model, alphabet, combine, order, takes, outputs_of(model))
+    check_alphabet(model, kind, alphabet)
+    return _ReverseComplement(model, alphabet, combine, order, kind, outputs_of(model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,17 +283,19 @@ class _ReverseComplement:
 
     @property
     def alphabet_of_codes(self) -> str:
-        """The alphabet whose codes it takes, if it takes codes."""
+        """The alphabet of its codes, if it takes codes or one-hot arrays."""
         return self.alphabet
 
     def __call__(self, batch: Any) -> Any:
-        # Before the model is asked, as it may refuse.
-        turned = self._reversed(batch)
-        forward, reverse = self.model(batch), self.model(turned)
-        named, other = by_name(forward), by_name(reverse)
-        if named is not None and other is not None:
-            return {name: self._combined(named[name], other[name]) for name in named}
-        return self._combined(forward, reverse)
+        # Reverse first: an error about the alphabet must come before the model is evaluated.
+        reverse = self._reversed(batch)
+        forward_output, reverse_output = self.model(batch), self.model(reverse)
+        forward_columns, reverse_columns = by_name(forward_output), by_name(reverse_output)
+        if forward_columns is not None and reverse_columns is not None:
+            return {
+                name: self._combined(forward_columns[name], reverse_columns[name]) for name in forward_columns
+            }
+        return self._combined(forward_output, reverse_output)
 
     def _combined(self, forward: Any, reverse: Any) -> Any:
         forward, reverse = np.asarray(forward, dtype=np.float64), np.asarray(reverse, dtype=np.float64)
@@ -299,51 +306,53 @@ class _ReverseComplement:
         return np.maximum(forward, reverse) if self.combine == "max" else np.minimum(forward, reverse)
 
     def _reversed(self, batch: Any) -> Any:
+        """Return the reverse complements of a batch."""
         if self.inputs == "strings":
-            return self._of_strings(batch)
-        given = np.asarray(batch)
+            return self._reversed_strings(batch)
+        array = np.asarray(batch)
         order, q = np.array(self.order), len(self.order)
-        symbols = given.shape[2] if given.ndim == 3 else int(given.max(initial=0)) + 1
-        if symbols > q or (given.ndim == 3 and symbols != q):
+        onehot = array.ndim == 3
+        symbols = array.shape[2] if onehot else int(array.max(initial=0)) + 1
+        if symbols > q or (onehot and symbols != q):
             raise InputError(
-                f"the space has at least {symbols} symbols and the alphabet of the reverse complement {q}, "
-                f"{self.alphabet!r}; give the one of the space as alphabet="
+                f"the space has at least {symbols} symbols, but the alphabet of the reverse complement has "
+                f"{q}, {self.alphabet!r}; pass the alphabet of the space as alphabet="
             )
-        turned = given[:, ::-1]
-        return np.ascontiguousarray(
-            turned[..., order] if given.ndim == 3 else order[turned].astype(given.dtype)
-        )
+        backward = array[:, ::-1]
+        return np.ascontiguousarray(backward[..., order] if onehot else order[backward].astype(array.dtype))
 
-    def _of_strings(self, batch: Any) -> list[str]:
-        table = {symbol: self.alphabet[at] for symbol, at in zip(self.alphabet, self.order, strict=True)}
-        # N is what flanks may hold where nothing is known.
+    def _reversed_strings(self, batch: Any) -> list[str]:
+        table = {
+            symbol: self.alphabet[index] for symbol, index in zip(self.alphabet, self.order, strict=True)
+        }
+        # Constant positions may have N for an unknown base, which is its own complement.
         table |= {symbol: symbol for symbol in "Nn" if symbol not in table}
         wrong = set().union(*batch) - set(table)
         if wrong:
             raise InputError(
-                f"{min(wrong)!r} has no complement in the alphabet {self.alphabet!r}; give the one of the "
-                "sequences as alphabet="
+                f"{min(wrong)!r} has no complement in the alphabet {self.alphabet!r}; pass the alphabet of "
+                "the sequences as alphabet="
             )
         translation = str.maketrans(table)
         return [sequence[::-1].translate(translation) for sequence in batch]
 
 
 def select(model: Model, output: int | str, *, inputs: Inputs | None = None) -> _Select:
-    """Take one output of a model with several.
+    """Select one output of a model with several.
 
     Parameters
     ----------
     model : callable
-        Returns (B, k), or a mapping of names to (B,).
+        Returns (B, k), or a mapping of names to arrays (B,).
     output : int or str
-        Its number from 0, or its name.
+        Index of the output, from 0, or its name.
     inputs : {"strings", "codes", "onehot"}, optional
-        What the model takes; by default what it says itself, or strings.
+        What the model takes; by default what it declares, or strings.
 
     Raises
     ------
     InputError
-        If the model names its outputs and this is none of them.
+        If the model declares its outputs, and this is not one of them.
 
     Examples
     --------
@@ -353,7 +362,7 @@ def select(model: Model, output: int | str, *, inputs: Inputs | None = None) -> 
     >>> models.select(model, "g")(["ACGT", "GGGG"])
     array([1, 4])
     """
-    takes = inputs_of(model, inputs)
+    kind = inputs_of(model, inputs)
     names = outputs_of(model)
     if isinstance(output, str):
         if names is not None:
@@ -361,8 +370,10 @@ def select(model: Model, output: int | str, *, inputs: Inputs | None = None) -> 
     else:
         output = integer("output", output, least=0)
         if names is not None and output >= len(names):
-            raise InputError(f"output {output} is none of the model's {len(names)}, {', '.join(names)}")
-    return _Select(model, output, names, takes)
+            raise InputError(
+                f"output {output} is out of range, the model has {len(names)} outputs: {', '.join(names)}"
+            )
+    return _Select(model, output, names, kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,26 +386,27 @@ class _Select:
 
     @property
     def alphabet_of_codes(self) -> str | None:
-        """The alphabet that it takes codes of, if the model says so."""
+        """The alphabet of the codes that the model takes, if it declares one."""
         return getattr(self.model, "alphabet_of_codes", None)
 
     def __call__(self, batch: Any) -> Numbers:
-        found = self.model(batch)
-        named = by_name(found)
-        if named is not None:
-            name, names = self.output, self.names or tuple(named)
+        output = self.model(batch)
+        columns = by_name(output)
+        if columns is not None:
+            name, names = self.output, self.names or tuple(columns)
             if isinstance(name, int) and name < len(names):
                 name = names[name]
-            if name not in named:
+            if name not in columns:
                 raise ModelError(
-                    f"the model returned the outputs {', '.join(map(repr, named))}, and none is {name!r}"
+                    f"the model returned the outputs {', '.join(map(repr, columns))}, without {name!r}"
                 )
-            return answers(named[name], len(batch), "model")
-        number = self.output
-        if isinstance(number, str):
+            return as_values(columns[name], len(batch), "model")
+        index = self.output
+        if isinstance(index, str):
             if self.names is None:
                 raise ModelError(
-                    f"the output {number!r} is not known: the model names none; give its number, from 0"
+                    f"the output {index!r} is unknown, because the model does not name its outputs; pass its "
+                    "index, from 0"
                 )
-            number = self.names.index(number)
-        return answers(found, len(batch), "model", number)
+            index = self.names.index(index)
+        return as_values(output, len(batch), "model", index)

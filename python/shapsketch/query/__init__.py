@@ -1,1 +1,1 @@
-"""Which sequences a sketch needs."""
+"""Which sequences a sketch needs: designs of queries, and plans for a budget."""

@@ -1,4 +1,4 @@
-"""What a budget will be spent on, said before anything is asked."""
+"""Plan how a budget of evaluations is used, before the model is called."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from shapsketch import _core
 from shapsketch._validate import choice, integer
 from shapsketch.space import Codes, SequenceSpace, space_of
 
+# Methods of `sketch`.
 METHODS = ("auto", "regress", "peel", "trees", "distill", "exact")
 Method: TypeAlias = Literal["auto", "regress", "peel", "trees", "distill", "exact"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a budget will be spent on; made by :func:`plan`.
+    """How a budget of evaluations is used; :func:`plan` returns it.
 
     Attributes
     ----------
     method : {"auto", "exact", "regress", "trees", "distill", "peel"}
-        ``auto`` where several will be compared.
+        ``auto`` if several methods are compared.
     budget : int
-        The hard cap on distinct model evaluations.
+        Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
-        Subsampling dimension, number of groups, delays in each; None where queries are uniform.
+        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform.
     design_queries : int
-        Evaluations to learn from; of a design an upper bound.
+        Evaluations for the fit; for a design an upper bound.
     validation_queries, test_queries : int
-        Evaluations to choose and to test by; regression uses cross-validation instead.
+        Evaluations to choose the noise level and to report R² when peeling. Other methods need none:
+        regression uses cross-validation.
     next_budget : int or None
-        The least budget that would allow blocks ``q`` times as large.
+        The smallest budget that allows blocks ``q`` times as large.
     candidates : int or None
-        Atoms that a regression chooses from, before it grows further ones.
+        Number of atoms in the dictionary of a regression, before growth.
     memory : int or None
-        Bytes that a regression takes for candidates and sequences, as predicted; what it finds comes on top,
-        up to some kilobytes for each sequence.
+        Predicted bytes that a regression needs for dictionary and sequences. Selected atoms need more, up to
+        several kilobytes per sequence.
     """
 
     method: str
@@ -51,9 +53,9 @@ class Plan:
     _core: _core.Plan = field(repr=False, compare=False)
 
     def batches(self, size: int = 65_536) -> Iterator[Codes]:
-        """Yield the sequences that :func:`sketch` will ask for, as codes, at most `size` at a time.
+        """Yield the sequences that :func:`sketch` evaluates, as codes (B, n) with B at most `size`.
 
-        They can be scored elsewhere: see :func:`write_sequences` and :func:`shapsketch.models.table`.
+        Another program can evaluate them: see :func:`write_sequences` and :func:`shapsketch.models.table`.
         """
         size = integer("size", size, least=1)
         queries = self._core.queries()
@@ -62,38 +64,39 @@ class Plan:
 
     @property
     def total_queries(self) -> int:
-        """The most model evaluations this plan takes."""
+        """Largest number of model evaluations of this plan."""
         return self.design_queries + self.validation_queries + self.test_queries
 
     def __str__(self) -> str:
         if self.design is None:
-            what = {
+            methods = {
                 "auto": "sparse regression, trees and distillation, or an average of them",
                 "regress": "sparse regression",
                 "trees": "boosted trees",
                 "distill": "a teacher and its students",
             }[self.method]
-            queries = f"{what}: {self.design_queries:,} uniform queries of a budget of {self.budget:,}"
+            queries = f"{methods}: {self.design_queries:,} uniform queries of a budget of {self.budget:,}"
             if self.method in ("trees", "distill"):
                 return (
                     f"{queries},\n"
-                    "a fifth of them held out to report R², a fifth of the others to choose, then all fitted"
+                    "a fifth held out to report R², a fifth of the others to choose options; "
+                    "the last fit uses all"
                 )
             return (
                 f"{queries},\n"
-                f"{self.candidates:,} candidate terms and those grown from them, cross-validated "
-                f"({(self.memory or 0) / 2**20:,.0f} MiB at least);\n"
-                "more queries lower the error further; a truly sparse spectrum of high order is peeled"
+                f"{self.candidates:,} atoms and those that growth adds, chosen by cross-validation "
+                f"(at least {(self.memory or 0) / 2**20:,.0f} MiB);\n"
+                "more queries lower the error; for a truly sparse spectrum of high order use method='peel'"
             )
         b, groups, delays = self.design
         if self.method == "exact":
             return f"exact transform of all {self.design_queries:,} sequences (budget {self.budget:,})"
-        more = f"\nlarger blocks from a budget of {self.next_budget:,} on" if self.next_budget else ""
+        larger = f"\nlarger blocks from a budget of {self.next_budget:,} on" if self.next_budget else ""
         return (
             f"peeling: {groups} groups x {delays} delays x q^{b} = "
             f"{self.design_queries:,} designed queries at most,\n"
             f"{self.validation_queries:,} to choose the noise level, {self.test_queries:,} to report R²: "
-            f"{self.total_queries:,} of a budget of {self.budget:,}{more}"
+            f"{self.total_queries:,} of a budget of {self.budget:,}{larger}"
         )
 
 
@@ -104,12 +107,24 @@ def plan(
     method: Method = "auto",
     random_state: int = 0,
 ) -> Plan:
-    """Say what :func:`sketch` would do with a budget, without a model.
+    """Return how :func:`sketch` would use a budget. No model is needed.
+
+    Parameters
+    ----------
+    space : SequenceSpace
+    budget : int
+        Largest number of distinct sequences to evaluate, at least 1.
+    method : {"auto", "regress", "peel", "trees", "distill", "exact"}
+        As for :func:`sketch`.
+    random_state : int
+        Seed of the queries, at least 0.
 
     Raises
     ------
     BudgetError
-        If the budget is too small for the method; says what would be needed.
+        If the budget is too small for the method; the message has the smallest sufficient budget.
+    InputError
+        If a parameter is wrong.
 
     Examples
     --------
@@ -135,7 +150,7 @@ def plan(
 
 
 def budgeted(space: SequenceSpace, budget: int, method: str, random_state: int) -> _core.Plan:
-    """Return the plan of the core."""
+    """Return the core's plan. Trees and distillation use the uniform queries of a regression."""
     space_of(space)
     name = choice("method", method, METHODS)
     return _core.Plan(

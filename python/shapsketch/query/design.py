@@ -1,4 +1,4 @@
-"""Query designs: which sequences to ask the model for, and its answers to them."""
+"""Query designs, and the values of a model for their queries."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from shapsketch.space import Codes, SequenceSpace, space_of
 class QueryDesign:
     """The queries of a sketch, in blocks ``x = M l + d (mod q)``.
 
-    A design has `groups` subsampling groups, each with a matrix ``M`` (n, b) and delays ``d``; every
-    pair is a block of ``q ** b`` queries (Erginbas et al., arXiv 2301.06200, section 3). Sequences
-    that several blocks share are asked once. The same arguments give the same queries on every
-    machine. Nothing but matrices and delays is held in memory.
+    A design has `groups` subsampling groups, each with a matrix ``M`` (n, b) and delays ``d``. Each pair of a
+    matrix and a delay gives a block of ``q ** b`` queries (Erginbas et al., arXiv 2301.06200, section 3). A
+    sequence that is in several blocks is one query. The same arguments give the same queries on every
+    machine. Only matrices and delays are kept in memory.
 
     Parameters
     ----------
@@ -28,17 +28,22 @@ class QueryDesign:
     b : int
         Subsampling dimension, 1 to the sequence length.
     groups : int
-        Number of groups ``C``; peeling wants at least 3.
+        Number of groups ``C``; use at least 3 for peeling.
     subsampling : {"random", "simple"}
         Random injective matrices, or the identity on consecutive positions.
     delays : {"nso", "identity", "random", "zero"}
-        ``nso``: ``repeats`` random offsets, each with ``n`` unit steps from it, against noise;
-        ``identity``: the origin and its unit steps; ``random``: ``repeats`` random delays (not for
-        peeling); ``zero``: the origin alone.
+        ``nso``: `repeats` random offsets, each with ``n`` unit steps from it, which is robust to noise;
+        ``identity``: the origin and its ``n`` unit steps; ``random``: `repeats` random delays, not for
+        peeling; ``zero``: the origin only.
     repeats : int
         Number of random offsets or delays.
     random_state : int
-        Seed of every random choice, at least 0.
+        Seed of all random choices, at least 0.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of range, or the design has too many queries.
 
     Examples
     --------
@@ -73,12 +78,12 @@ class QueryDesign:
 
     @property
     def matrices(self) -> list[Codes]:
-        """Subsampling matrices, one (n, b) array for each group."""
+        """Subsampling matrices, one uint8 array (n, b) for each group."""
         return self._core.matrices()
 
     @property
     def delays(self) -> list[Codes]:
-        """Delays, one (P, n) array for each group."""
+        """Delays, one uint8 array (P, n) for each group."""
         return self._core.delays()
 
     def queries(self) -> Codes:
@@ -86,7 +91,7 @@ class QueryDesign:
         return self._core.queries(0, len(self))
 
     def batches(self, size: int = 65_536) -> Iterator[Codes]:
-        """Yield the queries in order, at most `size` at a time."""
+        """Yield the queries in order, as codes (B, n) with B at most `size`."""
         size = integer("size", size, least=1)
         for start in range(0, len(self), size):
             yield self._core.queries(start, start + size)
@@ -99,7 +104,7 @@ class QueryDesign:
 
 
 class Observations:
-    """A design and the model's value for each of its queries.
+    """A design, and the model's value for each of its queries.
 
     Parameters
     ----------
@@ -110,7 +115,7 @@ class Observations:
     Raises
     ------
     InputError
-        If the shape is another, or a value is not finite (says which).
+        If the shape is wrong, or a value is not finite; the message names the value and its index.
     """
 
     def __init__(self, design: QueryDesign, values: npt.ArrayLike) -> None:
@@ -125,8 +130,11 @@ class Observations:
             )
         self.design = design
         self.values: npt.NDArray[np.float64] = array.astype(np.float64)
-        wrong = np.flatnonzero(~np.isfinite(self.values))
-        if len(wrong):
+        infinite = np.flatnonzero(~np.isfinite(self.values))
+        if len(infinite):
+            index = int(infinite[0])
             raise InputError(
-                f"value {self.values[wrong[0]]} at index {wrong[0]} is not finite ({len(wrong)} such values)"
+                f"value {self.values[index]} at index {index} is not finite "
+                f"({len(infinite)} of {len(self.values)} values are not)",
+                index=index,
             )

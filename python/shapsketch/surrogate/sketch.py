@@ -1,4 +1,4 @@
-"""Sketches: a surrogate of a model in closed form, and how well it predicts."""
+"""Sketches: a closed form that approximates a model, with its provenance and R²."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from shapsketch.surrogate.summary import info_lines
 
 logger = logging.getLogger(__name__)
 
+# R² below which a sketch gets a warning.
 LOW_FIDELITY = 0.5
 
 
 def warn_if_low(sketch: Sketch) -> None:
-    """Log a warning if R² is low."""
+    """Log a warning if R² is below `LOW_FIDELITY`."""
     if sketch.r2 is not None and sketch.r2 < LOW_FIDELITY:
         logger.warning(
             "R² is only %.3f on held-out queries: explanations describe the sketch, not the model",
@@ -45,18 +46,18 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A motif at its place.
+    """A letter pattern: symbols at fixed positions, one term of a sketch.
 
     Attributes
     ----------
     support : tuple of int
         Positions, ascending.
     letters : str
-        The letters there.
+        The symbol at each of these positions.
     coefficient : float
-        What a sequence with these letters there gains, on the scale of the sketch.
+        Amount that the score of a sequence with these symbols gains, on the scale of the sketch.
     stderr : float
-        Standard error of the coefficient; NaN if not known.
+        Standard error of the coefficient; NaN if it is unknown.
     """
 
     support: tuple[int, ...]
@@ -67,17 +68,19 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method that was tried on the queries.
+    """A method that was compared with others on the queries.
 
     Attributes
     ----------
     name : str
+        Name of the method, with its options.
     r2 : float
         R² on held-out queries.
     seconds : float or None
-        Time it took, all its choices included; None of a loaded sketch: the same run gives the same file.
+        Running time, the choice of its options included. None for a loaded sketch: files do not contain
+        times, so that the same run gives the same file.
     weight : float
-        Its weight in the sketch; 0 if it was not taken.
+        Its weight in the sketch; 0 if the sketch does not use it.
     """
 
     name: str
@@ -94,10 +97,10 @@ class FreePredictor(Protocol):
 
 
 class Sketch:
-    """A surrogate of a model in closed form, and how well it predicts.
+    """A closed form that approximates a model, with its provenance and R².
 
-    Made by :func:`sketch` or :func:`load`; from a :class:`Spectrum` alone there is no fidelity to
-    report.
+    :func:`sketch`, :func:`fit`, :func:`from_trees` and :func:`load` return sketches. A sketch of a
+    :class:`Spectrum` has no provenance and no R².
 
     Parameters
     ----------
@@ -131,20 +134,22 @@ class Sketch:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """The surrogate as a spectrum: the same function.
+        """The surrogate as a spectrum, the Fourier coefficients of the same function.
 
         Raises
         ------
         InputError
-            If the letter patterns of a regression stand for more than 2**24 coefficients.
+            If the letter patterns of a regression expand to more than 2**24 coefficients.
         """
         return Spectrum._wrap(self._core.spectrum())
 
     @cached_property
     def patterns(self) -> list[Pattern] | None:
-        """The letter patterns of a regression, strongest first; None if the surrogate is none of these.
+        """The letter patterns of a regression, strongest first; None for other surrogates.
 
-        The surrogate is the sum of their coefficients where they occur, and a constant.
+        The surrogate is a constant plus the coefficients of all patterns that a sequence has. The strength of
+        a pattern is its absolute coefficient times ``q**(-order / 2)``, the square root of its frequency in
+        uniform sequences.
         """
         found = self._core.patterns()
         if found is None:
@@ -166,29 +171,34 @@ class Sketch:
 
     @property
     def link(self) -> str:
-        """The scale on which the sketch lives: "identity", "log", "logit" or "custom"."""
+        """The scale of the sketch: "identity", "log", "logit" or "custom"."""
         return self._link.name
 
     @property
     def r2(self) -> float | None:
-        """R² on the scale of the sketch (at most 1; 0 is no better than a constant).
+        """R² on the scale of the sketch: at most 1; a constant has 0.
 
-        For ``peel`` on test queries that were used for nothing else; for ``regress`` on queries held out
-        from fits to five sixths of them; for ``trees``, ``distill`` and averages on a fifth of the
-        queries, held out from fits to the others, with the choice between methods made on one half of
-        these for the other (in a small space, also on the part of it that was asked); for ``exact`` over
-        all sequences. None if the sketch has no known origin.
+        The sequences that it is measured on depend on the method:
+
+        - ``peel``: test queries that serve no other purpose.
+        - ``regress``: each query, predicted by a fit to the other five sixths of the queries.
+        - ``trees``, ``distill`` and averages: a fifth of the queries, held out from fits to the others. The
+          choice between methods is made on one half of this fifth for the other half.
+        - ``exact``: all sequences.
+
+        In a small space, the fraction of the space that was evaluated counts with the error of the final fit.
+        None if the sketch has no provenance.
         """
         return None if self._info is None else self._info.r2.value
 
     @property
     def r2_interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of :attr:`r2`."""
+        """95 % confidence interval of :attr:`r2`; None if the sketch has no provenance."""
         return None if self._info is None else (self._info.r2.low, self._info.r2.high)
 
     @property
     def response_r2(self) -> float | None:
-        """R² on the model's own scale; that of :attr:`r2` if there is no link."""
+        """R² on the model's own scale; equal to :attr:`r2` without a link, None if it is unknown."""
         if self._info is None or self._info.link.name == "identity":
             return self.r2
         response = self._info.link.response_r2
@@ -196,51 +206,57 @@ class Sketch:
 
     @property
     def n_queries(self) -> int | None:
-        """Distinct model evaluations spent, validation and test included."""
+        """Number of distinct sequences that the model evaluated, validation and test included."""
         return None if self._info is None else self._info.n_queries
 
     @property
     def method(self) -> str | None:
-        """How the sketch was made.
+        """The method that made the sketch.
 
-        "exact", "regress", "peel", "trees", "distill", "average" (of several) or "converted" (from a
-        fitted ensemble).
+        "exact", "regress", "peel", "trees", "distill", "average" (of several methods) or "converted" (from a
+        fitted ensemble); None if the sketch has no provenance.
         """
         return None if self._info is None else self._info.method
 
     @property
     def status(self) -> str | None:
-        """How it ended.
+        """How the method ended.
 
         "exact"; "converged", "stalled" or "round limit" (peel); "cross-validated" (regress); "validated"
-        (trees, distill, averages), with R² of all terms where `max_terms` cut some off; of an adaptive
-        sketch "target met", "budget spent" or "more queries no longer pay". Says what `auto` could not
-        try.
+        (trees, distill, averages), with the R² of all terms if `max_terms` cut some off. For an adaptive
+        sketch "target met", "budget spent" or "more queries no longer pay". The status also names the
+        methods that `auto` could not try.
         """
         return None if self._info is None else str(self._info.status)
 
     @property
     def candidates(self) -> list[Candidate]:
-        """What was tried where several methods were, with the R² of each on held-out queries."""
+        """The methods that were compared, with the R² of each on held-out queries; empty for one method."""
         candidates = [] if self._info is None else self._info.candidates
         return [Candidate(c.name, c.r2, c.seconds, c.weight) for c in candidates]
 
     @property
     def teacher_r2(self) -> float | None:
-        """R² of the teacher on held-out queries, where the sketch was distilled from one."""
+        """R² of the teacher on held-out queries; None if the sketch was not distilled from one."""
         teacher = None if self._info is None else self._info.teacher
         return None if teacher is None else teacher.value
 
     @property
     def n_terms(self) -> int:
-        """Number of terms of the surrogate: Fourier coefficients, or letter patterns and a constant."""
+        """Number of terms: Fourier coefficients, or letter patterns and the constant."""
         return len(self._core)
 
     def predict(self, sequences: Sequences, *, response: bool = False) -> npt.NDArray[np.float64]:
         """Return surrogate scores (B,) of sequences (strings, or codes (B, n)).
 
-        They are on the scale of the sketch; with `response` in the model's units, where a link makes
-        these differ.
+        They are on the scale of the sketch, or on the model's own scale if `response` is True. The two scales
+        differ if the sketch has a link.
+
+        Raises
+        ------
+        InputError
+            If a sequence does not belong to the space; or if `response` is True and the sketch was loaded
+            without its custom link.
         """
         values = self._components.predict(self.space.encode(sequences))
         return self._link.to_response(values) if response else values
@@ -251,7 +267,7 @@ class Sketch:
         if self._info is not None:
             lines += info_lines(self._info, self.space.alphabet)
             if self._info.r2.value < LOW_FIDELITY:
-                lines.append("           LOW: explanations describe the sketch, hardly the model")
+                lines.append("           LOW: explanations describe the sketch, not the model")
         lines.append(f"terms      {self.n_terms:,}")
         lines += self._orders()
         return "\n".join(lines)
@@ -271,7 +287,7 @@ class Sketch:
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the sketch as a safetensors file; the same sketch gives the same bytes.
+        """Write the sketch to a safetensors file; equal sketches give equal bytes.
 
         Raises
         ------
@@ -286,20 +302,20 @@ class Sketch:
 
 
 def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketch:
-    """Read a sketch that :meth:`Sketch.save` wrote. Nothing in the file is executed.
+    """Read a sketch that :meth:`Sketch.save` wrote; no code in the file is executed.
 
     Parameters
     ----------
     path : str or path
     link : (forward, inverse), optional
-        The functions of a link of one's own, which no file holds.
+        The functions of a custom link, which the file does not contain.
 
     Raises
     ------
     FileError
-        If the file cannot be read, is damaged, is no sketch, or was written by a newer version.
+        If the file cannot be read, is damaged, is not a sketch, or was written by a newer version.
     InputError
-        If the sketch has another link than the one given.
+        If `link` is not the link of the sketch.
     """
     core = _core.Sketch.load(os.fspath(path))
     sketch = Sketch._wrap(core)

@@ -15,11 +15,11 @@ from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 
 
 class Spectrum:
-    """A function ``f(x) = sum_k F[k] w**<k, x>``, ``w = exp(2 pi i / q)``, by its nonzero coefficients.
+    """The nonzero coefficients of a function ``f(x) = sum_k F[k] w**<k, x>``, ``w = exp(2 pi i / q)``.
 
-    Real functions have ``F[-k] = conj(F[k])``; both of each pair are listed. Terms are sorted by
-    order (number of nonzeros of ``k``), support, then values; repeated frequencies add up. A spectrum
-    does not change.
+    Real functions have ``F[-k] = conj(F[k])``; both coefficients of a pair are listed. Terms are sorted by
+    order (number of nonzero entries of ``k``), support, and entries. Coefficients of repeated frequencies are
+    added. A spectrum is immutable.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Spectrum:
     frequencies : integer array, shape (s, n), values 0 to q - 1
     coefficients : complex array, shape (s,)
     real_part : bool
-        Take the real part of a function that is not real, instead of refusing it.
+        Use the real part of a function that is not real; by default such a function is an error.
 
     Raises
     ------
@@ -99,23 +99,28 @@ class Spectrum:
     def order_energy(self) -> npt.NDArray[np.float64]:
         """Return ``sum |F[k]|**2`` over the ``k`` of order 0, 1, 2 and so on.
 
-        From order 1 on this is the variance of the function over uniform sequences, split by order.
+        The values from order 1 add up to the variance of the function over uniform sequences.
         """
         return self._core.order_energy()
 
     def truncate(
         self, *, max_terms: int | None = None, max_order: int | None = None, energy: float | None = None
     ) -> Spectrum:
-        """Return a smaller spectrum; conjugate pairs stay together.
+        """Return a spectrum with fewer coefficients; conjugate pairs stay together.
 
         Parameters
         ----------
         max_terms : int, optional
-            Keep at most this many coefficients, the largest; the constant counts as one.
+            Keep at most this many coefficients, the largest ones; the constant counts as one.
         max_order : int, optional
             Keep orders up to this one.
         energy : float, optional
-            Keep as few coefficients as hold this fraction (0 to 1) of the variance.
+            Keep the smallest number of coefficients that have this fraction (0 to 1) of the variance.
+
+        Raises
+        ------
+        InputError
+            If a parameter is out of range.
         """
         return Spectrum._wrap(
             self._core.truncate(
@@ -126,7 +131,7 @@ class Spectrum:
         )
 
     def predict(self, sequences: Sequences) -> npt.NDArray[np.float64]:
-        """Return the function's values (B,) at sequences (strings, or codes (B, n))."""
+        """Return the values (B,) of the function for sequences (strings, or codes (B, n))."""
         return self._components.predict(self.space.encode(sequences))
 
     def __len__(self) -> int:

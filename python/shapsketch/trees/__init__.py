@@ -1,1 +1,1 @@
-"""Tree ensembles of other libraries as surrogates."""
+"""Tree ensembles of other libraries, converted to surrogates."""

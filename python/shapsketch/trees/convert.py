@@ -1,4 +1,4 @@
-"""Fitted tree ensembles of other libraries, as surrogates without a single query."""
+"""Convert fitted tree ensembles of other libraries to sketches, without a query."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from shapsketch.surrogate.sketch import Sketch, on_link
 from shapsketch.trees import lightgbm, sklearn, xgboost
 from shapsketch.trees.forest import Converted, Forest
 
-# Sequences on which a conversion is checked against the library, and the difference allowed.
+# Number of random sequences on which a conversion is verified.
 PROBES = 256
-AGREES = 1e-6
+# Largest difference from the library's predictions, relative to their range.
+TOLERANCE = 1e-6
+# Default limit of the number of terms.
 MAX_TERMS = 2**22
 
 
@@ -31,42 +33,45 @@ def from_trees(
     max_terms: int = MAX_TERMS,
     zeros_missing: bool | None = None,
 ) -> Sketch:
-    """Turn a fitted tree ensemble into a sketch of the same function, without a query.
+    """Convert a fitted tree ensemble to a sketch of the same function, without a query.
 
-    Takes LightGBM (``Booster``, ``LGBMRegressor``, ``LGBMClassifier``), XGBoost (``Booster``,
+    Supports LightGBM (``Booster``, ``LGBMRegressor``, ``LGBMClassifier``), XGBoost (``Booster``,
     ``XGBRegressor``, ``XGBClassifier``) and scikit-learn (decision trees, random forests, extra trees,
     gradient boosting, histogram gradient boosting), trained on integer codes ``(B, n)``, ordinal or
-    categorical, or on one-hot features ``(B, n q)``, position by position. A leaf becomes one product
-    term, so nothing is lost, and Shapley values are exact: those of the interventional tree explainers
-    for a uniform background.
+    categorical, or on one-hot features ``(B, n q)``, position by position. Each leaf becomes one
+    product term, so the conversion is exact. Shapley values are exact too: they equal those of interventional
+    tree explainers with a uniform background.
 
-    Boosted classifiers and count models add up on a link scale; so does the sketch, and says so:
-    ``sketch.link`` is ``"logit"`` or ``"log"``. A forest's classes are probabilities. With several
-    classes the score of a boosted one is the raw score before the softmax.
+    The trees of boosted classifiers and of count models are summed on a link scale. The sketch predicts on
+    the same scale: ``sketch.link`` is ``"logit"`` or ``"log"``. For a class of a forest it predicts the
+    probability; for a class of a boosted model with several classes the raw score before the softmax.
 
     Parameters
     ----------
     model : fitted model
     space : SequenceSpace
     output : int, optional
-        Which output or class, of a model with several.
+        Index of the output or class to convert, for a model with several.
     max_terms : int
-        Terms that the sketch may have.
+        Largest number of terms of the sketch.
     zeros_missing : bool, optional
-        Of an XGBoost model on one-hot features: whether these were a sparse matrix, whose zeros are missing
-        values to it. Asked for where it makes a difference.
+        For an XGBoost model on one-hot features: whether these were a sparse matrix, whose zeros XGBoost
+        treats as missing values. Required if it changes the predictions.
 
     Returns
     -------
     Sketch
-        Agrees with the model to 1e-6 of the range of its scores, and the library's own rounding; this is
-        checked on random sequences.
+        Its predictions agree with the model's on 256 random sequences, to 1e-6 of their range plus the
+        rounding of the library.
 
     Raises
     ------
     InputError
-        If the model is not fitted, is of another kind, has other features, several outputs and none was
-        chosen, or splits that cannot be converted (linear leaves, zeros as missing values): says which.
+        If the model is not fitted or not supported, its features are not those of the space, it has several
+        outputs and `output` is missing, or it has trees that cannot be converted (linear leaves, zeros as
+        missing values). The message says which.
+    MissingExtraError
+        If the library of the model cannot be imported.
 
     Examples
     --------
@@ -81,7 +86,7 @@ def from_trees(
     """
     space_of(space)
     limit = integer("max_terms", max_terms, least=1)
-    which = None if output is None else integer("output", output, least=0)
+    chosen = None if output is None else integer("output", output, least=0)
     library = type(model).__module__.split(".")[0]
     converters: dict[str, Callable[..., Converted]] = {
         "lightgbm": lightgbm.convert,
@@ -90,37 +95,38 @@ def from_trees(
     }
     if library not in converters:
         raise InputError(
-            f"cannot convert a {type(model).__module__}.{type(model).__name__}; known are the tree ensembles "
-            f"of {', '.join(converters)}"
+            f"cannot convert a {type(model).__module__}.{type(model).__name__}; supported are the tree "
+            f"ensembles of {', '.join(converters)}"
         )
-    found = converters[library](model, space, which)
+    converted = converters[library](model, space, chosen)
     forest = Forest(space)
-    for tree in found.trees:
-        tree.value = [found.scale * value for value in tree.value]
-        forest.grow(found.layout, tree)
+    for tree in converted.trees:
+        tree.value = [converted.scale * value for value in tree.value]
+        forest.grow(converted.layout, tree)
     rng = np.random.default_rng(0)
     probes = rng.integers(0, space.q, (PROBES, space.n)).astype(np.uint8)
     try:
-        wanted = np.asarray(found.scores(found.layout.features(probes)), dtype=np.float64)
+        scores = np.asarray(converted.scores(converted.layout.features(probes)), dtype=np.float64)
     except Exception as error:
         raise InputError(
-            f"this {type(model).__name__} does not predict from numbers, with which a conversion is "
-            f"checked: {error}"
+            f"this {type(model).__name__} could not predict from a numeric array, which is needed to verify "
+            f"the conversion: {error}"
         ) from error
-    # Libraries keep what they start from in places of their own: it is what the trees do not account for.
-    rest = wanted - forest.ensemble(0.0).predict(probes)
+    # Each library stores its initial score in a different way, so it is computed here: it is the part of the
+    # scores that is not in the trees.
+    rest = scores - forest.ensemble(0.0).predict(probes)
     constant = float(np.median(rest))
-    allowed = AGREES * np.ptp(wanted) + found.rounding * float(np.abs(wanted).max())
-    if not np.abs(rest - constant).max() <= allowed:
+    difference = float(np.abs(rest - constant).max())
+    allowed = TOLERANCE * np.ptp(scores) + converted.rounding * float(np.abs(scores).max())
+    if not difference <= allowed:
         raise InputError(
-            f"this {type(model).__name__} is not the sum of its trees, as they were read, and a constant: "
-            f"scores differ by {np.abs(rest - constant).max():.2g}; it cannot be converted (an encoder, or a "
-            "model that it starts from?)"
+            f"cannot convert this {type(model).__name__}: its predictions differ from the sum of its trees "
+            f"by up to {difference:.2g}; does it use an encoder or an initial model?"
         )
     core = forest.ensemble(constant).exact(limit)
     fit = _core.Fit(
         codes=probes,
-        values=wanted,
+        values=scores,
         predictions=_core.Components(core).predict(probes),
         method="converted",
         outcome="exact",
@@ -128,6 +134,6 @@ def from_trees(
         n_queries=0,
         seed=0,
     )
-    made = _core.Sketch.from_fit(core, fit)
-    scale = parse(found.link)
-    return Sketch._wrap(on_link(made, scale), scale)
+    sketch = _core.Sketch.from_fit(core, fit)
+    scale = parse(converted.link)
+    return Sketch._wrap(on_link(sketch, scale), scale)

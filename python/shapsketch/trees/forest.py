@@ -1,4 +1,4 @@
-"""Trees of all libraries in one form, and as the flat arrays of the core."""
+"""The common form of the trees of all libraries, and the flat arrays of the core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,28 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 @dataclass
 class Forest:
-    """Trees as flat arrays, as the core takes them."""
+    """Trees as flat arrays, the form that the core needs.
+
+    A condition is a conjunction: each of its positions has a symbol of a set. Sets of symbols are bit masks.
+
+    Attributes
+    ----------
+    space : SequenceSpace
+    starts : list of int
+        Offsets into `positions` and `sets`: condition c has the entries from ``starts[c]`` to
+        ``starts[c + 1]``.
+    positions, sets : list of int
+        Positions of all conditions, and the set of symbols for each.
+    roots : list of int
+        Offsets into the lists below: tree t has the nodes from ``roots[t]`` to ``roots[t + 1]``, the root
+        first.
+    conditions : list of int
+        Condition of each node; -1 for a leaf.
+    yes, no : list of int
+        Child if the condition holds, and child if it does not, as numbers within the tree.
+    values : list of float
+        Value of each leaf; 0 for a split.
+    """
 
     space: SequenceSpace
     starts: list[int] = field(default_factory=lambda: [0])
@@ -26,23 +47,23 @@ class Forest:
     yes: list[int] = field(default_factory=list)
     no: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
-    _known: dict[tuple[tuple[int, int], ...], int] = field(default_factory=dict)
+    _numbers: dict[tuple[tuple[int, int], ...], int] = field(default_factory=dict)
 
-    def condition(self, *places: tuple[int, int]) -> int:
-        """Return the number of a condition: positions and sets of letters as bits."""
-        if places not in self._known:
-            self._known[places] = len(self._known)
-            self.positions += [position for position, _ in places]
-            self.sets += [letters for _, letters in places]
+    def condition(self, *parts: tuple[int, int]) -> int:
+        """Return the number of a condition, whose parts are pairs of a position and a set of symbols."""
+        if parts not in self._numbers:
+            self._numbers[parts] = len(self._numbers)
+            self.positions += [position for position, _ in parts]
+            self.sets += [symbols for _, symbols in parts]
             self.starts.append(len(self.positions))
-        return self._known[places]
+        return self._numbers[parts]
 
     def leaf(self, value: float) -> int:
-        """Add a leaf to the last tree and return its number."""
+        """Add a leaf to the last tree and return its number within the tree."""
         return self._add(-1, value)
 
     def split(self, condition: int) -> int:
-        """Add a split, whose children are set by :meth:`join`, and return its number."""
+        """Add a split to the last tree and return its number; :meth:`join` sets its children."""
         return self._add(condition, 0.0)
 
     def _add(self, condition: int, value: float) -> int:
@@ -52,17 +73,17 @@ class Forest:
         self.values.append(float(value))
         return len(self.conditions) - 1 - self.roots[-1]
 
-    def join(self, at: int, yes: int, no: int) -> None:
+    def join(self, node: int, yes: int, no: int) -> None:
         """Set the children of a split of the last tree."""
-        self.yes[self.roots[-1] + at] = yes
-        self.no[self.roots[-1] + at] = no
+        self.yes[self.roots[-1] + node] = yes
+        self.no[self.roots[-1] + node] = no
 
     def end(self) -> None:
         """End the last tree."""
         self.roots.append(len(self.conditions))
 
     def ensemble(self, constant: float) -> _core.Ensemble:
-        """Return the trees and a constant as an ensemble."""
+        """Return the sum of the trees and a constant, as an ensemble of the core."""
         return _core.Ensemble(
             self.space._core,
             constant=constant,
@@ -77,103 +98,125 @@ class Forest:
         )
 
     def grow(self, layout: Layout, tree: Tree) -> None:
-        """Add a tree over features of a layout."""
-        at = 0
-        # Depth first, without recursion: users' trees may be chains. (node, parent, is it the yes side)
-        todo: list[tuple[int, int | None, bool]] = [(0, None, False)]
+        """Add a tree of another library, whose features have a layout."""
+        # Depth first, without recursion, because a tree may be a long chain. Each entry is a node of `tree`,
+        # its parent in this forest, and whether it is the child for which the parent's condition holds.
+        pending: list[tuple[int, int | None, bool]] = [(0, None, False)]
         children: dict[int, list[int]] = {}
-        while todo:
-            node, parent, holds = todo.pop()
+        while pending:
+            node, parent, holds = pending.pop()
             while True:
                 if tree.left[node] < 0:
-                    at = self.leaf(tree.value[node])
+                    added = self.leaf(tree.value[node])
                     break
-                position, letters = layout.goes_left(tree, node)
-                if letters in (0, layout.all):
-                    node = tree.left[node] if letters else tree.right[node]
+                position, symbols = layout.goes_left(tree, node)
+                if symbols in (0, layout.all_symbols):
+                    # All symbols go to the same side, so this is not a split.
+                    node = tree.left[node] if symbols else tree.right[node]
                     continue
-                at = self.split(self.condition((position, letters)))
-                children[at] = [0, 0]
-                todo += [(tree.right[node], at, False), (tree.left[node], at, True)]
+                added = self.split(self.condition((position, symbols)))
+                children[added] = [0, 0]
+                pending += [(tree.right[node], added, False), (tree.left[node], added, True)]
                 break
             if parent is not None:
-                children[parent][0 if holds else 1] = at
-        for at, (yes, no) in children.items():
-            self.join(at, yes, no)
+                children[parent][0 if holds else 1] = added
+        for split, (yes, no) in children.items():
+            self.join(split, yes, no)
         self.end()
 
 
 @dataclass
 class Tree:
-    """One tree as the libraries have it: children below 0 mark a leaf."""
+    """One tree in the common form of the libraries: a list for each property of its nodes.
+
+    Attributes
+    ----------
+    feature, threshold, left, right, value : list
+        Feature and threshold of each split, children of each node (below 0 for a leaf), value of each leaf.
+    categories : dict of int to set of int
+        Categories that go left, for each split of a categorical feature.
+    strict : bool
+        Whether values go left if they are < the threshold (XGBoost), not <= (LightGBM, scikit-learn).
+    zeros_left : list of bool, optional
+        Whether zeros, as missing values, go left at each node; None if zeros are not missing values.
+    single_precision : bool
+        Whether values are compared with thresholds in single precision.
+    """
 
     feature: list[int]
     threshold: list[float]
     left: list[int]
     right: list[int]
     value: list[float]
-    # Categories that go left, by node.
     categories: dict[int, set[int]] = field(default_factory=dict)
-    # "<=" (LightGBM, scikit-learn) or "<" (XGBoost).
     strict: bool = False
-    # Which way a missing value goes left, by node, where zeros count as missing.
-    zeros: list[bool] | None = None
-    # Whether thresholds are compared in single precision.
-    single: bool = False
+    zeros_left: list[bool] | None = None
+    single_precision: bool = False
 
 
 class Layout:
-    """How sequences became features: codes (B, n), or one-hot (B, n q), position by position."""
+    """How features represent sequences: codes (B, n), or one-hot (B, n q), position by position."""
 
     def __init__(self, space: SequenceSpace, n_features: int, library: str) -> None:
         self.space = space
         self.onehot = n_features == space.n * space.q
-        self.all = (1 << space.q) - 1
+        self.all_symbols = (1 << space.q) - 1
         if not self.onehot and n_features != space.n:
             raise InputError(
                 f"the {library} model has {n_features} features; sequences of {space} have {space.n} as "
-                f"integer codes, {space.n * space.q} as one-hot features: no other layout can be converted"
+                f"integer codes, {space.n * space.q} as one-hot features; no other layout is supported"
             )
 
     def goes_left(self, tree: Tree, node: int) -> tuple[int, int]:
-        """Return the position a split asks for, and the letters that go left, as bits."""
+        """Return the position of a split, and the set of symbols that go left, as a bit mask."""
         q = self.space.q
-        position, letter = divmod(tree.feature[node], q) if self.onehot else (tree.feature[node], 0)
-        values = (np.arange(q) == letter).astype(np.int64) if self.onehot else np.arange(q)
+        position, symbol = divmod(tree.feature[node], q) if self.onehot else (tree.feature[node], 0)
+        values = (np.arange(q) == symbol).astype(np.int64) if self.onehot else np.arange(q)
         if node in tree.categories:
             left: npt.NDArray[np.bool_] = np.isin(values, list(tree.categories[node]))
         else:
-            kind = np.float32 if tree.single else np.float64
-            threshold = kind(tree.threshold[node])
-            numbers = values.astype(kind)
+            precision = np.float32 if tree.single_precision else np.float64
+            threshold = precision(tree.threshold[node])
+            numbers = values.astype(precision)
             left = np.asarray(numbers < threshold if tree.strict else numbers <= threshold)
-            if tree.zeros is not None:
-                left = np.where(values == 0, tree.zeros[node], left)
+            if tree.zeros_left is not None:
+                left = np.where(values == 0, tree.zeros_left[node], left)
         return position, sum(1 << int(a) for a in np.flatnonzero(left))
 
     def features(self, codes: Codes) -> Values:
-        """Return the features of codes."""
+        """Return the features of codes, float64 (B, n) or (B, n q)."""
         numbers = np.eye(self.space.q)[codes].reshape(len(codes), -1) if self.onehot else codes
         return numbers.astype(np.float64)
 
 
 @dataclass
 class Converted:
-    """What a library's model is, in our terms."""
+    """A fitted model of another library in the common form.
+
+    Attributes
+    ----------
+    layout : Layout
+    trees : list of Tree
+    scale : float
+        Factor of the values of all trees.
+    link : {"identity", "log", "logit"}
+        The scale on which the trees are summed.
+    scores : callable
+        Returns the library's predictions (B,) on that scale, for features.
+    rounding : float
+        Rounding error of the library's predictions, relative to the largest one.
+    """
 
     layout: Layout
     trees: list[Tree]
-    # What all trees are multiplied by.
     scale: float
     link: str
-    # The library's own scores on the scale of the link, of features.
     scores: Any
-    # What the library rounds its scores by, relative to the largest.
     rounding: float = 1e-12
 
 
 def choose_output(output: int | None, count: int, what: str) -> int:
-    """Return which of several outputs is meant."""
+    """Return the index of the output to convert; `what` is the plural noun for error messages."""
     if output is None:
         if count > 1:
             raise InputError(f"the model has {count} {what}; choose one: output=0 to {count - 1}")

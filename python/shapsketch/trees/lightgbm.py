@@ -1,4 +1,4 @@
-"""LightGBM models."""
+"""Convert LightGBM models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
     booster = model
     if not isinstance(model, lightgbm.Booster):
         if not isinstance(model, lightgbm.LGBMModel):
-            raise InputError(f"cannot convert a lightgbm {type(model).__name__}: it is no model")
+            raise InputError(f"cannot convert a lightgbm {type(model).__name__}: it is not a model")
         if not hasattr(model, "booster_"):
             raise InputError(f"the {type(model).__name__} is not fitted; call its fit first")
         booster = model.booster_
@@ -32,23 +32,26 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
                 "the model was trained on pandas categories that are not the alphabet in its order, "
                 f"{space.alphabet!r}; train it on codes, or with the categories list(alphabet)"
             )
-    words = dump.get("objective", "regression").split()
-    objective = words[0]
+    objective, *parameters = dump.get("objective", "regression").split()
     link = "identity"
     if objective in ("binary", "cross_entropy"):
-        if "sigmoid:1" not in words and objective == "binary":
-            raise InputError(f"the objective {' '.join(words)!r} scales its logit; only sigmoid:1 is known")
+        if "sigmoid:1" not in parameters and objective == "binary":
+            raise InputError(
+                f"the objective {dump['objective']!r} scales its logit; only sigmoid:1 is supported"
+            )
         link = "logit"
     elif objective in ("poisson", "gamma", "tweedie"):
         link = "log"
-    if "sqrt" in words:
-        raise InputError("a LightGBM model with reg_sqrt=True squares its sum of trees; fit it without")
-    listed = dump["tree_info"][chosen::each]
-    trees = [tree_of(info["tree_structure"]) for info in listed]
+    if "sqrt" in parameters:
+        raise InputError(
+            "a LightGBM model with reg_sqrt=True squares the sum of its trees, so it cannot be converted; "
+            "fit it with reg_sqrt=False"
+        )
+    trees = [tree_of(info["tree_structure"]) for info in dump["tree_info"][chosen::each]]
     scale = 1.0 / max(len(trees), 1) if dump["average_output"] else 1.0
 
     def scores(features: Values) -> Values:
-        # The raw score of a forest is the sum of its trees, its prediction their mean.
+        # The raw score of a random forest is the sum of its trees, but its prediction is their mean.
         raw: Values = scale * booster.predict(features, raw_score=True, num_iteration=best)
         return raw if each == 1 else raw[:, chosen]
 
@@ -58,12 +61,13 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
 def tree_of(root: dict[str, Any]) -> Tree:
     """Return a tree of a LightGBM dump in the common form."""
     tree = Tree([], [], [], [], [])
-    todo: list[tuple[dict[str, Any], list[int] | None, int]] = [(root, None, 0)]
-    while todo:
-        node, children, slot = todo.pop()
-        at = len(tree.feature)
+    # Each entry is a node, and where to store its index: a list of children and the index of the parent.
+    pending: list[tuple[dict[str, Any], list[int] | None, int]] = [(root, None, 0)]
+    while pending:
+        node, children, parent = pending.pop()
+        index = len(tree.feature)
         if children is not None:
-            children[slot] = at
+            children[parent] = index
         split = "split_feature" in node
         tree.feature.append(node["split_feature"] if split else -1)
         tree.left.append(-1)
@@ -73,16 +77,18 @@ def tree_of(root: dict[str, Any]) -> Tree:
         if not split:
             if "leaf_coeff" in node:
                 raise InputError(
-                    "trees with linear leaves (linear_tree=True) are no sums of products; fit without"
+                    "trees with linear leaves (linear_tree=True) cannot be converted; "
+                    "fit the model with linear_tree=False"
                 )
             continue
         if node["missing_type"] == "Zero":
             raise InputError(
-                "splits that take zero for a missing value (zero_as_missing=True) cannot be converted"
+                "splits that treat zero as a missing value (zero_as_missing=True) cannot be converted; "
+                "fit the model with zero_as_missing=False"
             )
         if node["decision_type"] == "==":
-            tree.categories[at] = {int(c) for c in str(node["threshold"]).split("||")}
+            tree.categories[index] = {int(c) for c in str(node["threshold"]).split("||")}
         else:
-            tree.threshold[at] = float(node["threshold"])
-        todo += [(node["right_child"], tree.right, at), (node["left_child"], tree.left, at)]
+            tree.threshold[index] = float(node["threshold"])
+        pending += [(node["right_child"], tree.right, index), (node["left_child"], tree.left, index)]
     return tree

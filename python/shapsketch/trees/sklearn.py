@@ -1,4 +1,4 @@
-"""scikit-learn trees and ensembles of trees."""
+"""Convert scikit-learn trees and ensembles of trees."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
     )
     if not (single or forest or boosted or histogram):
         raise InputError(
-            f"cannot convert a scikit-learn {name}; known are decision trees, random forests, extra trees, "
-            "gradient boosting and histogram gradient boosting"
+            f"cannot convert a scikit-learn {name}; supported are decision trees, random forests, "
+            "extra trees, gradient boosting and histogram gradient boosting"
         )
     try:
         check_is_fitted(model)
@@ -48,7 +48,7 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
     groups = 1 if classes <= 2 else classes
     chosen = choose_output(output, groups, "classes")
     link = "logit" if classes else "identity"
-    # The exponential loss has twice the logit of others.
+    # With the exponential loss the logit is twice the decision function.
     factor = 2.0 if boosted and classes and model.loss == "exponential" else 1.0
     if histogram:
         trees = [_histogram_tree(stage[chosen]) for stage in model._predictors]
@@ -71,12 +71,15 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
 
 
 def _convert_forest(model: Any, layout: Layout, output: int | None, classes: int, single: bool) -> Converted:
+    """Return a forest, or a single tree, in the common form; `classes` is 0 for a regression."""
     estimators = [model] if single else model.estimators_
     outputs = int(model.n_outputs_)
     if hasattr(model, "classes_") and outputs > 1:
-        raise InputError("classifiers with several outputs cannot be converted; fit one for each")
+        raise InputError(
+            "classifiers with several outputs cannot be converted; fit one classifier for each output"
+        )
     if classes:
-        # Of two classes the second is the one that is meant, as in scikit-learn's own scores.
+        # The default of two classes is the second one, as in scikit-learn's decision functions.
         chosen = 1 if output is None and classes == 2 else choose_output(output, classes, "classes")
         trees = [_tree_of(estimator.tree_, 0, chosen) for estimator in estimators]
     else:
@@ -84,15 +87,16 @@ def _convert_forest(model: Any, layout: Layout, output: int | None, classes: int
         trees = [_tree_of(estimator.tree_, chosen, None) for estimator in estimators]
 
     def scores(features: Values) -> Values:
-        found: Values = model.predict_proba(features) if classes else model.predict(features)
-        return found if found.ndim == 1 else found[:, chosen]
+        predicted: Values = model.predict_proba(features) if classes else model.predict(features)
+        return predicted if predicted.ndim == 1 else predicted[:, chosen]
 
     return Converted(layout, trees, 1.0 / len(estimators), "identity", scores)
 
 
 def _tree_of(tree: Any, output: int, chosen: int | None) -> Tree:
+    """Return a tree in the common form: values of an output, or fractions of the class `chosen`."""
     values = tree.value[:, output]
-    # Classes hold counts or shares, whatever the version.
+    # Depending on the version of scikit-learn, the values of classes are counts or fractions.
     value = values[:, 0] if chosen is None else values[:, chosen] / values.sum(axis=1)
     return Tree(
         feature=tree.feature.tolist(),
@@ -104,6 +108,7 @@ def _tree_of(tree: Any, output: int, chosen: int | None) -> Tree:
 
 
 def _histogram_tree(predictor: Any) -> Tree:
+    """Return a tree of a histogram gradient boosting model in the common form."""
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     tree = Tree(
@@ -114,6 +119,7 @@ def _histogram_tree(predictor: Any) -> Tree:
         value=nodes["value"].tolist(),
     )
     for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf):
-        words = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-        tree.categories[int(node)] = {c for c in range(64) if int(words[c // 32]) >> (c % 32) & 1}
+        # The set of categories that go left, in integers of 32 bits.
+        bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
+        tree.categories[int(node)] = {c for c in range(64) if int(bits[c // 32]) >> (c % 32) & 1}
     return tree

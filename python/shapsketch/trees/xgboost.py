@@ -1,4 +1,4 @@
-"""XGBoost models."""
+"""Convert XGBoost models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
 
-# The link on which the trees of an objective add up.
+# The link scale on which the trees of an objective are summed; identity for other objectives.
 LINKS = {
     "binary:logistic": "logit",
     "reg:logistic": "logit",
@@ -39,13 +39,14 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
     chosen = choose_output(output, groups, "outputs")
     if gradient["model"].get("cats", {}).get("enc"):
         raise InputError(
-            "the model was trained on categories of a data frame, whose codes are not those of the space; "
+            "the model was trained on categories of a data frame, whose codes may differ from those of the "
+            "space; "
             "train it on integer codes with feature_types=['c', ...]"
         )
     wrapped = booster is not model
     if wrapped and not np.isnan(model.missing):
         raise InputError(f"the model treats {model.missing} as a missing value; fit it with missing=nan")
-    # As in XGBoost: the scikit-learn wrapper predicts with the best iteration, a booster with all of them.
+    # As in XGBoost: the scikit-learn wrapper uses the trees up to the best iteration, a booster uses all.
     best = int(booster.best_iteration) if wrapped and booster.attr("best_iteration") else None
     trees = _trees(gradient["model"], chosen, best, weights, layout, zeros_missing)
 
@@ -83,7 +84,7 @@ def _trees(
     layout: Layout,
     zeros_missing: bool | None,
 ) -> list[Tree]:
-    """Return the trees of one output, up to the best iteration; `weights` are those of DART."""
+    """Return the trees of one output, up to the best iteration; `weights` are the tree weights of DART."""
     entries = dump["trees"]
     if best is not None:
         entries = entries[: dump["iteration_indptr"][best + 1]]
@@ -93,30 +94,38 @@ def _trees(
             continue
         tree = _tree_of(entry)
         if layout.onehot:
-            tree.zeros = _zeros(entry, zeros_missing)
+            tree.zeros_left = _zeros_left(entry, zeros_missing)
         if weights is not None:
             tree.value = [weights[index] * value for value in tree.value]
         trees.append(tree)
     return trees
 
 
-def _zeros(entry: dict[str, Any], zeros_missing: bool | None) -> list[bool] | None:
-    """Return which way zeros go if they are missing values, which a sparse matrix makes of them."""
-    ways = [bool(way) for way in entry["default_left"]]
-    inner = [left >= 0 for left in entry["left_children"]]
-    smaller = [threshold > 0.0 for threshold in entry["split_conditions"]]
-    if zeros_missing is None and any(i and w != s for i, w, s in zip(inner, ways, smaller, strict=True)):
+def _zeros_left(entry: dict[str, Any], zeros_missing: bool | None) -> list[bool] | None:
+    """Return whether zeros, as missing values, go left at each node; None if they are not missing values.
+
+    XGBoost treats the zeros of a sparse matrix as missing values.
+    """
+    as_missing = [bool(left) for left in entry["default_left"]]
+    as_values = [threshold > 0.0 for threshold in entry["split_conditions"]]
+    is_split = [child >= 0 for child in entry["left_children"]]
+    differs = any(
+        split and missing != value
+        for split, missing, value in zip(is_split, as_missing, as_values, strict=True)
+    )
+    if zeros_missing is None and differs:
         raise InputError(
-            "whether zeros were missing values in training decides where this model's splits send them: say "
-            "zeros_missing=True if the one-hot features were a sparse matrix, False if they were dense"
+            "the predictions of this model depend on whether zeros were missing values in training; pass "
+            "zeros_missing=True if the one-hot features were a sparse matrix, zeros_missing=False if they "
+            "were dense"
         )
-    return ways if zeros_missing else None
+    return as_missing if zeros_missing else None
 
 
 def _tree_of(entry: dict[str, Any]) -> Tree:
     if int(entry["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise InputError(
-            "trees with a vector in each leaf (multi_strategy='multi_output_tree') are not known"
+            "trees with a vector in each leaf (multi_strategy='multi_output_tree') cannot be converted"
         )
     tree = Tree(
         feature=entry["split_indices"],
@@ -125,12 +134,12 @@ def _tree_of(entry: dict[str, Any]) -> Tree:
         right=entry["right_children"],
         value=entry["split_conditions"],
         strict=True,
-        single=True,
+        single_precision=True,
     )
     for node, start, size in zip(
         entry["categories_nodes"], entry["categories_segments"], entry["categories_sizes"], strict=True
     ):
-        # The categories listed go right.
+        # XGBoost lists the categories that go right.
         right = set(entry["categories"][start : start + size])
         tree.categories[node] = set(range(64)) - right
     return tree
