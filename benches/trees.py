@@ -59,7 +59,7 @@ def fitted(kind):
     """Fit an ensemble; return its space and a function that converts it to (sketch, fraction of variance kept)."""
     import lightgbm
     import shapsketch as ss
-    from shapsketch.fitting.boosting import BoostedTrees, boost
+    from shapsketch.fitting.boosting import FittedTrees, boost, closed_form
     from shapsketch.fitting.features import PositionalFeatures
 
     rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def fitted(kind):
         boosted = boost(features.matrix(codes), translation(codes), leaves=127, seed=0, rounds=400, rate=0.1)
 
         def truncated():
-            core, kept = BoostedTrees(features, boosted).sketch(boosted, 1e-3, None)
+            core, kept = closed_form(FittedTrees(features, boosted), 1e-3, None)
             return ss.Sketch._wrap(core), kept
 
         return space, truncated
