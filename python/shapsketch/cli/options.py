@@ -261,7 +261,7 @@ def refuse(
     """Refuse outputs that cannot be written, before any work is done; `sources` are never replaced."""
     for path in paths:
         if formats:
-            format_of(path, formats, can_be_given=False)
+            format_of(path, formats, has_parameter=False)
         for source in sources:
             if source is not None and (path == source or (path.exists() and _same(path, source))):
                 raise ss.FileError(f"{path} is an input and cannot also be the output; choose another -o")

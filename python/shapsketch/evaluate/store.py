@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Sequences that are evaluated again when a store is opened, to check that the model is the same.
 PROBES = 8
-# Differences that mean nothing, relative to the largest value: a few rounding errors of float32.
+# Differences that are tolerated, relative to the largest value: a few rounding errors of float32.
 ROUNDINGS = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -102,7 +102,7 @@ class Store:
         Raises
         ------
         FileError
-            If nothing can be read, or the new store exists already or cannot be made.
+            If nothing can be read, or the new store exists already or cannot be created.
         """
         old, new = Path(self.path), Path(path)
         if not store_file.exists(old):
@@ -135,12 +135,12 @@ class Store:
 
     @contextmanager
     def open(self, space: SequenceSpace, outputs: tuple[str, ...] | None) -> Iterator[OpenStore]:
-        """Open the store for a model; make it if it does not exist.
+        """Open the store for a model; create it if it does not exist.
 
         Raises
         ------
         FileError
-            If it cannot be opened or made, is damaged, or another process uses it.
+            If it cannot be opened or created, is damaged, or another process uses it.
         InputError
             If it belongs to another model, space or list of outputs.
         """
@@ -153,7 +153,7 @@ class Store:
         }
         if not store_file.exists(path):
             if not path.absolute().parent.is_dir():
-                raise FileError(f"cannot make the store {path}: the folder {path.parent} does not exist")
+                raise FileError(f"cannot create the store {path}: the folder {path.parent} does not exist")
             store_file.create(path, wanted)
         with store_file.connected(path) as connection:
             meta = store_file.read_meta(path, connection)

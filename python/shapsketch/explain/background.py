@@ -64,7 +64,7 @@ BackgroundLike: TypeAlias = Literal["uniform"] | str | Sequences | npt.ArrayLike
 
 
 def _encode_references(space: SequenceSpace, sequences: Sequences) -> Codes:
-    """Return the codes of background sequences; errors say that the background is wrong."""
+    """Return the codes of background sequences; error messages start with "background"."""
     try:
         return space.encode(sequences)
     except InputError as error:

@@ -136,7 +136,7 @@ def faithfulness(
 
     The R² of a sketch is about random sequences. This function is about the sequences that you pass: does the
     surrogate predict their scores, do its Shapley values agree with sampled values of the model, and do
-    attributions tell which mutations matter?
+    attributions show which mutations matter?
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def faithfulness(
         If an attribution has another shape or contains a number that is not finite, or the store belongs to
         another model.
     ModelError
-        If the model fails, or returns something else than requested.
+        If the model fails, or does not return the requested values.
     FileError
         If the store cannot be used.
 

@@ -1,4 +1,4 @@
-"""What a fit is asked to do, checked before the first query is paid for."""
+"""The options of a fit, checked before the first evaluation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FitOptions:
         if self.max_terms is not None and method not in ("auto", "trees", "distill"):
             raise InputError(
                 f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}; "
-                "shorten a spectrum with its truncate()"
+                "use truncate() to shorten a spectrum"
             )
 
     @property

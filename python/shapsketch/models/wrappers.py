@@ -16,9 +16,9 @@ from shapsketch.models._protocol import Inputs, Model, by_name, check_alphabet, 
 from shapsketch.space import DNA, SequenceSpace
 
 Combine: TypeAlias = Literal["mean", "max", "min"] | Callable[[Any, Any], Any]
-# Amino acids whose letter is neither a nucleotide nor an ambiguity code of nucleotides.
+# Amino acids whose symbol is neither a nucleotide nor an ambiguity code of nucleotides.
 ONLY_AMINO = "EFILPQ"
-# The complement of each nucleotide; of A it is T, or U in an alphabet with U.
+# The complement of each nucleotide; for A it is T, or U in an alphabet with U.
 COMPLEMENTS = dict(zip("ACGTUacgtu", "TGCAAtgcaa", strict=True))
 
 
@@ -132,7 +132,7 @@ def _indices(positions: Iterable[Any], length: int) -> Numbers:
             )
         indices = np.flatnonzero(indices)
     if not indices.size:
-        raise InputError("positions: there is no free position")
+        raise InputError("positions: there is no free position; mark or list at least one")
     if indices.dtype.kind not in "iu" or indices.ndim != 1:
         raise InputError("positions must be a list of integers, or a mask")
     if indices.min() < 0 or indices.max() >= length:
