@@ -308,8 +308,8 @@ def fit(  # noqa: PLR0913 - public
 
     Repeated sequences and noise are allowed. R² is cross-validated, with all copies of a sequence in one
     fold. The summary lists symbols that never occur at a position; terms with them are not identifiable and
-    are not in the sketch. Explanations are for a uniform background unless you pass ``background=X``. If the data
-    cover little of the space, explanations extrapolate.
+    are not in the sketch. Explanations are for a uniform background unless you pass ``background=X``. If the
+    data cover little of the space, explanations extrapolate.
 
     Parameters
     ----------
