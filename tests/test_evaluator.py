@@ -116,10 +116,10 @@ def test_several_outputs_have_a_function_of_their_own():
         ),
         (
             lambda e: ss.sketch_outputs(e, DNA6, outputs=["a"], budget=300),
-            "outputs= belongs to the Evaluator",
+            "pass outputs= to the Evaluator",
         ),
         (lambda e: ss.sketch_outputs(Counting(), DNA6, budget=300), "names of the outputs are unknown"),
-        (lambda e: sketch(ss.Evaluator(Counting()), inputs="codes"), "inputs= belongs to the Evaluator"),
+        (lambda e: sketch(ss.Evaluator(Counting()), inputs="codes"), "pass inputs= to the Evaluator"),
         (lambda e: ss.Evaluator(e), "is already an Evaluator"),
         (lambda e: ss.Evaluator("model"), "model must be a callable"),
         (lambda e: ss.Evaluator(Counting(), executor=3), "executor must be a concurrent.futures.Executor"),

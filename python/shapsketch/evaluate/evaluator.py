@@ -126,7 +126,7 @@ class Evaluator:
             evaluator._remember = remember
             return evaluator
         if inputs is not None:
-            raise InputError("inputs= belongs to the Evaluator here: ss.Evaluator(model, inputs=...)")
+            raise InputError("pass inputs= to the Evaluator: ss.Evaluator(model, inputs=...)")
         return model
 
     def single_output(self) -> Evaluator:

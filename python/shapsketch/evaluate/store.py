@@ -84,7 +84,7 @@ class Store:
         """
         path = Path(self.path)
         if not store_file.exists(path):
-            raise FileError(f"{path}: this store does not exist")
+            raise FileError(f"{path}: this store does not exist; check the path")
         with store_file.connected(path, to_write=False) as connection:
             meta = store_file.read_meta(path, connection)
             n, outputs = store_file.shape_of(path, meta)
@@ -106,7 +106,7 @@ class Store:
         """
         old, new = Path(self.path), Path(path)
         if not store_file.exists(old):
-            raise FileError(f"{old}: this store does not exist")
+            raise FileError(f"{old}: this store does not exist; check the path")
         if store_file.exists(new):
             raise FileError(f"{new} exists; choose a new file for the rescued store")
         with store_file.connected(old, to_write=False) as connection:
@@ -153,7 +153,10 @@ class Store:
         }
         if not store_file.exists(path):
             if not path.absolute().parent.is_dir():
-                raise FileError(f"cannot create the store {path}: the folder {path.parent} does not exist")
+                raise FileError(
+                    f"cannot create the store {path}: the folder {path.parent} does not exist; "
+                    "create it first"
+                )
             store_file.create(path, wanted)
         with store_file.connected(path) as connection:
             meta = store_file.read_meta(path, connection)

@@ -210,7 +210,10 @@ def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int,
             raise InputError(f"attributions {name!r} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():
             b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
-            raise InputError(f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}")
+            raise InputError(
+                f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}; attributions must "
+                "be finite"
+            )
         if name in ("sketch", "random", MUTATION_EFFECTS):
             raise InputError(f"attributions cannot have the name {name!r}, which is reserved; rename it")
         arrays[name] = array

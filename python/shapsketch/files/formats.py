@@ -135,7 +135,7 @@ def reading(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: it is not a text file: {error}") from error
     except EOFError as error:
-        raise FileError(f"{path}: the file is cut off: {error}") from error
+        raise FileError(f"{path}: the file is cut off ({error}); copy it again") from error
     except OSError as error:
         what = error.strerror or str(error)
         raise FileError(f"cannot read {path}: {what}") from error

@@ -275,7 +275,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
         evaluator = model
         names = evaluator.outputs
         if outputs is not None and named_outputs(outputs) != names:
-            raise InputError("outputs= belongs to the Evaluator here: ss.Evaluator(model, outputs=[...])")
+            raise InputError("pass outputs= to the Evaluator: ss.Evaluator(model, outputs=[...])")
     else:
         names = named_outputs(outputs_of(model) if outputs is None else outputs)
         evaluator = Evaluator(model, outputs=names)
@@ -349,7 +349,7 @@ def fit(  # noqa: PLR0913 - public
     choice("method", method, UNIFORM)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
     if dictionary != "auto" and method in ("trees", "distill"):
-        raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}")
+        raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
     regressor = SparseRegressor(space, dictionary=dictionary, random_state=random_state)

@@ -51,7 +51,10 @@ class FitOptions:
         integer("random_state", self.seed, least=0)
         if self.teacher is not None:
             if method not in ("auto", "distill"):
-                raise InputError(f"a teacher is used by method='distill' and 'auto' only, not by {method!r}")
+                raise InputError(
+                    f"a teacher is used by method='distill' and 'auto' only, not by {method!r}; remove it, "
+                    "or choose one of these methods"
+                )
             if self.fast:
                 raise InputError(
                     "`teacher` is not used when fast=True, which skips distillation; remove one of the two"

@@ -94,7 +94,10 @@ def template(
     else:
         indices = np.flatnonzero([symbol == free for symbol in template])
         if not len(indices):
-            raise InputError(f"the template has no free position: none of its symbols is {free!r}")
+            raise InputError(
+                f"the template has no free position: none of its symbols is {free!r}; mark free positions "
+                "with it, or pass free= or positions="
+            )
         _check_marks(template, free, alphabet)
     codes = None
     if kind != "strings" and alphabet is not None:

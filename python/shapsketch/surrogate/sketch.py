@@ -323,5 +323,8 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
         return sketch
     functions = parse(link)
     if functions.name != sketch.link:
-        raise InputError(f"the sketch has the link {sketch.link!r}, not {functions.name!r}")
+        raise InputError(
+            f"the sketch has the link {sketch.link!r}, not {functions.name!r}; pass link=(forward, inverse) "
+            "for a custom link only"
+        )
     return Sketch._wrap(core, functions)
