@@ -137,7 +137,8 @@ def coverage(seeds, verbose):
     import shapsketch as ss
 
     print(
-        "| truth | basis | Shapley values in their 95 % interval | median ± / value sd | R² in its interval |"
+        "| truth | basis | Shapley values in their 95 % interval | median standard error / sd of the values "
+        "| R² in its interval |"
     )
     print("|---|---|--:|--:|--:|")
     for kind in ("coefficients", "patterns"):

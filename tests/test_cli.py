@@ -166,10 +166,10 @@ def test_a_stopped_sketch_resumes(shell, succeed, tmp_path, monkeypatch):
     ]
     code, out, err = shell(*options, "--model", "mine:stopped")
     assert (code, out) == (130, "")
-    assert "no value was kept" in err
+    assert "no values were kept" in err
     code, out, err = shell(*options, "--model", "mine:stopped", "--store", "values.db")
     assert code == 130
-    assert "the values so far are in values.db, and the same command resumes" in err
+    assert "the values so far are in values.db; run the same command again to resume" in err
     assert not (tmp_path / "out.safetensors").exists()
     succeed(*options, "--model", "mine:score", "--store", "other.db", "--model-name", "1", "--json")
     codes, _ = ss.Store("other.db").read()
@@ -600,7 +600,7 @@ def test_a_killed_sketch_leaves_no_process_and_keeps_its_values(tmp_path, proces
         assert process.returncode == -number
     else:
         assert process.returncode == 128 + number
-        assert "the values so far are in v.db, and the same command resumes" in err
+        assert "the values so far are in v.db; run the same command again to resume" in err
         assert "nothing was written" not in err
         assert "Traceback" not in err
     # If its parent is killed, a program ends after its batch.

@@ -433,10 +433,10 @@ def test_other_files_are_refused(tmp_path):
         ss.Store(tmp_path / "missing").read()
     (tmp_path / "file").touch()
     for path in ("no folder/values.db", "file/values.db"):
-        with pytest.raises(ss.FileError, match="cannot make the store"):
+        with pytest.raises(ss.FileError, match="cannot create the store"):
             run(Counting(), tmp_path / path)
     for path in ("x" * 300, "a\0b"):
-        with pytest.raises(ss.FileError, match=r"cannot (look for|make) the store"):
+        with pytest.raises(ss.FileError, match=r"cannot (access|create) the store"):
             run(Counting(), tmp_path / path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(ss.FileError, match="folder is a folder; a store is a file"):

@@ -511,7 +511,7 @@ def test_few_distinct_sequences_and_sequences_of_sixteen_positions():
 def test_few_queries_are_fitted_by_regression_only():
     sketch = sketched("auto", budget=200)
     assert sketch.method == "regress"
-    assert "trees take 300 sequences" in sketch.status
+    assert "trees need at least 300 sequences" in sketch.status
 
 
 def test_labelled_data_are_fitted_by_all_methods():

@@ -1,4 +1,4 @@
-"""The extension module; the Python package documents what it does where it uses it."""
+"""The extension module. The Python package documents its functions."""
 
 from collections.abc import Sequence
 

@@ -155,7 +155,7 @@ def _check_round_trip(forward: Function, inverse: Function) -> None:
         if np.isfinite(linked).all() and not np.allclose(_applied(inverse, linked, "inverse"), probes):
             raise InputError(
                 "the two functions of the link are not inverse to each other: "
-                f"inverse(forward(0.25)) is {_applied(inverse, linked, 'inverse')[0]}"
+                f"inverse(forward(x)) at x = 0.25, 0.5, 0.75 is {_applied(inverse, linked, 'inverse')}"
             )
 
 

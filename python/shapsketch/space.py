@@ -91,7 +91,7 @@ class SequenceSpace:
         Parameters
         ----------
         sequences : iterable of str, or integer array (B, n)
-            A letter may be in the other case, unless the alphabet has both cases. An integer array has
+            A symbol may be in the other case, unless the alphabet has both cases. An integer array has
             codes, which are checked.
 
         Returns

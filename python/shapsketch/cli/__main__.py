@@ -1,4 +1,4 @@
-"""``python -m shapsketch.cli``: the command line without its script."""
+"""``python -m shapsketch.cli``: the command line, started as a module."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The demo: which positions of an RNA sequence stabilise a hairpin, and which pairs of positions."""
+"""The demo: positions, and pairs of positions, of an RNA sequence that stabilise a hairpin."""
 
 from __future__ import annotations
 

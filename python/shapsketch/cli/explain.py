@@ -59,7 +59,7 @@ class Contents:
 
 
 def _file_of(background: str) -> Path | None:
-    """Return the file that a background is read from, if it is."""
+    """Return the file from which a background is read; None for other backgrounds."""
     path = Path(background.removeprefix("@"))
     return path if background.startswith("@") or path.suffix else None
 
@@ -93,14 +93,14 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
 
 
 def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
-    """Return the probabilities (n, q) of a table with a column for each symbol, a row for each position."""
+    """Return probabilities (n, q) from a table with a column for each symbol and a row for each position."""
     with reading(path), closing(rows(path, delimiter)) as reader:
         top, header = next(reader, (1, []))
         for symbol in space.alphabet:
             if header.count(symbol) != 1:
-                how = "twice" if symbol in header else "missing"
+                how = "appears twice" if symbol in header else "is missing"
                 hint = f"; for sequences, pass @{path}" if "sequence" in header else ""
-                raise ss.InputError(f"{path}, line {top}: a column for the symbol {symbol!r} is {how}{hint}")
+                raise ss.InputError(f"{path}, line {top}: the column for the symbol {symbol!r} {how}{hint}")
         columns = [header.index(symbol) for symbol in space.alphabet]
         table = []
         for line, row in reader:
@@ -114,7 +114,10 @@ def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
         # One row is the composition of every position.
         return np.array(table[0])
     if len(table) != space.n:
-        raise ss.InputError(f"{path}: {len(table)} rows of probabilities, the sketch has {space.n} positions")
+        raise ss.InputError(
+            f"{path}: {len(table)} rows of probabilities, the sketch has {space.n} positions; use one "
+            "row for each position, or one row for all"
+        )
     return np.array(table)
 
 

@@ -40,9 +40,11 @@ logger = logging.getLogger(__name__)
     "--mutations",
     type=click.IntRange(min=1),
     metavar="M",
-    help="Number of mutations in each of them.  [default: 1]",
+    help="Number of mutations of each mutant.  [default: 1]",
 )
-@click.option("--minimize", is_flag=True, help="The best mutants have the lowest scores.")
+@click.option(
+    "--minimize", is_flag=True, help="Find the mutants with the lowest scores instead of the highest."
+)
 @READING
 @FLOAT32
 @VERBOSE

@@ -261,17 +261,17 @@ def refuse(
     """Refuse outputs that cannot be written, before any work is done; `sources` are never replaced."""
     for path in paths:
         if formats:
-            format_of(path, formats, can_be_given=False)
+            format_of(path, formats, has_parameter=False)
         for source in sources:
             if source is not None and (path == source or (path.exists() and _same(path, source))):
                 raise ss.FileError(f"{path} is an input and cannot also be the output; choose another -o")
         if path.is_dir():
-            raise ss.FileError(f"cannot write {path}: it is a folder")
+            raise ss.FileError(f"cannot write {path}: it is a folder; add a file name")
         if path.is_file() and not force:
             raise ss.FileError(f"{path} exists; --force replaces it")
         folder = path.resolve().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ss.FileError(f"cannot write {path}: {folder} is not a writable folder")
+            raise ss.FileError(f"cannot write {path}: {folder} is not a writable folder; choose another -o")
 
 
 def _same(one: Path, other: Path) -> bool:

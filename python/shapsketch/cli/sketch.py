@@ -190,7 +190,7 @@ def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, t
     source.check()
     evaluation.check_options()
     space = request.space()
-    # If the plan is impossible, say so before anything is read or evaluated.
+    # Report an impossible plan before anything is read or evaluated.
     request.plan()
     model = source.adapter(evaluation.inputs)
     with stdout_to_stderr():
@@ -236,9 +236,9 @@ def _paths(out: Path, names: tuple[str, ...] | None, option: str) -> dict[str, P
 def _stop(running: Workers, interrupt: KeyboardInterrupt, store: Path | None) -> NoReturn:
     """End the command after an interrupt."""
     kept = (
-        "no value was kept (--store PATH would keep them)"
+        "no values were kept; use --store PATH to keep them"
         if store is None
-        else f"the values so far are in {store}, and the same command resumes"
+        else f"the values so far are in {store}; run the same command again to resume"
     )
     click.echo(f"\nshapsketch: stopped; {kept}", err=True)
     if not running.stop():

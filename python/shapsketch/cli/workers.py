@@ -67,8 +67,8 @@ def workers(processes: int | None, threads: int | None) -> Iterator[Workers]:
 def _work(ended: Any) -> None:
     """Set up a worker process: the parent handles signals, and the worker ends with it.
 
-    Batch systems send SIGTERM to all processes of a job. A worker then goes on for a while, because its batch
-    is paid for. The event `ended` stops it at once.
+    Batch systems send SIGTERM to all processes of a job. A worker then goes on for a while, so that the
+    values of its batch are kept. The event `ended` stops it at once.
     """
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):

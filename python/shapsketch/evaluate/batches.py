@@ -81,7 +81,7 @@ def _check_values(call: ModelCall, link: Link, codes: Codes, values: Values, fir
         raise ModelError(
             f"the {call.what} returned {values[index]} for query {first + row}, "
             f"{call.space.decode(codes[row][None])[0]!r} ({wrong.sum()} of {values.size} values of "
-            f"this batch are like that): {why}",
+            f"this batch are invalid): {why}",
             index=first + row,
         )
 

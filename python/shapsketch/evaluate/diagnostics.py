@@ -1,4 +1,4 @@
-"""Is a model fit to be sketched? Repeatable, independent of the batch, and not constant."""
+"""Checks that a model can be sketched: it is repeatable, independent of the batch, and not constant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 
 logger = logging.getLogger(__name__)
 
-# Differences that mean nothing: this fraction of the spread of values, plus a few rounding errors of float32
+# Differences that are tolerated: this fraction of the spread of values, plus a few rounding errors of float32
 # relative to the largest value.
 OF_SPREAD = 1e-5
 ROUNDINGS = 4 * float(np.finfo(np.float32).eps)
@@ -31,11 +31,11 @@ class Check:
     Attributes
     ----------
     repeatable : bool
-        The same batch received the same values again.
+        Whether the same batch received the same values again.
     batch_independent : bool
-        Two sequences received the same values alone as within a batch.
+        Whether two sequences received the same values alone and within a batch.
     constant : bool
-        All sequences received the same value, for at least one output.
+        Whether all sequences received the same value, for at least one output.
     repeat_difference, batch_difference : float
         The largest differences between those values.
     spread : float
@@ -111,7 +111,7 @@ def check(
     >>> report.repeatable, report.batch_independent, report.constant
     (True, False, False)
     """
-    taken = inputs_of(model, inputs)
+    model_inputs = inputs_of(model, inputs)
     space_of(space)
     seed = integer("random_state", random_state, least=0)
     names = named_outputs(outputs_of(model) if outputs is None else outputs)
@@ -121,7 +121,7 @@ def check(
         codes = space.encode(sequences)
     if len(codes) < 2:
         raise InputError("a check compares sequences; pass at least two")
-    call = ModelCall(model, space, taken, names)
+    call = ModelCall(model, space, model_inputs, names)
 
     def alone(batch: Codes) -> Values:
         return evaluate(call, [batch], len(batch), Resources(batch_size=len(batch), retries=retries))
@@ -154,7 +154,7 @@ def examine(
         messages.append(
             f"the value of a sequence depends on its batch: alone it differs by up to {apart.max():.3g} "
             f"(the spread is {spread.max():.3g}); the network may be in training mode, or the model may "
-            "compare the sequences of a batch"
+            "compare the sequences of a batch; score each sequence independently"
         )
     if constant.any():
         subject = "all its outputs" if constant.all() and names else "it"

@@ -97,7 +97,7 @@ class Evaluator:
         check: bool = False,
     ) -> None:
         if isinstance(model, Evaluator):
-            raise InputError("model is an Evaluator already; pass it on as it is")
+            raise InputError("model is already an Evaluator; pass it directly")
         self.model = model
         self.inputs = inputs_of(model, inputs)
         self.outputs = named_outputs(outputs)
@@ -114,7 +114,7 @@ class Evaluator:
     ) -> Evaluator:
         """Return an evaluator of a model, or the evaluator that `model` is.
 
-        For a plain callable, `remember` tells whether later calls within one task may repeat sequences.
+        For a plain callable, `remember` is True if later calls within one task may repeat sequences.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Evaluator:
             evaluator._remember = remember
             return evaluator
         if inputs is not None:
-            raise InputError("inputs= belongs to the Evaluator here: ss.Evaluator(model, inputs=...)")
+            raise InputError("pass inputs= to the Evaluator: ss.Evaluator(model, inputs=...)")
         return model
 
     def single_output(self) -> Evaluator:
@@ -157,7 +157,7 @@ class Evaluator:
         Raises
         ------
         ModelError
-            If the model fails or returns something else than requested.
+            If the model fails, or does not return the requested values.
         FileError, InputError
             If the store cannot be used, or belongs to another model.
         """
@@ -170,12 +170,12 @@ class Evaluator:
     def open(
         self, space: SequenceSpace, *, link: Link = IDENTITY, progress: Progress = False
     ) -> Iterator[Session]:
-        """Yield a session in a space; its store, if any, is open meanwhile.
+        """Yield a session in a space; its store, if any, is open until the session ends.
 
         Raises
         ------
         FileError
-            If the store cannot be opened or made, is damaged, or another process uses it.
+            If the store cannot be opened or created, is damaged, or another process uses it.
         InputError
             If the store belongs to another model, space or list of outputs.
         """
@@ -248,7 +248,7 @@ class Session:
         rows = np.concatenate(missing)
         if not len(rows):
             return values
-        # Repeated sequences are evaluated where they occur first.
+        # A repeated sequence is evaluated once, at its first occurrence.
         _, first, repeats = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
         new = np.sort(rows[first])
         if len(new) < count:

@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 # Receives the index of the first sequence of a batch, the batch, and its values.
 Sink: TypeAlias = Callable[[int, Codes, Values], None]
-# Batches that wait for each worker of an executor, by default.
+# Default number of batches submitted at a time for each worker of an executor.
 AHEAD = 2
-# Errors that would come again if the batch were evaluated again.
+# Errors that a retry cannot remove.
 FINAL = (BrokenExecutor, CancelledError, SystemExit, InputError, MalformedError)
 
 
@@ -157,7 +157,7 @@ class ExecutorLoop:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Let running batches finish, as their values count; cancel those that have not started."""
+        """Let running batches finish and keep their values; cancel batches that have not started."""
         self._failure = self._failure or error
         for other in self._waiting:
             other.cancel()

@@ -68,7 +68,7 @@ class ModelCall:
         try:
             return self.model(argument)
         except ShapsketchError:
-            # Raised by an adapter, whose message is the best one.
+            # Raised by an adapter. Its message is more precise than one from here.
             raise
         except Exception as error:
             message = f"the {self.what} raised {type(error).__name__}: {error} {where}"

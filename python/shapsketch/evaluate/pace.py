@@ -47,7 +47,7 @@ class Pace:
             self._before = (rows, each)
             self.size = min(GROWTH * self.size, self._most)
         else:
-            # The larger batch does not pay. Return to the size before and keep it.
+            # The larger batch is not faster per sequence. Return to the size before and keep it.
             self.size = self._most = before[0]
 
 

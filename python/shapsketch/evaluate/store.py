@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Sequences that are evaluated again when a store is opened, to check that the model is the same.
 PROBES = 8
-# Differences that mean nothing, relative to the largest value: a few rounding errors of float32.
+# Differences that are tolerated, relative to the largest value: a few rounding errors of float32.
 ROUNDINGS = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -84,7 +84,7 @@ class Store:
         """
         path = Path(self.path)
         if not store_file.exists(path):
-            raise FileError(f"{path}: this store does not exist")
+            raise FileError(f"{path}: this store does not exist; check the path")
         with store_file.connected(path, to_write=False) as connection:
             meta = store_file.read_meta(path, connection)
             n, outputs = store_file.shape_of(path, meta)
@@ -102,11 +102,11 @@ class Store:
         Raises
         ------
         FileError
-            If nothing can be read, or the new store exists already or cannot be made.
+            If nothing can be read, or the new store exists already or cannot be created.
         """
         old, new = Path(self.path), Path(path)
         if not store_file.exists(old):
-            raise FileError(f"{old}: this store does not exist")
+            raise FileError(f"{old}: this store does not exist; check the path")
         if store_file.exists(new):
             raise FileError(f"{new} exists; choose a new file for the rescued store")
         with store_file.connected(old, to_write=False) as connection:
@@ -135,12 +135,12 @@ class Store:
 
     @contextmanager
     def open(self, space: SequenceSpace, outputs: tuple[str, ...] | None) -> Iterator[OpenStore]:
-        """Open the store for a model; make it if it does not exist.
+        """Open the store for a model; create it if it does not exist.
 
         Raises
         ------
         FileError
-            If it cannot be opened or made, is damaged, or another process uses it.
+            If it cannot be opened or created, is damaged, or another process uses it.
         InputError
             If it belongs to another model, space or list of outputs.
         """
@@ -153,7 +153,10 @@ class Store:
         }
         if not store_file.exists(path):
             if not path.absolute().parent.is_dir():
-                raise FileError(f"cannot make the store {path}: the folder {path.parent} does not exist")
+                raise FileError(
+                    f"cannot create the store {path}: the folder {path.parent} does not exist; "
+                    "create it first"
+                )
             store_file.create(path, wanted)
         with store_file.connected(path) as connection:
             meta = store_file.read_meta(path, connection)

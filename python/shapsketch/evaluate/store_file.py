@@ -47,16 +47,16 @@ def exists(path: Path) -> bool:
         If the path is a folder or cannot be examined.
     """
     try:
-        folder, found = not path.name or path.is_dir(), path.exists()
+        folder, exists = not path.name or path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
-        raise FileError(f"cannot look for the store {path}: {error}") from error
+        raise FileError(f"cannot access the store {path}: {error}") from error
     if folder:
         raise FileError(f"{path} is a folder; a store is a file")
-    return found
+    return exists
 
 
 def create(path: Path, meta: dict[str, str]) -> None:
-    """Make an empty store. It appears complete, or not at all."""
+    """Create an empty store. It appears complete, or not at all."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
         connection = sqlite3.connect(draft, isolation_level=None)
@@ -78,10 +78,10 @@ def create(path: Path, meta: dict[str, str]) -> None:
         except FileExistsError:
             pass
         except OSError:
-            # A file system without links. The store was missing a moment ago.
+            # The file system has no hard links. The store did not exist a moment ago.
             os.rename(draft, path)
     except (OSError, ValueError, sqlite3.Error) as error:
-        raise FileError(f"cannot make the store {path}: {error}") from error
+        raise FileError(f"cannot create the store {path}: {error}") from error
     finally:
         with suppress(OSError, ValueError):
             draft.unlink(missing_ok=True)

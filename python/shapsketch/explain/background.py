@@ -64,7 +64,7 @@ BackgroundLike: TypeAlias = Literal["uniform"] | str | Sequences | npt.ArrayLike
 
 
 def _encode_references(space: SequenceSpace, sequences: Sequences) -> Codes:
-    """Return the codes of background sequences; errors say that the background is wrong."""
+    """Return the codes of background sequences; error messages start with "background"."""
     try:
         return space.encode(sequences)
     except InputError as error:
@@ -120,7 +120,7 @@ class Background:
             background = background.tolist()
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
-                raise InputError("background: the list of sequences is empty")
+                raise InputError("background: the list of sequences is empty; pass at least one")
             return cls(space, references=_encode_references(space, list(background)))
         try:
             array: npt.NDArray[Any] = np.asarray(background)
@@ -145,7 +145,7 @@ class Background:
         if array.ndim == 1:
             array = array[None]
         if array.ndim == 2 and len(array) == 0:
-            raise InputError("background: the list of sequences is empty")
+            raise InputError("background: the list of sequences is empty; pass at least one")
         if array.ndim != 2 or array.shape[1] != space.n:
             raise InputError(
                 f"background codes must have shape ({space.n},) or (R, {space.n}), got {array.shape}; "
@@ -200,7 +200,10 @@ class Background:
         InputError
         """
         if self.shuffles is not None:
-            raise InputError(f"{what} need a background that is the same for all sequences, not shuffles")
+            raise InputError(
+                f"{what} need a background that is the same for all sequences, not shuffles; choose "
+                "another one"
+            )
 
     def references_of(self, codes: Codes) -> Codes | None:
         """Return codes (B * R, n), R background sequences for each of codes (B, n).

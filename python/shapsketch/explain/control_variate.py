@@ -30,7 +30,7 @@ from shapsketch.evaluate.evaluator import Parts
 from shapsketch.explain.background import Background
 from shapsketch.space import Codes, Values
 
-# Takes sequences in parts and their number; returns their values (count,), on the scale of the sketch.
+# Takes `Parts` of sequences and the number of sequences; returns values (count,) on the scale of the sketch.
 ValuesOf: TypeAlias = Callable[[Parts, int], Values]
 
 # Fraction of the calls of each sequence that estimate the mean over the background. Short sequences use more,

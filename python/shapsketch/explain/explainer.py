@@ -371,7 +371,7 @@ class Explainer:
         Raises
         ------
         ModelError
-            If the model fails, or returns something else than requested.
+            If the model fails, or does not return the requested values.
         FileError, InputError
             If the store cannot be used, or belongs to another model.
         """

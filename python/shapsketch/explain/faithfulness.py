@@ -136,7 +136,7 @@ def faithfulness(
 
     The R² of a sketch is about random sequences. This function is about the sequences that you pass: does the
     surrogate predict their scores, do its Shapley values agree with sampled values of the model, and do
-    attributions tell which mutations matter?
+    attributions show which mutations matter?
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def faithfulness(
         If an attribution has another shape or contains a number that is not finite, or the store belongs to
         another model.
     ModelError
-        If the model fails, or returns something else than requested.
+        If the model fails, or does not return the requested values.
     FileError
         If the store cannot be used.
 
@@ -210,7 +210,10 @@ def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int,
             raise InputError(f"attributions {name!r} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():
             b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
-            raise InputError(f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}")
+            raise InputError(
+                f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}; attributions must "
+                "be finite"
+            )
         if name in ("sketch", "random", MUTATION_EFFECTS):
             raise InputError(f"attributions cannot have the name {name!r}, which is reserved; rename it")
         arrays[name] = array

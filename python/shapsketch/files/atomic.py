@@ -39,7 +39,7 @@ def replacing(path: Path, *, compressed: bool) -> Iterator[Any]:
     extension = path.suffix.lower()[1:]
     with writing(path):
         if path.is_dir():
-            raise FileError(f"cannot write {path}: it is a folder")
+            raise FileError(f"cannot write {path}: it is a folder; add a file name")
         renamed = path.is_file() or not path.exists()
     target = Path(os.path.realpath(path)) if renamed else path
     written = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part") if renamed else target

@@ -72,11 +72,11 @@ class Raw:
 
 
 def format_of(
-    path: Path, supported: Iterable[str], requested: str | None = None, *, can_be_given: bool = True
+    path: Path, supported: Iterable[str], requested: str | None = None, *, has_parameter: bool = True
 ) -> str:
     """Return the format of a file: the requested one, or the one of its extension.
 
-    `can_be_given` says whether the caller has a parameter `format`, which errors can advise to use.
+    `has_parameter` is True if the caller has a parameter `format`, which error messages can recommend.
     """
     supported = list(supported)
     if requested is not None:
@@ -94,8 +94,8 @@ def format_of(
         extensions = [f".{extension}" for extension, kind in EXTENSIONS.items() if kind in supported]
         raise InputError(
             f"{path}: cannot infer a supported format from the extension; use one of {', '.join(extensions)}",
-            advice=f"or pass format=, one of {', '.join(map(repr, supported))}" if can_be_given else "",
-            option="format" if can_be_given else None,
+            advice=f"or pass format=, one of {', '.join(map(repr, supported))}" if has_parameter else "",
+            option="format" if has_parameter else None,
         )
     return kind
 
@@ -135,7 +135,7 @@ def reading(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: it is not a text file: {error}") from error
     except EOFError as error:
-        raise FileError(f"{path}: the file is cut off: {error}") from error
+        raise FileError(f"{path}: the file is cut off ({error}); copy it again") from error
     except OSError as error:
         what = error.strerror or str(error)
         raise FileError(f"cannot read {path}: {what}") from error
@@ -250,7 +250,7 @@ def _columns(where: str, header: list[str], column: str) -> list[str]:
 
 
 def rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield the rows of a text table and the lines at which they start, header included, empty rows not."""
+    """Yield the rows of a text table, header included, and the lines at which they start; skip empty rows."""
     _, xopen = opener()
     with (
         xopen(path, "rb", threads=0) as opened,

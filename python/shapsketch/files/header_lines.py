@@ -88,7 +88,7 @@ class HeaderLines(io.BufferedIOBase):
             starts = np.concatenate([[0], starts])
         lines = np.arange(len(starts)) + self._line + (not self._starts_line)
         self._line += line_ends
-        # Without a symbol other than white space, the last line is examined again with the next chunk.
+        # A last line of white space only is examined again with the next chunk.
         self._starts_line = len(starts) > 0 and not text[starts[-1] :].strip()
         if self._starts_line:
             self._white_space = text[starts[-1] :]

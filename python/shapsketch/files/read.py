@@ -2,7 +2,7 @@
 
 The batch size bounds the memory, independent of the size of the file. Files may be compressed (``.gz``,
 ``.bz2``, ``.xz``, ``.zst``; Parquet has its own compression). Messages about a malformed record name file,
-line and record. A malformed file is always an error, also with ``on_error="skip"``.
+line and record. A malformed file is always an error, even with ``on_error="skip"``.
 """
 
 from __future__ import annotations

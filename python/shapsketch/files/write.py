@@ -34,8 +34,8 @@ FORMATTED = 1 << 18
 class TableWriter:
     r"""Writes a table as CSV, TSV or Parquet, batch by batch.
 
-    A context manager: the file appears when the block ends, and not at all after an error. Memory is at most
-    that of a batch and about 16 MiB. A thread writes rows while the caller prepares the next ones.
+    A context manager: the file appears when the block ends, and not at all after an error. It needs the
+    memory of one batch and about 16 MiB. A thread writes rows while the caller prepares the next ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sketches in rounds: double the queries until a target is met, the budget is spent, or more do not pay."""
+"""Sketches in rounds: double the queries until a target is met, the budget is spent, or R² stops rising."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 # Queries of the first round, and the factor by which their number grows from round to round.
 FIRST_ROUND = 500
 GROWTH = 2
-# A doubling of the queries that lowers the error by less than this fraction does not pay ...
+# Smallest fraction of the error that a doubling of the queries must remove to be worthwhile.
 WORTHWHILE = 0.04
-# ... and the rounds end after this many such doublings in a row.
+# Number of doublings in a row that are not worthwhile, after which the rounds end.
 PATIENCE = 2
 
 
@@ -34,7 +34,10 @@ def check_target(target_r2: object, method: str) -> float | None:
     if target_r2 is None:
         return None
     if method not in UNIFORM:
-        raise InputError(f"target_r2 needs rounds of queries, which method={method!r} does not have")
+        raise InputError(
+            f"target_r2 needs rounds of queries, which method={method!r} does not have; remove it, or use "
+            f"one of the methods {', '.join(map(repr, UNIFORM))}"
+        )
     if isinstance(target_r2, bool) or not isinstance(target_r2, Real) or not target_r2 <= 1.0:
         raise InputError(f"target_r2 must be a number up to 1, got {target_r2!r}")
     return float(target_r2)
@@ -57,9 +60,9 @@ def fit_in_rounds(
         r2, high = info.r2.value, info.r2.high
         logger.info("%d queries: R² %.4f", info.n_queries, r2)
         error = 1.0 - fitted.regression_r2
-        # The regression's R² rests on all queries, so any gain of it counts. The R² of the sketch may rest on
-        # few held-out queries, so only a gain beyond its interval counts. If every sequence is affordable,
-        # more queries always pay.
+        # The regression's R² is computed from all queries, so any gain of it counts. That of the sketch may
+        # use few held-out queries, so only a gain beyond its interval counts. If the budget covers all
+        # sequences, more queries are always worthwhile.
         slow = before is not None and not error <= (1.0 - WORTHWHILE) * before[0] and r2 <= before[1]
         idle = idle + 1 if slow and full.method != "exact" else 0
         before = (error, high)

@@ -37,7 +37,7 @@ PART = 65_536
 
 @dataclass(frozen=True)
 class _Task:
-    """A sketch to make, with all arguments checked before the first query is paid for."""
+    """A sketch to make, with all arguments checked before the first evaluation."""
 
     evaluator: Evaluator
     space: SequenceSpace
@@ -64,7 +64,7 @@ class _Task:
         if plan.method == "exact" and options.max_terms is not None:
             raise InputError(
                 "the budget covers every sequence, so the exact transform keeps all terms; remove max_terms, "
-                "and shorten sketch.spectrum with its truncate()"
+                "and use sketch.spectrum.truncate(max_terms)"
             )
         target = check_target(target_r2, options.method)
         return cls(evaluator, space, plan, options, target, parse(link), progress)
@@ -150,20 +150,20 @@ def sketch(  # noqa: PLR0913 - public
     ----------
     model : callable or Evaluator
         Takes a batch of sequences and returns one finite real number for each, shape (B,). An
-        :class:`Evaluator` also says how to evaluate it: batches, executor, retries, store.
+        :class:`Evaluator` also defines how to evaluate it: batches, executor, retries, store.
     space : SequenceSpace
     budget : int
         Largest number of distinct sequences to evaluate, including those for validation and test.
     method : {"auto", "regress", "peel", "trees", "distill", "exact"}
         ``regress``: sparse regression on patterns, from uniform queries. ``trees``: boosted trees on symbols
         and patterns, converted into the components that carry their variance. ``distill``: a teacher that
-        also counts k-mers anywhere, and a sketch of its free predictions. ``peel``: peeling of designed
+        also counts k-mers anywhere, and a sketch of its predictions. ``peel``: peeling of designed
         queries, for spectra that are truly sparse. ``exact``: evaluate every sequence. ``auto``: ``exact`` if
         the budget allows it; otherwise the best of ``regress``, ``trees`` and ``distill`` on held-out
-        queries, or an average of them. ``sketch.candidates`` lists how each of them did.
+        queries, or an average of them. ``sketch.candidates`` lists the R² of each.
     target_r2 : float, optional
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
-        reaches this or more queries no longer pay; ``sketch.status`` reports which. Not for ``peel`` and
+        reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
         ``exact``.
     link : {"identity", "log", "logit"} or (forward, inverse)
         Sketch ``link(score)`` instead of the score: many models are sparse only on that scale. The sketch and
@@ -194,7 +194,7 @@ def sketch(  # noqa: PLR0913 - public
     BudgetError
         If the budget is too small for the method; the message says how much is needed.
     ModelError
-        If the model fails, returns something else than requested, or leaves the link's domain.
+        If the model fails, or does not return the requested values, in the domain of the link.
     FileError
         If the store cannot be written, is damaged, or another process uses it.
     InputError
@@ -275,7 +275,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
         evaluator = model
         names = evaluator.outputs
         if outputs is not None and named_outputs(outputs) != names:
-            raise InputError("outputs= belongs to the Evaluator here: ss.Evaluator(model, outputs=[...])")
+            raise InputError("pass outputs= to the Evaluator: ss.Evaluator(model, outputs=[...])")
     else:
         names = named_outputs(outputs_of(model) if outputs is None else outputs)
         evaluator = Evaluator(model, outputs=names)
@@ -306,10 +306,10 @@ def fit(  # noqa: PLR0913 - public
 ) -> Sketch:
     """Sketch labelled data: a measured library or a deep mutational scan, instead of a model.
 
-    Repeated sequences and noise are fine. R² is cross-validated, with all copies of a sequence in one fold.
-    The summary lists symbols that never occur at a position; terms with them are not identifiable and are not
-    in the sketch. Explanations are for a uniform background unless you pass ``background=X``. If the data
-    cover little of the space, they extrapolate.
+    Repeated sequences and noise are allowed. R² is cross-validated, with all copies of a sequence in one
+    fold. The summary lists symbols that never occur at a position; terms with them are not identifiable and
+    are not in the sketch. Explanations are for a uniform background unless you pass ``background=X``. If the
+    data cover little of the space, explanations extrapolate.
 
     Parameters
     ----------
@@ -349,7 +349,7 @@ def fit(  # noqa: PLR0913 - public
     choice("method", method, UNIFORM)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
     if dictionary != "auto" and method in ("trees", "distill"):
-        raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}")
+        raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
     regressor = SparseRegressor(space, dictionary=dictionary, random_state=random_state)

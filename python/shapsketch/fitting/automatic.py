@@ -38,7 +38,7 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
 
-# With this R² of the regression, or a higher one, no other method is tried.
+# If R² of the regression is at least this, no other method is tried.
 GOOD = 0.9995
 
 
@@ -110,7 +110,7 @@ def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sket
     try:
         return _compare(data, options, regressed, log)
     except InputError as error:
-        # The values are paid for, so the regression is not thrown away.
+        # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
             raise
         logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
@@ -118,11 +118,11 @@ def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sket
 
 
 def _why_only_regression(codes: Codes, r2: float, options: FitOptions) -> str | None:
-    """Return why nothing but regression is tried: a note, or an empty string if nothing is left to gain."""
+    """Return why only regression is tried: a note, or "" if R² is high enough; None to try other methods."""
     if r2 >= GOOD:
         return ""
     if len(np.unique(codes, axis=0)) < FEWEST:
-        return f"trees take {FEWEST} sequences"
+        return f"trees need at least {FEWEST} sequences"
     try:
         optional("lightgbm", "trees", "trying trees")
     except MissingExtraError as error:

@@ -34,17 +34,17 @@ RATE = 0.05
 # Boosting stops after this many rounds, or this many rounds without improvement on held-out values.
 MOST_ROUNDS = 1500
 PATIENCE = 50
-# With the number of rounds given, boosting goes on to this multiple of it, to find how many rounds more
-# values would need.
+# If the number of rounds is fixed, boosting continues to this multiple of it, to find how many rounds a fit
+# to more values needs.
 FURTHER = 1.5
 # Number of values times leaves below which one thread is faster than several.
 ONE_THREAD = 200_000
-# Fewest values in a leaf.
+# Smallest number of values in a leaf.
 LEAF_VALUES = 10
 # Sequences whose features are computed at a time.
 CHUNK = 16_384
-# Fraction of the error of a fit to four fifths of the values that a fit to all of them may remove; the upper
-# end of the interval of R² allows for it.
+# A fit to all values has a smaller error than the validated fit to four fifths of them. This is the largest
+# fraction of the error that it may remove; the upper end of the interval of R² allows for it.
 REFIT_GAIN = 0.1
 # Fraction of the variance of the trees that a sketch may drop, by default.
 DROPPED = 1e-3
@@ -52,13 +52,13 @@ DROPPED = 1e-3
 
 @dataclass(frozen=True)
 class Boosted:
-    """A LightGBM booster and how many of its rounds count.
+    """A LightGBM booster, and the number of its rounds that are used.
 
     Attributes
     ----------
     booster : lightgbm.Booster
     rounds : int
-        Rounds that count in this booster.
+        Rounds of this booster that are used.
     refit_rounds : int
         Rounds for a fit to all values.
     leaves : int
@@ -328,7 +328,7 @@ class TreeSketch(Regressor):
         features = choice("features", self.features, FEATURES)
         leaves = LEAVES if self.leaves == "auto" else (integer("leaves", self.leaves, least=2),)
         if not 0.0 <= float(self.dropped) < 1.0:
-            raise InputError(f"dropped must be from 0 to below 1, got {self.dropped}")
+            raise InputError(f"dropped must be at least 0 and below 1, got {self.dropped}")
         terms = None if self.max_terms is None else integer("max_terms", self.max_terms, least=1)
         seed = integer("random_state", self.random_state, least=0)
         codes, values = labelled(X, y, self.space)

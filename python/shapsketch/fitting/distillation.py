@@ -1,4 +1,4 @@
-"""Teacher and student: a predictor without a closed form, and sketches of its free predictions."""
+"""Teacher and student: a predictor without a closed form, and sketches of its predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 # Leaves of the teacher's trees that are tried; the first decides between levels of count features.
 LEAVES = (15, 8, 31)
-# Predictions of the teacher for a student of trees: so many symbols in all, within these bounds.
+# Predictions of the teacher for a student of trees: symbols in all predicted sequences, and bounds of the
+# number of predictions.
 SYMBOLS = 5_000_000
 TREE_PREDICTIONS = (20_000, 100_000)
 # Predictions of the teacher for a student of regression.

@@ -33,7 +33,7 @@ class Features(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call them."""
+        """Their name in messages."""
 
     @property
     def n_categories(self) -> int:

@@ -92,7 +92,7 @@ def predict(sketch: _core.Sketch, codes: Codes) -> Values:
 def predictions_after_truncation(
     predictions: Values, full: _core.Sketch, short: _core.Sketch, codes: Codes
 ) -> Values:
-    """Return held-out predictions minus the part that the sketch of all values loses by truncation."""
+    """Return held-out predictions, minus what the sketch of all values loses by truncation."""
     return predictions + predict(short, codes) - predict(full, codes)
 
 
@@ -105,4 +105,7 @@ def check_enough(codes: Codes) -> None:
     """
     distinct = len(np.unique(codes, axis=0))
     if distinct < FEWEST:
-        raise InputError(f"trees need {FEWEST} distinct sequences to be fitted and validated, got {distinct}")
+        raise InputError(
+            f"trees need {FEWEST} distinct sequences to be fitted and validated, got {distinct}; pass "
+            "more, or use regression"
+        )

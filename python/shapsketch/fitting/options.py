@@ -1,4 +1,4 @@
-"""What a fit is asked to do, checked before the first query is paid for."""
+"""The options of a fit, checked before the first evaluation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class FitOptions:
         integer("random_state", self.seed, least=0)
         if self.teacher is not None:
             if method not in ("auto", "distill"):
-                raise InputError(f"a teacher is used by method='distill' and 'auto' only, not by {method!r}")
+                raise InputError(
+                    f"a teacher is used by method='distill' and 'auto' only, not by {method!r}; remove it, "
+                    "or choose one of these methods"
+                )
             if self.fast:
                 raise InputError(
                     "`teacher` is not used when fast=True, which skips distillation; remove one of the two"
@@ -64,7 +67,7 @@ class FitOptions:
         if self.max_terms is not None and method not in ("auto", "trees", "distill"):
             raise InputError(
                 f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}; "
-                "shorten a spectrum with its truncate()"
+                "use truncate() to shorten a spectrum"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Several learners on the same values: which predicts best, or which of them together."""
+"""Choose between several learners on the same values: the best one, or an average of several."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
         if not isinstance(name, str) or not name:
             raise InputError(f"outputs: name {index} is {name!r}, expected a string with at least one symbol")
         if name in names[:index]:
-            raise InputError(f"outputs: the name {name!r} occurs twice")
+            raise InputError(f"outputs: the name {name!r} occurs twice; give each output its own name")
     return names
 
 

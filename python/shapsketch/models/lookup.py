@@ -57,7 +57,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     array([2. , 0.5])
     """
     file = Path(path)
-    kind = format_of(file, ("csv", "tsv", "parquet"), can_be_given=False)
+    kind = format_of(file, ("csv", "tsv", "parquet"), has_parameter=False)
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
@@ -127,7 +127,7 @@ def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] |
     else:
         names = (column,) if isinstance(column, str) else tuple(column)
     if not names:
-        raise InputError(f"{file}: there is no column of scores, the columns are {columns}")
+        raise InputError(f"{file}: there is no column of scores, the columns are {columns}; add one")
     for name in ("sequence", *names):
         if columns.count(name) != 1:
             problem = "there are several columns" if name in columns else "there is no column"

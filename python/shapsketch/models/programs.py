@@ -182,7 +182,9 @@ class _Command:
                         f"the program {program!r} printed no column {self.column!r}, its header is {header}"
                     )
                 if header.count(self.column) > 1:
-                    raise ModelError(f"the program {program!r} printed two columns {self.column!r}: {header}")
+                    raise ModelError(
+                        f"the program {program!r} printed two columns {self.column!r}: {header}; rename one"
+                    )
                 column, first_line = header.index(self.column), 2
         if len(rows) != count:
             start = "".join(f"\n  {line}" for line in lines[:3])

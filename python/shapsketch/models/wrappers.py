@@ -16,9 +16,9 @@ from shapsketch.models._protocol import Inputs, Model, by_name, check_alphabet, 
 from shapsketch.space import DNA, SequenceSpace
 
 Combine: TypeAlias = Literal["mean", "max", "min"] | Callable[[Any, Any], Any]
-# Amino acids whose letter is neither a nucleotide nor an ambiguity code of nucleotides.
+# Amino acids whose symbol is neither a nucleotide nor an ambiguity code of nucleotides.
 ONLY_AMINO = "EFILPQ"
-# The complement of each nucleotide; of A it is T, or U in an alphabet with U.
+# The complement of each nucleotide; for A it is T, or U in an alphabet with U.
 COMPLEMENTS = dict(zip("ACGTUacgtu", "TGCAAtgcaa", strict=True))
 
 
@@ -94,7 +94,10 @@ def template(
     else:
         indices = np.flatnonzero([symbol == free for symbol in template])
         if not len(indices):
-            raise InputError(f"the template has no free position: none of its symbols is {free!r}")
+            raise InputError(
+                f"the template has no free position: none of its symbols is {free!r}; mark free positions "
+                "with it, or pass free= or positions="
+            )
         _check_marks(template, free, alphabet)
     codes = None
     if kind != "strings" and alphabet is not None:
@@ -132,7 +135,7 @@ def _indices(positions: Iterable[Any], length: int) -> Numbers:
             )
         indices = np.flatnonzero(indices)
     if not indices.size:
-        raise InputError("positions: there is no free position")
+        raise InputError("positions: there is no free position; mark or list at least one")
     if indices.dtype.kind not in "iu" or indices.ndim != 1:
         raise InputError("positions must be a list of integers, or a mask")
     if indices.min() < 0 or indices.max() >= length:

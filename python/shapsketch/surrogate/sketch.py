@@ -151,15 +151,15 @@ class Sketch:
         a pattern is its absolute coefficient times ``q**(-order / 2)``, the square root of its frequency in
         uniform sequences.
         """
-        found = self._core.patterns()
-        if found is None:
+        patterns = self._core.patterns()
+        if patterns is None:
             return None
-        supports, letters, coefficients, variances = found
+        supports, letters, coefficients, variances = patterns
         alphabet = self.space.alphabet
         errors = np.full(len(supports), np.nan) if variances is None else np.sqrt(variances)
         listed = [
-            Pattern(tuple(support), "".join(alphabet[a] for a in word), float(c), float(e))
-            for support, word, c, e in zip(supports, letters, coefficients, errors, strict=True)
+            Pattern(tuple(support), "".join(alphabet[a] for a in codes), float(c), float(e))
+            for support, codes, c, e in zip(supports, letters, coefficients, errors, strict=True)
         ]
         scale = float(self.space.q)
         return sorted(listed, key=lambda p: -abs(p.coefficient) * scale ** (-len(p.support) / 2))
@@ -183,10 +183,10 @@ class Sketch:
         - ``peel``: test queries that serve no other purpose.
         - ``regress``: each query, predicted by a fit to the other five sixths of the queries.
         - ``trees``, ``distill`` and averages: a fifth of the queries, held out from fits to the others. The
-          choice between methods is made on one half of this fifth for the other half.
+          weights of the methods for one half of this fifth are chosen on the other half.
         - ``exact``: all sequences.
 
-        In a small space, the fraction of the space that was evaluated counts with the error of the final fit.
+        In a small space, R² uses the error of the final fit for the fraction of the space that was evaluated.
         None if the sketch has no provenance.
         """
         return None if self._info is None else self._info.r2.value
@@ -223,7 +223,7 @@ class Sketch:
         """How the method ended.
 
         "exact"; "converged", "stalled" or "round limit" (peel); "cross-validated" (regress); "validated"
-        (trees, distill, averages), with the R² of all terms if `max_terms` cut some off. For an adaptive
+        (trees, distill, averages), with the R² of all terms if `max_terms` removed some. For an adaptive
         sketch "target met", "budget spent" or "more queries no longer pay". The status also names the
         methods that `auto` could not try.
         """
@@ -323,5 +323,8 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
         return sketch
     functions = parse(link)
     if functions.name != sketch.link:
-        raise InputError(f"the sketch has the link {sketch.link!r}, not {functions.name!r}")
+        raise InputError(
+            f"the sketch has the link {sketch.link!r}, not {functions.name!r}; pass link=(forward, inverse) "
+            "for a custom link only"
+        )
     return Sketch._wrap(core, functions)

@@ -50,7 +50,7 @@ class Forest:
     _numbers: dict[tuple[tuple[int, int], ...], int] = field(default_factory=dict)
 
     def condition(self, *parts: tuple[int, int]) -> int:
-        """Return the number of a condition, whose parts are pairs of a position and a set of symbols."""
+        """Return the number of a condition, as pairs of a position and a set of symbols."""
         if parts not in self._numbers:
             self._numbers[parts] = len(self._numbers)
             self.positions += [position for position, _ in parts]

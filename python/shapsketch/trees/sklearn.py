@@ -79,7 +79,7 @@ def _convert_forest(model: Any, layout: Layout, output: int | None, classes: int
             "classifiers with several outputs cannot be converted; fit one classifier for each output"
         )
     if classes:
-        # The default of two classes is the second one, as in scikit-learn's decision functions.
+        # With two classes, the default is the second one, as in scikit-learn's decision functions.
         chosen = 1 if output is None and classes == 2 else choose_output(output, classes, "classes")
         trees = [_tree_of(estimator.tree_, 0, chosen) for estimator in estimators]
     else:

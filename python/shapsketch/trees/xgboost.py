@@ -30,7 +30,9 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
     learner = json.loads(booster.save_raw("json"))["learner"]
     gradient, weights = learner["gradient_booster"], None
     if gradient["name"] == "gblinear":
-        raise InputError("an XGBoost model with booster='gblinear' has no trees")
+        raise InputError(
+            "an XGBoost model with booster='gblinear' has no trees; fit it with booster='gbtree'"
+        )
     if gradient["name"] == "dart":
         weights, gradient = gradient["weight_drop"], gradient["gbtree"]
     sizes = learner["learner_model_param"]
@@ -125,7 +127,8 @@ def _zeros_left(entry: dict[str, Any], zeros_missing: bool | None) -> list[bool]
 def _tree_of(entry: dict[str, Any]) -> Tree:
     if int(entry["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise InputError(
-            "trees with a vector in each leaf (multi_strategy='multi_output_tree') cannot be converted"
+            "trees with a vector in each leaf (multi_strategy='multi_output_tree') cannot be converted; "
+            "fit the model with multi_strategy='one_output_per_tree'"
         )
     tree = Tree(
         feature=entry["split_indices"],
