@@ -36,7 +36,7 @@ impl Ensemble {
         interruptible(py, |_| {
             let pairs: Vec<(u16, u64)> = positions.into_iter().zip(sets).collect();
             let listed: Vec<Condition> = starts.windows(2).map(|w| pairs[w[0]..w[1]].to_vec()).collect();
-            let node = |at: usize| match u32::try_from(conditions[at]) {
+            let node = |index: usize| match u32::try_from(conditions[index]) {
                 Ok(condition) => Node::Split { condition, yes: yes[at], no: no[at] },
                 Err(_) => Node::Leaf(values[at]),
             };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Sizes of values that can be squared and summed without loss.
+/// Magnitudes of values that can be squared and summed without loss.
 const SIZES: std::ops::RangeInclusive<f64> = 1e-120..=1e120;
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;

@@ -102,8 +102,8 @@ impl Ensemble {
                 }
             };
             if tree.is_empty() || !tree.iter().enumerate().all(valid) {
-                let expected = "made of finite leaves, and of splits that come before their children";
-                return bad("trees", expected, format!("tree {index}, which is not"));
+                let expected = "made of finite leaves, and of splits on listed conditions that come before their children";
+                return bad("trees", expected, format!("tree {index}, which has another node or no node"));
             }
         }
         Ok(Self { space, constant, conditions, trees })
