@@ -111,8 +111,8 @@ pub fn characters_sample(q: usize, n: usize, order: usize, count: usize) -> Resu
     Sample::new(truth.space().clone(), codes, values)
 }
 
-/// Uniform sequences with the values of an additive part, 200 letter patterns on windows of up to `order` positions or
-/// on pairs of positions, and noise.
+/// Uniform sequences with the values of an additive part, 200 letter patterns on windows of up to `order` positions
+/// or on pairs of positions, and noise.
 ///
 /// # Errors
 /// If the space has too few sequences.

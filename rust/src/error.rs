@@ -167,7 +167,7 @@ pub enum Error {
     },
     /// The function of the spectrum is not real.
     #[error(
-        "the coefficient of frequency {index} is not the conjugate of the coefficient of the negative frequency (relative difference {difference:.3e}), so the function is not real; use its real part if that is intended"
+        "the coefficient of frequency {index} is not the conjugate of the coefficient of the negative frequency (relative difference {difference:.3e}), so the function is not real; use its real part if this is intended"
     )]
     NotHermitian {
         /// Which frequency.

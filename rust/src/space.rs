@@ -16,8 +16,8 @@ const UNKNOWN: u8 = u8::MAX;
 
 /// All sequences of `n` symbols from an alphabet of `q` symbols.
 ///
-/// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat
-/// row-major slices of `u8`, `n` codes for each sequence.
+/// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat row-major slices of
+/// `u8`, `n` codes for each sequence.
 ///
 /// ```
 /// use shapsketch::SequenceSpace;
@@ -115,8 +115,8 @@ impl SequenceSpace {
         }
     }
 
-    /// Codes of a batch of sequences, row-major. A symbol in the other case (upper or lower) is accepted if the alphabet
-    /// does not contain it.
+    /// Codes of a batch of sequences, row-major. A symbol in the other case (upper or lower) is accepted if the
+    /// alphabet does not contain it.
     ///
     /// # Errors
     /// If a sequence has another length or a symbol outside the alphabet; the message names the sequence and the

@@ -64,7 +64,7 @@ pub(crate) fn saturating_count(radices: impl Iterator<Item = usize>) -> u128 {
     radices.fold(1, |count: u128, radix| count.saturating_mul(radix as u128))
 }
 
-/// For every word of `positions`, the number of its part at the positions in `support`.
+/// For every word of `positions`, the number of the word of its symbols at the positions in `support`.
 pub(crate) fn projections(
     positions: &[u16],
     radices: impl IntoIterator<Item = usize>,

@@ -1,8 +1,8 @@
 //! Block tables: one table for all components whose supports are subsets of a small set of positions.
 //!
 //! For every word of its positions, a block table has one number for each position `i`: the contribution
-//! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions is the contribution to
-//! the score. One look-up replaces many.
+//! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions is the contribution
+//! to the score. One look-up replaces many.
 
 use super::components::ComponentList;
 use super::decompose::Component;
@@ -91,7 +91,8 @@ impl ComponentList {
         mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>),
     ) {
         let count = codes.len() / self.n;
-        // The codes are stored position by position, so that the words of all sequences of a tile are computed together.
+        // The codes are stored position by position, so that the words of all sequences of a tile are computed
+        // together.
         let columns: Vec<u32> =
             (0..self.n).flat_map(|i| codes.chunks_exact(self.n).map(move |row| u32::from(row[i]))).collect();
         let mut words = vec![0_u32; count];

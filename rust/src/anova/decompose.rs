@@ -1,9 +1,9 @@
 //! From product terms to the components of a game.
 //!
 //! Under a background `X`, a function `h` of the positions `T` has the components, for `S ⊆ T`,
-//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. If positions are independent, it
-//! follows axis by axis: `h` minus its mean on the axes of `S`, the mean on the others. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i` has the components
-//! `a(S) = c Π_{i∈S} (g(l_i, x_i) - u_i) Π_{i∈T∖S} u_i`.
+//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. If positions are independent, it follows axis by axis: `h`
+//! minus its mean on the axes of `S`, the mean on the others. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i`
+//! has the components `a(S) = c Π_{i∈S} (g(l_i, x_i) - u_i) Π_{i∈T∖S} u_i`.
 
 use std::collections::BTreeMap;
 
@@ -277,7 +277,8 @@ fn axis_by_axis(
         let chances = background.symbols(position);
         let mut next = Vec::with_capacity(2 * tables.len());
         for (kept, table) in tables {
-            // Average over the first remaining axis, or move it to the end. After all axes the original order is restored.
+            // Average over the first remaining axis, or move it to the end. After all axes the original order is
+            // restored.
             let rest = table.len() / q;
             let mut mean = vec![0.0; rest];
             if !vanishes {

@@ -60,7 +60,8 @@ impl DelayFamily {
 pub struct Delays {
     q: usize,
     n: usize,
-    /// The sign, if each offset `o` represents the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is a single delay.
+    /// The sign, if each offset `o` represents the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is a single
+    /// delay.
     steps: Option<Sign>,
     /// Offsets, row-major, `n` values each.
     offsets: Vec<u8>,
@@ -136,7 +137,7 @@ impl Delays {
             visit(first, base);
             for i in 0..self.n {
                 let mut phase = base;
-                if let Some((_, label)) = pairs.next_if(|&(at, _)| at as usize == i) {
+                if let Some((_, label)) = pairs.next_if(|&(position, _)| position as usize == i) {
                     phase = match sign {
                         Sign::Plus => base + label as usize,
                         Sign::Minus => base + self.q - label as usize,

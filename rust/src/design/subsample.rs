@@ -59,7 +59,7 @@ const MAX_ROW_DRAWS: usize = 64;
 const MAX_COMBINATIONS: usize = 1 << 17;
 
 impl SubsamplingMatrix {
-    /// A random injective matrix that complements those of the groups before it.
+    /// A random injective matrix that complements the matrices of the groups before it.
     ///
     /// Two frequencies share a bin in every group if their difference `δ` has `M_c^T δ = 0` for all
     /// `c`; they are then inseparable. With uniform matrices this happens often for composite `q`: `δ = 2 e_i` at

@@ -50,7 +50,7 @@ fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let last = row[row.len() - 1];
     let mut edges: Vec<Vec<u8>> = vec![Vec::new(); q];
     row.windows(2).for_each(|pair| edges[pair[0] as usize].push(pair[1]));
-    // The last edges of all symbols form a tree that leads to the last symbol: it is built from random walks, with loops erased.
+    // The last edges of all symbols form a tree that leads to the last symbol: random walks with their loops erased.
     let mut exits = vec![0; q];
     let mut done = vec![false; q];
     done[last as usize] = true;

@@ -74,7 +74,8 @@ impl Index {
         Error::choose("index", name, &Self::ALL, Self::name)
     }
 
-    /// Weight of a component of `t` positions in the interaction of `s` of them, with `s <= t` and highest order `most`.
+    /// Weight of a component of `t` positions in the interaction of `s` of them, with `s <= t` and highest order
+    /// `most`.
     #[must_use]
     pub fn weight(self, s: usize, t: usize, most: usize) -> f64 {
         let same = if s == t { 1.0 } else { 0.0 };

@@ -99,7 +99,8 @@ fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out:
 }
 
 /// Computes the players, the positions at which two sequences differ (the last one first). Computes also, for each
-/// coalition of players, the number of the word with the symbols of `row` in the coalition and of `reference` elsewhere.
+/// coalition of players, the number of the word with the symbols of `row` in the coalition and of `reference`
+/// elsewhere.
 #[inline]
 fn coalitions(
     list: &ComponentList,
@@ -138,7 +139,8 @@ pub(super) fn moebius(game: &mut [f64]) {
     }
 }
 
-/// Adds the Shapley values of a game. `game` has the scores of all coalitions, which are replaced with the components.
+/// Adds the Shapley values of a game. `game` has the scores of all coalitions, which are replaced with the
+/// components.
 fn add_game(game: &mut [f64], players: &[u16], weight: f64, out: &mut [f64]) {
     moebius(game);
     for (mask, component) in game.iter().enumerate().skip(1) {

@@ -1,6 +1,7 @@
 //! Global summaries: the variance of each component, and the patterns that carry most of it.
 //!
-//! Under independent positions components are orthogonal (Sobol 1993): their variances add up to the surrogate's.
+//! Under independent positions components are orthogonal (Sobol 1993), so their variances add up to the variance of
+//! the surrogate.
 
 use std::collections::HashMap;
 
@@ -41,7 +42,7 @@ impl Components {
     }
 
     /// The variance of each component under the background, for every support of [`Components::supports`];
-    /// they add up to that of the surrogate.
+    /// they add up to the variance of the surrogate.
     ///
     /// # Errors
     /// If positions are not independent under the background, there are too many supports to list, a component

@@ -1,8 +1,8 @@
 //! The peeling decoder: a sparse spectrum from the bins of a query design.
 //!
-//! Each bin is a sum `U_{c,p}[j] = Σ_{k: M_c^T k = j} F[k] ω^{<d_{c,p},k>}`. Bins with one coefficient
-//! (singletons) are decoded, and their coefficients are subtracted from the bins of all groups. This is repeated until no singleton is
-//! left (Erginbas et al., arXiv 2301.06200, algorithm 1). Beyond the paper:
+//! Each bin is a sum `U_{c,p}[j] = Σ_{k: M_c^T k = j} F[k] ω^{<d_{c,p},k>}`. Bins with one coefficient (singletons)
+//! are decoded, and their coefficients are subtracted from the bins of all groups. This is repeated until no
+//! singleton is left (Erginbas et al., arXiv 2301.06200, algorithm 1). Beyond the paper:
 //!
 //! - the noise level is estimated from the bins, and again as bins become empty;
 //! - the model is real, so `k` and `-k` are peeled together, and bins with `j = -j` are decoded as such pairs;

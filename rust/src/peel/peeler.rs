@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::frequency::Frequency;
 use crate::surrogate::Spectrum;
 
-/// A bin is noise if its energy is at most `1 + GAMMA` times that of the noise (arXiv 2301.06200, section 5).
+/// A bin is noise if its energy is at most `1 + GAMMA` times the energy of the noise (arXiv 2301.06200, section 5).
 const GAMMA: f64 = 0.5;
 /// A singleton needs no confirmation by other groups if its energy is at least this multiple of the noise cutoff.
 const PROVEN: f64 = 16.0;
@@ -24,7 +24,7 @@ const NOISE_QUANTILE: f64 = 0.1;
 const LOWER: f64 = 0.9;
 /// Largest number of refits after which peeling continues.
 const MAX_REFITS: usize = 10;
-/// A bin is open at the end if its energy exceeds that of the noise by this number of standard deviations.
+/// A bin is open at the end if its energy exceeds the energy of the noise by this number of standard deviations.
 const OPEN_DEVIATIONS: f64 = 8.0;
 /// A coefficient is kept if it exceeds this number of standard errors.
 const SIGNIFICANCE: f64 = 4.0;

@@ -1,9 +1,9 @@
 //! Least squares fit of the coefficients of given frequencies to all bins.
 //!
-//! The transform of a block is unitary up to scale, so this is the least squares fit to the values. Two
-//! frequencies interact only if they share a bin, so the Gram matrix
-//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse. Its entries follow from the
-//! structure of the delays, without a sum over all of them. The system is solved by conjugate gradients.
+//! The transform of a block is unitary up to scale, so this is the least squares fit to the values. Two frequencies
+//! interact only if they share a bin, so the Gram matrix
+//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse. Its entries follow from the structure
+//! of the delays, without a sum over all of them. The system is solved by conjugate gradients.
 
 use std::collections::{BTreeMap, HashMap};
 

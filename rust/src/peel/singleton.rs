@@ -114,7 +114,7 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<T
     result
 }
 
-/// The step whose values differ most from those of both `k_i = 0` and `k_i = q/2`.
+/// The step whose values differ most from the values of both `k_i = 0` and `k_i = q/2`.
 fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     let distance = |i: usize| {
         let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
@@ -123,7 +123,7 @@ fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     (1..repeats.first()?.len()).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
 }
 
-/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is that of the steps.
+/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is the sign of the steps.
 fn pair_frequency(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, label: usize, sign: f64) -> Frequency {
     let root = bins.roots[label];
     let z: Vec<Complex64> = repeats

@@ -35,8 +35,8 @@ pub(crate) struct BinOperator {
     /// Number of blocks.
     n_blocks: usize,
     supports: Vec<Vec<u16>>,
-    /// The transformed values, real numbers only. A bin `j = -j` has its real coefficient. In a pair of
-    /// bins `j` and `-j`, the smaller bin has `√2 Re` and the larger bin `√2 Im` of the coefficient at the smaller bin.
+    /// The transformed values, real numbers only. A bin `j = -j` has its real coefficient. In a pair of bins `j` and
+    /// `-j`, the smaller bin has `√2 Re` and the larger bin `√2 Im` of the coefficient at the smaller bin.
     values: Vec<f64>,
     constant: Vec<f64>,
     /// Bin `-j` of each bin `j`.
@@ -171,7 +171,8 @@ fn bin_of(q: usize, digits: &mut dyn Iterator<Item = usize>) -> usize {
     words::number(digits.map(|digit| digit % q), std::iter::repeat(q))
 }
 
-/// For each label at each position, how far it shifts the bin and the phase of a character; see [`BinOperator::shifts`].
+/// For each label at each position, how far it shifts the bin and the phase of a character; see
+/// [`BinOperator::shifts`].
 fn shifts(design: &QueryDesign) -> Vec<(u16, u8)> {
     let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
     let delays = design.delays_per_group();

@@ -177,7 +177,7 @@ impl Default for SparseRegression {
 pub struct Regression {
     /// The fit to all data.
     pub surrogate: Surrogate,
-    /// Variances of its terms and of what it leaves out; `None` if the sequences are not uniform.
+    /// Variances of its terms and of the components that it leaves out; `None` if the sequences are not uniform.
     pub uncertainty: Option<Uncertainty>,
     /// R² over the space. Sequences outside the sample are represented by held-out sequences, predicted by
     /// fits to five sixths of the data; sequences of the sample by the final fit. The final fit learns from

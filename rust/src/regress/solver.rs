@@ -23,7 +23,7 @@ const MIN_INDEPENDENT: f64 = 1e-9;
 /// Memory for the active columns of one set of lanes, in bytes.
 const MAX_COLUMN_BYTES: usize = 1 << 30;
 
-/// Lanes as bits: bit `l` stands for lane `l`.
+/// Lanes as bits: bit `l` represents lane `l`.
 pub(crate) fn lane_bits(lanes: impl Iterator<Item = usize>) -> u8 {
     lanes.fold(0, |bits, lane| bits | 1 << lane)
 }

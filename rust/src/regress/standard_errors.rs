@@ -1,4 +1,4 @@
-//! Standard errors of a regression: of its terms, and of what it leaves out.
+//! Standard errors of a regression: of its terms, and of the components that it leaves out.
 //!
 //! The variance of a term's coefficient follows from the residuals of held-out sequences and the norm of its
 //! column. Components of the model that the fit leaves out are a second error. Residual variance alone does
@@ -6,7 +6,7 @@
 //! `S` of low order, `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)`, with the sum over all `k`
 //! with `supp k = S`, is in each fold an unbiased estimate of the variance of the component `S` of the error.
 //! Its sum over the supports of a position, with the squared Shapley weights `1/|S|²`, is the mean square
-//! error of the Shapley value of that position. What the errors of the terms do not account for is added as
+//! error of the Shapley value of that position. The excess over the errors of the terms is added as
 //! further variance of the position.
 //!
 //! Residual variance that low orders do not account for is due to higher orders if the values have no noise.
@@ -147,7 +147,7 @@ impl Shrinkage {
 }
 
 /// Standard errors of any surrogate from its residuals at held-out sequences: for each position, the mean
-/// square Shapley value of what the surrogate leaves out.
+/// square Shapley value of the components that the surrogate leaves out.
 ///
 /// Noise of the values counts as components of higher orders. For noisy values the standard errors are
 /// therefore too large rather than too small. Returns `None` if the sequences are not uniform.

@@ -201,20 +201,20 @@ proptest! {
     ) {
         let space = SequenceSpace::of_size(q, order).unwrap();
         let digits = |mut number: u32| (0..order).map(|_| { let d = number % q as u32; number /= q as u32; d as u8 }).collect();
-        let (letters, row): (Vec<u8>, Vec<u8>) = (digits(word), digits(row));
-        let matches = letters.iter().zip(&row).filter(|(a, b)| a == b).count();
+        let (symbols, row): (Vec<u8>, Vec<u8>) = (digits(word), digits(row));
+        let matches = symbols.iter().zip(&row).filter(|(a, b)| a == b).count();
         let support: Vec<u16> = (0..order as u16).collect();
-        let group = SupportTerms { support, labels: letters.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
+        let group = SupportTerms { support, labels: symbols.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
         let terms = ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: vec![group] };
         let values = Components::new(&terms).unwrap().shapley_values(&row, &Cancel::new()).unwrap();
         let (matching, other) = shapley_of_pattern(q, order, matches);
-        for ((a, b), value) in letters.iter().zip(&row).zip(&values) {
+        for ((a, b), value) in symbols.iter().zip(&row).zip(&values) {
             let expected = if a == b { matching } else { other };
             prop_assert!((value - expected).abs() < 1e-12);
         }
         // Their standard errors are the same weights times the standard error of the coefficient.
-        let known = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], constant: 0.0 };
-        let errors = shapley_standard_errors(&terms, &known, &row, &Cancel::new()).unwrap();
+        let variances = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], constant: 0.0 };
+        let errors = shapley_standard_errors(&terms, &variances, &row, &Cancel::new()).unwrap();
         for (error, value) in errors.iter().zip(&values) {
             prop_assert!((error - 2.0 * value.abs()).abs() < 1e-12);
         }

@@ -1,14 +1,14 @@
 //! Sketch files: safetensors with one metadata entry `shapsketch` that holds JSON.
 //!
-//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support` (u16)
-//! and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind `spectrum`
-//! has one frequency of each pair `k, -k`, in ascending order. The other kinds are real, ascending by order, support, then labels, and
-//! begin with the constant, a term of order 0: `patterns` are letter patterns; `centred` are centred indicators; `sets`
-//! are indicators of sets of symbols, which the tensor `sets` (u64, one bit for each symbol) lists, with `labels` of
-//! type u16. Standard errors, if they are known, are in the tensors `variances` (f64, of each pattern's coefficient) and
-//! `position_variances` (f64, additional, of the Shapley value of each position), and the variance of the constant in
-//! the metadata. A reader refuses unknown kinds and versions. Reading executes no code from the file and checks every
-//! field.
+//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support`
+//! (u16) and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind
+//! `spectrum` has one frequency of each pair `k, -k`, in ascending order. The other kinds are real, ascending by
+//! order, support, then labels, and begin with the constant, a term of order 0: `patterns` are letter patterns;
+//! `centred` are centred indicators; `sets` are indicators of sets of symbols, which the tensor `sets` (u64, one bit
+//! for each symbol) lists, with `labels` of type u16. Standard errors, if they are known, are in the tensors
+//! `variances` (f64, of each pattern's coefficient) and `position_variances` (f64, additional, of the Shapley value
+//! of each position), and the variance of the constant in the metadata. A reader refuses unknown kinds and versions.
+//! Reading executes no code from the file and checks every field.
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
 //! field `status` repeats them as text. Older files have this text alone.

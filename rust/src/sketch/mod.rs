@@ -1,7 +1,7 @@
 //! From a budget of model evaluations to a sketch: plan the queries, fit, choose, test.
 //!
-//! The caller evaluates the model; this module only plans queries and receives their values: [`Plan`] → [`Queries`] → values →
-//! [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
+//! The caller evaluates the model; this module only plans queries and receives their values: [`Plan`] → [`Queries`] →
+//! values → [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
 
 mod file;
 mod plan;

@@ -149,7 +149,8 @@ impl Plan {
         }
     }
 
-    /// Number of queries for the fit. For a design this is an upper limit, because repeated queries are evaluated once.
+    /// Number of queries for the fit. For a design this is an upper limit, because repeated queries are evaluated
+    /// once.
     #[must_use]
     pub fn design_queries(&self) -> usize {
         match self.kind {

@@ -152,7 +152,8 @@ impl Queries {
         Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
     }
 
-    /// Decodes at several noise levels. Returns the spectrum, or the constant, that predicts the validation values best.
+    /// Decodes at several noise levels. Returns the spectrum, or the constant, that predicts the validation values
+    /// best.
     fn choose(
         &self,
         observations: &Observations,

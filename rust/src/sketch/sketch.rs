@@ -55,8 +55,8 @@ pub struct Fit {
     /// Fraction of the space to which the final fit was fitted if values have no noise; else 0. R² uses the final fit
     /// for this fraction, and the held-out predictions for the rest.
     pub sampled_fraction: f64,
-    /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data. It raises
-    /// the upper end of the interval of R².
+    /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data. It
+    /// raises the upper end of the interval of R².
     pub refit_gain: f64,
     /// How the surrogate was made.
     pub provenance: Provenance,
@@ -150,8 +150,8 @@ impl Sketch {
         self.with_info(|info| info.provenance.candidates = candidates)
     }
 
-    /// The same sketch, marked as a sketch of `link(score)`; `held_out` has the held-out values and predictions on the scale of the
-    /// model. A sketch without provenance stays as it is.
+    /// The same sketch, marked as a sketch of `link(score)`; `held_out` has the held-out values and predictions on
+    /// the scale of the model. A sketch without provenance stays as it is.
     ///
     /// # Errors
     /// If values and predictions do not match, or one is not finite.

@@ -357,8 +357,8 @@ impl Table {
         }
     }
 
-    /// Words and coefficients, in a short form. The centred indicators of a position add up to zero, so the indicator of
-    /// symbol 0 can be written in terms of the others.
+    /// Words and coefficients, in a short form. The centred indicators of a position add up to zero, so the indicator
+    /// of symbol 0 can be written in terms of the others.
     fn shortest(&self, q: usize, order: usize) -> Vec<(usize, f64)> {
         let listed: Vec<(usize, f64)> = self.entries().collect();
         let Self::Dense(entries) = self else { return listed };

@@ -93,7 +93,8 @@ impl Spectrum {
         Self::from_representatives(space, halves)
     }
 
-    /// From one coefficient of each pair, for its smaller frequency. The coefficients of repeated frequencies are added.
+    /// From one coefficient of each pair, for its smaller frequency. The coefficients of repeated frequencies are
+    /// added.
     pub(crate) fn from_representatives(space: SequenceSpace, mut half: Vec<(Frequency, Complex64)>) -> Self {
         half.sort_by(|a, b| a.0.cmp(&b.0));
         half.dedup_by(|next, kept| {

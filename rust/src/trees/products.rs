@@ -101,8 +101,8 @@ impl<'a> TreeMeans<'a> {
         if probability == 0.0 || probability == 1.0 {
             return probability;
         }
-        // The probability that the condition holds and no violated condition does, and the probability that no violated
-        // condition holds.
+        // The probability that the condition holds and no violated condition does, and the probability that no
+        // violated condition holds.
         let (mut joint, mut total) = (probability, 1.0);
         for &other in violated {
             let overlaps = conditions[other as usize].iter().any(|(i, _)| sets.iter().any(|(j, _)| i == j));
