@@ -107,7 +107,7 @@ def test_small_spaces_need_the_exact_method():
     space = ss.SequenceSpace(ss.DNA, 3)
     with raises("too small", "exact method evaluates all 64", "at least 64 ", error=ss.BudgetError):
         ss.plan(space, 63)
-    with raises("more than the 64 sequences of this space; take the exact method"):
+    with raises("more than the 64 sequences of this space; use the exact method"):
         ss.plan(space, 1000, method="peel")
 
 

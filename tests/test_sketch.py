@@ -129,7 +129,7 @@ def test_a_plan_fits_its_budget_or_names_a_sufficient_one(q, n, budget, method):
         auto = needed == space.size
         assert ss.plan(space, needed, method="auto" if auto else method).total_queries <= needed
     except ss.InputError as error:
-        assert "take the exact method" in str(error)  # noqa: PT017
+        assert "use the exact method" in str(error)  # noqa: PT017
     else:
         assert plan.total_queries <= budget
         assert (plan.method == "exact") == (method == "auto" and space.size <= budget)

@@ -5,6 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shapsketch_benches::tiger_design;
 
+/// Queries in one batch.
 const BATCH: usize = 65_536;
 
 fn generate(c: &mut Criterion) {

@@ -7,6 +7,7 @@ use shapsketch::explain::dinucleotide_shuffles;
 use shapsketch::{Background, Cancel, Components, Index};
 use shapsketch_benches::{explained_spectrum, tiger_design};
 
+/// Number of explained sequences.
 const SEQUENCES: usize = 10_000;
 
 fn explain(c: &mut Criterion) {

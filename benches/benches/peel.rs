@@ -1,4 +1,4 @@
-//! Decoding in TIGER's setting, everything but the model.
+//! Decoding of TIGER's design: all steps except the evaluations of the model.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

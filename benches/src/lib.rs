@@ -1,4 +1,4 @@
-//! Workloads shared by the benchmarks; those of the published package's largest example, TIGER.
+//! Workloads that the benchmarks share. TIGER is the largest example of the published package.
 
 use std::sync::Arc;
 
@@ -58,15 +58,18 @@ pub fn explained_spectrum() -> Result<Spectrum> {
     // Two rounds of labels, the second not the negative of the first; real_part adds the conjugates.
     let round = |first: u8| {
         supports.iter().enumerate().map(move |(s, support)| {
-            let k: Frequency =
-                support.iter().enumerate().map(|(i, &at)| (at, if i == 0 { first } else { 1 })).collect();
+            let k: Frequency = support
+                .iter()
+                .enumerate()
+                .map(|(i, &position)| (position, if i == 0 { first } else { 1 }))
+                .collect();
             (k, Complex64::from_polar(1.0, s as f64))
         })
     };
     Spectrum::real_part(tiger_space()?, round(1).chain(round(2).skip(26).take(200)).collect())
 }
 
-/// 200 planted coefficients of order up to `order`, as a spectrum over `q` letters.
+/// 200 planted coefficients of order up to `order`, as a spectrum over `q` symbols.
 fn planted(q: usize, n: usize, order: usize) -> Result<Spectrum> {
     let planted = Planted { terms: 200, max_order: order, magnitude: (0.5, 1.5), seed: 3 };
     planted.spectrum(&SequenceSpace::of_size(q, n)?)
@@ -79,7 +82,7 @@ fn with_noise(truth: &Spectrum, codes: &[u8]) -> Result<Vec<f64>> {
     Ok(values)
 }
 
-/// Some 20,000 queries in blocks of `q^b` with random delays, of planted coefficients with noise at 10 dB.
+/// About 20,000 queries in blocks of `q^b` with random delays, of planted coefficients with noise at 10 dB.
 ///
 /// # Errors
 /// If the design is impossible.
@@ -108,27 +111,27 @@ pub fn characters_sample(q: usize, n: usize, order: usize, count: usize) -> Resu
     Sample::new(truth.space().clone(), codes, values)
 }
 
-/// Uniform sequences with the values of an additive part and 200 words at windows up to `order` or
-/// pairs of positions, and noise.
+/// Uniform sequences with the values of an additive part, 200 letter patterns on windows of up to `order` positions
+/// or on pairs of positions, and noise.
 ///
 /// # Errors
 /// If the space has too few sequences.
 pub fn letters_sample(q: usize, n: usize, order: usize, count: usize) -> Result<Sample> {
     let space = SequenceSpace::of_size(q, n)?;
     let codes = uniform(&space, count, 0, &Cancel::new())?;
-    // Pseudo-random weights that need no generator here.
-    let weight = |at: usize| (at as f64 * 12.989_8).sin();
+    // Pseudo-random weights without a generator.
+    let weight = |index: usize| (index as f64 * 12.989_8).sin();
     let mut values: Vec<f64> = codes
         .chunks_exact(n)
         .map(|x| {
             let single: f64 = x.iter().enumerate().map(|(i, &a)| weight(i * q + a as usize)).sum();
-            let words = (0..200).filter(|word| {
-                let size = 2 + word % (order - 1);
-                let first = (word * 7) % (n - size);
-                let step = if size == 2 { 1 + word % (n - first - 1) } else { 1 };
-                (0..size).all(|i| x[first + i * step] as usize == (word * 3 + i * 5) % q)
+            let patterns = (0..200).filter(|pattern| {
+                let size = 2 + pattern % (order - 1);
+                let first = (pattern * 7) % (n - size);
+                let step = if size == 2 { 1 + pattern % (n - first - 1) } else { 1 };
+                (0..size).all(|i| x[first + i * step] as usize == (pattern * 3 + i * 5) % q)
             });
-            single + words.map(|word| 3.0 * weight(word + 10_000)).sum::<f64>()
+            single + patterns.map(|pattern| 3.0 * weight(pattern + 10_000)).sum::<f64>()
         })
         .collect();
     add_noise(&mut values, 1.0, 5);
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_workloads_are_as_large_as_they_say() {
+    fn the_workloads_have_the_documented_sizes() {
         assert_eq!(tiger_design(7).unwrap().len(), 3_981_312);
         let spectrum = explained_spectrum().unwrap();
         assert_eq!((spectrum.len(), spectrum.terms().supports.len()), (1000, 300));

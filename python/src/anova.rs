@@ -1,4 +1,4 @@
-//! Backgrounds, and the components of a surrogate with all that is computed from them.
+//! Backgrounds, the components of a surrogate, and all results that are computed from components.
 
 use pyo3::prelude::*;
 

@@ -7,8 +7,8 @@ use shapsketch::Error;
 /// The Python module of the exception classes.
 const MODULE: &str = "shapsketch.errors";
 
-/// The exception for an error of the core. It has the attributes `index`, `position` and `option`, `None` if the error
-/// is not about one, and `detail`, the message without the number of the sequence.
+/// The exception for an error of the core. Its attributes `index`, `position` and `option` are `None` if the
+/// error does not concern one. Its attribute `detail` is the message without the number of the sequence.
 pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Interrupted => return PyKeyboardInterrupt::new_err(error.to_string()),

@@ -1,6 +1,5 @@
-//! The extension module `shapsketch._core`: every body converts, calls the core, converts back.
-//! Each file binds the room of the core that has its name. What users read is documented in the Python package and in
-//! the stub file.
+//! The extension module `shapsketch._core`: every body converts, calls the core, converts back. Each file binds the
+//! module of the core with the same name. The documentation for users is in the Python package and in the stub file.
 
 #![allow(missing_docs)]
 

@@ -39,7 +39,7 @@ pub(crate) fn interruptible<T: Send>(
     }
 }
 
-/// Waits for the end of the work; a signal handler that raises cancels it, and is returned.
+/// Waits for the end of the work. If a signal handler raises, this cancels the work and returns the exception.
 fn watch(receiver: &Receiver<()>, cancel: &Cancel) -> Option<PyErr> {
     while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(WATCH) {
         if let Err(raised) = Python::attach(|py| py.check_signals()) {

@@ -5,7 +5,7 @@
 use shapsketch::sketch::Strategy;
 use shapsketch::{Cancel, Components, Plan, SequenceSpace};
 
-/// A toy promoter: likes A, wants "TATA" at positions 2 to 5, and a G that faces a C.
+/// Score of a toy promoter: 0.2 for each A, 3 for "TATA" at positions 2 to 5, and 1 for G at 8 together with C at 11.
 fn score(sequence: &str) -> f64 {
     let symbols = sequence.as_bytes();
     let adenines = symbols.iter().filter(|&&s| s == b'A').count() as f64;
@@ -18,7 +18,7 @@ fn main() -> shapsketch::Result<()> {
     let cancel = Cancel::new();
     let space = SequenceSpace::new("ACGT", 12)?;
 
-    // Plan a budget, ask the model, decode.
+    // Plan the budget, evaluate the model, fit the sketch.
     let queries = Plan::new(space.clone(), 60_000, Strategy::Auto, 0)?.queries(&cancel)?;
     let sequences = space.decode(&queries.batch(0..queries.len()))?;
     let values: Vec<f64> = sequences.iter().map(|sequence| score(sequence)).collect();
@@ -32,7 +32,7 @@ fn main() -> shapsketch::Result<()> {
         );
     }
 
-    // Explain any sequence, without the model.
+    // Explain any sequence without further evaluations of the model.
     let components = Components::new(&sketch.surrogate.terms())?;
     let sequence = "GGTATAAAGTTC";
     let shapley = components.shapley_values(&space.encode(&[sequence])?, &cancel)?;

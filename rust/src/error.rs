@@ -114,12 +114,12 @@ pub enum Error {
     },
     /// Values are so large or small that their squares overflow or underflow.
     #[error(
-        "{what}: values up to {largest:e} in size cannot be squared without loss; rescale the model to sizes from 1e-120 to 1e120"
+        "{what}: values with magnitudes up to {largest:e} cannot be squared without loss; rescale the model to magnitudes from 1e-120 to 1e120"
     )]
     Scale {
         /// What the values belong to.
         what: &'static str,
-        /// The largest size among them.
+        /// The largest magnitude among them.
         largest: f64,
     },
     /// The budget is too small for the method.
@@ -129,7 +129,7 @@ pub enum Error {
         budget: usize,
         /// The smallest sufficient budget.
         needed: usize,
-        /// What needs more.
+        /// Why the method needs more.
         reason: String,
     },
     /// Too few sequences to fit and to test.
@@ -167,7 +167,7 @@ pub enum Error {
     },
     /// The function of the spectrum is not real.
     #[error(
-        "the coefficient of frequency {index} is not the conjugate of that of its negative (relative difference {difference:.3e}), so the function is not real; take its real part if that is intended"
+        "the coefficient of frequency {index} is not the conjugate of the coefficient of the negative frequency (relative difference {difference:.3e}), so the function is not real; use its real part if this is intended"
     )]
     NotHermitian {
         /// Which frequency.
@@ -207,8 +207,9 @@ pub enum Error {
     },
     /// Interactions are evaluated with components that they were not built from.
     #[error(
-        "these interactions weigh {got} components, expected {expected}: build them from the same components, by \
-         `interactions`, or by `interactions_with_references` for background sequences of each sequence"
+        "these interactions do not match these components (built from {got} components, evaluated with {expected}); \
+         build them from the same `Components`, with `interactions`, or with `interactions_with_references` if each \
+         sequence has its own background sequences"
     )]
     ForeignInteractions {
         /// Number of components to evaluate.
@@ -272,7 +273,7 @@ impl Error {
         }
     }
 
-    /// The message without the number of the sequence, for callers who know its name.
+    /// The message without the number of the sequence, for callers that add the name of the sequence.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -319,15 +320,15 @@ fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
-/// The choice that was probably meant, as the end of a message; empty if no choice is similar.
-fn nearest(got: &str, known: &[&'static str]) -> String {
+/// A suggestion of the most similar choice, as the end of a message; empty if no choice is similar.
+fn nearest(got: &str, choices: &[&'static str]) -> String {
     let got = got.to_lowercase();
     let similarity = |name: &str| strsim::normalized_damerau_levenshtein(&got, &name.to_lowercase());
-    known
+    choices
         .iter()
         .map(|name| (similarity(name), name))
         .filter(|(similarity, _)| *similarity >= SIMILAR)
-        // The first of equally similar ones.
+        // If several are equally similar, the first one.
         .rev()
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or_else(String::new, |(_, name)| format!("; did you mean '{name}'?"))
@@ -337,6 +338,6 @@ fn nearest(got: &str, known: &[&'static str]) -> String {
 pub type Result<T> = std::result::Result<T, Error>;
 
 fn size(bytes: u128) -> String {
-    // Larger than any address space.
-    if bytes < 1 << 60 { format!("about {bytes} bytes") } else { "more memory than there is".into() }
+    // Numbers beyond every address space are not informative.
+    if bytes < 1 << 60 { format!("about {bytes} bytes") } else { "more memory than can be addressed".into() }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// Smallest and largest alphabet.
+/// Smallest and largest number of symbols of an alphabet.
 const ALPHABET_SIZES: std::ops::RangeInclusive<usize> = 2..=64;
-/// Longest sequence.
+/// Largest number of symbols of a sequence.
 const MAX_LENGTH: usize = 4096;
 /// Symbols of the spaces of [`SequenceSpace::of_size`].
 const DEFAULT_SYMBOLS: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-";
@@ -16,8 +16,8 @@ const UNKNOWN: u8 = u8::MAX;
 
 /// All sequences of `n` symbols from an alphabet of `q` symbols.
 ///
-/// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat
-/// row-major slices of `u8`, `n` codes a sequence.
+/// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat row-major slices of
+/// `u8`, `n` codes for each sequence.
 ///
 /// ```
 /// use shapsketch::SequenceSpace;
@@ -60,7 +60,7 @@ impl SequenceSpace {
                 ascii[symbol as usize] = code as u8;
             }
         }
-        // The other case of a letter is accepted if the alphabet does not contain it.
+        // A symbol in the other case (upper or lower) is accepted if the alphabet does not contain it.
         for (code, &symbol) in symbols.iter().enumerate() {
             if symbol.is_ascii_alphabetic() {
                 let other = (symbol as u8 ^ 0x20) as usize;
@@ -115,8 +115,8 @@ impl SequenceSpace {
         }
     }
 
-    /// Codes of a batch of sequences, row-major. The other case of a letter is accepted if the alphabet does not
-    /// contain it.
+    /// Codes of a batch of sequences, row-major. A symbol in the other case (upper or lower) is accepted if the
+    /// alphabet does not contain it.
     ///
     /// # Errors
     /// If a sequence has another length or a symbol outside the alphabet; the message names the sequence and the
@@ -151,7 +151,7 @@ impl SequenceSpace {
                 " (this space is RNA: write U for T, or make a DNA space)"
             }
             'N' | 'n' | 'X' | 'x' | '-' | '*' => {
-                " (ambiguity codes and gaps stand for no single symbol: resolve them, or add the symbol to the alphabet)"
+                " (ambiguity codes and gaps do not stand for a single symbol: resolve them, or add the symbol to the alphabet)"
             }
             _ => "",
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Sizes of values that can be squared and summed without loss.
+/// Magnitudes of values that can be squared and summed without loss.
 const SIZES: std::ops::RangeInclusive<f64> = 1e-120..=1e120;
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
@@ -25,9 +25,9 @@ pub struct RSquared {
 impl RSquared {
     /// R² of predictions against true values.
     ///
-    /// The interval is that of `log(1 - R²) = log Σ(y-ŷ)² - log Σ(y-ȳ)²`, whose variance follows from
-    /// the spread of the summands (delta method), so it is never above 1. Constant values have R² 1
-    /// if they are predicted to rounding error, else 0.
+    /// The interval follows from an interval of `log(1 - R²) = log Σ(y-ŷ)² - log Σ(y-ȳ)²`, whose variance follows
+    /// from the spread of the summands (delta method), so it is never above 1. Constant values have R² 1 if they are
+    /// predicted to rounding error, else 0.
     ///
     /// # Errors
     /// If there are fewer than two values, not as many predictions, or a number is not finite.

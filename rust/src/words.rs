@@ -14,13 +14,13 @@ pub(crate) fn same(q: usize, order: usize) -> std::iter::RepeatN<usize> {
     std::iter::repeat_n(q, order)
 }
 
-/// The number of a word. Only the first position of `radices` may be anything, as nothing stands before it.
+/// The number of a word. The first radix does not affect it, because no digit comes before the first one.
 #[inline]
 pub(crate) fn number(
     digits: impl IntoIterator<Item = usize>,
     radices: impl IntoIterator<Item = usize>,
 ) -> usize {
-    // A fold over the digits alone: with endless equal radices it is as fast as with a constant radix.
+    // With equal radices, this fold over the digits is as fast as with a constant radix.
     let mut radices = radices.into_iter();
     digits.into_iter().fold(0, |number, digit| radices.next().map_or(number, |radix| number * radix + digit))
 }
@@ -64,7 +64,7 @@ pub(crate) fn saturating_count(radices: impl Iterator<Item = usize>) -> u128 {
     radices.fold(1, |count: u128, radix| count.saturating_mul(radix as u128))
 }
 
-/// For every word of some positions, the number of the word that it has at those of them that are in the support.
+/// For every word of `positions`, the number of the word of its symbols at the positions in `support`.
 pub(crate) fn projections(
     positions: &[u16],
     radices: impl IntoIterator<Item = usize>,
@@ -80,7 +80,7 @@ pub(crate) fn projections(
     words
 }
 
-/// The positions whose bits a mask has.
+/// The positions whose bits are set in a mask.
 pub(crate) fn subset(positions: &[u16], mask: usize) -> Vec<u16> {
     positions.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, &i)| i).collect()
 }
@@ -100,7 +100,7 @@ pub(crate) fn subsets(positions: &[u16], size: usize) -> Vec<Vec<u16>> {
     all
 }
 
-/// Number of subsets of `k` of `n` things; 0 for `k > n`.
+/// Number of subsets of `k` out of `n` elements; 0 for `k > n`.
 pub(crate) fn binomial(n: usize, k: usize) -> f64 {
     (0..k).map(|i| (n as f64 - i as f64) / (i + 1) as f64).product()
 }
@@ -113,7 +113,7 @@ pub(crate) fn saturating_binomial(n: usize, k: usize) -> u128 {
     (0..k).fold(1_u128, |value, i| value.saturating_mul((n - i) as u128) / (i as u128 + 1))
 }
 
-/// Positions whose words serve several supports at once.
+/// A set of positions that contains several supports, so that one table over its words serves all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub(crate) positions: Vec<u16>,
@@ -121,17 +121,17 @@ pub(crate) struct Block {
     pub(crate) supports: Vec<usize>,
 }
 
-/// Covers the supports by blocks. Each block starts with a support that is not covered yet and adds the position
-/// that covers most others, as long as the table of its words has at most `cells` cells.
+/// Covers the supports by blocks. Each block starts with a support that is not covered yet. It then adds, one by one,
+/// the position with which it covers most supports, as long as the table of its words has at most `cells` cells.
 pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Block> {
-    let mut left: HashMap<&[u16], usize> =
+    let mut uncovered: HashMap<&[u16], usize> =
         supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
     let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
     let mut starts: Vec<usize> = (0..supports.len()).collect();
     starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
     let mut blocks = Vec::new();
     for start in starts {
-        if !left.contains_key(supports[start].as_slice()) {
+        if !uncovered.contains_key(supports[start].as_slice()) {
             continue;
         }
         let mut positions = supports[start].clone();
@@ -140,36 +140,36 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
             let gains = others.map(|i| {
                 let mut wider = positions.clone();
                 wider.insert(wider.partition_point(|&p| p < i), i);
-                (contained(&wider, longest, Some(i), &left).len(), std::cmp::Reverse(i), wider)
+                (contained(&wider, longest, Some(i), &uncovered).len(), std::cmp::Reverse(i), wider)
             });
             match gains.max() {
                 Some((gain, _, wider)) if gain > 0 => positions = wider,
                 _ => break,
             }
         }
-        let covered = contained(&positions, longest, None, &left);
+        let covered = contained(&positions, longest, None, &uncovered);
         for &index in &covered {
-            left.remove(supports[index].as_slice());
+            uncovered.remove(supports[index].as_slice());
         }
         blocks.push(Block { positions, supports: covered });
     }
-    // Blocks that begin alike share the words of their beginnings.
+    // Sorted, so that consecutive blocks can reuse the numbers of the words at their common first positions.
     blocks.sort_by(|a, b| a.positions.cmp(&b.positions));
     blocks
 }
 
-/// The supports that are subsets of some positions; only those with the position `with`, if there is one.
+/// The indices of the supports that are subsets of `positions`. If `with` is a position, only supports with it.
 fn contained(
     positions: &[u16],
     longest: usize,
     with: Option<u16>,
-    left: &HashMap<&[u16], usize>,
+    supports: &HashMap<&[u16], usize>,
 ) -> Vec<usize> {
     let mut indices = Vec::new();
-    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |at| 1 << at);
+    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |bit| 1 << bit);
     for bits in 1_usize..1 << positions.len() {
         if bits & needed == needed && bits.count_ones() as usize <= longest {
-            indices.extend(left.get(subset(positions, bits).as_slice()));
+            indices.extend(supports.get(subset(positions, bits).as_slice()));
         }
     }
     indices.sort_unstable();
@@ -200,12 +200,12 @@ mod tests {
         ) {
             let positions: Vec<u16> = (0..5).map(|i| 3 * i).collect();
             let support = subset(&positions, mask);
-            let kept = || (0..5).filter(|at| mask >> at & 1 == 1);
+            let kept = || (0..5).filter(|bit| mask >> bit & 1 == 1);
             for (word, projected) in
                 projections(&positions, radices.iter().copied(), &support).into_iter().enumerate()
             {
                 let symbols: Vec<usize> = digits(word, radices.iter().copied());
-                prop_assert_eq!(projected, number(kept().map(|at| symbols[at]), kept().map(|at| radices[at])));
+                prop_assert_eq!(projected, number(kept().map(|i| symbols[i]), kept().map(|i| radices[i])));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Sketch files: damage at any place is refused or harmless, and what is wrong is said.
+//! Sketch files: damage at any byte is refused or harmless, and the error says what is wrong.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn saved(q: usize, n: usize, terms: usize, seed: u64, path: &PathBuf) -> (Sketch
     (sketch, std::fs::read(path).unwrap())
 }
 
-/// The reason why these bytes are no sketch.
+/// The reason why these bytes are not a sketch.
 fn refusal(bytes: &[u8], path: &PathBuf) -> String {
     std::fs::write(path, bytes).unwrap();
     let error = Sketch::load(path).unwrap_err();
@@ -31,7 +31,7 @@ fn refusal(bytes: &[u8], path: &PathBuf) -> String {
     message
 }
 
-/// The same tensors under a changed safetensors header and sketch metadata.
+/// The same tensors with a changed safetensors header and changed sketch metadata.
 fn altered(bytes: &[u8], change: impl Fn(&mut Value, &mut Value)) -> Vec<u8> {
     let (length, rest) = bytes.split_at(8);
     let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
@@ -51,7 +51,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn every_spectrum_comes_back((q, n) in (2usize..=64, 3usize..=40), terms in 0usize..40, seed: u64) {
+    fn every_spectrum_is_loaded_as_saved((q, n) in (2usize..=64, 3usize..=40), terms in 0usize..40, seed: u64) {
         let path = temporary("round-trip");
         let (sketch, bytes) = saved(q, n, terms.min((q - 1) * n / 2), seed, &path);
         let back = Sketch::load(&path).unwrap();
@@ -77,20 +77,20 @@ fn no_flipped_bit_panics_in_loading_or_predicting() {
     let path = temporary("flipped");
     let (_, bytes) = saved(4, 6, 10, 1, &path);
     let (mut loaded, mut refused) = (0, 0);
-    for at in 0..8 * bytes.len() {
+    for bit in 0..8 * bytes.len() {
         let mut damaged = bytes.clone();
-        damaged[at / 8] ^= 1 << (at % 8);
+        damaged[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&path, damaged).unwrap();
         match Sketch::load(&path) {
             Ok(other) => {
                 loaded += 1;
                 let n = other.surrogate.space().n();
-                // Absurd coefficients may be refused here.
+                // Damaged coefficients may give an error here.
                 other.surrogate.spectrum().unwrap().predict(&vec![0; n]).ok();
             }
             Err(error) => {
                 refused += 1;
-                assert!(matches!(error, Error::File { .. }), "bit {at}: {error:?}");
+                assert!(matches!(error, Error::File { .. }), "bit {bit}: {error:?}");
             }
         }
     }
@@ -101,7 +101,7 @@ fn no_flipped_bit_panics_in_loading_or_predicting() {
 type Change = fn(&mut Value, &mut Value);
 
 #[test]
-fn files_of_another_kind_say_what_they_are() {
+fn files_of_another_kind_are_refused_with_the_reason() {
     let path = temporary("altered");
     let (_, bytes) = saved(4, 6, 10, 1, &path);
     let cases: [(Change, &str); 9] = [
@@ -117,7 +117,7 @@ fn files_of_another_kind_say_what_they_are() {
     ];
     for (change, reason) in cases {
         let message = refusal(&altered(&bytes, change), &path);
-        assert!(message.contains(reason), "{message:?} must say {reason:?}");
+        assert!(message.contains(reason), "{message:?} must contain {reason:?}");
     }
     let foreign = br#"{"__metadata__":{"format":"pt"}}"#;
     let foreign = [&(foreign.len() as u64).to_le_bytes()[..], foreign].concat();

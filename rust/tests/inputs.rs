@@ -1,4 +1,4 @@
-//! What a caller can get wrong: each is an error that says the numbers, never a panic or a wrong answer.
+//! Invalid input gives an error with the offending numbers, never a panic or a wrong result.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,9 +15,9 @@ use shapsketch::validation::RSquared;
 use shapsketch::{Cancel, Complex64, Components, Index, Plan, Result, SequenceSpace};
 
 #[track_caller]
-fn says<T: std::fmt::Debug>(result: Result<T>, part: &str) {
+fn fails_with<T: std::fmt::Debug>(result: Result<T>, text: &str) {
     let message = result.unwrap_err().to_string();
-    assert!(message.contains(part), "{message:?} must say {part:?}");
+    assert!(message.contains(text), "{message:?} must contain {text:?}");
 }
 
 fn dna(n: usize) -> SequenceSpace {
@@ -38,15 +38,15 @@ fn design(space: SequenceSpace, config: DesignConfig) -> Result<QueryDesign> {
 
 #[test]
 fn spaces_and_sequences() {
-    says(SequenceSpace::new("A", 3), "2 to 64 symbols, this one has 1");
-    says(SequenceSpace::of_size(65, 3), "2 to 64 symbols, this one has 65");
+    fails_with(SequenceSpace::new("A", 3), "2 to 64 symbols, this one has 1");
+    fails_with(SequenceSpace::of_size(65, 3), "2 to 64 symbols, this one has 65");
     for n in [0, 4097] {
-        says(SequenceSpace::new("ACGT", n), &format!("1 to 4096, got {n}"));
+        fails_with(SequenceSpace::new("ACGT", n), &format!("1 to 4096, got {n}"));
     }
-    says(dna(2).encode(&["AU"]), "this space is DNA: write T for U");
-    says(SequenceSpace::new("ACGU", 2).unwrap().encode(&["AT"]), "this space is RNA: write U for T");
-    says(dna(2).decode(&[0, 4]), "sequence 0: code 4 at position 1");
-    says(
+    fails_with(dna(2).encode(&["AU"]), "this space is DNA: write T for U");
+    fails_with(SequenceSpace::new("ACGU", 2).unwrap().encode(&["AT"]), "this space is RNA: write U for T");
+    fails_with(dna(2).decode(&[0, 4]), "sequence 0: code 4 at position 1");
+    fails_with(
         dna(3).check_same(&dna(4)),
         "expected sequences over \"ACGT\" of length 3, got \"ACGT\" of length 4",
     );
@@ -54,31 +54,40 @@ fn spaces_and_sequences() {
 
 #[test]
 fn designs() {
-    says(design(dna(5), DesignConfig { b: 0, ..CONFIG }), "b must be 1 to the sequence length 5, got 0");
-    says(design(dna(5), DesignConfig { b: 6, ..CONFIG }), "b must be 1 to the sequence length 5, got 6");
-    says(design(dna(5), DesignConfig { groups: 0, ..CONFIG }), "at least one group");
-    says(
+    fails_with(
+        design(dna(5), DesignConfig { b: 0, ..CONFIG }),
+        "b must be 1 to the sequence length 5, got 0",
+    );
+    fails_with(
+        design(dna(5), DesignConfig { b: 6, ..CONFIG }),
+        "b must be 1 to the sequence length 5, got 6",
+    );
+    fails_with(design(dna(5), DesignConfig { groups: 0, ..CONFIG }), "at least one group");
+    fails_with(
         design(dna(5), DesignConfig { delays: DelayFamily::Nso { repeats: 0 }, ..CONFIG }),
         "at least one delay",
     );
     let simple = DesignConfig { subsampling: SubsamplingFamily::Simple, ..CONFIG };
-    says(design(dna(5), simple), "3 groups of 2 positions side by side, which needs length 6, not 5");
-    says(design(dna(5), DesignConfig { groups: usize::MAX, ..simple }), "side by side");
-    says(
+    fails_with(design(dna(5), simple), "3 groups of 2 positions side by side, which needs length 6, not 5");
+    fails_with(design(dna(5), DesignConfig { groups: usize::MAX, ..simple }), "side by side");
+    fails_with(
         design(dna(20), DesignConfig { b: 13, ..CONFIG }),
         "3 groups x 21 delays x 4^13 queries exceed 2^28",
     );
-    // Counts beyond all numbers do not wrap around to small ones.
+    // Counts beyond the range of integers do not wrap around to small numbers.
     let repeats = usize::MAX / 6 + 2;
-    says(design(dna(5), DesignConfig { delays: DelayFamily::Nso { repeats }, ..CONFIG }), "exceed 2^28");
-    says(QueryDesign::complete(dna(15), &Cancel::new()), "4^15 queries exceed 2^28");
+    fails_with(
+        design(dna(5), DesignConfig { delays: DelayFamily::Nso { repeats }, ..CONFIG }),
+        "exceed 2^28",
+    );
+    fails_with(QueryDesign::complete(dna(15), &Cancel::new()), "4^15 queries exceed 2^28");
 }
 
 #[test]
 fn held_out_sequences_that_do_not_exist() {
-    // Too large a space to list its free sequences.
+    // The space is too large to list its unused sequences.
     let complete = QueryDesign::complete(SequenceSpace::of_size(2, 25).unwrap(), &Cancel::new()).unwrap();
-    says(
+    fails_with(
         held_out(&complete, 1, 0, &Cancel::new()),
         "1 held-out sequences were requested, the design leaves 0",
     );
@@ -95,46 +104,67 @@ fn values_and_decoders() {
     let decode =
         |decoder: PeelingDecoder, observations: &Observations| decoder.decode(observations, &Cancel::new());
     let default = PeelingDecoder::default();
-    says(decode(default, &observed(random, 5)), "frequencies cannot be read from");
-    // Every sequence, but in the order of a random matrix: not what a complete design is.
+    fails_with(decode(default, &observed(random, 5)), "frequencies cannot be read from");
+    // All sequences in the order of a random matrix are not a complete design.
     let shuffled = DesignConfig { b: 3, groups: 1, delays: DelayFamily::Zero, ..CONFIG };
-    says(decode(default, &observed(shuffled, 3)), "frequencies cannot be read from");
+    fails_with(decode(default, &observed(shuffled, 3)), "frequencies cannot be read from");
     let plain = observed(CONFIG, 5);
-    says(decode(PeelingDecoder { noise: Some(-1.0), ..default }, &plain), "finite and not negative, got -1");
-    says(decode(PeelingDecoder { max_rounds: 0, ..default }, &plain), "max_rounds must be at least 1, got 0");
+    fails_with(
+        decode(PeelingDecoder { noise: Some(-1.0), ..default }, &plain),
+        "finite and not negative, got -1",
+    );
+    fails_with(
+        decode(PeelingDecoder { max_rounds: 0, ..default }, &plain),
+        "max_rounds must be at least 1, got 0",
+    );
     let values = |value| vec![value; plain.values().len()];
-    says(Observations::new(plain.design().clone(), values(f64::INFINITY)), "inf at index 0 is not finite");
-    says(Observations::new(plain.design().clone(), values(1e200)), "up to 1e200 in size cannot be squared");
+    fails_with(
+        Observations::new(plain.design().clone(), values(f64::INFINITY)),
+        "inf at index 0 is not finite",
+    );
+    fails_with(
+        Observations::new(plain.design().clone(), values(1e200)),
+        "magnitudes up to 1e200 cannot be squared",
+    );
 }
 
 #[test]
-fn fidelities() {
-    says(RSquared::new(&[1.0], &[1.0]), "values must be at least two numbers, got 1");
-    says(RSquared::new(&[0.0, 1.0], &[0.0]), "prediction: 1 values for 2 queries");
-    says(RSquared::new(&[0.0, 1.0], &[0.0, f64::NAN]), "prediction: value NaN at index 1 is not finite");
+fn values_of_r_squared() {
+    fails_with(RSquared::new(&[1.0], &[1.0]), "values must be at least two numbers, got 1");
+    fails_with(RSquared::new(&[0.0, 1.0], &[0.0]), "prediction: 1 values for 2 queries");
+    fails_with(
+        RSquared::new(&[0.0, 1.0], &[0.0, f64::NAN]),
+        "prediction: value NaN at index 1 is not finite",
+    );
 }
 
 #[test]
 fn frequencies_and_truncations() {
     let one = |k: &[u8]| vec![(Frequency::from_dense(k), Complex64::new(1.0, 0.0))];
-    says(Spectrum::new(dna(2), one(&[0, 0, 1])), "position 2 is beyond the sequence length 2");
-    says(Spectrum::new(dna(2), one(&[4, 0])), "value 4 is not one of 1 to 3");
+    fails_with(Spectrum::new(dna(2), one(&[0, 0, 1])), "position 2 is beyond the sequence length 2");
+    fails_with(Spectrum::new(dna(2), one(&[4, 0])), "value 4 is not one of 1 to 3");
     let unsorted = [(1, 1), (0, 1)].into_iter().collect();
-    says(Spectrum::new(dna(2), vec![(unsorted, 1.0.into())]), "frequency 0: its positions are not ascending");
+    fails_with(
+        Spectrum::new(dna(2), vec![(unsorted, 1.0.into())]),
+        "frequency 0: its positions are not ascending",
+    );
     let constant = vec![(Frequency::default(), f64::NAN.into())];
-    says(Spectrum::real_part(dna(2), constant), "frequency 0: its coefficient NaN+0i is not finite");
+    fails_with(Spectrum::real_part(dna(2), constant), "frequency 0: its coefficient NaN+0i is not finite");
     let spectrum = Spectrum::real_part(dna(2), one(&[1, 0])).unwrap();
     assert_eq!(spectrum.coefficient(&Frequency::from_dense(&[9, 0])), Complex64::ZERO);
     for energy in [-0.1, 1.1, f64::NAN] {
-        says(spectrum.truncate(Truncation { energy: Some(energy), ..Default::default() }), "0 to 1");
+        fails_with(spectrum.truncate(Truncation { energy: Some(energy), ..Default::default() }), "0 to 1");
     }
     let planted = Planted { terms: 4, max_order: 2, magnitude: (1.0, 1.0), seed: 0 };
-    says(
+    fails_with(
         Planted { max_order: 3, ..planted }.spectrum(&dna(2)),
         "max_order must be 1 to the sequence length, got 3",
     );
-    says(Planted { magnitude: (0.0, 1.0), ..planted }.spectrum(&dna(2)), "magnitude must be an interval");
-    says(Planted { terms: 99, ..planted }.spectrum(&dna(2)), "terms must be a small fraction");
+    fails_with(
+        Planted { magnitude: (0.0, 1.0), ..planted }.spectrum(&dna(2)),
+        "magnitude must be an interval",
+    );
+    fails_with(Planted { terms: 99, ..planted }.spectrum(&dna(2)), "terms must be a small fraction");
 }
 
 #[test]
@@ -154,22 +184,25 @@ fn product_terms() {
     };
     assert!(components(&[0, 2], &[3, 0], 1.0).is_ok());
     for support in [&[][..], &[2, 0], &[1, 1], &[29, 30]] {
-        says(components(support, &vec![0; support.len()], 1.0), "ascending positions of the space");
+        fails_with(components(support, &vec![0; support.len()], 1.0), "ascending positions of the space");
     }
-    says(components(&[0, 1], &[1], 1.0), "one label of the basis at each position, got support 0: [1]");
-    says(components(&[0, 1], &[1, 4], 1.0), "one label of the basis at each position, got support 0: [1, 4]");
-    says(components(&[0, 1], &[1, 3], f64::NAN), "finite, got support 0: NaN");
+    fails_with(components(&[0, 1], &[1], 1.0), "one label of the basis at each position, got support 0: [1]");
+    fails_with(
+        components(&[0, 1], &[1, 4], 1.0),
+        "one label of the basis at each position, got support 0: [1, 4]",
+    );
+    fails_with(components(&[0, 1], &[1, 3], f64::NAN), "finite, got support 0: NaN");
     let sets = |sets: Vec<u64>| {
         let basis = Basis::Sets(sets.into());
         Components::new(&ProductTerms { space: dna(3), basis, constant: 0.0, supports: Vec::new() })
     };
     assert!(sets(vec![1, 0b1111]).is_ok());
-    says(sets(vec![1, 0]), "non-empty sets of symbols of the alphabet");
-    says(sets(vec![0b10000]), "non-empty sets of symbols of the alphabet");
+    fails_with(sets(vec![1, 0]), "non-empty sets of symbols of the alphabet");
+    fails_with(sets(vec![0b10000]), "non-empty sets of symbols of the alphabet");
     let long: Vec<u16> = (0..25).collect();
     let long = components(&long, &[0; 25], 1.0).unwrap();
-    says(long.interactions(Index::Moebius, 2), "truncate the surrogate");
-    says(long.supports(), "truncate the surrogate");
+    fails_with(long.interactions(Index::Moebius, 2), "truncate the surrogate");
+    fails_with(long.supports(), "truncate the surrogate");
     assert!(long.predict(&[0; 30], &Cancel::new()).unwrap()[0] == 1.0);
 }
 
@@ -179,15 +212,18 @@ fn ranges_of_queries_beyond_the_last_are_empty() {
     let last = queries.len();
     assert_eq!(queries.batch(last - 3..last + 3).len(), 3 * 10);
     assert!(queries.batch(last + 1..last + 3).is_empty());
-    says(queries.sketch(&[0.0], &Cancel::new()), &format!("query: 1 values for {last} queries"));
+    fails_with(queries.sketch(&[0.0], &Cancel::new()), &format!("query: 1 values for {last} queries"));
 }
 
 #[test]
 fn spaces_beyond_a_design_are_peeled() {
     let plan = Plan::new(dna(15), 1 << 31, Strategy::Peel, 0).unwrap();
     assert!(plan.total_queries() <= 1 << 28);
-    says(Plan::new(dna(15), 1 << 31, Strategy::Exact, 0), "all 4^15 sequences, more than the 2^28");
-    says(Plan::new(dna(5), 1000, Strategy::Exact, 0), "all 4^5 sequences; at least 1024 model evaluations");
+    fails_with(Plan::new(dna(15), 1 << 31, Strategy::Exact, 0), "all 4^15 sequences, more than the 2^28");
+    fails_with(
+        Plan::new(dna(5), 1000, Strategy::Exact, 0),
+        "all 4^5 sequences; at least 1024 model evaluations",
+    );
 }
 
 proptest! {
@@ -204,9 +240,9 @@ proptest! {
         let batch = queries.batch(0..queries.len());
         let distinct: std::collections::HashSet<&[u8]> = batch.chunks(n).collect();
         prop_assert_eq!(distinct.len(), queries.len());
-        // In parts they are the same, across the bounds of design, validation and test.
-        let parts: Vec<u8> =
+        // Small batches have the same queries, also across the bounds of design, validation and test.
+        let joined: Vec<u8> =
             (0..queries.len()).step_by(97).flat_map(|start| queries.batch(start..start + 97)).collect();
-        prop_assert_eq!(parts, batch);
+        prop_assert_eq!(joined, batch);
     }
 }

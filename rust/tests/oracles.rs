@@ -1,4 +1,4 @@
-//! Explanations and spectra against the brute-force forms of their definitions.
+//! Compares explanations and spectra with brute-force forms of their definitions.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,6 +14,7 @@ use shapsketch::peel::PeelingDecoder;
 use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::{Background, Cancel, Complex64, Components, Index, SequenceSpace};
 
+/// Largest absolute error, for values of the order of 1.
 const TOLERANCE: f64 = 1e-10;
 
 fn sequences(q: usize, n: usize) -> Vec<Vec<u8>> {
@@ -34,11 +35,11 @@ fn evaluate_spectrum(spectrum: &Spectrum, x: &[u8]) -> f64 {
 fn evaluate_terms(terms: &ProductTerms, x: &[u8]) -> f64 {
     let turn = std::f64::consts::TAU / terms.space.q() as f64;
     let one = |holds: bool| f64::from(u8::from(holds));
-    let factor = |label: u16, letter: u8| match &terms.basis {
-        Basis::Characters => Complex64::cis(turn * f64::from(label) * f64::from(letter)),
-        Basis::Letters => one(label == u16::from(letter)).into(),
-        Basis::Centred => (one(label == u16::from(letter)) - 1.0 / terms.space.q() as f64).into(),
-        Basis::Sets(sets) => one(sets[label as usize] >> letter & 1 == 1).into(),
+    let factor = |label: u16, symbol: u8| match &terms.basis {
+        Basis::Characters => Complex64::cis(turn * f64::from(label) * f64::from(symbol)),
+        Basis::Letters => one(label == u16::from(symbol)).into(),
+        Basis::Centred => (one(label == u16::from(symbol)) - 1.0 / terms.space.q() as f64).into(),
+        Basis::Sets(sets) => one(sets[label as usize] >> symbol & 1 == 1).into(),
     };
     let mut sum = terms.constant;
     for group in &terms.supports {
@@ -50,7 +51,7 @@ fn evaluate_terms(terms: &ProductTerms, x: &[u8]) -> f64 {
     sum
 }
 
-/// `v_x(T)` for all coalitions `T`, as bit masks; background sequences with their probabilities.
+/// `v_x(T)` for all coalitions `T`, as bit masks. `background` has sequences with their probabilities.
 fn game(background: &[(Vec<u8>, f64)], x: &[u8], f: &dyn Fn(&[u8]) -> f64) -> Vec<f64> {
     let n = x.len();
     (0..1_usize << n)
@@ -67,7 +68,7 @@ fn game(background: &[(Vec<u8>, f64)], x: &[u8], f: &dyn Fn(&[u8]) -> f64) -> Ve
 /// Sequences with their probabilities.
 type Weighted = Vec<(Vec<u8>, f64)>;
 
-/// Backgrounds of every kind, and the same sequence by sequence.
+/// Backgrounds of every kind, each also as a list of all its sequences with their probabilities.
 fn backgrounds(space: &SequenceSpace, seed: u64) -> Vec<(Background, Weighted)> {
     let (q, n) = (space.q(), space.n());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -95,17 +96,17 @@ fn backgrounds(space: &SequenceSpace, seed: u64) -> Vec<(Background, Weighted)> 
     ]
 }
 
-/// The discrete derivative of a game for the players of one mask, given those of another.
-fn derivative(v: &[f64], players: usize, given: usize) -> f64 {
+/// The discrete derivative of a game with respect to the players of one mask, at the coalition of another mask.
+fn derivative(v: &[f64], players: usize, coalition: usize) -> f64 {
     let sign = |t: usize| if (players.count_ones() - t.count_ones()).is_multiple_of(2) { 1.0 } else { -1.0 };
-    (0..=players).filter(|t| t & players == *t).map(|t| sign(t) * v[given | t]).sum()
+    (0..=players).filter(|t| t & players == *t).map(|t| sign(t) * v[coalition | t]).sum()
 }
 
-/// Indices that are averages of derivatives, by their definitions.
+/// An index that is a weighted average of derivatives, by its definition.
 fn averaged(v: &[f64], n: usize, players: usize, weight: &dyn Fn(usize) -> f64) -> f64 {
     (0..1_usize << n)
-        .filter(|given| given & players == 0)
-        .map(|given| weight(given.count_ones() as usize) * derivative(v, players, given))
+        .filter(|coalition| coalition & players == 0)
+        .map(|coalition| weight(coalition.count_ones() as usize) * derivative(v, players, coalition))
         .sum()
 }
 
@@ -144,7 +145,7 @@ fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64, seed: u64) {
                 let interactions = components.interactions(index, most).unwrap();
                 let values = components.values(&interactions, x, &cancel).unwrap();
                 check_index(index, most, &v, n, interactions.supports(), &values);
-                // Few background sequences may also be given with the sequence.
+                // If there are few background sequences, they are also passed with the sequence.
                 if weighted.len() <= 3 {
                     let rows: Vec<u8> = weighted.iter().flat_map(|(row, _)| row.iter().copied()).collect();
                     let interactions = against.interactions_with_references(index, most).unwrap();
@@ -164,15 +165,15 @@ fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64, seed: u64) {
 
 /// Interactions against their definitions over all coalitions.
 fn check_index(index: Index, most: usize, v: &[f64], n: usize, supports: &[Vec<u16>], values: &[f64]) {
-    let mut found: BTreeMap<usize, f64> = BTreeMap::new();
+    let mut by_mask: BTreeMap<usize, f64> = BTreeMap::new();
     for (support, value) in supports.iter().zip(values) {
         let mask = support.iter().map(|&i| 1 << i).sum();
-        assert!(found.insert(mask, *value).is_none(), "support {support:?} stands twice");
+        assert!(by_mask.insert(mask, *value).is_none(), "support {support:?} occurs twice");
     }
     let highest = if matches!(index, Index::Sv | Index::Bv) { 1 } else { most };
     let binomial = |n: usize, k: usize| (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product::<f64>();
     for mask in 1_usize..1 << n {
-        let value = found.get(&mask).copied().unwrap_or(0.0);
+        let value = by_mask.get(&mask).copied().unwrap_or(0.0);
         let s = mask.count_ones() as usize;
         let expected = if s > highest {
             0.0
@@ -187,7 +188,7 @@ fn check_index(index: Index, most: usize, v: &[f64], n: usize, supports: &[Vec<u
                 Index::Stii => derivative(v, mask, 0),
                 Index::Moebius => moebius(v, mask),
                 Index::CoMoebius => derivative(v, mask, ((1 << n) - 1) & !mask),
-                // Those of a regression are checked against another package, from Python.
+                // Indices that are defined by a regression are compared with another package in the Python tests.
                 _ => continue,
             }
         };
@@ -224,19 +225,19 @@ fn check_mutations(components: &Components, x: &[u8], f: &dyn Fn(&[u8]) -> f64) 
         changes.iter().for_each(|&(i, a)| y[i] = a as u8);
         f(&y)
     };
-    for (at, effect) in effects.iter().enumerate() {
-        assert!((effect - (with(&[(at / q, at % q)]) - f(x))).abs() < TOLERANCE);
+    for (index, effect) in effects.iter().enumerate() {
+        assert!((effect - (with(&[(index / q, index % q)]) - f(x))).abs() < TOLERANCE);
     }
     let pairs = components.pairs().unwrap();
     let epistasis = components.epistasis(x, &cancel).unwrap();
     assert_eq!(epistasis.len(), pairs.len() * q * q);
     for i in 0..n {
         for j in i + 1..n {
-            let at = pairs.iter().position(|&pair| pair == [i as u16, j as u16]);
+            let number = pairs.iter().position(|&pair| pair == [i as u16, j as u16]);
             for (a, b) in [(0, q - 1), (q - 1, 0), (1, 1)] {
                 let expected = with(&[(i, a), (j, b)]) - with(&[(i, a)]) - with(&[(j, b)]) + f(x);
-                let found = at.map_or(0.0, |at| epistasis[(at * q + a) * q + b]);
-                assert!((found - expected).abs() < TOLERANCE);
+                let value = number.map_or(0.0, |number| epistasis[(number * q + a) * q + b]);
+                assert!((value - expected).abs() < TOLERANCE);
             }
         }
     }
@@ -261,7 +262,7 @@ fn random_spectrum(q: usize, n: usize, terms: usize, seed: u64) -> Spectrum {
     Spectrum::real_part(SequenceSpace::of_size(q, n).unwrap(), all).unwrap()
 }
 
-/// Labels may be zero, so that characters have means other than zero as well.
+/// Labels may be zero, so that some characters have a nonzero mean.
 fn random_terms(basis: Basis, q: usize, n: usize, terms: usize, seed: u64) -> ProductTerms {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut groups: BTreeMap<Vec<u16>, SupportTerms> = BTreeMap::new();
@@ -312,7 +313,7 @@ proptest! {
 
     #[test]
     fn prediction_of_long_terms_without_tables(seed in 0u64..1 << 40) {
-        // Order up to 4 at q = 20: 160,000 letters a support, far more than its terms.
+        // Order up to 4 at q = 20: 160,000 words for each support, far more than its terms.
         let spectrum = random_spectrum(20, 30, 25, seed);
         let x = random_sequence(20, 30, seed);
         prop_assert!((spectrum.predict(&x).unwrap()[0] - evaluate_spectrum(&spectrum, &x)).abs() < TOLERANCE);
@@ -326,7 +327,7 @@ proptest! {
         prop_assert_eq!(all.len(), spectrum.len());
         let reversed = all.iter().rev().cloned().collect();
         prop_assert_eq!(&Spectrum::new(spectrum.space().clone(), reversed).unwrap(), &spectrum);
-        // Given in two halves, repeated frequencies add up.
+        // If each coefficient is passed as two halves, the halves are added.
         let doubled = all.iter().chain(&all).map(|(k, v)| (k.clone(), v / 2.0)).collect();
         prop_assert_eq!(&Spectrum::new(spectrum.space().clone(), doubled).unwrap(), &spectrum);
         for (k, v) in &all {
@@ -345,7 +346,7 @@ proptest! {
 
     #[test]
     fn truncation_keeps_the_largest(
-        seed in 0u64..1 << 40, most in 0usize..30, order in 0usize..5, share in 0.0..1.0f64,
+        seed in 0u64..1 << 40, most in 0usize..30, order in 0usize..5, fraction in 0.0..1.0f64,
     ) {
         let spectrum = random_spectrum(4, 5, 20, seed);
         let few = spectrum.truncate(Truncation { max_terms: Some(most), ..Default::default() }).unwrap();
@@ -360,17 +361,17 @@ proptest! {
         let low = spectrum.truncate(Truncation { max_order: Some(order), ..Default::default() }).unwrap();
         let expected = spectrum.coefficients().into_iter().filter(|(k, _)| k.order() <= order);
         prop_assert_eq!(low.coefficients(), expected.collect::<Vec<_>>());
-        let part = spectrum.truncate(Truncation { energy: Some(share), ..Default::default() }).unwrap();
+        let short = spectrum.truncate(Truncation { energy: Some(fraction), ..Default::default() }).unwrap();
         let energy = |s: &Spectrum| s.order_energy().iter().skip(1).sum::<f64>();
-        prop_assert!(energy(&part) >= share * energy(&spectrum) - TOLERANCE);
-        if let Some((k, v)) = part.coefficients().iter().skip(1).min_by(|a, b| a.1.norm().total_cmp(&b.1.norm())) {
+        prop_assert!(energy(&short) >= fraction * energy(&spectrum) - TOLERANCE);
+        if let Some((k, v)) = short.coefficients().iter().skip(1).min_by(|a, b| a.1.norm().total_cmp(&b.1.norm())) {
             let pair = if k.is_self_conjugate(4) { 1.0 } else { 2.0 };
-            prop_assert!(energy(&part) - pair * v.norm_sqr() < share * energy(&spectrum) + TOLERANCE, "too many");
+            prop_assert!(energy(&short) - pair * v.norm_sqr() < fraction * energy(&spectrum) + TOLERANCE, "too many");
         }
     }
 
     #[test]
-    fn complete_designs_give_back_the_spectrum((q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..25) {
+    fn complete_designs_decode_to_the_spectrum((q, n) in shape(), seed in 0u64..1 << 40, terms in 0usize..25) {
         let spectrum = random_spectrum(q, n, terms, seed);
         let design = QueryDesign::complete(spectrum.space().clone(), &Cancel::new()).unwrap();
         let queries = design.queries(0..design.len());
@@ -379,19 +380,19 @@ proptest! {
         for offset in [0.0, 1e12] {
             let values = queries.chunks(n).map(|x| offset + evaluate_spectrum(&spectrum, x)).collect();
             let observations = Observations::new(design.clone(), values).unwrap();
-            let found = PeelingDecoder::default().decode(&observations, &Cancel::new()).unwrap().spectrum;
-            for (k, _) in spectrum.coefficients().into_iter().chain(found.coefficients()) {
+            let decoded = PeelingDecoder::default().decode(&observations, &Cancel::new()).unwrap().spectrum;
+            for (k, _) in spectrum.coefficients().into_iter().chain(decoded.coefficients()) {
                 let constant = if k.order() == 0 { offset } else { 0.0 };
-                let error = (found.coefficient(&k) - spectrum.coefficient(&k) - constant).norm();
+                let error = (decoded.coefficient(&k) - spectrum.coefficient(&k) - constant).norm();
                 prop_assert!(error < TOLERANCE + 1e-15 * offset, "{:?} at {}: {}", k, offset, error);
             }
-            prop_assert!(offset > 0.0 || found.len() == spectrum.len(), "rounding errors were kept");
+            prop_assert!(offset > 0.0 || decoded.len() == spectrum.len(), "rounding errors were kept");
         }
     }
 }
 
 #[test]
-fn a_function_that_is_not_real_is_refused_or_its_real_part_taken() {
+fn a_function_that_is_not_real_is_refused_but_has_a_real_part() {
     let space = SequenceSpace::new("ACGT", 2).unwrap();
     let k = Frequency::from_dense(&[1, 0]);
     let terms = vec![(k.clone(), Complex64::new(1.0, 0.5))];

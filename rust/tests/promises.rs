@@ -1,4 +1,4 @@
-//! What embedding programs rely on: files, determinism, budgets, errors and cancelling.
+//! Guarantees for programs that embed the crate: files, determinism, budgets, errors and cancelling.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +30,7 @@ fn temporary(name: &str) -> PathBuf {
 }
 
 #[test]
-fn files_bring_back_the_sketch_and_are_the_same_every_time() {
+fn files_restore_the_sketch_and_have_the_same_bytes_every_time() {
     for (q, n, budget) in [(4, 12, 20_000), (2, 10, 1024), (20, 5, 20_000)] {
         let (sketch, _) = noisy_sketch(q, n, budget);
         let path = temporary(&format!("same-{q}"));
@@ -56,9 +56,9 @@ fn damaged_files_are_errors_and_never_panics() {
         assert!(matches!(Sketch::load(&path), Err(Error::File { .. })), "cut to {length} bytes");
     }
     let mut refused = 0;
-    for at in 0..bytes.len() {
+    for index in 0..bytes.len() {
         let mut damaged = bytes.clone();
-        damaged[at] ^= 0x41;
+        damaged[index] ^= 0x41;
         std::fs::write(&path, damaged).unwrap();
         refused += usize::from(Sketch::load(&path).is_err());
     }
@@ -88,8 +88,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
-fn queries_of_a_seed_stay_what_they_are() {
-    // Sketches are resumed and files compared across platforms and versions: these must not change.
+fn the_queries_of_a_seed_do_not_change_between_versions() {
+    // Sketches are resumed, and files are compared, across platforms and versions.
     let config = DesignConfig {
         b: 2,
         groups: 2,
@@ -120,7 +120,7 @@ fn cancelled_work_stops() {
 
 proptest! {
     #[test]
-    fn plans_keep_to_their_budget_or_say_what_they_need(
+    fn plans_stay_within_their_budget_or_name_a_sufficient_one(
         q in 2usize..=64, n in 1usize..=200, budget in 1usize..=30_000,
     ) {
         let space = SequenceSpace::of_size(q, n).unwrap();
@@ -143,35 +143,39 @@ proptest! {
 #[test]
 fn errors_carry_the_numbers() {
     let space = SequenceSpace::new("ACGT", 4).unwrap();
-    let said = |error: Error| error.to_string();
+    let message = |error: Error| error.to_string();
     assert_eq!(
-        said(space.encode(&["ACGT", "ACXT"]).unwrap_err()),
-        "sequence 1: symbol 'X' at position 2 is not in the alphabet \"ACGT\" (ambiguity codes and gaps stand for \
-         no single symbol: resolve them, or add the symbol to the alphabet)"
+        message(space.encode(&["ACGT", "ACXT"]).unwrap_err()),
+        "sequence 1: symbol 'X' at position 2 is not in the alphabet \"ACGT\" (ambiguity codes and gaps do not \
+         stand for a single symbol: resolve them, or add the symbol to the alphabet)"
     );
-    assert_eq!(said(space.encode(&["ACG"]).unwrap_err()), "sequence 0 has 3 symbols, the space has length 4");
     assert_eq!(
-        said(space.check(&[0, 1, 2, 3, 0, 9, 0, 0]).unwrap_err()),
+        message(space.encode(&["ACG"]).unwrap_err()),
+        "sequence 0 has 3 symbols, the space has length 4"
+    );
+    assert_eq!(
+        message(space.check(&[0, 1, 2, 3, 0, 9, 0, 0]).unwrap_err()),
         "sequence 1: code 9 at position 1 is out of range, codes must be 0 to 3"
     );
     assert_eq!(
-        said(space.check(&[0; 5]).unwrap_err()),
+        message(space.check(&[0; 5]).unwrap_err()),
         "5 codes: the number of codes is not a multiple of the sequence length 4"
     );
-    assert!(said(SequenceSpace::new("ACA", 4).unwrap_err()).contains("'A' twice, at positions 0 and 2"));
+    assert!(message(SequenceSpace::new("ACA", 4).unwrap_err()).contains("'A' twice, at positions 0 and 2"));
     let design = Arc::new(QueryDesign::complete(space, &Cancel::new()).unwrap());
     let short = Observations::new(design.clone(), vec![0.0; 3]).unwrap_err();
-    assert!(said(short).contains("3 values for 256 queries"));
+    assert!(message(short).contains("3 values for 256 queries"));
     let mut values = vec![0.0; 256];
     values[7] = f64::NAN;
-    assert!(said(Observations::new(design, values).unwrap_err()).contains("NaN at index 7"));
+    assert!(message(Observations::new(design, values).unwrap_err()).contains("NaN at index 7"));
     let decoder = PeelingDecoder { noise: Some(f64::NAN), ..Default::default() };
     let observations = Observations::new(
         Arc::new(QueryDesign::complete(SequenceSpace::of_size(2, 2).unwrap(), &Cancel::new()).unwrap()),
         vec![0.0; 4],
     );
     assert!(
-        said(decoder.decode(&observations.unwrap(), &Cancel::new()).unwrap_err()).contains("noise must be")
+        message(decoder.decode(&observations.unwrap(), &Cancel::new()).unwrap_err())
+            .contains("noise must be")
     );
 }
 

@@ -1,4 +1,4 @@
-//! What the decoder promises on planted spectra.
+//! The decoder recovers planted spectra.
 
 #![allow(clippy::unwrap_used)]
 
@@ -57,7 +57,11 @@ fn noiseless(q: usize, n: usize, b: usize, delays: DelayFamily) {
         let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
         let good = worst(&truth, &peeling.spectrum) < 1e-8;
         exact += usize::from(good);
-        assert_eq!(good, peeling.status == PeelingStatus::Converged, "the status must tell, seed {seed}");
+        assert_eq!(
+            good,
+            peeling.status == PeelingStatus::Converged,
+            "the status must say whether the spectrum is exact, seed {seed}"
+        );
     }
     assert!(exact >= 198, "q={q} {delays:?}: {exact} of 200 recovered");
 }
@@ -90,7 +94,7 @@ fn noiseless_q20() {
 }
 
 #[test]
-fn noisy_spectra_are_found_whole() {
+fn noisy_spectra_are_recovered_completely() {
     for seed in 0..5 {
         let mut case = Case {
             q: 4,
@@ -103,7 +107,7 @@ fn noisy_spectra_are_found_whole() {
             noise: 0.0,
         };
         let (truth, _) = decode(&case, PeelingDecoder::default(), seed);
-        // 10 dB per query: noise of a tenth of the signal's energy.
+        // 10 dB per query: the energy of the noise is a tenth of the signal's energy.
         case.noise = (truth.order_energy()[1..].iter().sum::<f64>() / 10.0).sqrt();
         let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
         let support = |spectrum: &Spectrum| -> Vec<_> {
@@ -117,7 +121,7 @@ fn noisy_spectra_are_found_whole() {
 }
 
 #[test]
-fn without_a_refit_the_coefficients_are_those_read_off_the_bins() {
+fn without_a_refit_the_coefficients_are_those_read_from_the_bins() {
     let case = Case {
         q: 4,
         n: 16,

@@ -1,4 +1,4 @@
-//! Ensembles of trees against themselves: every form of one is the same function.
+//! Ensembles of trees: every form of an ensemble is the same function.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,21 +10,21 @@ use shapsketch::surrogate::Keep;
 use shapsketch::trees::{Condition, Ensemble, Node};
 use shapsketch::{Cancel, Components, Error, SequenceSpace, Sketch, Surrogate};
 
-/// Random trees whose splits ask for sets of letters at up to `places` positions next to each other.
-fn random(q: usize, n: usize, trees: usize, leaves: usize, places: usize, seed: u64) -> Ensemble {
+/// Random trees whose splits test sets of symbols at up to `width` adjacent positions.
+fn random(q: usize, n: usize, trees: usize, leaves: usize, width: usize, seed: u64) -> Ensemble {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut conditions: Vec<Condition> = Vec::new();
     let forest = (0..trees)
         .map(|_| {
             let mut tree = vec![Node::Leaf(rng.random_range(-1.0..1.0))];
             for _ in 1..leaves {
-                let at = loop {
-                    let at = rng.random_range(0..tree.len() as u32) as usize;
-                    if matches!(tree[at], Node::Leaf(_)) {
-                        break at;
+                let index = loop {
+                    let index = rng.random_range(0..tree.len() as u32) as usize;
+                    if matches!(tree[index], Node::Leaf(_)) {
+                        break index;
                     }
                 };
-                let size = 1 + rng.random_range(0..places.min(n) as u32) as usize;
+                let size = 1 + rng.random_range(0..width.min(n) as u32) as usize;
                 let first = rng.random_range(0..=(n - size) as u32) as u16;
                 let all = u64::MAX >> (64 - q);
                 let set = |rng: &mut ChaCha8Rng| match size {
@@ -33,7 +33,7 @@ fn random(q: usize, n: usize, trees: usize, leaves: usize, places: usize, seed: 
                 };
                 conditions.push((first..first + size as u16).map(|i| (i, set(&mut rng))).collect());
                 let (yes, no) = (tree.len() as u32, tree.len() as u32 + 1);
-                tree[at] = Node::Split { condition: conditions.len() as u32 - 1, yes, no };
+                tree[index] = Node::Split { condition: conditions.len() as u32 - 1, yes, no };
                 tree.extend([
                     Node::Leaf(rng.random_range(-1.0..1.0)),
                     Node::Leaf(rng.random_range(-1.0..1.0)),
@@ -61,20 +61,20 @@ proptest! {
     #[test]
     fn the_exact_form_is_the_ensemble(
         q in prop::sample::select(vec![2usize, 3, 4, 5, 20, 64]), n in 1usize..12, leaves in 1usize..12,
-        places in 1usize..4, seed: u64,
+        width in 1usize..4, seed: u64,
     ) {
         let cancel = Cancel::new();
-        let ensemble = random(q, n, 5, leaves, places, seed);
+        let ensemble = random(q, n, 5, leaves, width, seed);
         let codes = some(ensemble.space(), seed);
         let terms = ensemble.exact(1 << 20, &cancel).unwrap();
         let components = Components::new(&terms).unwrap();
         let values = ensemble.predict(&codes, &cancel).unwrap();
         prop_assert!(differs(&values, &components.predict(&codes, &cancel).unwrap()) < 1e-10);
         // With the base value, Shapley values sum to the score.
-        let shares = components.shapley_values(&codes, &cancel).unwrap();
-        let sums: Vec<f64> = shares.chunks(n).map(|s| s.iter().sum::<f64>() + components.base_value()).collect();
+        let shapley = components.shapley_values(&codes, &cancel).unwrap();
+        let sums: Vec<f64> = shapley.chunks(n).map(|s| s.iter().sum::<f64>() + components.base_value()).collect();
         prop_assert!(differs(&values, &sums) < 1e-10);
-        // As a sum of centred letters too, where nothing may be left out.
+        // The same holds for the sum of centred indicators without truncation.
         if q <= 5 {
             let keep = Keep { dropped: 0.0, max_terms: None };
             let all = Surrogate::combine(&[(&Surrogate::Terms(terms), 2.0)], 0.0, keep, &cancel).unwrap();
@@ -84,13 +84,13 @@ proptest! {
     }
 
     #[test]
-    fn splits_on_single_positions_have_a_term_for_each_leaf_at_most(seed: u64, leaves in 1usize..40) {
+    fn splits_on_single_positions_have_at_most_one_term_for_each_leaf(seed: u64, leaves in 1usize..40) {
         let ensemble = random(20, 30, 4, leaves, 1, seed);
         prop_assert!(ensemble.exact(1 << 20, &Cancel::new()).unwrap().len() <= 4 * leaves + 1);
     }
 
     #[test]
-    fn a_small_space_is_tabulated_and_nothing_lost(seed: u64, leaves in 1usize..30) {
+    fn a_small_space_is_tabulated_without_loss(seed: u64, leaves in 1usize..30) {
         let cancel = Cancel::new();
         let ensemble = random(4, 6, 10, leaves, 3, seed);
         let truncated = ensemble.truncated(Keep { dropped: 0.0, max_terms: None }, &cancel).unwrap();
@@ -102,7 +102,7 @@ proptest! {
 }
 
 #[test]
-fn truncation_keeps_the_variance_it_says() {
+fn truncation_keeps_the_reported_fraction_of_the_variance() {
     let cancel = Cancel::new();
     for seed in 0..4 {
         let ensemble = random(4, 30, 40, 12, 3, seed);
@@ -124,7 +124,7 @@ fn truncation_keeps_the_variance_it_says() {
 }
 
 #[test]
-fn an_exact_form_that_would_explode_is_refused() {
+fn an_exact_form_with_too_many_terms_is_refused() {
     // A chain of absent motifs: 2^40 products.
     let conditions: Vec<Condition> = (0..40).map(|i| vec![(i, 1), (i + 1, 2), (i + 2, 4)]).collect();
     let mut tree = Vec::new();
@@ -169,7 +169,7 @@ fn broken_trees_are_refused() {
 }
 
 #[test]
-fn sketches_of_trees_survive_a_file() {
+fn sketches_of_trees_are_loaded_as_saved() {
     let cancel = Cancel::new();
     let ensemble = random(4, 20, 30, 8, 2, 7);
     let codes = uniform(ensemble.space(), 300, 1, &cancel).unwrap();
@@ -190,15 +190,15 @@ fn sketches_of_trees_survive_a_file() {
 
 #[test]
 fn components_are_compiled_while_others_wait_for_them() {
-    // Many tasks ask for the same tables at once; none may wait for itself.
+    // Many tasks need the same tables at once. No task may wait for itself.
     let cancel = Cancel::new();
     let terms = random(4, 12, 40, 8, 2, 3).exact(1 << 20, &cancel).unwrap();
     let codes = uniform(&terms.space, 5_000, 1, &cancel).unwrap();
     for _ in 0..20 {
         let components = Components::new(&terms).unwrap();
         let values = components.predict(&codes, &cancel).unwrap();
-        let shares = components.shapley_values(&codes, &cancel).unwrap();
-        let sum = shares[..12].iter().sum::<f64>() + components.base_value();
+        let shapley = components.shapley_values(&codes, &cancel).unwrap();
+        let sum = shapley[..12].iter().sum::<f64>() + components.base_value();
         assert!((sum - values[0]).abs() < 1e-9);
     }
 }

@@ -1,4 +1,4 @@
-//! Fits that Python made, to become sketches.
+//! Fits that were made in Python, from which the core makes sketches.
 
 use pyo3::prelude::*;
 use shapsketch::sketch::{self, AllTerms, Method, Outcome};

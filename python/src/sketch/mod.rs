@@ -4,7 +4,7 @@ mod fit;
 mod plan;
 mod provenance;
 mod queries;
-#[expect(clippy::module_inception, reason = "named as in the core")]
+#[expect(clippy::module_inception, reason = "the file has the same name as in the core")]
 mod sketch;
 
 pub(crate) use fit::Fit;

@@ -47,7 +47,7 @@ impl Sketch {
         Surrogate::Spectrum(spectrum.0).into()
     }
 
-    /// The sketch of a surrogate, tested as `fit` says.
+    /// The sketch of a surrogate, tested on the held-out data of `fit`.
     #[staticmethod]
     fn from_fit(py: Python<'_>, surrogate: Self, fit: Fit) -> PyResult<Self> {
         let fit = fit.of(surrogate.0.surrogate.clone());

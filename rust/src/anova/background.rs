@@ -12,9 +12,9 @@ use crate::space::SequenceSpace;
 use crate::surrogate::Basis;
 use crate::words;
 
-/// Largest difference from 1 of the sum of a position's probabilities.
+/// Tolerance: the probabilities of a position may add up to 1 with at most this error.
 const SLACK: f64 = 1e-6;
-/// Means of factors below this are zero up to rounding.
+/// A mean of a factor below this absolute value is a rounding error, and is set to 0.
 const ROUNDING: f64 = 1e-13;
 
 /// A distribution of background sequences.
@@ -61,24 +61,25 @@ impl Background {
     ///
     /// # Errors
     /// If there are not `n q` numbers, one is negative or not finite, or those of a position do not add up
-    /// to 1 within 1e-6; the message names it.
+    /// to 1 within 1e-6. The message names the position.
     pub fn product(space: &SequenceSpace, mut probabilities: Vec<f64>) -> Result<Self> {
         let (q, n) = (space.q(), space.n());
         let bad = |expected, got| Err(Error::Parameter { name: "background", expected, got });
         if probabilities.len() != n * q {
-            return bad("a probability of each symbol at each position", format!("{}", probabilities.len()));
+            let got = format!("{} numbers for {n} positions and {q} symbols", probabilities.len());
+            return bad("one probability for each symbol at each position", got);
         }
         for (position, row) in probabilities.chunks_exact_mut(q).enumerate() {
             if let Some((symbol, p)) = row.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= 0.0)) {
                 return bad(
-                    "of probabilities that are at least 0",
+                    "probabilities that are at least 0",
                     format!("{p} for symbol {symbol} at position {position}"),
                 );
             }
             let sum: f64 = row.iter().sum();
             if (sum - 1.0).abs() > SLACK {
                 return bad(
-                    "of probabilities that add up to 1 at each position",
+                    "probabilities that add up to 1 at each position",
                     format!("{sum} at position {position}; divide each row by its sum"),
                 );
             }
@@ -87,7 +88,7 @@ impl Background {
         Ok(Self { space: space.clone(), kind: Kind::Product(probabilities) })
     }
 
-    /// A list of sequences, each equally likely; a single one is a reference, such as the wild type. Row-major codes.
+    /// A list of equally likely sequences, row-major codes. A single sequence is a reference, such as the wild type.
     ///
     /// # Errors
     /// If the list is empty, or the codes are not sequences of the space.
@@ -114,7 +115,7 @@ impl Background {
         matches!(self.kind, Kind::Uniform | Kind::Product(_))
     }
 
-    /// Number of product distributions that it is a mixture of, in equal parts.
+    /// Number of product distributions whose mixture, with equal weights, is the background.
     pub(crate) fn parts(&self) -> usize {
         match &self.kind {
             Kind::References(codes) => codes.len() / self.space.n(),
@@ -158,7 +159,7 @@ impl Background {
         chances
     }
 
-    /// Means of the factors of a basis (row `l`, column `a`) under each part.
+    /// Means of the factors of a basis (row `l`, column `a`) under each product distribution of the mixture.
     pub(crate) fn means(&self, basis: &Basis, factors: &[Complex64]) -> Vec<Means> {
         let (q, n) = (self.space.q(), self.space.n());
         let mean = |chances: &[f64]| -> Vec<Complex64> {
@@ -168,7 +169,7 @@ impl Background {
                 .collect()
         };
         match &self.kind {
-            // Means that vanish are exactly 0.
+            // Means that are zero in theory must be exactly 0.
             Kind::Uniform => vec![Means::Same(basis.means(q).into_iter().map(Complex64::from).collect())],
             Kind::Product(_) => {
                 let mut rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.symbols(i))).collect();
@@ -210,7 +211,7 @@ pub(crate) enum Means {
 }
 
 impl Means {
-    /// `u_i(l)`; `factors` are those whose means these are.
+    /// `u_i(l)`. `factors` are the factors from which these means were computed.
     pub(crate) fn of(&self, factors: &[Complex64], position: u16, label: u16) -> Complex64 {
         let (position, label) = (position as usize, label as usize);
         match self {

@@ -1,7 +1,8 @@
-//! Block tables: one table for all components whose supports lie among few positions.
+//! Block tables: one table for all components whose supports are subsets of a small set of positions.
 //!
-//! For every word of its positions, a block table has the sum, for each position, of what its components give to the
-//! Shapley value there: `Σ_{S∋i} a(S)/|S|`. Scores are the sums over all positions. One look-up replaces many.
+//! For every word of its positions, a block table has one number for each position `i`: the contribution
+//! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions is the contribution
+//! to the score. One look-up replaces many.
 
 use super::components::ComponentList;
 use super::decompose::Component;
@@ -9,7 +10,7 @@ use crate::words::{self, Block, cover};
 
 /// Largest number of words of a block of several supports.
 const BLOCK_WORDS: usize = 1024;
-/// Largest number of entries of all block tables.
+/// Largest number of entries of all block tables together (8 bytes each).
 const MAX_ENTRIES: usize = 1 << 26;
 
 /// The table of one block.
@@ -46,7 +47,7 @@ impl BlockTable {
         if blocks.iter().map(entries).sum::<usize>() > MAX_ENTRIES {
             return None;
         }
-        // One thread: a parallel iterator could take up a task that waits for these very tables.
+        // This must run on one thread: a parallel iterator could start a task that waits for these tables.
         let tables = blocks
             .into_iter()
             .map(|block| {
@@ -56,11 +57,11 @@ impl BlockTable {
                     let support = &supports[s];
                     let table = &list.tables[tabled[s].1..];
                     let columns: Vec<usize> =
-                        (0..width).filter(|&at| support.contains(&block.positions[at])).collect();
+                        (0..width).filter(|&column| support.contains(&block.positions[column])).collect();
                     let projections = words::projections(&block.positions, radices(&block), support);
                     for (row, word) in rows.chunks_exact_mut(width).zip(projections) {
                         let contribution = table[word] / support.len() as f64;
-                        columns.iter().for_each(|&at| row[at] += contribution);
+                        columns.iter().for_each(|&column| row[column] += contribution);
                     }
                 }
                 Self { positions: block.positions, rows }
@@ -71,12 +72,12 @@ impl BlockTable {
 }
 
 impl ComponentList {
-    /// The block tables; none if they would take too much memory.
+    /// The block tables; empty if they would take too much memory.
     pub(crate) fn blocks(&self) -> &[BlockTable] {
         self.blocks.get_or_init(|| BlockTable::all(self)).as_deref().unwrap_or_default()
     }
 
-    /// Indices of the components that are in no block.
+    /// Indices of the components that are not in a block.
     pub(crate) fn unblocked(&self) -> impl Iterator<Item = usize> {
         let blocked = self.blocks.get_or_init(|| BlockTable::all(self)).is_some();
         (0..self.supports.len())
@@ -90,7 +91,8 @@ impl ComponentList {
         mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>),
     ) {
         let count = codes.len() / self.n;
-        // Position by position, so that the words of all sequences of a tile are computed together.
+        // The codes are stored position by position, so that the words of all sequences of a tile are computed
+        // together.
         let columns: Vec<u32> =
             (0..self.n).flat_map(|i| codes.chunks_exact(self.n).map(move |row| u32::from(row[i]))).collect();
         let mut words = vec![0_u32; count];

@@ -16,7 +16,7 @@ use crate::words;
 
 /// Sequences evaluated by one task.
 const ROWS: usize = 256;
-/// Largest number of words of a component whose table is made on demand.
+/// Largest number of words of a component whose table is computed on demand.
 const LARGEST: u128 = 1 << 24;
 
 /// The components of a surrogate under a background, ready for evaluation.
@@ -46,7 +46,7 @@ pub struct Components {
 /// How components are evaluated.
 #[derive(Clone, Debug)]
 pub(crate) enum Form {
-    /// One by one.
+    /// Each component by its table or its terms.
     Listed(ComponentList),
     /// From the terms themselves, which have too many components to list.
     Multilinear(Multilinear),
@@ -58,7 +58,7 @@ pub(crate) struct ComponentList {
     pub(crate) q: usize,
     pub(crate) n: usize,
     pub(crate) supports: Vec<Vec<u16>>,
-    /// The component of each support; a table by its offset in `tables`.
+    /// The component of each support. A table is stored as its offset in `tables`.
     pub(super) components: Vec<Component<usize>>,
     /// The entries of all tables.
     pub(super) tables: Vec<f64>,
@@ -97,7 +97,7 @@ impl Components {
             return Err(Error::TooLarge {
                 what: "the components of this spectrum under that background",
                 bytes: (multilinear.parts() as u128).saturating_mul(32 * background.parts() as u128),
-                advice: "truncate the spectrum to lower orders, or give fewer background sequences",
+                advice: "truncate the spectrum to lower orders, or use fewer background sequences",
             });
         }
         Ok(Self { background, base_value: multilinear.base_value(), form: Form::Multilinear(multilinear) })
@@ -146,7 +146,7 @@ impl Components {
             Form::Multilinear(multilinear) => Err(Error::TooLarge {
                 what: "the list of components of these terms",
                 bytes: (multilinear.parts() as u128).saturating_mul(32),
-                advice: "truncate the surrogate; scores and Shapley values need no list",
+                advice: "truncate the surrogate; scores and Shapley values do not need this list",
             }),
         }
     }
@@ -261,7 +261,7 @@ impl ComponentList {
         }
     }
 
-    /// The table of a component, made if it has none.
+    /// The table of a component; computed if it is not stored.
     ///
     /// # Errors
     /// If it has more words than fit into memory.
@@ -284,7 +284,7 @@ impl ComponentList {
         }
     }
 
-    /// Supports whose components are sums of terms.
+    /// Supports whose components are stored as sums of terms, without a table.
     pub(crate) fn long(&self) -> impl Iterator<Item = &Vec<u16>> {
         self.supports
             .iter()

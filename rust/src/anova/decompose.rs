@@ -1,9 +1,9 @@
 //! From product terms to the components of a game.
 //!
 //! Under a background `X`, a function `h` of the positions `T` has the components, for `S ⊆ T`,
-//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. For independent positions this is one axis at a time: `h` minus
-//! its mean, or the mean. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i` has the components
-//! `a(S) = c Π_{i∈S} (g(l_i, x_i) - u_i) Π_{i∈T∖S} u_i`.
+//! `a(S) = Σ_{U⊆S} (-1)^{|S|-|U|} E h(x_U, X_{T∖U})`. If positions are independent, it follows axis by axis: `h`
+//! minus its mean on the axes of `S`, the mean on the others. A single product `c Π_{i∈T} g(l_i, ·)` with means `u_i`
+//! has the components `a(S) = c Π_{i∈S} (g(l_i, x_i) - u_i) Π_{i∈T∖S} u_i`.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,15 @@ use super::background::{Background, Means};
 use crate::surrogate::{ProductTerms, SupportTerms, table};
 use crate::words;
 
-/// A component becomes a table of at most this many entries, or this many for each term that it replaces: a look-up
-/// is faster than the sum, at a few times the memory.
+/// A component becomes a table if the table has at most the first number of entries, or at most the second number of
+/// entries for each term that it replaces. A look-up is faster than the sum of the terms, but takes a few times the
+/// memory.
 const STRICT: (usize, usize) = (1 << 9, 8);
-/// The same, as long as all tables together have at most `MANY_ENTRIES`.
+/// As `STRICT`, but used only if all tables together have at most `MANY_ENTRIES` entries.
 const GENEROUS: (usize, usize) = (1 << 12, 64);
-/// Entries of all tables up to which `GENEROUS` holds.
+/// Largest number of entries of all tables for which `GENEROUS` is used.
 const MANY_ENTRIES: usize = 1 << 24;
-/// Largest number of components of single terms that are summed.
+/// Largest number of components of single terms, over all terms without a table, that are listed.
 const MAX_PARTS: f64 = (1 << 22) as f64;
 /// Largest number of entries of all tables.
 const MAX_ENTRIES: usize = 1 << 25;
@@ -37,7 +38,8 @@ pub(super) enum Component<T> {
     Terms(Vec<Term>),
 }
 
-/// `c Π_i (g(l_i, x_i) - u_i)`, with the means of one part of the background.
+/// `c Π_i (g(l_i, x_i) - u_i)`, with the means under one part of the background: under a product distribution of the
+/// mixture that it is.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
     part: u32,
@@ -120,7 +122,7 @@ impl TableLimit {
         Self { entries: if within { GENEROUS } else { STRICT }, ..generous }
     }
 
-    /// Entries of the table that replaces so many terms, if it is small enough.
+    /// Number of entries of the table that replaces `terms` terms; `None` if it is too large.
     fn size(&self, order: usize, terms: usize) -> Option<usize> {
         let (entries, each) = self.entries;
         words::checked_count(words::same(self.q, order))
@@ -176,7 +178,7 @@ impl Sum {
     }
 }
 
-/// The components of terms; `None` if they are too many to list.
+/// The components of terms; `None` if there are too many to list.
 pub(super) fn decompose(
     terms: &ProductTerms,
     background: &Background,
@@ -238,11 +240,13 @@ pub(super) fn decompose(
 /// background.
 fn vanishing(group: &SupportTerms, factors: &Factors) -> Vec<bool> {
     let order = group.support.len();
-    let zero = |at: usize, label: u16| {
+    let zero = |axis: usize, label: u16| {
         (0..factors.means.len() as u32)
-            .all(|part| factors.mean(part, group.support[at], label) == Complex64::ZERO)
+            .all(|part| factors.mean(part, group.support[axis], label) == Complex64::ZERO)
     };
-    (0..order).map(|at| group.labels.iter().skip(at).step_by(order).all(|&label| zero(at, label))).collect()
+    (0..order)
+        .map(|axis| group.labels.iter().skip(axis).step_by(order).all(|&label| zero(axis, label)))
+        .collect()
 }
 
 /// The components of a group of terms, from the table of their sum.
@@ -273,7 +277,8 @@ fn axis_by_axis(
         let chances = background.symbols(position);
         let mut next = Vec::with_capacity(2 * tables.len());
         for (kept, table) in tables {
-            // The first remaining axis is averaged out or moved to the end: after all axes the order is restored.
+            // Average over the first remaining axis, or move it to the end. After all axes the original order is
+            // restored.
             let rest = table.len() / q;
             let mut mean = vec![0.0; rest];
             if !vanishes {
@@ -283,8 +288,8 @@ fn axis_by_axis(
             }
             let mut centred = vec![0.0; table.len()];
             for (symbol, row) in table.chunks_exact(rest).enumerate() {
-                for (at, value) in row.iter().enumerate() {
-                    centred[at * q + symbol] = value - mean[at];
+                for ((index, value), mean) in row.iter().enumerate().zip(&mean) {
+                    centred[index * q + symbol] = value - mean;
                 }
             }
             let mut wider = kept.clone();
@@ -299,7 +304,7 @@ fn axis_by_axis(
     tables
 }
 
-/// The components under any background: the game of all coalitions, then differences over subsets.
+/// The components under any background: first the scores of all coalitions, then differences over subsets.
 fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec<u16>, Vec<f64>)> {
     let q = background.space().q();
     let joint = background.words(support);
@@ -317,10 +322,10 @@ fn jointly(values: &[f64], support: &[u16], background: &Background) -> Vec<(Vec
             (inside, game)
         })
         .collect();
-    for at in 0..support.len() {
-        for mask in (0..=all).filter(|mask| mask >> at & 1 == 1) {
+    for axis in 0..support.len() {
+        for mask in (0..=all).filter(|mask| mask >> axis & 1 == 1) {
             let (without, with) = games.split_at_mut(mask);
-            let (fewer, less) = &without[mask & !(1 << at)];
+            let (fewer, less) = &without[mask & !(1 << axis)];
             let (positions, game) = &mut with[0];
             for (value, word) in game.iter_mut().zip(projections(positions, fewer, q)) {
                 *value -= less[word];

@@ -1,8 +1,9 @@
 //! Components of a surrogate under a background: everything that predicts or explains uses them.
 //!
 //! The game `v_x(T) = E_X f(x_T, X_{T^c})` over a [`Background`] `X` has a Möbius transform `a_x(S)`, its functional
-//! ANOVA decomposition. For each support `S`, [`Components`] evaluates `a_x(S)` by a table look-up or a short sum. The
-//! sum over all supports is the prediction; [`crate::explain`] weighs components to Shapley values and interactions.
+//! ANOVA decomposition. For each support `S`, [`Components`] evaluates `a_x(S)` by a table look-up or a short sum.
+//! The sum over all supports is the prediction; weighted sums of components are Shapley values and interactions
+//! ([`crate::explain`]).
 
 mod background;
 mod block_tables;

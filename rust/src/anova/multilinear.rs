@@ -1,12 +1,12 @@
 //! Scores and Shapley values of long product terms without a list of their components.
 //!
 //! A term `c Π_i g_i(x_i)` of `d` factors has `2^d` components, too many to list for the leaves of deep trees. Its
-//! Shapley values are one integral of the multilinear extension (Owen 1972): with `z_i = g_i(x_i)` and
-//! `u_i = E g_i(X_i)`
+//! Shapley values are integrals over the multilinear extension (Owen 1972). With `z_i = g_i(x_i)` and
+//! `u_i = E g_i(X_i)`,
 //!
-//! `SV_i = c ∫_0^1 (z_i - u_i) Π_{j≠i} (t z_j + (1-t) u_j) dt`,
+//! `SV_i = c ∫_0^1 (z_i - u_i) Π_{j≠i} (t z_j + (1-t) u_j) dt`.
 //!
-//! of a polynomial of degree `d - 1`, which Gauss-Legendre quadrature with `⌈d/2⌉` nodes gets exactly.
+//! The integrand is a polynomial of degree `d - 1`, so Gauss-Legendre quadrature with `⌈d/2⌉` nodes is exact.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ struct Group {
     support: Vec<u16>,
     labels: Vec<u16>,
     coefficients: Vec<f64>,
-    /// Which rule integrates them.
+    /// Number of nodes of the quadrature rule for these terms.
     rule: usize,
 }
 
@@ -63,13 +63,13 @@ impl Multilinear {
         }
     }
 
-    /// The same terms under a background of these sequences.
+    /// The same terms under a background of these equally likely sequences.
     pub(crate) fn with_references(&self, references: &[u8]) -> Self {
         let means = |row: &[u8]| Means::Reference { q: self.q, row: row.to_vec() };
         Self { means: references.chunks_exact(self.n).map(means).collect(), ..self.clone() }
     }
 
-    /// Number of components of all terms, each term counted on its own.
+    /// Number of components of all terms, counted separately for each term.
     pub(crate) fn parts(&self) -> f64 {
         let parts =
             |group: &Group| group.coefficients.len() as f64 * 2.0_f64.powi(group.support.len() as i32);
@@ -125,7 +125,7 @@ impl Multilinear {
                         *value = (self.factor(label, row[i as usize]), means.of(&self.factors, i, label).re);
                     }
                     for &(t, weight) in &rules[*rule] {
-                        // Multilinear of all factors but one: those before it times those after it.
+                        // The product of all factors except one is the product before it times the product after it.
                         let mut product = weight * coefficient * weight_of_part;
                         for (before, (z, u)) in before.iter_mut().zip(&values) {
                             *before = product;
@@ -143,8 +143,8 @@ impl Multilinear {
     }
 }
 
-/// The rule with `count` nodes on `[0, 1]`, exact to degree `2 count - 1`; nodes by Newton's method from
-/// Tricomi's estimate.
+/// The rule with `count` nodes on `[0, 1]`, exact up to degree `2 count - 1`. Newton's method refines Tricomi's
+/// estimate of the nodes.
 fn gauss_legendre(count: usize) -> Rule {
     let n = count as f64;
     (0..count)

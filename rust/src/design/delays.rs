@@ -12,7 +12,7 @@ use crate::frequency::Frequency;
 /// The family of the delays of each subsampling group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DelayFamily {
-    /// The zero delay alone: it does not determine frequencies.
+    /// Only the zero delay. It does not determine frequencies.
     Zero,
     /// `0, e_1 … e_n`: the phase ratios determine `k` if there is no noise.
     Identity,
@@ -33,7 +33,7 @@ impl DelayFamily {
     /// The names of all families.
     pub const NAMES: [&'static str; 4] = ["nso", "identity", "random", "zero"];
 
-    /// The family with this name, with `count` repeats or random delays if it has any.
+    /// The family with this name. `count` is the number of repeats or of random delays, if the family has one.
     ///
     /// # Errors
     /// [`Error::UnknownName`] if there is none.
@@ -60,7 +60,8 @@ impl DelayFamily {
 pub struct Delays {
     q: usize,
     n: usize,
-    /// The sign if each offset `o` stands for the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is one delay.
+    /// The sign, if each offset `o` represents the `n + 1` delays `o, o ± e_1 … o ± e_n`; `None` if it is a single
+    /// delay.
     steps: Option<Sign>,
     /// Offsets, row-major, `n` values each.
     offsets: Vec<u8>,
@@ -88,7 +89,7 @@ impl Delays {
         Self { q, n, steps, offsets }
     }
 
-    /// Number of offsets; the repeats `R` if delays step from offsets.
+    /// Number of offsets. If delays step from offsets, this is the number of repeats `R`.
     pub(crate) fn repeats(&self) -> usize {
         self.offsets.len() / self.n
     }
@@ -136,7 +137,7 @@ impl Delays {
             visit(first, base);
             for i in 0..self.n {
                 let mut phase = base;
-                if let Some((_, label)) = pairs.next_if(|&(at, _)| at as usize == i) {
+                if let Some((_, label)) = pairs.next_if(|&(position, _)| position as usize == i) {
                     phase = match sign {
                         Sign::Plus => base + label as usize,
                         Sign::Minus => base + self.q - label as usize,

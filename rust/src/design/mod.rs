@@ -76,19 +76,18 @@ pub struct Group {
     pub delays: Delays,
 }
 
-/// A query that repeats one of an earlier block: its number and that of its first occurrence, counted over all
-/// blocks.
+/// A query that is equal to a query of an earlier block: the numbers of both, counted over all blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Repeat {
-    at: u32,
+    number: u32,
+    /// The first occurrence.
     first: u32,
 }
 
 /// The queries of a sketch, in blocks `x = Mℓ + d (mod q)`.
 ///
 /// The same configuration gives the same queries on every platform and for any number of threads.
-/// The order is: group, delay, `ℓ` with its last digit fastest; repeated queries are
-/// left out.
+/// Queries are ordered by group, delay, then `ℓ` with its last digit fastest. Repeated queries are left out.
 ///
 /// ```
 /// use shapsketch::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
@@ -112,7 +111,7 @@ pub struct QueryDesign {
     config: DesignConfig,
     groups: Vec<Group>,
     block: usize,
-    /// Repeated queries, ascending in `at`.
+    /// Repeated queries, ascending by `number`.
     repeats: Vec<Repeat>,
 }
 
@@ -237,7 +236,7 @@ impl QueryDesign {
             let mut rows = out.chunks_exact_mut(n);
             let mut next = rows.next();
             while let Some(row) = next.as_mut() {
-                if repeats.next_if(|repeat| repeat.at as usize == walk.number).is_none() {
+                if repeats.next_if(|repeat| repeat.number as usize == walk.number).is_none() {
                     row.copy_from_slice(&walk.row);
                     next = rows.next();
                 }
@@ -249,27 +248,27 @@ impl QueryDesign {
         out
     }
 
-    /// Position among the distinct queries of query `number`, counted over all blocks.
+    /// Position of query `number` (counted over all blocks) among the distinct queries.
     fn position(&self, number: usize) -> usize {
-        let at = self.repeats_before(number);
-        match self.repeats.get(at) {
-            Some(repeat) if repeat.at as usize == number => self.position(repeat.first as usize),
-            _ => number - at,
+        let before = self.repeats_before(number);
+        match self.repeats.get(before) {
+            Some(repeat) if repeat.number as usize == number => self.position(repeat.first as usize),
+            _ => number - before,
         }
     }
 
-    /// Repeated queries numbered below `number`.
+    /// Number of repeated queries before query `number`.
     fn repeats_before(&self, number: usize) -> usize {
-        self.repeats.partition_point(|repeat| (repeat.at as usize) < number)
+        self.repeats.partition_point(|repeat| (repeat.number as usize) < number)
     }
 
-    /// Number, counted over all blocks, of the distinct query at `position`.
+    /// Number (counted over all blocks) of the distinct query at `position`.
     fn number(&self, position: usize) -> usize {
-        // Repeat i (from 0) is preceded by `at - i` distinct queries.
+        // Repeat i (from 0) comes after `number - i` distinct queries.
         let (mut low, mut high) = (0, self.repeats.len());
         while low < high {
             let middle = usize::midpoint(low, high);
-            if self.repeats[middle].at as usize - middle <= position {
+            if self.repeats[middle].number as usize - middle <= position {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -281,24 +280,24 @@ impl QueryDesign {
     /// Values of one block in the order of `ℓ`, from the values of the distinct queries.
     pub(crate) fn block_values(&self, group: usize, delay: usize, values: &[f64]) -> Vec<f64> {
         let start = (group * self.delays_per_group() + delay) * self.block;
-        let mut at = self.repeats_before(start);
+        let mut before = self.repeats_before(start);
         (start..start + self.block)
-            .map(|number| match self.repeats.get(at) {
-                Some(repeat) if repeat.at as usize == number => {
-                    at += 1;
+            .map(|number| match self.repeats.get(before) {
+                Some(repeat) if repeat.number as usize == number => {
+                    before += 1;
                     values[self.position(repeat.first as usize)]
                 }
-                _ => values[number - at],
+                _ => values[number - before],
             })
             .collect()
     }
 
     fn find_repeats(&self, total: usize, cancel: &Cancel) -> Result<Vec<Repeat>> {
         if total == self.block {
-            // One block of an injective matrix.
+            // The queries of one block are distinct, because its matrix is injective.
             return Ok(Vec::new());
         }
-        // Sorted by hash, equal queries are neighbours, the first occurrence first.
+        // After sorting by hash, equal queries are adjacent, and the first occurrence comes first.
         let mut hashes: Vec<(u64, u32)> = vec![(0, 0); total];
         hashes.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, out)| {
             cancel.check()?;
@@ -315,17 +314,17 @@ impl QueryDesign {
         cancel.check()?;
         let mut repeats = Vec::new();
         for run in hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
-            // Equal hashes are compared in full: different queries are never taken for one.
+            // Queries with equal hashes are compared in full, so different queries never count as equal.
             let mut firsts: Vec<(u32, Vec<u8>)> = Vec::new();
-            for &(_, at) in run {
-                let row = self.walk(at as usize).row;
+            for &(_, number) in run {
+                let row = self.walk(number as usize).row;
                 match firsts.iter().find(|(_, seen)| *seen == row) {
-                    Some(&(first, _)) => repeats.push(Repeat { at, first }),
-                    None => firsts.push((at, row)),
+                    Some(&(first, _)) => repeats.push(Repeat { number, first }),
+                    None => firsts.push((number, row)),
                 }
             }
         }
-        repeats.par_sort_unstable_by_key(|repeat| repeat.at);
+        repeats.par_sort_unstable_by_key(|repeat| repeat.number);
         Ok(repeats)
     }
 
@@ -342,7 +341,7 @@ impl QueryDesign {
     }
 }
 
-/// Steps through the queries of all blocks, one vector addition or a few more at a time.
+/// Steps through the queries of all blocks. A step takes one vector addition or a few.
 struct Walk<'a> {
     design: &'a QueryDesign,
     number: usize,
@@ -377,7 +376,7 @@ impl Walk<'_> {
         let (q, b) = (self.design.space.q(), self.design.config.b);
         self.number += 1;
         for t in (0..b).rev() {
-            // Stepping a digit up, and from q - 1 back to 0, both add the column modulo q.
+            // A digit that increases, or returns from q - 1 to 0, adds its column modulo q.
             let modulus = q as u8;
             for (x, &m) in self.row.iter_mut().zip(&self.columns[t]) {
                 let sum = *x + m;

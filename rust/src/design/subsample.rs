@@ -53,20 +53,20 @@ pub struct SubsamplingMatrix {
 
 /// Largest number of draws of a random matrix; each draw is injective with probability > 0.28.
 const MAX_DRAWS: usize = 1000;
-/// Largest number of draws of a row; the one that separates low orders best is taken.
+/// Largest number of draws of a row; the one that separates low orders best is used.
 const MAX_ROW_DRAWS: usize = 64;
 /// Largest number of combinations of rows that are stored; if there are more, fewer rows are combined.
 const MAX_COMBINATIONS: usize = 1 << 17;
 
 impl SubsamplingMatrix {
-    /// A random injective matrix that complements those of the groups before it.
+    /// A random injective matrix that complements the matrices of the groups before it.
     ///
     /// Two frequencies share a bin in every group if their difference `δ` has `M_c^T δ = 0` for all
     /// `c`; they are then inseparable. With uniform matrices this happens often for composite `q`: `δ = 2 e_i` at
     /// `q = 4` vanishes for every even row. So several rows are drawn. For each prime `p` that divides `q`, the
     /// chosen row is not zero modulo `p` (no `δ` of order 1). Concatenated with the same row of the groups before,
     /// it does not depend linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4). If no
-    /// draw achieves this, the best one is taken.
+    /// draw achieves this, the best one is used.
     pub(crate) fn random(
         q: usize,
         n: usize,
@@ -101,7 +101,9 @@ impl SubsamplingMatrix {
                 return Ok(matrix);
             }
         }
-        Err(Error::Design(format!("no injective {n}x{b} matrix over Z_{q} in {MAX_DRAWS} draws")))
+        Err(Error::Design(format!(
+            "no injective {n}x{b} matrix over Z_{q} in {MAX_DRAWS} draws; use another seed or a lower b"
+        )))
     }
 
     fn row(&self, i: usize) -> &[u8] {
@@ -177,7 +179,7 @@ struct Span {
     p: usize,
     /// Combinations of exactly 1, 2, … rows, up to a factor.
     combinations: Vec<Vec<Vec<u8>>>,
-    /// The smallest number of rows that combine to a direction.
+    /// For each direction, the smallest number of rows that combine to it.
     weights: HashMap<Vec<u8>, usize>,
 }
 
@@ -189,9 +191,9 @@ impl Span {
         Self { p, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
     }
 
-    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `own` is zero.
-    fn distance(&self, own: &[u8], joint: &[u8]) -> usize {
-        if direction(own, self.p).is_empty() {
+    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `row` is zero.
+    fn distance(&self, row: &[u8], joint: &[u8]) -> usize {
+        if direction(row, self.p).is_empty() {
             return 0;
         }
         self.weights.get(&direction(joint, self.p)).copied().unwrap_or(usize::MAX)
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn injectivity_is_decided_as_by_counting_the_image() {
+    fn is_injective_agrees_with_the_size_of_the_image() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut seen = [0, 0];
         for q in [2, 3, 4, 6, 8, 9, 12, 20] {

@@ -1,4 +1,4 @@
-//! Designs against lists of all their queries.
+//! Compares designs with lists of all their queries.
 
 use super::*;
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ proptest! {
         let cut = cut % design.len();
         let (head, tail) = (design.queries(0..cut), design.queries(cut..usize::MAX));
         prop_assert_eq!([head, tail].concat(), distinct.concat());
-        // Block values put every value back where its query stands.
+        // `block_values` returns the value of every query at the index of the query in its block.
         let values: Vec<f64> = (0..design.len()).map(|i| i as f64).collect();
         let per_group = design.delays_per_group();
         for c in 0..groups {

@@ -12,7 +12,7 @@ use crate::words;
 
 /// Largest number of sequences of a space that is shuffled as a whole.
 const ENUMERABLE: u128 = 1 << 22;
-/// Stream of the random generator; groups have 0, 1, …, unused sequences `u64::MAX`.
+/// Stream of the random generator. Groups use the streams 0, 1, …; unused sequences use `u64::MAX`.
 const STREAM: u64 = u64::MAX - 1;
 /// Sequences drawn between two checks of the cancel flag.
 const DRAWN: usize = 1 << 14;
@@ -37,18 +37,18 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
     rng.set_stream(STREAM);
     if let Some(size) = space.size().filter(|&size| size < count as u128) {
         return Err(Error::Design(format!(
-            "{count} distinct sequences were requested, the space has {size}"
+            "{count} distinct sequences were requested, the space has {size}; request fewer"
         )));
     }
     let mut out = Vec::with_capacity(count * n);
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
         let mut order: Vec<u32> = (0..size as u32).collect();
-        for at in 0..count {
-            let pick = rng.random_range(at as u32..size as u32) as usize;
-            order.swap(at, pick);
+        for next in 0..count {
+            let pick = rng.random_range(next as u32..size as u32) as usize;
+            order.swap(next, pick);
             let first = out.len();
             out.resize(first + n, 0);
-            words::write_digits(order[at] as usize, words::same(q, n), &mut out[first..]);
+            words::write_digits(order[next] as usize, words::same(q, n), &mut out[first..]);
         }
         return Ok(out);
     }

@@ -13,9 +13,9 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::words;
 
-/// Largest number of sequences of a space that is enumerated, so that the last unused ones are drawn too.
+/// Largest number of sequences of a space that is enumerated. Enumeration draws even the last unused sequences.
 const ENUMERABLE: u128 = 1 << 24;
-/// Stream of the random generator; groups have the streams 0, 1, ….
+/// Stream of the random generator. Groups use the streams 0, 1, ….
 const STREAM: u64 = u64::MAX;
 
 /// `count` distinct sequences, uniform among those that `design` does not query; row-major codes.
@@ -27,10 +27,10 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     let (q, n) = (space.q(), space.n());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
-    let left = space.size().map_or(u128::MAX, |size| size - design.len() as u128);
-    if count as u128 > left {
+    let unused = space.size().map_or(u128::MAX, |size| size - design.len() as u128);
+    if count as u128 > unused {
         return Err(Error::Design(format!(
-            "{count} held-out sequences were requested, the design leaves {left}"
+            "{count} held-out sequences were requested, the design leaves {unused}; request fewer"
         )));
     }
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn held_out_sequences_are_distinct_and_no_queries() {
+    fn held_out_sequences_are_distinct_and_not_queries() {
         check(2, 8, 4, 50);
         check(4, 40, 4, 500);
         check(3, 16, 4, 500);
     }
 
     #[test]
-    fn the_last_free_sequence_is_found_and_no_more() {
+    fn every_unused_sequence_can_be_drawn_but_not_more() {
         let design = |b| {
             let config = DesignConfig {
                 b,

@@ -16,7 +16,7 @@ use crate::space::SequenceSpace;
 /// `count` shuffles of each sequence that preserve the number of times each symbol follows each other symbol; codes
 /// `(B, count, n)`.
 ///
-/// The shuffles of a sequence depend on the seed and the sequence, not on other sequences of the batch.
+/// The shuffles of a sequence depend on the seed and the sequence, but not on the other sequences of the batch.
 ///
 /// # Errors
 /// If the codes are not sequences of the space; [`Error::TooLarge`] if the shuffles exceed the memory.
@@ -34,7 +34,7 @@ pub fn dinucleotide_shuffles(
         return Err(Error::TooLarge {
             what: "the shuffles",
             bytes,
-            advice: "take fewer of each sequence, or fewer sequences at a time",
+            advice: "request fewer shuffles of each sequence, or pass fewer sequences at a time",
         });
     }
     out.resize(codes.len() * count, 0);
@@ -50,7 +50,7 @@ fn shuffled(row: &[u8], q: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let last = row[row.len() - 1];
     let mut edges: Vec<Vec<u8>> = vec![Vec::new(); q];
     row.windows(2).for_each(|pair| edges[pair[0] as usize].push(pair[1]));
-    // The last edges of all symbols form a tree that leads to the last symbol: random walks without their loops.
+    // The last edges of all symbols form a tree that leads to the last symbol: random walks with their loops erased.
     let mut exits = vec![0; q];
     let mut done = vec![false; q];
     done[last as usize] = true;
@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pairs_are_kept(row in prop::collection::vec(0_u8..5, 1..60), seed in 0_u64..99) {
+        fn shuffles_keep_the_pairs(row in prop::collection::vec(0_u8..5, 1..60), seed in 0_u64..99) {
             let space = SequenceSpace::of_size(5, row.len()).unwrap();
             let shuffles = dinucleotide_shuffles(&space, &row, 4, seed).unwrap();
             prop_assert_eq!(shuffles.len(), 4 * row.len());

@@ -74,7 +74,8 @@ impl Index {
         Error::choose("index", name, &Self::ALL, Self::name)
     }
 
-    /// Weight of a component of `t` positions in the interaction of `s <= t` of them, `s <= most`.
+    /// Weight of a component of `t` positions in the interaction of `s` of them, with `s <= t` and highest order
+    /// `most`.
     #[must_use]
     pub fn weight(self, s: usize, t: usize, most: usize) -> f64 {
         let same = if s == t { 1.0 } else { 0.0 };
@@ -91,7 +92,7 @@ impl Index {
             Self::KSii => {
                 let sum: f64 =
                     (s..=most).map(|r| bernoulli(r - s) * binomial(t - s, r - s) / (t - r + 1) as f64).sum();
-                // Sums that are 0 up to rounding, as for odd Bernoulli numbers, are exactly 0.
+                // A sum that is 0 up to rounding, as for odd Bernoulli numbers, is set to 0.
                 if sum.abs() < 1e-12 { 0.0 } else { sum }
             }
             Self::Stii if s == most => 1.0 / binomial(t, most),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_again() {
+    fn each_name_gives_its_index() {
         for index in Index::ALL {
             assert_eq!(Index::from_name(index.name()).unwrap(), index);
         }

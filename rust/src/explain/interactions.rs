@@ -13,7 +13,7 @@ use crate::words::{self, binomial, subset};
 
 /// Sequences explained by one task.
 const ROWS: usize = 64;
-/// Numbers that one task may hold.
+/// Largest number of results that one task holds (8 bytes each).
 const HELD: usize = 1 << 16;
 /// Largest number of subsets of all supports.
 const MAX_SUBSETS: f64 = (1 << 21) as f64;
@@ -22,10 +22,10 @@ const MAX_SUBSETS: f64 = (1 << 21) as f64;
 #[derive(Clone, Debug)]
 pub struct Interactions {
     supports: Vec<Vec<u16>>,
-    /// Where the weights of each component begin; outputs and weights.
+    /// Start of each component in `weights`, whose entries are outputs with their weights.
     starts: Vec<usize>,
     weights: Vec<(u32, f64)>,
-    /// For background sequences of each sequence: the number of each subset of each component, by mask.
+    /// If each sequence has its own background sequences: the index of each subset of each component, by mask.
     subsets: Option<Vec<Vec<u32>>>,
 }
 
@@ -37,7 +37,7 @@ impl Interactions {
                 (0..=t).map(|s| if s == 0 || s > most { 0.0 } else { index.weight(s, t, most) }).collect()
             })
             .collect();
-        // For most indices, subsets of higher order have no weight: they are not listed.
+        // For most indices, subsets of higher order have weight 0. They are not listed.
         let chosen = |support: &[u16]| -> Vec<(Vec<u16>, f64)> {
             let t = support.len();
             (1..=t)
@@ -94,7 +94,7 @@ pub(super) fn check_subsets<'a>(
         return Err(Error::TooLarge {
             what: "the list of subsets of these supports",
             bytes: (all as u128).saturating_mul(64),
-            advice: "truncate the surrogate to lower orders, or take another background or a lower max_order",
+            advice: "truncate the surrogate to lower orders, or use another background or a lower max_order",
         });
     }
     Ok(())
@@ -165,7 +165,7 @@ impl Components {
         let rows = (HELD / width.max(1)).clamp(1, ROWS);
         self.map_tiles(codes, rows, width, cancel, |codes, out| {
             let count = codes.len() / n;
-            // Columns first: the sums of a tile run along its sequences.
+            // Column by column, so that the inner loop runs over the sequences of a tile.
             let mut columns = vec![0.0; width * count];
             let mut values = vec![0.0; count];
             for component in 0..list.supports.len() {
@@ -187,9 +187,9 @@ impl Components {
         })
     }
 
-    /// The index of each sequence, with its own background sequences, each equally likely: `references` has the
-    /// same number of them for each sequence, `(B, R, n)`. For components under the uniform background; shape
-    /// `(B, supports)`.
+    /// The index of each sequence under a background of its own: `references` has the same number `R` of equally
+    /// likely background sequences for each sequence, `(B, R, n)`. The components must be those under the uniform
+    /// background. The result has the shape `(B, supports)`.
     ///
     /// # Errors
     /// As for [`Components::values`], or if the numbers of sequences do not fit.
@@ -214,8 +214,8 @@ impl Components {
                 for (component, (support, numbers)) in list.supports.iter().zip(subsets).enumerate() {
                     local.clear();
                     for mask in 0..numbers.len() {
-                        for (at, &i) in support.iter().enumerate() {
-                            let from = if mask >> at & 1 == 1 { row } else { reference };
+                        for (bit, &i) in support.iter().enumerate() {
+                            let from = if mask >> bit & 1 == 1 { row } else { reference };
                             mixed[i as usize] = from[i as usize];
                         }
                         local.push(list.value(component, &mixed));

@@ -35,7 +35,7 @@ impl Components {
         })
     }
 
-    /// Pairs of positions that share a component: only they have epistasis.
+    /// Pairs of positions that occur together in a component. Only these pairs have epistasis.
     ///
     /// # Errors
     /// [`crate::Error::TooLarge`] if long terms have too many components to list.

@@ -22,7 +22,7 @@ impl Components {
         })
     }
 
-    /// Shapley values of each sequence, with its own background sequences; see
+    /// Shapley values of each sequence under a background of its own; see
     /// [`Components::values_with_references`]. Shape `(B, n)`.
     ///
     /// # Errors
@@ -67,8 +67,8 @@ fn add_tile(list: &ComponentList, codes: &[u8], out: &mut [f64]) {
 
 /// Adds the Shapley values of one sequence under a background of these sequences, each equally likely.
 ///
-/// Each block, and each support that is in no block, is a game of those of its positions where the two sequences
-/// differ.
+/// Each block, and each support that is not in a block, is a game. Its players are its positions at which the two
+/// sequences differ.
 fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out: &mut [f64]) {
     let weight = list.n as f64 / references.len() as f64;
     let (mut players, mut words, mut game) = (Vec::new(), Vec::new(), Vec::new());
@@ -87,8 +87,8 @@ fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out:
             support.iter().for_each(|&i| mixed[i as usize] = row[i as usize]);
             game.clear();
             for mask in 0..1_usize << players.len() {
-                for (at, &i) in players.iter().enumerate() {
-                    let from = if mask >> at & 1 == 1 { row } else { reference };
+                for (bit, &i) in players.iter().enumerate() {
+                    let from = if mask >> bit & 1 == 1 { row } else { reference };
                     mixed[i as usize] = from[i as usize];
                 }
                 game.push(list.value(index, &mixed));
@@ -98,8 +98,9 @@ fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out:
     }
 }
 
-/// The positions where two sequences differ, last one first, and for each coalition of these the number of the word
-/// with the symbols of `row` in the coalition and those of `reference` elsewhere.
+/// Computes the players, the positions at which two sequences differ (the last one first). Computes also, for each
+/// coalition of players, the number of the word with the symbols of `row` in the coalition and of `reference`
+/// elsewhere.
 #[inline]
 fn coalitions(
     list: &ComponentList,
@@ -126,7 +127,7 @@ fn coalitions(
     }
 }
 
-/// Turns the scores of all coalitions, by mask, into the components of the game, in place.
+/// Replaces the scores of all coalitions (by mask) with the components of the game.
 pub(super) fn moebius(game: &mut [f64]) {
     let mut step = 1;
     while step < game.len() {
@@ -138,12 +139,13 @@ pub(super) fn moebius(game: &mut [f64]) {
     }
 }
 
-/// Adds the Shapley values of a game, given by its scores; the scores become its components.
+/// Adds the Shapley values of a game. `game` has the scores of all coalitions, which are replaced with the
+/// components.
 fn add_game(game: &mut [f64], players: &[u16], weight: f64, out: &mut [f64]) {
     moebius(game);
     for (mask, component) in game.iter().enumerate().skip(1) {
         let contribution = weight * component / f64::from(mask.count_ones());
-        for (_, &i) in players.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1) {
+        for (_, &i) in players.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1) {
             out[i as usize] += contribution;
         }
     }

@@ -1,6 +1,7 @@
 //! Global summaries: the variance of each component, and the patterns that carry most of it.
 //!
-//! Under independent positions components are orthogonal (Sobol 1993): their variances add up to the surrogate's.
+//! Under independent positions components are orthogonal (Sobol 1993), so their variances add up to the variance of
+//! the surrogate.
 
 use std::collections::HashMap;
 
@@ -35,13 +36,13 @@ impl Components {
         }
         Err(Error::Parameter {
             name: "background",
-            expected: "uniform or a product distribution: under others components overlap, and variance cannot be divided",
+            expected: "uniform or a product distribution, because variance cannot be divided among components that are not orthogonal",
             got: self.background().to_string(),
         })
     }
 
     /// The variance of each component under the background, for every support of [`Components::supports`];
-    /// they add up to that of the surrogate.
+    /// they add up to the variance of the surrogate.
     ///
     /// # Errors
     /// If positions are not independent under the background, there are too many supports to list, a component
@@ -91,26 +92,26 @@ impl Components {
             .collect();
         keep(&mut best, count);
         let number: HashMap<&[u16], usize> =
-            list.supports.iter().enumerate().map(|(at, support)| (support.as_slice(), at)).collect();
+            list.supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
         let motif = |&(_, component, word): &(f64, usize, usize)| {
             let support = list.supports[component].clone();
             let order = support.len();
-            let letters: Vec<u8> = digits(word, same(q, order));
+            let symbols: Vec<u8> = digits(word, same(q, order));
             let mut row = vec![0; n];
-            support.iter().zip(&letters).for_each(|(&i, &letter)| row[i as usize] = letter);
+            support.iter().zip(&symbols).for_each(|(&i, &symbol)| row[i as usize] = symbol);
             let effect = (1_usize..1 << order)
                 .filter_map(|mask| number.get(subset(&support, mask).as_slice()))
                 .map(|&component| list.value(component, &row))
                 .sum();
             let frequency = self.background().words(&support)[word];
             let interaction = list.value(component, &row);
-            Motif { support, letters, interaction, effect, frequency }
+            Motif { support, letters: symbols, interaction, effect, frequency }
         };
         Ok(best.iter().map(motif).collect())
     }
 }
 
-/// Keeps the `count` largest, in descending order.
+/// Keeps the `count` words that carry most variance, in descending order.
 fn keep(words: &mut Vec<(f64, usize, usize)>, count: usize) {
     words.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     words.truncate(count);

@@ -1,17 +1,17 @@
 //! The peeling decoder: a sparse spectrum from the bins of a query design.
 //!
-//! Each bin is a sum `U_{c,p}[j] = Σ_{k: M_c^T k = j} F[k] ω^{<d_{c,p},k>}`. Bins with one coefficient
-//! (singletons) are read and subtracted from the bins of all groups. This is repeated until no singleton is
-//! left (Erginbas et al., arXiv 2301.06200, algorithm 1). Beyond the paper:
+//! Each bin is a sum `U_{c,p}[j] = Σ_{k: M_c^T k = j} F[k] ω^{<d_{c,p},k>}`. Bins with one coefficient (singletons)
+//! are decoded, and their coefficients are subtracted from the bins of all groups. This is repeated until no
+//! singleton is left (Erginbas et al., arXiv 2301.06200, algorithm 1). Beyond the paper:
 //!
 //! - the noise level is estimated from the bins, and again as bins become empty;
-//! - the model is real, so `k` and `-k` are peeled together, and bins with `j = -j` are read for such pairs;
+//! - the model is real, so `k` and `-k` are peeled together, and bins with `j = -j` are decoded as such pairs;
 //! - a coefficient that is not far above the noise is peeled only if the other groups confirm it: the
 //!   projection of the bins on its signature, averaged over groups, must be at least halfway between the
 //!   value expected by chance and the coefficient;
 //! - with noise, all coefficients are refitted on all bins at the end, those within the noise are dropped,
 //!   and coefficients that the refit reveals are peeled. Without noise singletons are exact, and a refit
-//!   would only distribute the unexplained rest over them.
+//!   would only distribute the unexplained residual over them.
 
 mod bins;
 mod peeler;

@@ -13,10 +13,9 @@ use crate::error::Result;
 use crate::frequency::Frequency;
 use crate::surrogate::Spectrum;
 
-/// A bin is noise if its energy is at most `1 + GAMMA` times that of the noise (arXiv 2301.06200, section 5).
+/// A bin is noise if its energy is at most `1 + GAMMA` times the energy of the noise (arXiv 2301.06200, section 5).
 const GAMMA: f64 = 0.5;
-/// A singleton with at least this multiple of the energy that noise may have needs no confirmation by other
-/// groups.
+/// A singleton needs no confirmation by other groups if its energy is at least this multiple of the noise cutoff.
 const PROVEN: f64 = 16.0;
 /// Quantile of the bin energies that estimates the noise. It is low because few bins are empty if there are
 /// many coefficients. If the estimate is too low, the confirmation by other groups still rejects noise.
@@ -25,7 +24,7 @@ const NOISE_QUANTILE: f64 = 0.1;
 const LOWER: f64 = 0.9;
 /// Largest number of refits after which peeling continues.
 const MAX_REFITS: usize = 10;
-/// A bin is open at the end if its energy exceeds that of the noise by this number of standard deviations.
+/// A bin is open at the end if its energy exceeds the energy of the noise by this number of standard deviations.
 const OPEN_DEVIATIONS: f64 = 8.0;
 /// A coefficient is kept if it exceeds this number of standard errors.
 const SIGNIFICANCE: f64 = 4.0;
@@ -33,7 +32,7 @@ const SIGNIFICANCE: f64 = 4.0;
 /// Reads a coefficient from bin `j` of a group: `(bins, group, j, cutoff)`.
 type Detector = fn(&Bins, usize, usize, f64) -> Option<Term>;
 
-/// A decoder at work.
+/// The state of a decoder.
 pub(super) struct Peeler {
     decoder: PeelingDecoder,
     bins: Bins,
@@ -92,7 +91,7 @@ impl Peeler {
     }
 
     /// Refits and peels in turn until the frequencies do not change, then refits once more. `completed` is
-    /// the result of the [`Peeler::peel`] before; returns that of the last one.
+    /// the result of the previous [`Peeler::peel`]. Returns the result of the last one.
     fn refit_and_peel(&mut self, mut completed: bool, cancel: &Cancel) -> Result<bool> {
         for _ in 0..MAX_REFITS {
             let before: Vec<Frequency> = self.coefficients.keys().cloned().collect();
@@ -161,7 +160,7 @@ impl Peeler {
         lower
     }
 
-    /// Peels until a round yields nothing. Returns `false` if the largest number of rounds was reached before.
+    /// Peels until a round peels nothing. Returns `false` if it reaches the largest number of rounds first.
     fn peel(&mut self, cancel: &Cancel) -> Result<bool> {
         let mut unconfirmed: BTreeMap<Frequency, Complex64> = BTreeMap::new();
         loop {
@@ -194,7 +193,7 @@ impl Peeler {
     /// Peels the candidates that have at least the energy `proven` or are confirmed, and leaves the others.
     /// Returns whether it has peeled any.
     fn peel_confirmed(&mut self, candidates: &mut BTreeMap<Frequency, Complex64>, proven: f64) -> bool {
-        // By falling energy; ties in the order of the frequencies.
+        // In descending order of energy; ties in the order of the frequencies.
         let mut sorted: Vec<(Frequency, Complex64)> = std::mem::take(candidates).into_iter().collect();
         sorted.sort_by(|a, b| b.1.norm_sqr().total_cmp(&a.1.norm_sqr()));
         let mut progress = false;
@@ -243,7 +242,7 @@ impl Peeler {
     fn confirmed(&self, k: &Frequency, value: Complex64) -> bool {
         let groups = self.active.len();
         let sum: f64 = (0..groups).map(|c| (self.bins.project(c, k) / value).re).sum();
-        // A coefficient that only the group it was read from sees has an average of 1/C, a true one has 1.
+        // The expected average is 1 for a true coefficient, and 1/C if only the group from which it was read has it.
         let chance = 1.0 / groups as f64;
         sum / groups as f64 >= (chance + 1.0) / 2.0
     }

@@ -1,9 +1,9 @@
 //! Least squares fit of the coefficients of given frequencies to all bins.
 //!
-//! The transform of a block is unitary up to scale, so this is the least squares fit to the values. Two
-//! frequencies interact only if they share a bin, so the Gram matrix
-//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse. Its entries follow from the
-//! structure of the delays, without a sum over all of them. It is solved by conjugate gradients.
+//! The transform of a block is unitary up to scale, so this is the least squares fit to the values. Two frequencies
+//! interact only if they share a bin, so the Gram matrix
+//! `G[k,k'] = (1/CP) Σ_c 1[M_c^T(k-k') = 0] Σ_p ω^{<d_{c,p}, k'-k>}` is sparse. Its entries follow from the structure
+//! of the delays, without a sum over all of them. The system is solved by conjugate gradients.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +25,7 @@ const MAX_ITERATIONS: usize = 500;
 pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cancel) -> Result<Vec<Complex64>> {
     let q = bins.design.space().q();
     let groups = bins.design.groups().len();
-    // With both of each pair, the solution is conjugate symmetric because the bins are.
+    // With both frequencies of each pair, the solution is conjugate symmetric because the bins are.
     let mut all: Vec<Frequency> = frequencies.to_vec();
     all.extend(frequencies.iter().filter(|k| !k.is_self_conjugate(q)).map(|k| k.negated(q)));
     let rhs: Vec<Complex64> = all

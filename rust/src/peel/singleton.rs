@@ -79,7 +79,7 @@ fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value:
 /// With `Z_r = 2 F[k] ω^{<o_r,k>}` the bin is `Re Z_r` at the offset and `Re(Z_r ω^{±k_i})` at step `i`. One
 /// step with `2 k_i ≠ 0` gives `Im Z_r` if its `k_i` is known. This function tries the labels below `q/2` for
 /// it (`k` and `-k` are the same pair). Each of them determines all other `k_i`, and the resulting pair must
-/// explain the bin. If several pairs do, none is returned. Two real coefficients can look like a pair, so
+/// explain the bin. If several pairs explain it, none is returned. Two real coefficients can look like a pair, so
 /// this is only for bins that are not singletons.
 pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Term> {
     if bins.negated(j) != j {
@@ -94,7 +94,7 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<T
     let mut result: Option<Term> = None;
     for label in (1..q).take_while(|label| 2 * label < q) {
         let k = pair_frequency(bins, &repeats, pivot, label, sign);
-        // One repeat and one step are two numbers, which every pair explains.
+        // One repeat with one step gives only two numbers, which every pair explains.
         let provable = repeats.len() * (1 + k.order()) > 2;
         if !provable || k.is_self_conjugate(q) || group.matrix.bin(&k) != j {
             continue;
@@ -114,7 +114,7 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<T
     result
 }
 
-/// The step whose values differ most from those of both `k_i = 0` and `k_i = q/2`.
+/// The step whose values differ most from the values of both `k_i = 0` and `k_i = q/2`.
 fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     let distance = |i: usize| {
         let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
@@ -123,7 +123,7 @@ fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     (1..repeats.first()?.len()).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
 }
 
-/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is that of the steps.
+/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is the sign of the steps.
 fn pair_frequency(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, label: usize, sign: f64) -> Frequency {
     let root = bins.roots[label];
     let z: Vec<Complex64> = repeats

@@ -35,8 +35,8 @@ pub(crate) struct BinOperator {
     /// Number of blocks.
     n_blocks: usize,
     supports: Vec<Vec<u16>>,
-    /// The transformed values, real numbers only. A bin `j = -j` has its real coefficient. Of two bins `j`
-    /// and `-j` the smaller has `√2 Re` and the larger `√2 Im` of the coefficient at the smaller.
+    /// The transformed values, real numbers only. A bin `j = -j` has its real coefficient. In a pair of bins `j` and
+    /// `-j`, the smaller bin has `√2 Re` and the larger bin `√2 Im` of the coefficient at the smaller bin.
     values: Vec<f64>,
     constant: Vec<f64>,
     /// Bin `-j` of each bin `j`.
@@ -101,8 +101,8 @@ impl BinOperator {
         })
     }
 
-    /// The smaller and the larger of the bins `j, -j`, and the sign of the imaginary part at `j` relative to
-    /// that at the smaller.
+    /// The smaller and the larger of the bins `j, -j`, and the sign of the imaginary part at `j` relative to the
+    /// imaginary part at the smaller bin.
     fn conjugate_pair(&self, j: usize) -> (usize, usize, f64) {
         let negative = self.negative[j] as usize;
         let (low, high) = (j.min(negative), j.max(negative));
@@ -142,7 +142,7 @@ impl BinOperator {
         for cell in 0..waves.len() {
             let (labels, wave) = wave(cell as u32, self.q, support.len());
             if wave == Wave::Sine {
-                // Computed together with its cosine.
+                // The sine is computed together with its cosine.
                 continue;
             }
             let (mut cosine, mut sine) = ([0.0; L], [0.0; L]);
@@ -171,7 +171,8 @@ fn bin_of(q: usize, digits: &mut dyn Iterator<Item = usize>) -> usize {
     words::number(digits.map(|digit| digit % q), std::iter::repeat(q))
 }
 
-/// Bin and phase by which a label at a position shifts those of a character; see [`BinOperator::shifts`].
+/// For each label at each position, how far it shifts the bin and the phase of a character; see
+/// [`BinOperator::shifts`].
 fn shifts(design: &QueryDesign) -> Vec<(u16, u8)> {
     let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
     let delays = design.delays_per_group();

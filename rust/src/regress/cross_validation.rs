@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const SUBSAMPLE: usize = 4000;
 /// Characters are not evaluated if the error of letter patterns is at most this fraction of the variance.
 const SMALL_ERROR: f64 = 1e-4;
-/// Characters are chosen if their error is below that of letter patterns by this factor.
+/// Characters are chosen if their error is below this factor times the error of letter patterns.
 const MAX_ERROR_RATIO: f64 = 0.97;
 /// Characters are chosen only if a sparse fit is good: the number of coefficients is at most this fraction
 /// of the sequences.

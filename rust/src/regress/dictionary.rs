@@ -10,7 +10,7 @@ use crate::words::{self, saturating_binomial};
 const AUTO_SUPPORTS: usize = 4096;
 /// Largest number of letter patterns on one support of an automatic dictionary.
 const AUTO_TABLE: usize = 200_000;
-/// Largest number of letter patterns on one support for each sequence: more cannot be distinguished.
+/// Largest number of letter patterns on one support for each sequence, because more cannot be distinguished.
 const AUTO_TABLE_PER_SEQUENCE: usize = 40;
 /// Largest number of atoms of an automatic dictionary.
 const AUTO_ATOMS: usize = 1 << 21;
@@ -24,9 +24,9 @@ const AUTO_WINDOW: usize = 4;
 const AUTO_LENGTH: usize = 16;
 /// Bytes for each support, besides its positions.
 const SUPPORT_BYTES: u128 = 32;
-/// Bytes for each atom: its scale, and copies of it during the search for penalty factors.
+/// Bytes for each atom: its scale, and the copies of the scale during the search for penalty factors.
 const ATOM_BYTES: u128 = 24;
-/// Bytes for each cell of a support's table during a scan: sums in all lanes, twice.
+/// Bytes for each cell of a support's table during a scan: the sums of all lanes, in two copies.
 const CELL_BYTES: u128 = 128;
 
 /// The supports that a regression may use: the union of the fields.
@@ -126,7 +126,7 @@ impl Dictionary {
         let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order as u128);
         let threads = rayon::current_num_threads() as u128;
         let scanned = words::saturating_count(words::same(q, order)).saturating_mul(CELL_BYTES * threads);
-        // Codes, cells of the rows for each thread, and residuals of two sets of lanes with their copies.
+        // Codes, the cells of all rows for each thread, and the residuals of two sets of lanes with their copies.
         let rows = sequences as u128 * (n as u128 + 4 * order as u128 * threads + 4 * 64);
         let scales = self.n_atoms(q, n).saturating_mul(ATOM_BYTES);
         listed.saturating_add(scales).saturating_add(scanned).saturating_add(rows)
@@ -168,11 +168,11 @@ impl Dictionary {
             let ascending = support.is_sorted_by(|a, b| a < b);
             if support.is_empty() || !ascending || support.last().is_some_and(|&last| last as usize >= n) {
                 return bad(format!(
-                    "support {index}: {support:?}, which is not ascending positions below {n}"
+                    "support {index}: {support:?}, which is not a list of ascending positions below {n}"
                 ));
             }
         }
-        if self.count(n) == 0 { bad("none".into()) } else { Ok(()) }
+        if self.count(n) == 0 { bad("none; add windows, orders or supports".into()) } else { Ok(()) }
     }
 
     /// Whether a regression on this number of sequences takes at most `limit` bytes, and all atoms can be

@@ -1,4 +1,4 @@
-//! The fit to all data: its optimum, its duality gap, and the surrogate made of its coefficients.
+//! The fit to all data: its optimum, its duality gap, and the surrogate with its coefficients.
 
 use super::Atoms;
 use super::operator::{Operator, digits};
@@ -23,8 +23,7 @@ const SCREENING_MARGIN: f64 = 1.001;
 /// Fits all data at the selected point to its optimum. Returns the fit and its duality gap, relative to half
 /// the sum of squares.
 ///
-/// `tolerance` is the change of the fit, squared, per row, at which the descent ends, as a fraction of the
-/// variance.
+/// The descent ends when the squared change of the fit, per row, is at most `tolerance` times the variance.
 pub(super) fn final_fit<O: Operator>(
     operator: &O,
     best: &Best,

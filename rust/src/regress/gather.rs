@@ -1,4 +1,4 @@
-//! Gather and scatter by tables: for any sequences, with letter patterns or characters.
+//! Columns and correlations by tables, for any sequences, with letter patterns or characters.
 //!
 //! The table of a support `S` has a cell for each of the `q^|S|` values of `x_S`. One pass over the data
 //! adds up the residuals in each cell. These sums are the correlations with the letter patterns on `S`, and
@@ -103,7 +103,7 @@ impl GatherOperator {
         }
     }
 
-    /// The code of a row at a position.
+    /// The code of the symbol of a row at a position.
     pub(crate) fn code(&self, row: u32, position: usize) -> u8 {
         self.columns[position][row as usize]
     }

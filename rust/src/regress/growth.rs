@@ -1,6 +1,6 @@
 //! Growth: letter patterns one position longer than those with nonzero coefficients.
 //!
-//! A dictionary that lists all supports ends at order 2 or 3, but motifs do not. A pattern with a nonzero
+//! A dictionary can list all supports up to order 2 or 3, but motifs are often longer. A pattern with a nonzero
 //! coefficient is extended by every symbol at every other position. Extensions that are correlated with
 //! the residual become active, one order at a time.
 
@@ -18,7 +18,7 @@ use crate::error::Result;
 struct Extension {
     support: Vec<u16>,
     symbols: Vec<u8>,
-    /// Rows that match the pattern; `None` if the pattern is an active atom, which has its column.
+    /// Rows that match the pattern; `None` if the pattern is an active atom, whose column has them.
     column: Option<Column>,
     penalty: f64,
     /// Lanes in which the pattern becomes active, as bits.

@@ -1,5 +1,5 @@
 //! Sparse regression on a dictionary of supports. It needs fewer model evaluations than peeling if a model
-//! is not truly sparse, and takes any sequences instead of those of a design.
+//! is not truly sparse, and accepts any sequences, not only those of a design.
 //!
 //! The model is `f̂(x) = β₀ + Σ_j β_j a_j(x)`. The atoms `a_j` of a [`Dictionary`] are letter patterns
 //! `1[x_i = s_i for all i in S]` (symbols at positions) or characters (Fourier basis functions). The
@@ -132,9 +132,9 @@ impl Atoms {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SparseRegression {
-    /// The supports; `None` takes [`Dictionary::auto`].
+    /// The supports; `None` uses [`Dictionary::auto`].
     pub dictionary: Option<Dictionary>,
-    /// Letter patterns or characters; `None` chooses by cross-validation, or takes letter patterns if
+    /// Letter patterns or characters; `None` chooses by cross-validation, or uses letter patterns if
     /// penalty factors are set.
     pub basis: Option<Atoms>,
     /// Penalty factors of orders and kinds of supports; `None` chooses by cross-validation.
@@ -177,7 +177,7 @@ impl Default for SparseRegression {
 pub struct Regression {
     /// The fit to all data.
     pub surrogate: Surrogate,
-    /// Variances of its terms and of what it leaves out; `None` if the sequences are not uniform.
+    /// Variances of its terms and of the components that it leaves out; `None` if the sequences are not uniform.
     pub uncertainty: Option<Uncertainty>,
     /// R² over the space. Sequences outside the sample are represented by held-out sequences, predicted by
     /// fits to five sixths of the data; sequences of the sample by the final fit. The final fit learns from

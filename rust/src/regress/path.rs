@@ -22,7 +22,7 @@ const STEPS: usize = 60;
 const SWEEPS: usize = 40;
 /// A step is worse than the best one if its validation error exceeds the lowest one by this factor.
 const WORSE: f64 = 1.002;
-/// The path ends at a validation error of this fraction of the variance: what is left is rounding error.
+/// The path ends at a validation error of this fraction of the variance: the remaining error is rounding error.
 const ENOUGH: f64 = 1e-8;
 /// Values are constant if their variance is at most this fraction of the largest squared value.
 const ROUNDING: f64 = 1e-24;

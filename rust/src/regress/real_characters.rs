@@ -1,9 +1,9 @@
 //! The real orthonormal basis of characters that the solver works in.
 //!
-//! A support of order `d` has `(q-1)^d` atoms, one for each tuple of labels from 1 to `q-1`. Of a pair
-//! `k, -k` the lexicographically smaller one stands for `√2 cos(2π<k,x>/q)`, and the larger one for
-//! `√2 sin(2π<k,x>/q)` with the smaller `k`. A tuple with `k = -k` stands for the real character itself.
-//! All atoms have mean square 1 over uniform sequences.
+//! A support of order `d` has `(q-1)^d` atoms, one for each tuple of labels from 1 to `q-1`. In a pair `k, -k`, the
+//! lexicographically smaller tuple represents `√2 cos(2π<k,x>/q)`, and the larger tuple represents
+//! `√2 sin(2π<k,x>/q)` with the smaller `k`. A tuple with `k = -k` represents the real character itself. All atoms
+//! have mean square 1 over uniform sequences.
 
 use std::f64::consts::SQRT_2;
 
@@ -33,7 +33,7 @@ impl Wave {
         }
     }
 
-    /// The Fourier coefficient of `k` in `β` times the atom; that of `-k` is its conjugate.
+    /// The Fourier coefficient of `k` in `β` times the atom; the coefficient of `-k` is its conjugate.
     pub(crate) fn coefficient(self, beta: f64) -> Complex64 {
         match self {
             Self::Real => Complex64::new(beta, 0.0),
@@ -43,7 +43,7 @@ impl Wave {
     }
 }
 
-/// The labels of the frequency of a cell, and which function of its character the cell stands for.
+/// The labels of the frequency of a cell, and which function of its character the cell represents.
 pub(crate) fn wave(cell: u32, q: usize, order: usize) -> (Vec<u8>, Wave) {
     let labels: Vec<u8> = digits(cell, q - 1, order).into_iter().map(|digit| digit + 1).collect();
     let negated: Vec<u8> = labels.iter().map(|&label| (q - label as usize) as u8).collect();

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::space::SequenceSpace;
 use crate::validation::check_values;
 
-/// Standard deviations by which the χ² statistic of uniform symbols may exceed its mean by chance.
+/// Symbols count as uniform if their χ² statistic exceeds its mean by at most this number of standard deviations.
 const MAX_DEVIATIONS: f64 = 6.0;
 /// Symbols also count as uniform up to this mean over positions of `Σ_a q (p_a - 1/q)²`.
 const MAX_UNEVENNESS: f64 = 0.1;
@@ -70,7 +70,7 @@ impl Sample {
         self.deterministic
     }
 
-    /// Fraction of the space that the sequences make up; 0 unless the sample is deterministic.
+    /// Number of sequences as a fraction of the size of the space; 0 unless the sample is deterministic.
     pub(crate) fn sampled_fraction(&self) -> f64 {
         self.sampled_fraction
     }

@@ -23,7 +23,7 @@ const MIN_INDEPENDENT: f64 = 1e-9;
 /// Memory for the active columns of one set of lanes, in bytes.
 const MAX_COLUMN_BYTES: usize = 1 << 30;
 
-/// Lanes as bits: bit `l` stands for lane `l`.
+/// Lanes as bits: bit `l` represents lane `l`.
 pub(crate) fn lane_bits(lanes: impl Iterator<Item = usize>) -> u8 {
     lanes.fold(0, |bits, lane| bits | 1 << lane)
 }
@@ -240,16 +240,16 @@ impl<const L: usize> Lanes<L> {
         let Self { order, atoms, .. } = self;
         order.sort_unstable_by_key(|&index| atoms[index].rank);
         let order = order.clone();
-        let mut left = sweeps;
-        while left > 0 {
+        let mut remaining = sweeps;
+        while remaining > 0 {
             cancel.check()?;
-            left -= 1;
+            remaining -= 1;
             let change = order.iter().map(|&index| self.step(index, u8::MAX, lambda)).fold(0.0, f64::max);
             if change <= tolerance {
                 return Ok(true);
             }
-            let inner = left.min(INNER_SWEEPS);
-            left -= inner - self.descend_nonzero(lambda, tolerance, inner, cancel)?;
+            let inner = remaining.min(INNER_SWEEPS);
+            remaining -= inner - self.descend_nonzero(lambda, tolerance, inner, cancel)?;
         }
         Ok(false)
     }
@@ -301,7 +301,7 @@ impl<const L: usize> Lanes<L> {
         self.atoms.iter().map(relative).collect()
     }
 
-    /// Copies what [`Lanes::restore`] brings back.
+    /// Copies the state that [`Lanes::restore`] restores.
     pub(crate) fn snapshot(&self) -> Snapshot<L> {
         Snapshot {
             residual: self.residual.clone(),

@@ -1,4 +1,4 @@
-//! Standard errors of a regression: of its terms, and of what it leaves out.
+//! Standard errors of a regression: of its terms, and of the components that it leaves out.
 //!
 //! The variance of a term's coefficient follows from the residuals of held-out sequences and the norm of its
 //! column. Components of the model that the fit leaves out are a second error. Residual variance alone does
@@ -6,12 +6,13 @@
 //! `S` of low order, `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)`, with the sum over all `k`
 //! with `supp k = S`, is in each fold an unbiased estimate of the variance of the component `S` of the error.
 //! Its sum over the supports of a position, with the squared Shapley weights `1/|S|²`, is the mean square
-//! error of the Shapley value of that position. What the errors of the terms do not account for is added as
+//! error of the Shapley value of that position. The excess over the errors of the terms is added as
 //! further variance of the position.
 //!
 //! Residual variance that low orders do not account for is due to higher orders if the values have no noise.
-//! It is then attributed to the next order, uniformly over positions: of a component of order `t`, `1/t` of
-//! the variance is in squared Shapley values. For values with noise it is not counted, as it may be noise.
+//! It is then attributed to the next order, uniformly over positions: the mean squares of the Shapley values of a
+//! component of order `t` add up to `1/t` of its variance. For values with noise this variance is not attributed,
+//! because it may be noise.
 //!
 //! The estimates hold for independent uniform sequences. For other samples there are no standard errors.
 
@@ -25,11 +26,11 @@ use crate::error::Result;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Surrogate, Uncertainty};
 
-/// Largest number of cells, over all supports, in which structure is looked for.
+/// Largest number of cells, over all supports, of the components that are estimated from residuals.
 const MAX_CELLS: u128 = 1 << 22;
-/// Smallest factor by which variances of terms are reduced.
+/// Smallest factor by which variances of terms are multiplied.
 const MIN_SCALE: f64 = 0.1;
-/// Highest order in which structure is looked for.
+/// Highest order of the components that are estimated from residuals.
 const MAX_ORDER: usize = 3;
 
 /// Results of the fits of a cross-validation on the rows that they hold out.
@@ -105,7 +106,7 @@ fn of_terms<O: Operator>(
     });
     match surrogate {
         Surrogate::Terms(_) => {
-            // In the order of the surrogate's terms.
+            // Sorted in the order of the surrogate's terms.
             let mut all: Vec<_> = variances
                 .map(|(support, cell, variance)| {
                     (support.len(), support, digits(cell, q, support.len()), variance)
@@ -146,7 +147,7 @@ impl Shrinkage {
 }
 
 /// Standard errors of any surrogate from its residuals at held-out sequences: for each position, the mean
-/// square Shapley value of what the surrogate leaves out.
+/// square Shapley value of the components that the surrogate leaves out.
 ///
 /// Noise of the values counts as components of higher orders. For noisy values the standard errors are
 /// therefore too large rather than too small. Returns `None` if the sequences are not uniform.
@@ -159,7 +160,7 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
     }
     let values = residuals.values();
     let mut structure = ResidualStructure::new(residuals, values, &vec![0; values.len()], cancel)?;
-    // The mean over all folds was taken, and only one fold has rows.
+    // `structure` is a mean over all folds, but only one fold has rows here.
     let folds = FOLDS as f64;
     for (square, variance) in &mut structure.positions {
         *square *= folds;
@@ -235,8 +236,7 @@ impl ResidualStructure {
         Ok(structure)
     }
 
-    /// The mean square Shapley value of each position that follows from this variance of components of
-    /// higher orders.
+    /// The mean square Shapley value of each position due to components of higher orders, from their variance.
     fn higher_orders(&self, variance: f64) -> f64 {
         let n = self.positions.len();
         if self.max_order < n { variance.max(0.0) / ((self.max_order + 1) * n) as f64 } else { 0.0 }

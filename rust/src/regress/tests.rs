@@ -1,4 +1,4 @@
-//! Operators against their definitions, and the independence of the folds.
+//! Compares operators with their definitions, and checks that the folds are independent.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::explain::shapley_standard_errors;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, SupportTerms, shapley_of_pattern};
 
+/// Largest error relative to the size of the compared numbers, or absolute if the size is below 1.
 const TOLERANCE: f64 = 1e-10;
 
 fn numbers(rng: &mut ChaCha8Rng, count: usize) -> Vec<f64> {
@@ -176,18 +177,18 @@ proptest! {
         n in 1usize..=9, windows in 0usize..=4, orders in 0usize..=3, order in 1usize..=3, span in 1usize..=5,
     ) {
         let space = SequenceSpace::of_size(2, n).unwrap();
-        for part in [
+        for dictionary in [
             Dictionary { windows, ..Dictionary::default() },
             Dictionary { orders, ..Dictionary::default() },
             Dictionary { gapped: Some((order, span)), ..Dictionary::default() },
         ] {
-            let atoms = part.n_atoms(2, n);
-            let Ok(listed) = part.list(&space, 10, 1 << 30) else {
+            let atoms = dictionary.n_atoms(2, n);
+            let Ok(listed) = dictionary.list(&space, 10, 1 << 30) else {
                 prop_assert_eq!(atoms, 0);
                 continue;
             };
             prop_assert_eq!(atoms, listed.iter().map(|s| 1_u128 << s.len()).sum::<u128>());
-            if part.gapped.is_some() {
+            if dictionary.gapped.is_some() {
                 prop_assert!(listed.iter().all(|s| s.len() <= order && (s[s.len() - 1] - s[0]) < span as u16));
             }
             prop_assert!(listed.iter().collect::<std::collections::HashSet<_>>().len() == listed.len());
@@ -199,21 +200,21 @@ proptest! {
         q in 2usize..=5, order in 1usize..=4, word in 0u32..1000, row in 0u32..1000,
     ) {
         let space = SequenceSpace::of_size(q, order).unwrap();
-        let digits = |mut at: u32| (0..order).map(|_| { let d = at % q as u32; at /= q as u32; d as u8 }).collect();
-        let (letters, row): (Vec<u8>, Vec<u8>) = (digits(word), digits(row));
-        let matches = letters.iter().zip(&row).filter(|(a, b)| a == b).count();
+        let digits = |mut number: u32| (0..order).map(|_| { let d = number % q as u32; number /= q as u32; d as u8 }).collect();
+        let (symbols, row): (Vec<u8>, Vec<u8>) = (digits(word), digits(row));
+        let matches = symbols.iter().zip(&row).filter(|(a, b)| a == b).count();
         let support: Vec<u16> = (0..order as u16).collect();
-        let group = SupportTerms { support, labels: letters.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
+        let group = SupportTerms { support, labels: symbols.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
         let terms = ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: vec![group] };
         let values = Components::new(&terms).unwrap().shapley_values(&row, &Cancel::new()).unwrap();
         let (matching, other) = shapley_of_pattern(q, order, matches);
-        for ((a, b), value) in letters.iter().zip(&row).zip(&values) {
+        for ((a, b), value) in symbols.iter().zip(&row).zip(&values) {
             let expected = if a == b { matching } else { other };
             prop_assert!((value - expected).abs() < 1e-12);
         }
-        // Their standard errors are the same weights times that of the coefficient.
-        let known = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], constant: 0.0 };
-        let errors = shapley_standard_errors(&terms, &known, &row, &Cancel::new()).unwrap();
+        // Their standard errors are the same weights times the standard error of the coefficient.
+        let variances = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], constant: 0.0 };
+        let errors = shapley_standard_errors(&terms, &variances, &row, &Cancel::new()).unwrap();
         for (error, value) in errors.iter().zip(&values) {
             prop_assert!((error - 2.0 * value.abs()).abs() < 1e-12);
         }
@@ -266,8 +267,8 @@ fn missing_symbols_and_repeated_sequences_are_handled() {
     assert_eq!(fitted.unseen, [(1, 2), (1, 3)]);
     let terms = fitted.surrogate.terms();
     for group in &terms.supports {
-        if let Some(at) = group.support.iter().position(|&i| i == 1) {
-            assert!(group.labels.chunks(group.support.len()).all(|symbols| symbols[at] < 2));
+        if let Some(index) = group.support.iter().position(|&i| i == 1) {
+            assert!(group.labels.chunks(group.support.len()).all(|symbols| symbols[index] < 2));
         }
     }
     let numbers = sample.sequence_numbers();

@@ -1,13 +1,14 @@
 //! Sketch files: safetensors with one metadata entry `shapsketch` that holds JSON.
 //!
-//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support` (u16)
-//! and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind `spectrum`
-//! has one of each pair `k, -k`, ascending. The other kinds are real, ascending by order, support, then labels, and
-//! begin with the constant, a term of order 0: `patterns` are letter patterns; `centred` are centred indicators; `sets`
-//! are indicators of sets of symbols, which the tensor `sets` (u64, one bit for each symbol) lists, with `labels` of
-//! type u16. Standard errors, if known, are the tensors `variances` (f64, of each pattern's coefficient) and
-//! `position_variances` (f64, additional, of the Shapley value of each position), and the variance of the constant in
-//! the metadata. A reader refuses unknown kinds and versions. Reading executes nothing and checks everything.
+//! Version 1 has four kinds of surrogate. All have the tensors `order` (u16, one entry for each term), `support`
+//! (u16) and `labels` (u8), concatenated over the terms, and `coefficients` (f64, real and imaginary part). Kind
+//! `spectrum` has one frequency of each pair `k, -k`, in ascending order. The other kinds are real, ascending by
+//! order, support, then labels, and begin with the constant, a term of order 0: `patterns` are letter patterns;
+//! `centred` are centred indicators; `sets` are indicators of sets of symbols, which the tensor `sets` (u64, one bit
+//! for each symbol) lists, with `labels` of type u16. Standard errors, if they are known, are in the tensors
+//! `variances` (f64, of each pattern's coefficient) and `position_variances` (f64, additional, of the Shapley value
+//! of each position), and the variance of the constant in the metadata. A reader refuses unknown kinds and versions.
+//! Reading executes no code from the file and checks every field.
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
 //! field `status` repeats them as text. Older files have this text alone.
@@ -52,7 +53,7 @@ struct Header {
     info: Option<InfoRecord>,
 }
 
-/// The part of the metadata that all versions have.
+/// The field of the metadata that all format versions have.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -74,7 +75,7 @@ impl Sketch {
     /// Reads a sketch.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a sketch, is damaged, or has a version or kind that this version does not
+    /// If the file cannot be read, is not a sketch, is damaged, or has a format version or kind that this crate does not
     /// know.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
@@ -133,9 +134,9 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())
 }
 
-/// Writes a file completely or, if that fails, leaves it as it was.
+/// Writes a file completely. If that fails, an existing file does not change.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // The target of a link.
+    // If the path is a symbolic link, its target is written.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let plain = target.is_file() || target.symlink_metadata().is_err();
     let Some(name) = target.file_name().filter(|_| plain) else {
@@ -150,7 +151,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     draft.push(format!(".{}-{call}.part", std::process::id()));
     let draft = target.with_file_name(draft);
     let Ok(mut file) = File::create(&draft) else {
-        // A folder without permission for new files, or a missing folder, which is the error of this call.
+        // The folder does not permit new files, or is missing; if it is missing, this call returns the error.
         return std::fs::write(path, bytes);
     };
     let written = file
@@ -162,7 +163,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         })
         .and_then(|()| std::fs::rename(&draft, &target));
     if written.is_err() {
-        // The first error is the one to report.
+        // The error of the write is reported, not an error of this removal.
         let _ = std::fs::remove_file(&draft);
     }
     written
@@ -212,7 +213,7 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
     Ok(Sketch { surrogate, uncertainty, info, held_out: None })
 }
 
-/// The metadata, if this version knows its version and kind.
+/// The metadata; an error if its format version or kind is unknown.
 fn header(json: &str) -> Reason<Header> {
     let damaged = |e: serde_json::Error| format!("the sketch's metadata is damaged: {e}");
     let Version { version } = serde_json::from_str(json).map_err(damaged)?;
@@ -322,10 +323,10 @@ impl Terms {
 
     /// Support, labels and coefficient of each term.
     fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
-        let mut at = 0;
+        let mut start = 0;
         self.order.iter().zip(&self.coefficients).map(move |(&order, &coefficient)| {
-            let range = at..at + order as usize;
-            at = range.end;
+            let range = start..start + order as usize;
+            start = range.end;
             (&self.support[range.clone()], &self.labels[range], coefficient)
         })
     }

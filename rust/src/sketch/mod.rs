@@ -1,14 +1,14 @@
 //! From a budget of model evaluations to a sketch: plan the queries, fit, choose, test.
 //!
-//! The caller evaluates the model; this module does not know what a model is: [`Plan`] → [`Queries`] → values →
-//! [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
+//! The caller evaluates the model; this module only plans queries and receives their values: [`Plan`] → [`Queries`] →
+//! values → [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
 
 mod file;
 mod plan;
 mod provenance;
 mod queries;
 mod record;
-#[expect(clippy::module_inception, reason = "the file of the type that this room is about")]
+#[expect(clippy::module_inception, reason = "the file has the name of its main type")]
 mod sketch;
 
 pub use plan::{Plan, Strategy};

@@ -13,9 +13,9 @@ use crate::regress::{Dictionary, FEWEST};
 use crate::space::SequenceSpace;
 use crate::words;
 
-/// Smallest number of groups for peeling: two may agree by chance, a third decides.
+/// Smallest number of groups for peeling: two groups may agree by chance, so a third one is needed.
 const MIN_GROUPS: usize = 3;
-/// Repeats of each delay, above which more queries go to more groups.
+/// Largest number of repeats of the delays in a group. Further queries add groups instead.
 const GOOD_REPEATS: usize = 3;
 /// Smallest number of bins of a group.
 const MIN_BINS: usize = 16;
@@ -149,7 +149,8 @@ impl Plan {
         }
     }
 
-    /// Queries to fit; for a design the largest number, as repeated queries are evaluated once.
+    /// Number of queries for the fit. For a design this is an upper limit, because repeated queries are evaluated
+    /// once.
     #[must_use]
     pub fn design_queries(&self) -> usize {
         match self.kind {
@@ -159,13 +160,13 @@ impl Plan {
         }
     }
 
-    /// Queries to choose the noise level of peeling; regression chooses by cross-validation instead.
+    /// Number of queries to choose the noise level of peeling; 0 for other methods. Regression uses cross-validation.
     #[must_use]
     pub fn validation_queries(&self) -> usize {
         if let Kind::Peel(plan) = self.kind { plan.validation_queries } else { 0 }
     }
 
-    /// Queries used only to measure R²; regression measures it by cross-validation instead.
+    /// Number of queries to measure R²; 0 for other methods. Regression uses cross-validation.
     #[must_use]
     pub fn test_queries(&self) -> usize {
         if let Kind::Peel(plan) = self.kind { plan.test_queries } else { 0 }
@@ -223,9 +224,9 @@ fn exact(space: &SequenceSpace, budget: usize) -> Result<Kind> {
     match space.size().filter(|&size| size <= MAX_QUERIES).map(|size| size as usize) {
         Some(n_sequences) if n_sequences <= budget => Ok(Kind::Exact { n_sequences }),
         Some(needed) => Err(Error::BudgetTooSmall { budget, needed, reason }),
-        None => {
-            Err(Error::Design(format!("{reason}, more than the 2^28 a design may have; take another method")))
-        }
+        None => Err(Error::Design(format!(
+            "{reason}, more than the 2^28 queries that a design may have; use another method"
+        ))),
     }
 }
 
@@ -243,7 +244,7 @@ fn regress(space: &SequenceSpace, budget: usize) -> Result<Kind> {
     }
     if all < FEWEST as u128 {
         return Err(Error::Design(format!(
-            "regression takes {FEWEST} sequences at least, the space has {all}; take the exact method"
+            "regression needs at least {FEWEST} sequences, the space has {all}; use the exact method"
         )));
     }
     let n_queries = (budget as u128).min(all).min(MOST_REGRESSED) as usize;
@@ -258,7 +259,7 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let cost = |b: usize| Some(words::checked_count(words::same(q, b))? as u128 * (n as u128 + 1));
     let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
     let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
-    // More queries than sequences, or than a design can hold, are useless.
+    // A design cannot use more queries than the space has sequences, or than `MAX_QUERIES`.
     let usable = (budget as u128).min(space.size().unwrap_or(u128::MAX)).min(MAX_QUERIES);
     let available = usable.saturating_sub((test_queries + validation_queries) as u128);
     let least_b = (1..=n).find(|&b| block(b) >= MIN_BINS).unwrap_or(n);
@@ -269,7 +270,7 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
             budget,
             needed: usize::try_from(with_held_out(design)).unwrap_or(usize::MAX),
             reason: format!(
-                "peeling sequences over {q} symbols of length {n} takes {MIN_GROUPS} groups of {} delays of \
+                "peeling sequences over {q} symbols of length {n} needs {MIN_GROUPS} groups of {} delays of \
                  {} queries, and held-out queries for validation and test",
                 n + 1,
                 block(least_b)
@@ -296,12 +297,12 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     })
 }
 
-/// The error of peeling, with the advice to take the exact transform if that needs fewer evaluations.
+/// The error of peeling, with the advice to use the exact transform if it needs fewer evaluations.
 fn cheaper(error: Error, space: &SequenceSpace, budget: usize) -> Error {
     let fits = space.size().is_some_and(|size| size <= MAX_QUERIES.min(budget as u128));
     match (error, space.size()) {
         (Error::BudgetTooSmall { reason, .. }, Some(size)) if fits => Error::Design(format!(
-            "{reason}: more than the {size} sequences of this space; take the exact method"
+            "{reason}: more than the {size} sequences of this space; use the exact method"
         )),
         (Error::BudgetTooSmall { needed, reason, .. }, Some(size)) if size < needed as u128 => {
             let reason = format!("{reason}; the exact method evaluates all {size} sequences");
@@ -311,7 +312,7 @@ fn cheaper(error: Error, space: &SequenceSpace, budget: usize) -> Error {
     }
 }
 
-/// The budget that leaves `design` queries besides those for validation and test.
+/// The smallest budget with `design` queries besides the queries for validation and test.
 fn with_held_out(design: u128) -> u128 {
     let fraction = |budget: u128, divisor: u128, (low, high): (usize, usize)| {
         (budget / divisor).clamp(low as u128, high as u128)

@@ -78,7 +78,7 @@ pub enum Outcome {
     BudgetSpent,
     /// Adaptive sketching stopped because more queries no longer lowered the error enough.
     NoLongerPays,
-    /// A file has another status text; it is the first note.
+    /// The status text of a file is not the name of an outcome; the text is the first note.
     Unknown,
 }
 
@@ -123,7 +123,7 @@ impl Outcome {
     }
 }
 
-/// The number of terms of a surrogate before a limit cut some off, and R² with all of them.
+/// The number of terms of a surrogate before a limit removed some of them, and R² with all terms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AllTerms {
     /// Number of terms.
@@ -137,7 +137,7 @@ pub struct AllTerms {
 pub struct Status {
     /// Why it ended.
     pub outcome: Outcome,
-    /// What a limit on the terms cost; `None` if it cut none off.
+    /// Number of terms and R² without the limit on the terms; `None` if the limit removed no terms.
     pub all_terms: Option<AllTerms>,
     /// What else a user should know, such as methods that could not be tried.
     pub notes: Vec<String>,
@@ -163,8 +163,8 @@ impl fmt::Display for Status {
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -198,8 +198,8 @@ pub struct SketchInfo {
     pub r2: RSquared,
     /// Standard deviation of the noise of one value, as estimated by the fit.
     pub noise: f64,
-    /// Fraction of the variance that is left unexplained: by peeling on the design itself, by other methods on
-    /// held-out queries.
+    /// Fraction of the variance that the surrogate does not explain: for peeling on the queries of the design, for
+    /// other methods on held-out queries.
     pub unexplained: f64,
     /// Details of a regression.
     pub regression: Option<RegressionInfo>,
@@ -235,7 +235,7 @@ pub struct Candidate {
 pub struct Link {
     /// The name of the link.
     pub name: String,
-    /// R² on the scale of the model; `None` for the identity, and if it was not measured.
+    /// R² on the scale of the model; `None` for the identity, or if it was not measured.
     pub response_r2: Option<RSquared>,
 }
 
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_again() {
+    fn each_name_gives_its_method_or_outcome() {
         assert!(Method::ALL.into_iter().all(|m| Method::from_name(m.name()).unwrap() == m));
         assert!(Outcome::ALL.into_iter().all(|o| Outcome::from_name(o.name()).unwrap() == o));
         let message = Method::from_name("tree").unwrap_err().to_string();

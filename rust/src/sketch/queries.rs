@@ -25,11 +25,11 @@ const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
 pub struct Queries {
     plan: Plan,
     source: Source,
-    /// The queries that are not those of a design, row-major codes: validation and test queries, or uniform ones.
+    /// Queries that do not belong to a design, row-major codes: validation and test queries, or uniform queries.
     rows: Vec<u8>,
 }
 
-/// Where queries come from, and so how they are sketched.
+/// The origin of the queries, which decides how their values are sketched.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// All sequences of the space.
@@ -45,7 +45,7 @@ impl Queries {
         Self { plan, source, rows }
     }
 
-    /// Number of queries: the model evaluations to pay for.
+    /// Number of queries: the model evaluations that are needed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.designed() + self.rows.len() / self.space().n()
@@ -90,7 +90,7 @@ impl Queries {
         rows
     }
 
-    /// Makes a sketch of the values of all queries, in their order.
+    /// Makes a sketch from the values of all queries, in the order of the queries.
     ///
     /// Peeling tries several noise levels and keeps the spectrum that predicts the validation values best, or a
     /// constant if that predicts them better. Regression is cross-validated.
@@ -104,7 +104,7 @@ impl Queries {
             Source::Exact(design) => {
                 let observations = Observations::new(design.clone(), values.to_vec())?;
                 let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
-                // R² rests on all sequences: the design leaves none to test on.
+                // R² is computed on all sequences, because the design leaves no sequence for a test.
                 let codes = design.queries(0..design.len());
                 self.finish(peeling, Outcome::Exact, &codes, values, cancel)
             }
@@ -152,7 +152,8 @@ impl Queries {
         Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
     }
 
-    /// Decodes at several noise levels and returns what predicts the validation values best.
+    /// Decodes at several noise levels. Returns the spectrum, or the constant, that predicts the validation values
+    /// best.
     fn choose(
         &self,
         observations: &Observations,

@@ -24,7 +24,7 @@ use crate::validation::RSquared;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Sketch {
-    /// The closed form that stands in for the model.
+    /// The closed form that approximates the model.
     pub surrogate: Surrogate,
     /// Variances of its terms, if they are known.
     pub uncertainty: Option<Uncertainty>,
@@ -52,10 +52,10 @@ pub struct Fit {
     pub codes: Vec<u8>,
     /// Their values, and predictions by a fit that did not use them.
     pub held_out: HeldOut,
-    /// Fraction of the space that the final fit has seen, if values have no noise; else 0. R² counts the final fit for
-    /// this fraction, and the held-out predictions for the rest.
+    /// Fraction of the space to which the final fit was fitted if values have no noise; else 0. R² uses the final fit
+    /// for this fraction, and the held-out predictions for the rest.
     pub sampled_fraction: f64,
-    /// Largest decrease of `1 - R²` by the final fit, as a fraction: how much better than the tested fit it may be. It
+    /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data. It
     /// raises the upper end of the interval of R².
     pub refit_gain: f64,
     /// How the surrogate was made.
@@ -150,8 +150,8 @@ impl Sketch {
         self.with_info(|info| info.provenance.candidates = candidates)
     }
 
-    /// The same sketch as one of `link(score)`; `held_out` has the held-out values and predictions on the scale of the
-    /// model. A sketch without provenance stays as it is.
+    /// The same sketch, marked as a sketch of `link(score)`; `held_out` has the held-out values and predictions on
+    /// the scale of the model. A sketch without provenance stays as it is.
     ///
     /// # Errors
     /// If values and predictions do not match, or one is not finite.

@@ -23,7 +23,7 @@ const DENSE_SPACE: u128 = 1 << 18;
 const SUPPORTS: usize = 60_000;
 /// Largest size of all tables, in bytes.
 const MEMORY: usize = 1 << 30;
-/// Bytes of one entry of a sparse table.
+/// Memory of one entry of a sparse table, in bytes.
 const ENTRY: usize = 40;
 
 /// Coefficients of the words of one support.
@@ -69,26 +69,26 @@ impl CentredSum {
     fn expand(
         &mut self,
         sets: &[(u16, u64)],
-        at: usize,
+        done: usize,
         support: &mut Vec<u16>,
         word: &mut Vec<u8>,
         coefficient: f64,
     ) -> Result<()> {
-        let Some(&(position, set)) = sets.get(at) else {
+        let Some(&(position, set)) = sets.get(done) else {
             return self.add_word(support, word, coefficient);
         };
         let q = self.space.q();
         let all = if q == 64 { u64::MAX } else { (1 << q) - 1 };
-        // The symbols of the set, or 1 minus those outside it, whichever is shorter.
+        // The symbols of the set, or 1 minus the symbols outside it, if there are fewer of these.
         let few = 2 * set.count_ones() as usize <= q + 1;
         let (listed, sign) = if few { (set, 1.0) } else { (all & !set, -1.0) };
         if !few {
-            self.expand(sets, at + 1, support, word, coefficient)?;
+            self.expand(sets, done + 1, support, word, coefficient)?;
         }
         support.push(position);
         for symbol in (0..q as u8).filter(|symbol| listed >> symbol & 1 == 1) {
             word.push(symbol);
-            self.expand(sets, at + 1, support, word, sign * coefficient)?;
+            self.expand(sets, done + 1, support, word, sign * coefficient)?;
             word.pop();
         }
         support.pop();
@@ -120,7 +120,7 @@ impl CentredSum {
     fn insert(&mut self, support: Vec<u16>) -> Result<()> {
         let Some(count) = words::checked_count(words::same(self.space.q(), support.len())) else {
             return Err(Error::TooLarge {
-                what: "a term of so many positions",
+                what: "a term with this many positions",
                 bytes: support.len() as u128,
                 advice: "limit the order",
             });
@@ -152,7 +152,7 @@ impl CentredSum {
         let q = self.space.q();
         for position in 0..self.space.n() as u16 {
             cancel.check()?;
-            let parts: Vec<(Vec<u16>, Table)> = self
+            let means: Vec<(Vec<u16>, Table)> = self
                 .tables
                 .par_iter()
                 .filter_map(|(support, table)| {
@@ -163,16 +163,16 @@ impl CentredSum {
                     Some((rest, table.mean_over(q, after)))
                 })
                 .collect();
-            for (support, part) in parts {
-                self.merge(support, part)?;
+            for (support, mean) in means {
+                self.merge(support, mean)?;
             }
         }
         Ok(())
     }
 
-    fn merge(&mut self, support: Vec<u16>, part: Table) -> Result<()> {
+    fn merge(&mut self, support: Vec<u16>, table: Table) -> Result<()> {
         if support.is_empty() {
-            self.constant += part.entries().map(|(_, value)| value).sum::<f64>();
+            self.constant += table.entries().map(|(_, value)| value).sum::<f64>();
             return Ok(());
         }
         if !self.tables.contains_key(&support) {
@@ -180,11 +180,11 @@ impl CentredSum {
         }
         match self.tables.get_mut(&support) {
             Some(Table::Dense(entries)) => {
-                part.entries().for_each(|(word, value)| entries[word] += value);
+                table.entries().for_each(|(word, value)| entries[word] += value);
             }
             Some(Table::Sparse(entries)) => {
                 let before = entries.len();
-                for (word, value) in part.entries() {
+                for (word, value) in table.entries() {
                     *entries.entry(word).or_insert(0.0) += value;
                 }
                 self.bytes += (entries.len() - before) * ENTRY;
@@ -244,7 +244,7 @@ impl CentredSum {
                 return Err(Error::TooLarge {
                     what: "the table of a component of the spectrum",
                     bytes: count.saturating_mul(8),
-                    advice: "truncate it to lower orders",
+                    advice: "truncate the spectrum to lower orders",
                 });
             }
             let entries = table(&factors, q, labels, coefficients, order);
@@ -293,7 +293,7 @@ impl Table {
         }
     }
 
-    /// The mean over one axis; the axes behind it have `after` words.
+    /// The mean over one axis. The axes after it have `after` words.
     fn mean_over(&self, q: usize, after: usize) -> Self {
         let chance = 1.0 / q as f64;
         match self {
@@ -317,15 +317,15 @@ impl Table {
         }
     }
 
-    /// The values at every word of a sum of products of centred indicators with these coefficients.
+    /// A sum of products of centred indicators with these coefficients, at every word.
     fn centred(entries: &[f64], q: usize, order: usize) -> Vec<f64> {
         let mut entries = entries.to_vec();
         for axis in 0..order {
             let after = words::count(words::same(q, axis));
             for block in entries.chunks_exact_mut(q * after) {
-                for at in 0..after {
-                    let mean = (0..q).map(|symbol| block[symbol * after + at]).sum::<f64>() / q as f64;
-                    (0..q).for_each(|symbol| block[symbol * after + at] -= mean);
+                for offset in 0..after {
+                    let mean = (0..q).map(|symbol| block[symbol * after + offset]).sum::<f64>() / q as f64;
+                    (0..q).for_each(|symbol| block[symbol * after + offset] -= mean);
                 }
             }
         }
@@ -346,7 +346,7 @@ impl Table {
         }
     }
 
-    /// Number of terms that [`Table::shortest`] has at most.
+    /// Upper limit of the number of terms of [`Table::shortest`].
     pub(super) fn terms(&self, q: usize, order: usize) -> usize {
         match self {
             Self::Dense(entries) => {
@@ -357,8 +357,8 @@ impl Table {
         }
     }
 
-    /// Words and coefficients, as few as possible. The centred indicators of a position add up to zero, so the one of
-    /// symbol 0 can be written in terms of the others.
+    /// Words and coefficients, in a short form. The centred indicators of a position add up to zero, so the indicator
+    /// of symbol 0 can be written in terms of the others.
     fn shortest(&self, q: usize, order: usize) -> Vec<(usize, f64)> {
         let listed: Vec<(usize, f64)> = self.entries().collect();
         let Self::Dense(entries) = self else { return listed };
@@ -369,9 +369,9 @@ impl Table {
         for axis in 0..order {
             let after = words::count(words::same(q, axis));
             for block in entries.chunks_exact_mut(q * after) {
-                for at in 0..after {
-                    let first = block[at];
-                    (0..q).for_each(|symbol| block[symbol * after + at] -= first);
+                for offset in 0..after {
+                    let first = block[offset];
+                    (0..q).for_each(|symbol| block[symbol * after + offset] -= first);
                 }
             }
         }

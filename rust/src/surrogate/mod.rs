@@ -1,4 +1,4 @@
-//! Surrogates: closed forms that stand in for the model.
+//! Surrogates: closed forms that approximate the model.
 //!
 //! A surrogate is a sum of product terms, `f̂(x) = c_0 + Re Σ_t c_t Π_{i∈S_t} g(l_{t,i}, x_i)`. The factor `g(l, a)` of
 //! label `l` at symbol `a` belongs to a [`Basis`]. Prediction, components and Shapley values are computed from
@@ -91,7 +91,7 @@ impl Surrogate {
     /// The surrogate as a spectrum: the same function.
     ///
     /// # Errors
-    /// If the terms stand for more coefficients than fit into memory.
+    /// If the spectrum has more coefficients than fit into memory.
     pub fn spectrum(&self) -> Result<Cow<'_, Spectrum>> {
         match self {
             Self::Spectrum(spectrum) => Ok(Cow::Borrowed(spectrum)),

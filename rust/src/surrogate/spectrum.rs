@@ -10,7 +10,7 @@ use crate::space::SequenceSpace;
 /// Largest accepted `|F[k] - conj F[-k]|`, relative to the largest coefficient.
 const HERMITIAN_TOLERANCE: f64 = 1e-9;
 
-/// A sparse spectrum of a real function: canonical, sorted, immutable.
+/// A sparse spectrum of a real function, in canonical form: sorted, with one frequency of each pair `k, -k`.
 ///
 /// ```
 /// use rustfft::num_complex::Complex64;
@@ -32,12 +32,13 @@ const HERMITIAN_TOLERANCE: f64 = 1e-9;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spectrum {
     space: SequenceSpace,
-    /// One of each pair `k, -k`, the lesser, ascending; the coefficients are nonzero.
+    /// The smaller frequency of each pair `k, -k`, in ascending order; the coefficients are nonzero.
     half: Vec<(Frequency, Complex64)>,
 }
 
 impl Spectrum {
-    /// The spectrum with these coefficients, both of each pair `k, -k`; repeated frequencies add.
+    /// The spectrum with these coefficients, for both frequencies of each pair `k, -k`. The coefficients of repeated
+    /// frequencies are added.
     ///
     /// # Errors
     /// If a frequency is not of this space, a coefficient is not finite, or the function would not
@@ -66,7 +67,7 @@ impl Spectrum {
         Ok(spectrum)
     }
 
-    /// The spectrum of the real part: `(F[k] + conj F[-k]) / 2`; repeated frequencies add.
+    /// The spectrum of the real part: `(F[k] + conj F[-k]) / 2`. The coefficients of repeated frequencies are added.
     ///
     /// # Errors
     /// If a frequency is not of this space or a coefficient is not finite.
@@ -92,7 +93,8 @@ impl Spectrum {
         Self::from_representatives(space, halves)
     }
 
-    /// From one coefficient of each pair, by its lesser frequency; repeated frequencies add.
+    /// From one coefficient of each pair, for its smaller frequency. The coefficients of repeated frequencies are
+    /// added.
     pub(crate) fn from_representatives(space: SequenceSpace, mut half: Vec<(Frequency, Complex64)>) -> Self {
         half.sort_by(|a, b| a.0.cmp(&b.0));
         half.dedup_by(|next, kept| {
@@ -120,7 +122,7 @@ impl Spectrum {
             if !(ascending && lesser && real) {
                 return Err(Error::BadFrequency {
                     index,
-                    reason: "it is out of canonical order or form".into(),
+                    reason: "its order or its form is not canonical".into(),
                 });
             }
         }
@@ -138,7 +140,7 @@ impl Spectrum {
         &self.half
     }
 
-    /// Number of coefficients that a representative stands for.
+    /// Number of coefficients that a representative represents: 1 if `k = -k`, else 2.
     pub(super) fn multiplicity(&self, k: &Frequency) -> usize {
         if k.is_self_conjugate(self.space.q()) { 1 } else { 2 }
     }
@@ -179,8 +181,8 @@ impl Spectrum {
         }
         let (k, negated) = k.clone().representative(q);
         match self.half.binary_search_by(|(stored, _)| stored.cmp(&k)) {
-            Ok(at) if negated => self.half[at].1.conj(),
-            Ok(at) => self.half[at].1,
+            Ok(index) if negated => self.half[index].1.conj(),
+            Ok(index) => self.half[index].1,
             Err(_) => Complex64::ZERO,
         }
     }

@@ -126,7 +126,7 @@ impl ProductTerms {
     /// The real part of the function as a spectrum.
     ///
     /// # Errors
-    /// If a term does not belong to the space, or the terms stand for more than 2^24 coefficients.
+    /// If a term does not belong to the space, or the spectrum has more than 2^24 coefficients.
     pub fn spectrum(&self) -> Result<Spectrum> {
         self.check()?;
         let q = self.space.q();
@@ -142,7 +142,7 @@ impl ProductTerms {
             return Err(Error::TooLarge {
                 what: "the spectrum of these terms",
                 bytes: sizes.saturating_mul(64),
-                advice: "work with the terms themselves, or fit lower orders",
+                advice: "use the terms themselves, or fit lower orders",
             });
         }
         let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
@@ -211,8 +211,8 @@ fn transform(mut table: Vec<Complex64>, q: usize, order: usize, roots: &[Complex
         let rest = size / q;
         let mut next = vec![Complex64::ZERO; size];
         for (symbol, row) in table.chunks_exact(rest).enumerate() {
-            for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
-                for (label, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
+            for (index, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
+                for (label, out) in next[index * q..(index + 1) * q].iter_mut().enumerate() {
                     *out += value * roots[symbol * label % q].conj() / q as f64;
                 }
             }
@@ -233,7 +233,7 @@ pub(crate) fn table(
 ) -> Vec<Complex64> {
     let n_labels = factors.len() / q;
     if n_labels > q {
-        // More labels than symbols: term by term.
+        // If there are more labels than symbols, the terms are added one by one.
         let mut sum = vec![Complex64::ZERO; words::count(words::same(q, order))];
         for (labels, &coefficient) in labels.chunks_exact(order).zip(coefficients) {
             let mut product = vec![coefficient];
@@ -253,12 +253,12 @@ pub(crate) fn table(
     }
     let mut next = vec![Complex64::ZERO; size];
     for _ in 0..order {
-        // Contract the first axis and put the symbols last: after all axes the order is restored.
+        // Contract the first axis and move its symbols to the end. After all axes the original order is restored.
         let rest = size / q;
         next.fill(Complex64::ZERO);
         for (label, row) in tensor.chunks_exact(rest).enumerate().filter(|(label, _)| *label < n_labels) {
-            for (at, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
-                for (symbol, out) in next[at * q..(at + 1) * q].iter_mut().enumerate() {
+            for (index, &value) in row.iter().enumerate().filter(|(_, value)| **value != Complex64::ZERO) {
+                for (symbol, out) in next[index * q..(index + 1) * q].iter_mut().enumerate() {
                     *out += value * factors[label * q + symbol];
                 }
             }

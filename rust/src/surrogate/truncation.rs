@@ -15,7 +15,7 @@ pub struct Truncation {
     pub max_terms: Option<usize>,
     /// Orders up to this one.
     pub max_order: Option<usize>,
-    /// As few coefficients as hold this fraction (0 to 1) of the energy beyond the constant.
+    /// The smallest number of coefficients with this fraction (0 to 1) of the energy of all but the constant.
     pub energy: Option<f64>,
 }
 
@@ -24,7 +24,7 @@ pub struct Truncation {
 pub struct Keep {
     /// Fraction of the variance that may be dropped to have fewer components, 0 to 1.
     pub dropped: f64,
-    /// Largest number of terms; `None` is no limit.
+    /// Largest number of terms; `None` for no limit.
     pub max_terms: Option<usize>,
 }
 
@@ -53,7 +53,7 @@ impl Spectrum {
         let max_order = keep.max_order.unwrap_or(usize::MAX);
         let mut half: Vec<_> =
             self.representatives().iter().filter(|(k, _)| k.order() <= max_order).cloned().collect();
-        // The constant first, then by the energy of one coefficient; ties by the canonical order.
+        // The constant comes first, then the other coefficients by energy; ties in the canonical order.
         half.sort_by(|a, b| {
             let size = |(k, value): &(Frequency, Complex64)| {
                 if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() }

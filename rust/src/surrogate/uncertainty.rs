@@ -16,7 +16,7 @@ pub struct Uncertainty {
 }
 
 /// Shapley values of a letter pattern of `order` positions under a uniform background, for a sequence that matches it
-/// at `matches` of them: the value of a matching position, and that of another one.
+/// at `matches` of them: the value of a matching position, and the value of another position.
 ///
 /// The game is `v(T) = q^{-(d-t)}` if the sequence matches on `T`, `t = |T|`, else 0.
 pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64, f64) {
@@ -61,8 +61,8 @@ impl Uncertainty {
         for group in terms.supports.iter().filter(|_| !self.patterns.is_empty()) {
             let order = group.support.len();
             let sum: f64 = variances.by_ref().take(group.coefficients.len()).sum();
-            let share = sum * spread_of_pattern(q, order) / order as f64;
-            group.support.iter().for_each(|&i| all[i as usize] += share);
+            let mean = sum * spread_of_pattern(q, order) / order as f64;
+            group.support.iter().for_each(|&i| all[i as usize] += mean);
         }
         all
     }

@@ -16,7 +16,7 @@ use crate::surrogate::{Basis, ProductTerms, SupportTerms};
 
 /// Trees processed by one task; fixed, so that sums do not depend on the number of threads.
 const TREES: usize = 16;
-/// Memory for one term, in bytes, in the error for too many terms.
+/// Memory of one term, in bytes, for the error about too many terms.
 const TERM_BYTES: u128 = 64;
 
 /// Coefficients of products of sets of symbols: `(position, set)` for each factor.

@@ -26,7 +26,7 @@ use crate::space::SequenceSpace;
 const ROWS: usize = 256;
 
 /// The condition `x_i ∈ S_i` for all listed `(i, S_i)`: ascending positions, and sets of symbols as bits (bit
-/// `a` stands for the symbol with code `a`).
+/// `a` represents the symbol with code `a`).
 pub type Condition = Vec<(u16, u64)>;
 
 /// A node of a tree.
@@ -102,8 +102,8 @@ impl Ensemble {
                 }
             };
             if tree.is_empty() || !tree.iter().enumerate().all(valid) {
-                let expected = "made of finite leaves, and of splits that come before their children";
-                return bad("trees", expected, format!("tree {index}, which is not"));
+                let expected = "made of finite leaves, and of splits on listed conditions that come before their children";
+                return bad("trees", expected, format!("tree {index}, which has another node or no node"));
             }
         }
         Ok(Self { space, constant, conditions, trees })
@@ -158,7 +158,7 @@ impl Ensemble {
     }
 }
 
-/// Calls `f` with the symbols allowed at each position restricted to those of a condition, and restores them.
+/// Restricts the allowed symbols at each position to the symbols of a condition, calls `f`, and restores them.
 fn with_condition<T>(allowed: &mut [u64], condition: &[(u16, u64)], f: impl FnOnce(&mut [u64]) -> T) -> T {
     let before: Vec<u64> = condition.iter().map(|&(i, _)| allowed[i as usize]).collect();
     condition.iter().for_each(|&(i, set)| allowed[i as usize] &= set);

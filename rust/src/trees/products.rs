@@ -9,7 +9,7 @@ use super::{Ensemble, Node, with_condition, with_symbols};
 
 /// Largest number of splits in one product.
 pub(super) const MAX_SPLITS: usize = 6;
-/// A conditional probability is 0 if it is at most this fraction of the unconditional one: what is left is
+/// A conditional probability is 0 if it is at most this fraction of the unconditional one: it is then a
 /// rounding error.
 const ROUNDING: f64 = 1e-12;
 
@@ -101,14 +101,15 @@ impl<'a> TreeMeans<'a> {
         if probability == 0.0 || probability == 1.0 {
             return probability;
         }
-        // Probabilities that the condition holds and no violated one, and that no violated one holds.
+        // The probability that the condition holds and no violated condition does, and the probability that no
+        // violated condition holds.
         let (mut joint, mut total) = (probability, 1.0);
         for &other in violated {
             let overlaps = conditions[other as usize].iter().any(|(i, _)| sets.iter().any(|(j, _)| i == j));
             if overlaps {
                 let unconditional = self.probability(other, allowed);
-                let given = with_condition(allowed, sets, |allowed| self.probability(other, allowed));
-                joint -= probability * given;
+                let conditional = with_condition(allowed, sets, |allowed| self.probability(other, allowed));
+                joint -= probability * conditional;
                 total -= unconditional;
             }
         }

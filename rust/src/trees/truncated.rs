@@ -21,8 +21,8 @@ use crate::words;
 const MAX_POSITIONS: usize = 6;
 /// Smallest variances of a product, as fractions of the ensemble's variance: of up to two splits, and of more
 /// splits. The first pair that gives a manageable number of components is used. The second number rises
-/// first, because products of more splits have components of their own, while products of two often share
-/// theirs.
+/// first, because products of more splits add separate components, while products of two splits often have the
+/// same components.
 const MIN_VARIANCES: [(f64, f64); 7] = [
     (1e-9, 1e-7),
     (1e-9, 1e-5),
@@ -44,19 +44,20 @@ const MAX_PATTERNS: usize = 1 << 12;
 const MAX_ALL_PATTERNS: usize = 1 << 20;
 /// Trees processed by one task; fixed, so that sums do not depend on the number of threads.
 const TREES: usize = 8;
-/// Number of products at which equal products are added up.
+/// Number of products in memory above which equal products are added up.
 const MAX_PRODUCTS: usize = 1 << 24;
-/// Products between two checks whether the caller cancels.
+/// Number of products between two checks of the cancel flag.
 const CHECKED: usize = 1024;
 
 /// The conditions of a product, ascending; the last ones may be [`NONE`].
 type Key = [u32; MAX_SPLITS];
+/// Fills the unused entries of a [`Key`].
 const NONE: u32 = u32::MAX;
 
 /// A truncated ensemble.
 #[derive(Clone, Debug)]
 pub struct Truncated {
-    /// The kept components, in centred letters.
+    /// The kept components, in centred indicators.
     pub terms: ProductTerms,
     /// Kept fraction of the ensemble's variance, up to 1, measured on uniform sequences.
     pub kept_fraction: f64,
