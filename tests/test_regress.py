@@ -343,7 +343,10 @@ def test_data_that_cannot_be_fitted(X, y, parts):
             {"dictionary": ss.Dictionary(orders=0)},
             "dictionary must be made of supports of the space, got none",
         ),
-        ({"dictionary": ss.Dictionary(supports=[(0, 9)])}, "support 0: .0, 9., which is not a list of ascending"),
+        (
+            {"dictionary": ss.Dictionary(supports=[(0, 9)])},
+            "support 0: .0, 9., which is not a list of ascending",
+        ),
         ({"dictionary": ss.Dictionary(supports=[(3, 2)])}, "support 0: .3, 2."),
         ({"memory_limit": 1000}, "would take .* bytes, 1000 are allowed"),
     ],

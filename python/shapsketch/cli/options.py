@@ -31,6 +31,7 @@ ADVICE = {
     "inputs": "choose another kind with --inputs",
     "on_error": "--on-error skip skips such records",
     "outputs": "name all outputs with --outputs A,B",
+    "stderr": "remove --stderr; in Python, Explainer.refine estimates them with further evaluations",
     "tolerance": "if the model is the same but stochastic, sketch it from Python with "
     "ss.Store(path, tolerance=...)",
 }

@@ -18,6 +18,7 @@ from shapsketch.explain.control_variate import MIN_CALLS, Sampled, sample
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.refinement import difference
 from shapsketch.explain.table import Record, Table
+from shapsketch.fitting.holdout import r_squared
 from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
 from shapsketch.surrogate.sketch import Sketch
@@ -281,13 +282,12 @@ def _measure(
         scores_of, explainer._background, codes, scores, compared, calls.fillings, rng
     )
     shapley_correlation, shapley_rmse = _shapley_values(compared, sampled, rng)
-    errors = scores - surrogate.predict(codes)
-    variation = float(((scores - scores.mean()) ** 2).sum())
+    predictions = surrogate.predict(codes)
     return Faithfulness(
         n_calls=session.n_evaluated,
         background=explainer.background,
-        r2=1.0 - float((errors**2).sum()) / variation if variation > 0 else float("nan"),
-        rmse=float(np.sqrt((errors**2).mean())),
+        r2=r_squared(scores, predictions) if np.ptp(scores) > 0 else float("nan"),
+        rmse=float(np.sqrt(((scores - predictions) ** 2).mean())),
         shapley_correlation=shapley_correlation,
         shapley_rmse=shapley_rmse,
         shapley_noise=float(np.sqrt((sampled.stderr**2).mean())),

@@ -77,6 +77,7 @@ class Explanation(Table):
         raise InputError(
             f"no standard errors: {reason}",
             advice="Explainer.refine estimates them with further evaluations of the model",
+            option="stderr",
         )
 
     def records(self) -> list[Record]:

@@ -8,8 +8,8 @@ from numbers import Real
 
 from shapsketch import _core
 from shapsketch.errors import InputError
-from shapsketch.fitting.automatic import Fitted
 from shapsketch.fitting.options import UNIFORM
+from shapsketch.fitting.selection import Fitted
 from shapsketch.space import SequenceSpace
 
 logger = logging.getLogger(__name__)

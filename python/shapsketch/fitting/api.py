@@ -17,12 +17,12 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
-from shapsketch.fitting.automatic import Data, Fitted, fit_values
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.holdout import labelled
 from shapsketch.fitting.options import UNIFORM, FitOptions
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
-from shapsketch.fitting.selection import steps
+from shapsketch.fitting.selection import Data, Fitted, fit_values
+from shapsketch.fitting.steps import steps
 from shapsketch.link import Link, LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
 from shapsketch.query.budget import Method, budgeted

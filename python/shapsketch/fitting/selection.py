@@ -1,168 +1,261 @@
-"""Choose between several learners on the same values: the best one, or an average of several."""
+"""Choose the method: fit one, or compare several on held-out values and keep the best or an average.
+
+`fit_values` is the entry point. `_why_only_regression` ends the comparison early, `_learners` lists who takes
+part, and `choose` picks the best candidate or an average.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import optional
-from shapsketch.fitting.boosting import (
-    DROPPED,
-    LEAVES,
-    FittedTrees,
-    choose_trees,
-    closed_form,
-    positional_candidates,
+from shapsketch.errors import InputError, MissingExtraError
+from shapsketch.fitting.boosting import REFIT_GAIN
+from shapsketch.fitting.distillation import Teacher
+from shapsketch.fitting.holdout import (
+    FEWEST,
+    Split,
+    check_enough,
+    predictions_after_truncation,
+    r_squared,
 )
-from shapsketch.fitting.distillation import CustomTeacher, Predictor, Teacher, choose_teacher, students
-from shapsketch.fitting.features import PositionalFeatures
-from shapsketch.fitting.holdout import Split, predict
+from shapsketch.fitting.learners import (
+    BoostingLearner,
+    DistillationLearner,
+    Learner,
+    RegressionLearner,
+    custom_teacher,
+)
+from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
 
+# If R² of the regression is at least this, no other method is tried.
+GOOD = 0.9995
 # An average must lower the error of the best candidate by this fraction to be worth its terms.
 WORTHWHILE = 0.01
 # Candidates with a smaller fraction of the sum of weights are removed from an average.
 NEGLIGIBLE = 0.05
-# Leaves that are tried when fitting fast.
-FAST_LEAVES = (31, 8)
-
-# Reports the next step of a fit.
-Log = Callable[[str], None]
 
 
-@contextmanager
-def steps(progress: bool) -> Iterator[Log]:
-    """Show the current step and the time since the start; yield the function that reports a step."""
-    from tqdm.auto import tqdm
-
-    with tqdm(disable=not progress, bar_format="{desc} [{elapsed}]") as bar:
-
-        def log(step: str) -> None:
-            logger.info("%s", step)
-            bar.set_description_str(step)
-
-        yield log
-
-
-class Learner(Protocol):
-    """A way to fit values, with one or more candidates as results."""
-
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Fit without the held-out values; return each candidate's predictions of them by name."""
-
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:
-        """Return a candidate's sketch of all values."""
-
-
-class RegressionLearner:
-    """A regression, which is cross-validated already."""
-
-    def __init__(self, codes: Codes, sketch: _core.Sketch) -> None:
-        self._codes, self._sketch = codes, sketch
-
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Return the cross-validated predictions of the held-out sequences."""
-        held_out = self._sketch.held_out
-        assert held_out is not None
-        rows = {row.tobytes(): index for index, row in enumerate(self._codes)}
-        return {"regress": held_out.predictions[[rows[row.tobytes()] for row in split.held_codes]]}
-
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
-        """Return the regression, which was fitted to all values."""
-        return self._sketch
-
-
-class BoostingLearner:
-    """Boosted trees on positional features."""
-
-    def __init__(self, space: SequenceSpace, *, fast: bool, seed: int, log: Log) -> None:
-        self._space, self._seed, self._log = space, seed, log
-        self._leaves = FAST_LEAVES if fast else LEAVES
-        self._chosen: FittedTrees[PositionalFeatures] | None = None
-
-    def choose(self, split: Split) -> FittedTrees[PositionalFeatures]:
-        """Return the trees chosen on a split; they are chosen only once."""
-        if self._chosen is None:
-            self._chosen = choose_trees(
-                split,
-                positional_candidates(self._space),
-                leaves=self._leaves,
-                seed=self._seed,
-                what="trees",
-                log=self._log,
-            )
-        return self._chosen
-
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Return the predictions of the chosen trees in closed form."""
-        trees = self.choose(split)
-        self._log("trees in closed form")
-        sketch, _ = closed_form(trees, DROPPED, None)
-        return {"trees": predict(sketch, split.held_codes)}
-
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
-        """Return the chosen trees, fitted to all values, in closed form."""
-        assert self._chosen is not None
-        return closed_form(self._chosen.refit(codes, values, self._seed), DROPPED, None)[0]
-
-
-class DistillationLearner:
-    """Students of a teacher: trees with count features, or the user's own predictor.
+@dataclass(frozen=True)
+class Data:
+    """Sequences and values to learn from.
 
     Attributes
     ----------
-    held_out : array (M,) or None
-        The teacher's predictions of held-out values, after `fit`.
-    teacher : Teacher or None
-        The teacher of all values, after `fit_all`.
+    space : SequenceSpace
+    codes, values : arrays (N, n) and (N,)
+        Values on the scale of the sketch.
+    budget : int
+        Evaluations that were allowed.
+    sampled_fraction : float
+        Fraction of the space that was evaluated; 0 for measured data.
     """
 
-    def __init__(
-        self, boosting: BoostingLearner, custom: CustomTeacher | None, *, seed: int, log: Log
-    ) -> None:
-        self._boosting, self._custom, self._seed, self._log = boosting, custom, seed, log
-        self._fitted: Teacher | None = None
-        self._students: dict[str, _core.Sketch] = {}
-        self.held_out: Values | None = None
-        self.teacher: Teacher | None = None
-
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Return each student's predictions of the held-out values."""
-        positional = self._boosting.choose(split).features
-        if self._custom is None:
-            self._fitted = choose_teacher(split, positional, seed=self._seed, log=self._log)
-        else:
-            self._log("the teacher")
-            self._fitted = self._custom.refit(split.codes, split.values, self._seed)
-        self.held_out = self._fitted.predict(split.held_codes)
-        sketches = students(self._fitted, positional, seed=self._seed, log=self._log)
-        self._positional = positional
-        return {name: predict(sketch, split.held_codes) for name, sketch in sketches.items()}
-
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:
-        """Return one student of the teacher of all values."""
-        # All students share one teacher.
-        if self.teacher is None:
-            assert self._fitted is not None
-            self._log("the teacher again, with all values")
-            self.teacher = self._fitted.refit(codes, values, self._seed)
-            self._students = students(self.teacher, self._positional, seed=self._seed, log=self._log)
-        return self._students[name]
+    space: SequenceSpace
+    codes: Codes
+    values: Values
+    budget: int
+    sampled_fraction: float
 
 
-def custom_teacher(predictor: Predictor | None, space: SequenceSpace, inputs: str) -> CustomTeacher | None:
-    """Return the user's predictor as a teacher, if there is one."""
-    return None if predictor is None else CustomTeacher(predictor, space, inputs)
+@dataclass(frozen=True)
+class Fitted:
+    """A sketch of the core.
+
+    Attributes
+    ----------
+    core : _core.Sketch
+    teacher : Teacher or None
+        The teacher, if the sketch was distilled from one.
+    regression_r2 : float
+        R² of the regression among the candidates, which rests on all values; NaN if there is none.
+    """
+
+    core: _core.Sketch
+    teacher: Teacher | None = None
+    regression_r2: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """A regression of all values, and the seconds it took."""
+
+    core: _core.Sketch
+    seconds: float
+
+    @property
+    def r2(self) -> float:
+        """Cross-validated R²."""
+        assert self.core.info is not None
+        return self.core.info.r2.value
+
+
+def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
+    """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values."""
+    regressed = None
+    if options.method == "auto":
+        log("regression")
+        started = time.perf_counter()
+        core = regress()
+        regressed = Regressed(core, time.perf_counter() - started)
+        reason = _why_only_regression(data.codes, regressed.r2, options)
+        if reason is not None:
+            return _only_regression(data, options, regressed, reason)
+    try:
+        return _compare(data, options, regressed, log)
+    except InputError as error:
+        # Return the regression, so that the evaluations are not lost.
+        if regressed is None or options.teacher is not None:
+            raise
+        logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
+        return _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
+
+
+def _why_only_regression(codes: Codes, r2: float, options: FitOptions) -> str | None:
+    """Return why only regression is tried: a note, or "" if R² is high enough; None to try other methods."""
+    if r2 >= GOOD:
+        return ""
+    if len(np.unique(codes, axis=0)) < FEWEST:
+        return f"trees need at least {FEWEST} sequences"
+    try:
+        optional("lightgbm", "trees", "trying trees")
+    except MissingExtraError as error:
+        if options.teacher is None:
+            return f"trees and distillation were not tried: {error}"
+        raise
+    return None
+
+
+def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note: str) -> Fitted:
+    """Return the regression, with at most `max_terms` terms, and a note why nothing else was tried."""
+    core = regressed.core
+    if options.max_terms is not None and len(core) > options.max_terms:
+        core = _shortened(regressed, data.codes, options)
+    if note:
+        core = core.with_note(note)
+    candidate = _core.Candidate("regress", regressed.r2, regressed.seconds, 1.0)
+    core = core.with_budget(data.budget).with_candidates([candidate])
+    return Fitted(core, None, regressed.r2)
+
+
+def _learners(
+    data: Data, options: FitOptions, regressed: Regressed | None, boosting: BoostingLearner, log: Log
+) -> list[Learner]:
+    """Return the learners of a method."""
+    learners: list[Learner] = []
+    if regressed is not None:
+        learners.append(RegressionLearner(data.codes, regressed.core))
+    if options.method != "distill":
+        learners.append(boosting)
+    if options.method == "distill" or (options.method == "auto" and not options.fast):
+        custom = custom_teacher(options.teacher, data.space, options.teacher_inputs)
+        learners.append(DistillationLearner(boosting, custom, seed=options.seed, log=log))
+    return learners
+
+
+def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: Log) -> Fitted:
+    if regressed is None:
+        check_enough(data.codes)
+    split = Split.of(data.codes, data.values, options.seed)
+    boosting = BoostingLearner(data.space, fast=options.fast, seed=options.seed, log=log)
+    learners = _learners(data, options, regressed, boosting, log)
+    comparison = Comparison.of(learners, split, float("nan") if regressed is None else regressed.seconds)
+    truth = split.held_values
+    weights = choose(comparison.predictions, truth, np.arange(len(truth)))
+    candidates = [
+        _core.Candidate(name, r_squared(truth, p), comparison.seconds[name], weights.weights.get(name, 0.0))
+        for name, p in comparison.predictions.items()
+    ]
+    for each in candidates:
+        logger.info("%s: R² %.4f in %.1f s, weight %.2f", each.name, each.r2, each.seconds, each.weight)
+    if set(weights.weights) == {"regress"} and regressed is not None and options.max_terms is None:
+        core = regressed.core.with_budget(data.budget).with_candidates(candidates)
+        return Fitted(core, None, regressed.r2)
+    predictions = cross_fitted(comparison.predictions, truth, options.seed)
+    log("all queries")
+    surrogate, full_terms, predictions = _combined(data, options, comparison, weights, split, predictions)
+    distillation = next((each for each in learners if isinstance(each, DistillationLearner)), None)
+    methods = {name.split(" ")[0] for name in weights.weights}
+    fit = _core.Fit(
+        codes=split.held_codes,
+        values=truth,
+        predictions=predictions,
+        method=methods.pop() if len(methods) == 1 else "average",
+        outcome="validated",
+        budget=data.budget,
+        n_queries=len(np.unique(data.codes, axis=0)),
+        seed=options.seed,
+        sampled_fraction=data.sampled_fraction,
+        refit_gain=REFIT_GAIN,
+        all_terms=full_terms,
+        candidates=candidates,
+        teacher_predictions=None if distillation is None else distillation.held_out,
+    )
+    return Fitted(
+        _core.Sketch.from_fit(surrogate, fit),
+        None if distillation is None else distillation.teacher,
+        float("nan") if regressed is None else regressed.r2,
+    )
+
+
+def _combined(
+    data: Data,
+    options: FitOptions,
+    comparison: Comparison,
+    weights: Weights,
+    split: Split,
+    predictions: Values,
+) -> tuple[_core.Sketch, tuple[int, float] | None, Values]:
+    """Return the weighted sum of sketches of all values, and its held-out predictions.
+
+    If `max_terms` removed terms, the second item has their number and R² before.
+    """
+    parts = {
+        name: comparison.learners[name].fit_all(data.codes, data.values, name) for name in weights.weights
+    }
+    full = _core.combine(
+        list(parts.values()),
+        list(weights.weights.values()),
+        constant=weights.constant,
+        dropped=0.0,
+        max_terms=None,
+    )
+    if options.max_terms is None:
+        return full, None, predictions
+    short = _core.combine([full], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    all_terms = (len(full), r_squared(split.held_values, predictions))
+    return short, all_terms, predictions_after_truncation(predictions, full, short, split.held_codes)
+
+
+def _shortened(regressed: Regressed, codes: Codes, options: FitOptions) -> _core.Sketch:
+    """Return a regression with fewer terms; its R² is measured after truncation."""
+    held_out = regressed.core.held_out
+    assert held_out is not None
+    short = _core.combine([regressed.core], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
+    fit = _core.Fit(
+        codes=codes,
+        values=held_out.values,
+        predictions=predictions_after_truncation(held_out.predictions, regressed.core, short, codes),
+        method="regress",
+        outcome="cross-validated",
+        budget=len(codes),
+        n_queries=len(np.unique(codes, axis=0)),
+        seed=options.seed,
+        refit_gain=REFIT_GAIN,
+        all_terms=(len(regressed.core), regressed.r2),
+    )
+    return _core.Sketch.from_fit(short, fit)
 
 
 @dataclass(frozen=True)
