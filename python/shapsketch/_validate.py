@@ -1,7 +1,7 @@
 """Checks of arguments, and imports of optional dependencies."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
@@ -37,10 +37,15 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
     """
     if isinstance(value, str) and value in choices:
         return value
+    listed = ", ".join(map(repr, choices))
+    raise InputError(f"{name} must be one of {listed}, got {value!r}{suggestion(value, choices)}")
+
+
+def suggestion(value: object, choices: Iterable[str], count: int = 1) -> str:
+    """Return "; did you mean ...?" with up to `count` similar choices; empty if none is similar."""
     by_lower_case = {option.lower(): option for option in choices}
-    near = get_close_matches(str(value).lower(), by_lower_case, n=1)
-    hint = f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
-    raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")
+    near = get_close_matches(str(value).lower(), by_lower_case, n=count)
+    return f"; did you mean {' or '.join(repr(by_lower_case[name]) for name in near)}?" if near else ""
 
 
 def optional(module: str, extra: str, purpose: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 import numpy as np
 
 import shapsketch as ss
+from shapsketch._validate import suggestion
 from shapsketch.cli.options import (
     FLOAT32,
     READING,
@@ -81,8 +81,7 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     if suffixes and suffixes[-1] in (".csv", ".tsv"):
         return _probabilities(path, space, delimiter_of(suffixes[-1][1:]))
     if text != "uniform" and len(text) != space.n:
-        near = get_close_matches(text, ("uniform", "shuffles"), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(text, ("uniform", "shuffles"))
         if path.is_file():
             hint = f"; for the sequences of this file, pass @{text}"
         raise ss.InputError(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, suggestion
 from shapsketch.errors import InputError
 
 Inputs: TypeAlias = Literal["strings", "codes", "onehot"]
@@ -103,11 +102,9 @@ def columns_of(model: object, outputs: tuple[str, ...] | None) -> tuple[int, ...
         return None
     for name in outputs:
         if name not in declared:
-            near = get_close_matches(name, declared, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InputError(
                 f"outputs: the model has no output {name!r}, its outputs are "
-                f"{', '.join(map(repr, declared))}{hint}"
+                f"{', '.join(map(repr, declared))}{suggestion(name, declared)}"
             )
     return tuple(declared.index(name) for name in outputs)
 

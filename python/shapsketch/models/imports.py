@@ -8,11 +8,10 @@ import re
 import sys
 import threading
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, suggestion
 from shapsketch.errors import InputError, ModelError
 from shapsketch.models._protocol import INPUTS, Inputs, Model, inputs_of, outputs_of
 
@@ -98,8 +97,7 @@ def _load(path: str) -> Model:
             model = getattr(model, attribute)
         except AttributeError as error:
             callables = [other for other in dir(model) if callable(getattr(model, other, None))]
-            near = get_close_matches(attribute, callables, n=3)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            hint = suggestion(attribute, callables, count=3)
             source = getattr(sys.modules[module_name], "__file__", None)
             raise InputError(
                 f"{path!r}: {full_name!r}{f' ({source})' if source else ''} has no {attribute!r}{hint}"
