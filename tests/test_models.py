@@ -903,7 +903,7 @@ class TestTable:
             (["A,1"], {"header": "sequence,sequence"}, ss.InputError, "there is no column of scores"),
             (["A,1,2"], {"header": "sequence,s,s"}, ss.InputError, "several columns 's'"),
             (["A,1", "", "C,high"], {}, ss.FileError, "line 4: 'high' in the column 'score' is not a number"),
-            (["A,1", "C,1,2"], {}, ss.FileError, "line 3: it has 3 values where the header has 2"),
+            (["A,1", "C,1,2"], {}, ss.FileError, "line 3: it has 3 values, but the header has 2"),
             ([], {}, ss.FileError, "no rows"),
         ]
         for rows, options, error, message in cases:
