@@ -191,7 +191,7 @@ fn check_index(index: Index, most: usize, v: &[f64], n: usize, supports: &[Vec<u
                 // These have no definition by enumeration here; the Python tests compare them with brute force and
                 // with another package.
                 Index::KSii | Index::Fsii | Index::Fbii => continue,
-                other => panic!("{other:?} needs a definition here"),
+                other => unreachable!("{other:?} needs a definition here"),
             }
         };
         assert!((value - expected).abs() < TOLERANCE, "{index:?} of order {most}, {mask:b}");
