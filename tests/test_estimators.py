@@ -173,6 +173,7 @@ def test_methods_before_fit_raise_not_fitted_error(regressor, grid, method):
                 "basis",
                 "penalty",
                 "strengths",
+                "loss",
                 "growth",
                 "refit",
                 "tol",

@@ -278,6 +278,7 @@ REGRESSION = {
     "strengths": None,
     "dictionary": None,
     "penalty": None,
+    "loss": "squared",
     "growth": True,
     "refit": True,
     "tolerance": 1e-7,
@@ -304,7 +305,7 @@ def design_of(**options):
     ("option", "call"),
     [
         ("index", lambda name: components().interactions(name, 2, with_references=False)),
-        ("basis", lambda name: _core.regress(SPACE, CODES, VALUES, None, basis=name, **REGRESSION)),
+        ("basis", lambda name: _core.regress(SPACE, CODES, VALUES, None, None, basis=name, **REGRESSION)),
         ("subsampling", lambda name: design_of(subsampling=name)),
         ("delays", lambda name: design_of(delays=name)),
         ("method", lambda name: _core.Plan(SPACE, 100, method=name, seed=0)),

@@ -137,7 +137,10 @@ class Queries:
 
 class RSquared:
     def __new__(
-        cls, values: npt.NDArray[np.float64], predictions: npt.NDArray[np.float64]
+        cls,
+        values: npt.NDArray[np.float64],
+        predictions: npt.NDArray[np.float64],
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> RSquared: ...
     @property
     def value(self) -> float: ...
@@ -147,6 +150,12 @@ class RSquared:
     def high(self) -> float: ...
     @property
     def count(self) -> int: ...
+    @property
+    def n_effective(self) -> float: ...
+    @property
+    def is_undefined(self) -> bool: ...
+    @property
+    def is_carried_by_few(self) -> bool: ...
 
 class Status:
     @property
@@ -214,6 +223,8 @@ class SketchInfo:
     def link(self) -> Link: ...
     @property
     def teacher(self) -> RSquared | None: ...
+    @property
+    def dependent(self) -> list[tuple[int, int]]: ...
 
 class HeldOut:
     @property
@@ -235,6 +246,8 @@ class Fit:
         seed: int,
         sampled_fraction: float = 0.0,
         refit_gain: float = 0.0,
+        weights: npt.NDArray[np.float64] | None = None,
+        dependent: Sequence[tuple[int, int]] = (),
         all_terms: tuple[int, float] | None = None,
         notes: Sequence[str] = (),
         candidates: Sequence[Candidate] = (),
@@ -243,6 +256,8 @@ class Fit:
 
 class Sketch:
     def __new__(cls, spectrum: Spectrum) -> Sketch: ...
+    @staticmethod
+    def constant_of(space: Space, value: float) -> Sketch: ...
     @staticmethod
     def from_fit(surrogate: Sketch, fit: Fit) -> Sketch: ...
     @staticmethod
@@ -307,16 +322,19 @@ class Dictionary:
         supports: list[list[int]],
     ) -> Dictionary: ...
 
+def dependent_positions(space: Space, codes: npt.NDArray[np.uint8]) -> list[tuple[int, int]]: ...
 def regress(
     space: Space,
     codes: npt.NDArray[np.uint8],
     values: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
     design: Design | None,
     *,
     dictionary: Dictionary | None,
     basis: str,
     strengths: tuple[float, float, float, float | None] | None,
     penalty: float | None,
+    loss: str,
     growth: bool,
     refit: bool,
     tolerance: float,

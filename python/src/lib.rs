@@ -35,7 +35,7 @@ mod _core {
     #[pymodule_export]
     use super::peel::{Peeling, peel};
     #[pymodule_export]
-    use super::regress::{Dictionary, regress};
+    use super::regress::{Dictionary, dependent_positions, regress};
     #[pymodule_export]
     use super::sketch::{
         Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,

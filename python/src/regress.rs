@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use shapsketch::design::Observations;
-use shapsketch::regress::{Atoms, PenaltyFactors, Sample, SparseRegression};
+use shapsketch::regress::{Atoms, Loss, PenaltyFactors, Sample, SparseRegression};
 
 use crate::arrays::{self, Codes, Values};
 use crate::design::Design;
@@ -27,7 +27,8 @@ impl Dictionary {
 /// Regresses values on sequences, or on the queries of a design.
 #[pyfunction]
 #[pyo3(signature = (
-    space, codes, values, design, *, dictionary, basis, strengths, penalty, growth, refit, tolerance, memory, seed
+    space, codes, values, weights, design, *, dictionary, basis, strengths, penalty, loss,
+    growth, refit, tolerance, memory, seed
 ))]
 #[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
 pub(crate) fn regress(
@@ -35,11 +36,13 @@ pub(crate) fn regress(
     space: Space,
     codes: Codes<'_>,
     values: Values<'_>,
+    weights: Option<Values<'_>>,
     design: Option<Design>,
     dictionary: Option<Dictionary>,
     basis: &str,
     strengths: Option<(f64, f64, f64, Option<f64>)>,
     penalty: Option<f64>,
+    loss: &str,
     growth: bool,
     refit: bool,
     tolerance: f64,
@@ -47,11 +50,13 @@ pub(crate) fn regress(
     seed: u64,
 ) -> PyResult<Sketch> {
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
+    let weights = weights.map(|weights| arrays::values(&weights));
     let regression = SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
         basis: short(py, || Atoms::choice_from_name(basis))?,
         penalty_factors: strengths.map(penalty_factors),
         lambda: penalty,
+        loss: short(py, || Loss::from_name(loss))?,
         growth,
         refit,
         tolerance,
@@ -61,12 +66,33 @@ pub(crate) fn regress(
     interruptible(py, |cancel| {
         let sample = match design {
             Some(design) => Sample::from(Observations::new(design.0, values)?),
-            None => Sample::new(space.0, codes, values)?,
+            None => sample(space, codes, values, weights)?,
         };
         let regression = regression.fit(&sample, cancel)?;
         Ok(shapsketch::Sketch::from_regression(regression, &sample, seed))
     })
     .map(Sketch::from)
+}
+
+/// Pairs of positions whose symbols depend on each other in these sequences.
+#[pyfunction]
+pub(crate) fn dependent_positions(
+    py: Python<'_>,
+    space: Space,
+    codes: Codes<'_>,
+) -> PyResult<Vec<(usize, usize)>> {
+    let codes = arrays::codes(&codes);
+    interruptible(py, |cancel| shapsketch::regress::dependent_positions(&space.0, &codes, cancel))
+}
+
+fn sample(
+    space: Space,
+    codes: Vec<u8>,
+    values: Vec<f64>,
+    weights: Option<Vec<f64>>,
+) -> shapsketch::Result<Sample> {
+    let sample = Sample::new(space.0, codes, values)?;
+    weights.map_or(Ok(sample.clone()), |weights| sample.with_weights(weights))
 }
 
 fn penalty_factors((pairs, higher, scattered, growth): (f64, f64, f64, Option<f64>)) -> PenaltyFactors {

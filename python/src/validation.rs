@@ -1,6 +1,7 @@
 //! R² with its confidence interval.
 
 use pyo3::prelude::*;
+use shapsketch::validation::Validation;
 
 use crate::arrays::{self, Values};
 use crate::work::short;
@@ -13,19 +14,38 @@ pub(crate) struct RSquared {
     low: f64,
     high: f64,
     count: usize,
+    n_effective: f64,
+    is_undefined: bool,
+    is_carried_by_few: bool,
 }
 
 #[pymethods]
 impl RSquared {
     #[new]
-    fn new(py: Python<'_>, values: Values<'_>, predictions: Values<'_>) -> PyResult<Self> {
+    #[pyo3(signature = (values, predictions, weights = None))]
+    fn new(
+        py: Python<'_>,
+        values: Values<'_>,
+        predictions: Values<'_>,
+        weights: Option<Values<'_>>,
+    ) -> PyResult<Self> {
         let (values, predictions) = (arrays::values(&values), arrays::values(&predictions));
-        short(py, || shapsketch::validation::RSquared::new(&values, &predictions)).map(Self::from)
+        let weights = weights.map(|weights| arrays::values(&weights));
+        let validation = Validation { weights: weights.as_deref(), ..Validation::new(&values, &predictions) };
+        short(py, || validation.r_squared()).map(Self::from)
     }
 }
 
 impl From<shapsketch::validation::RSquared> for RSquared {
     fn from(r2: shapsketch::validation::RSquared) -> Self {
-        Self { value: r2.value, low: r2.low, high: r2.high, count: r2.count }
+        Self {
+            value: r2.value,
+            low: r2.low,
+            high: r2.high,
+            count: r2.count,
+            n_effective: r2.n_effective,
+            is_undefined: r2.is_undefined(),
+            is_carried_by_few: r2.is_carried_by_few(),
+        }
     }
 }

@@ -122,6 +122,26 @@ pub enum Error {
         /// The largest magnitude among them.
         largest: f64,
     },
+    /// A weight of a sample is not positive.
+    #[error("weight {value} at index {index} is not above 0; leave out rows that should not count")]
+    Weight {
+        /// Its index.
+        index: usize,
+        /// The weight.
+        value: f64,
+    },
+    /// Values differ by rounding only: a common offset is so large that it hides the signal.
+    #[error(
+        "{what}: all values are from {low} to {high}, which differ by rounding only; subtract a constant in the model, before it rounds its scores"
+    )]
+    SignalLost {
+        /// What the values belong to.
+        what: &'static str,
+        /// The smallest value.
+        low: f64,
+        /// The largest value.
+        high: f64,
+    },
     /// The budget is too small for the method.
     #[error("a budget of {budget} is too small: {reason}; at least {needed} model evaluations are needed")]
     BudgetTooSmall {
@@ -247,6 +267,7 @@ impl Error {
             | Self::WrongLength { index, .. }
             | Self::CodeOutOfRange { index, .. }
             | Self::NotFinite { index, .. }
+            | Self::Weight { index, .. }
             | Self::BadFrequency { index, .. }
             | Self::NotHermitian { index, .. } => Some(*index),
             _ => None,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
 use shapsketch::peel::PeelingDecoder;
 use shapsketch::sketch::{Method, Strategy};
@@ -31,7 +33,7 @@ fn temporary(name: &str) -> PathBuf {
 
 #[test]
 fn files_restore_the_sketch_and_have_the_same_bytes_every_time() {
-    for (q, n, budget) in [(4, 12, 20_000), (2, 10, 1024), (20, 5, 20_000)] {
+    for (q, n, budget) in [(4, 12, 3_000), (2, 10, 1024), (20, 5, 3_000)] {
         let (sketch, _) = noisy_sketch(q, n, budget);
         let path = temporary(&format!("same-{q}"));
         sketch.save(&path).unwrap();
@@ -180,10 +182,62 @@ fn errors_carry_the_numbers() {
 }
 
 #[test]
-fn r_squared_of_constants_is_defined() {
+fn r_squared_of_constants_is_undefined() {
     let constant = vec![0.1; 10];
-    assert_eq!(RSquared::new(&constant, &constant).unwrap().value, 1.0);
-    let off = RSquared::new(&constant, &[0.2; 10]).unwrap();
-    assert_eq!((off.value, off.low, off.high), (0.0, 0.0, 0.0));
+    for predictions in [vec![0.1; 10], vec![0.2; 10]] {
+        let r2 = RSquared::new(&constant, &predictions).unwrap();
+        assert!(r2.value.is_nan() && r2.low == f64::NEG_INFINITY && r2.high == 1.0, "{r2:?}");
+    }
+    // If all sequences were evaluated, nothing is unknown.
+    let exact = RSquared::of_all(&constant, &constant).unwrap();
+    assert_eq!((exact.value, exact.low, exact.high), (1.0, 1.0, 1.0));
+    assert!(RSquared::of_all(&constant, &[0.2; 10]).unwrap().is_undefined());
     assert!(RSquared::new(&[1.0], &[1.0]).is_err());
+}
+
+/// Share of intervals that hold `1 - error²` of a model with errors of this size; values are drawn by `draw`.
+fn coverage(error: f64, rows: usize, draw: impl Fn(&mut ChaCha8Rng) -> f64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let population: Vec<f64> = (0..400_000).map(|_| draw(&mut rng)).collect();
+    let mean = population.iter().sum::<f64>() / 4e5;
+    let variance = population.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 4e5;
+    // Each value is predicted as `mean + (1 - error) (value - mean)`, so R² of the population is `1 - error²`.
+    let holds = |_: usize| {
+        let values: Vec<f64> = (0..rows).map(|_| population[rng.random_range(0..400_000)]).collect();
+        let noise: Vec<f64> = values.iter().map(|_| error * variance.sqrt() * normal(&mut rng)).collect();
+        let predictions: Vec<f64> = values.iter().zip(noise).map(|(v, e)| v + e).collect();
+        let r2 = RSquared::new(&values, &predictions).unwrap();
+        r2.low <= 1.0 - error * error && 1.0 - error * error <= r2.high
+    };
+    (0..400).map(holds).filter(|holds| *holds).count() as f64 / 400.0
+}
+
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (u, v): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+#[test]
+fn intervals_of_r_squared_hold_the_true_one() {
+    for error in [0.1, 0.5, 0.9] {
+        for rows in [60, 300] {
+            let of_normal = coverage(error, rows, normal);
+            let of_rare = coverage(error, rows, |rng| f64::from(u8::from(rng.random_bool(0.05))));
+            // Log-normal values: the kurtosis is 114.
+            let of_heavy = coverage(error, rows, |rng| normal(rng).exp());
+            for share in [of_normal, of_rare, of_heavy] {
+                assert!(share >= 0.93, "{error} {rows}: {of_normal} {of_rare} {of_heavy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_interval_has_width_zero() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let values: Vec<f64> = (0..1000).map(|_| normal(&mut rng)).collect();
+    let r2 = RSquared::new(&values, &values).unwrap();
+    let farthest = values.iter().map(|v| v * v).fold(0.0, f64::max) / 1000.0;
+    // Three further sequences like the farthest one could have been missed.
+    assert!((1.0 - r2.low - 3.0 * farthest).abs() < 0.005 && r2.value == 1.0 && r2.high == 1.0, "{r2:?}");
 }

@@ -65,9 +65,9 @@ def fit_in_rounds(
         # sequences, more queries are always worthwhile.
         slow = before is not None and not error <= (1.0 - WORTHWHILE) * before[0] and r2 <= before[1]
         idle = idle + 1 if slow and full.method != "exact" else 0
-        before = (error, high)
+        before = None if info.r2.is_undefined else (error, high)
         outcome = None
-        if r2 >= target:
+        if r2 >= target and not info.r2.is_carried_by_few:
             outcome = "target met"
         elif last:
             outcome = "budget spent"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -18,9 +18,9 @@ from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
-from shapsketch.fitting.holdout import labelled
+from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.fitting.options import UNIFORM, FitOptions
-from shapsketch.fitting.regression import Dictionary, SparseRegressor
+from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor
 from shapsketch.fitting.selection import Data, Fitted, fit_values
 from shapsketch.fitting.steps import steps
 from shapsketch.link import Link, LinkLike, parse
@@ -104,7 +104,13 @@ class _Task:
 
     def _fit(self, plan: _core.Plan, queries: _core.Queries, values: Values) -> Fitted:
         if np.ptp(values) == 0.0:
-            logger.warning("the model gave the same score, %g, to all %d queries", values[0], len(values))
+            logger.warning(
+                "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in fewer "
+                "than 1 of %d sequences can be missing: raise the budget, or ask where the model responds",
+                values[0],
+                len(values),
+                max(1, len(values) // 3),
+            )
         linked = self.link.to_link(values, "model")
         if plan.method != "regress" or self.options.method == "regress":
             core = queries.sketch(linked)
@@ -112,7 +118,8 @@ class _Task:
             fitted = Fitted(core, None, core.info.r2.value)
         else:
             codes = queries.batch(0, len(queries))
-            data = Data(self.space, codes, linked, plan.budget, len(queries) / self.space.size)
+            fraction = len(queries) / self.space.size
+            data = Data(self.space, Labelled(codes, linked), plan.budget, fraction)
             with steps(self.progress is True) as log:
                 fitted = fit_values(data, self.options, lambda: queries.sketch(linked), log)
         return Fitted(on_link(fitted.core, self.link), fitted.teacher, fitted.regression_r2)
@@ -295,6 +302,8 @@ def fit(  # noqa: PLR0913 - public
     space: SequenceSpace,
     *,
     method: Literal["auto", "regress", "trees", "distill"] = "regress",
+    sample_weight: npt.ArrayLike | None = None,
+    loss: Literal["squared", "huber"] = "squared",
     dictionary: Dictionary | Literal["auto"] = "auto",
     link: LinkLike = "identity",
     random_state: int = 0,
@@ -318,6 +327,10 @@ def fit(  # noqa: PLR0913 - public
     space : SequenceSpace
     method : {"auto", "regress", "trees", "distill"}
         As for :func:`sketch`.
+    sample_weight : array of float, shape (N,), optional
+        Weights of the squared errors, above 0, such as the inverse variances of the values.
+    loss : {"squared", "huber"}
+        What a regression minimises; see :class:`SparseRegressor`. "huber" is for method="regress".
     dictionary : Dictionary or "auto"
         For regression.
     link : {"identity", "log", "logit"} or (forward, inverse)
@@ -345,24 +358,26 @@ def fit(  # noqa: PLR0913 - public
     """
     space_of(space)
     scale = parse(link)
-    codes, values = labelled(X, y, space)
+    measured = labelled(X, y, space, sample_weight)
     choice("method", method, UNIFORM)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
     if dictionary != "auto" and method in ("trees", "distill"):
         raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
+    if choice("loss", loss, LOSSES) != "squared" and method != "regress":
+        raise InputError(f"loss={loss!r} is for method='regress', not {method!r}; remove it")
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
-    regressor = SparseRegressor(space, dictionary=dictionary, random_state=random_state)
-    linked = scale.to_link(values, "y")
+    regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
+    rows = replace(measured, values=scale.to_link(measured.values, "y"))
 
     def regress() -> _core.Sketch:
-        return regressor.fit(codes, linked).sketch_._core
+        return regressor._fit(space, rows).sketch_._core
 
     if method == "regress":
         fitted = Fitted(regress())
     else:
         with steps(progress) as log:
-            fitted = fit_values(Data(space, codes, linked, len(values), 0.0), options, regress, log)
+            fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
     sketch = Sketch._wrap(on_link(fitted.core, scale), scale, fitted.teacher)
     warn_if_low(sketch)
     return sketch

@@ -16,12 +16,12 @@ from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.features import Features, PositionalFeatures, positional_kinds
 from shapsketch.fitting.holdout import (
+    Labelled,
     Split,
     check_enough,
     labelled,
     predict,
     predictions_after_truncation,
-    r_squared,
 )
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch
@@ -84,12 +84,12 @@ class Boosted:
 
 def boost(
     matrix: Any,
-    values: Values,
+    data: Labelled,
     *,
     leaves: int,
     seed: int,
     categories: int = 0,
-    held: tuple[Any, Values] | None = None,
+    held: tuple[Any, Labelled] | None = None,
     rounds: int | None = None,
     rate: float = RATE,
 ) -> Boosted:
@@ -98,14 +98,15 @@ def boost(
     Parameters
     ----------
     matrix : array or sparse matrix (N, F)
-    values : array (N,)
+    data : Labelled
+        The values and weights of N sequences.
     leaves : int
         Leaves of each tree.
     seed : int
     categories : int
         How many of the features, counted from the first, are categories.
-    held : (matrix, values), optional
-        Held-out features and values. Without `rounds` they choose the number of rounds. With `rounds` they
+    held : (matrix, data), optional
+        Held-out features and data. Without `rounds` they choose the number of rounds. With `rounds` they
         choose only ``refit_rounds``.
     rounds : int, optional
     rate : float
@@ -116,7 +117,7 @@ def boost(
         "objective": "regression",
         "num_leaves": leaves,
         "learning_rate": rate,
-        "min_data_in_leaf": max(2, min(LEAF_VALUES, len(values) // 50)),
+        "min_data_in_leaf": max(2, min(LEAF_VALUES, len(data.values) // 50)),
         "max_bin": 63,
         "cat_smooth": 10.0,
         "cat_l2": 10.0,
@@ -127,23 +128,24 @@ def boost(
         "force_col_wise": True,
         "seed": seed % 2**31,
         # The result is the same for any number of threads.
-        "num_threads": 1 if len(values) * leaves < ONE_THREAD else 0,
+        "num_threads": 1 if len(data.values) * leaves < ONE_THREAD else 0,
         "verbosity": -1,
     }
     names: Any = list(range(categories)) if categories else "auto"
-    centre = float(np.mean(values))
+    centre = float(np.average(data.values, weights=data.weights))
 
-    def dataset(features: Any, targets: Values, reference: Any = None) -> Any:
+    def dataset(features: Any, data: Labelled, reference: Any = None) -> Any:
         return lightgbm.Dataset(
             features,
-            targets - centre,
+            data.values - centre,
+            weight=data.weights,
             reference=reference,
             params=parameters,
             categorical_feature=names,
             free_raw_data=True,
         )
 
-    train = dataset(matrix, values)
+    train = dataset(matrix, data)
     if held is None:
         assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds)
@@ -179,11 +181,11 @@ class FittedTrees(Generic[F]):
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
         return np.concatenate([self.boosted.predict(self.features.matrix(chunk)) for chunk in chunks])
 
-    def refit(self, codes: Codes, values: Values, seed: int) -> FittedTrees[F]:
-        """Return the same trees, fitted to other values."""
+    def refit(self, data: Labelled, seed: int) -> FittedTrees[F]:
+        """Return the same trees, fitted to other data."""
         boosted = boost(
-            self.features.matrix(codes),
-            values,
+            self.features.matrix(data.codes),
+            data,
             leaves=self.boosted.leaves,
             seed=seed,
             categories=self.features.n_categories,
@@ -218,12 +220,12 @@ def choose_trees(
 
     def fit(part: Split, features: F, size: int, rounds: int | None = None) -> FittedTrees[F]:
         boosted = boost(
-            features.matrix(part.codes),
-            part.values,
+            features.matrix(part.train.codes),
+            part.train,
             leaves=size,
             seed=seed,
             categories=features.n_categories,
-            held=(features.matrix(part.held_codes), part.held_values),
+            held=(features.matrix(part.held.codes), part.held),
             rounds=rounds,
         )
         return FittedTrees(features, boosted)
@@ -309,13 +311,15 @@ class TreeSketch(Regressor):
         self.max_terms = max_terms
         self.random_state = random_state
 
-    def fit(self, X: Sequences, y: npt.ArrayLike) -> TreeSketch:
+    def fit(self, X: Sequences, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> TreeSketch:
         """Fit and return self.
 
         Parameters
         ----------
         X : sequences (strings, or codes (N, n))
         y : array of float, shape (N,)
+        sample_weight : array of float, shape (N,), optional
+            Weights of the squared errors, above 0.
 
         Raises
         ------
@@ -331,10 +335,10 @@ class TreeSketch(Regressor):
             raise InputError(f"dropped must be at least 0 and below 1, got {self.dropped}")
         terms = None if self.max_terms is None else integer("max_terms", self.max_terms, least=1)
         seed = integer("random_state", self.random_state, least=0)
-        codes, values = labelled(X, y, self.space)
-        check_enough(codes)
+        data = labelled(X, y, self.space, sample_weight)
+        check_enough(data)
         started = time.perf_counter()
-        split = Split.of(codes, values, seed)
+        split = Split.of(data, seed)
         trees = choose_trees(
             split,
             positional_candidates(self.space, features),
@@ -343,22 +347,24 @@ class TreeSketch(Regressor):
             what="trees",
             log=lambda _: None,
         )
-        predictions = predict(closed_form(trees, self.dropped, None)[0], split.held_codes)
-        refitted = trees.refit(codes, values, seed)
+        predictions = predict(closed_form(trees, self.dropped, None)[0], split.held.codes)
+        refitted = trees.refit(data, seed)
         final, self.share_ = closed_form(refitted, self.dropped, terms)
         if terms is not None:
             full, _ = closed_form(refitted, self.dropped, None)
-            predictions = predictions_after_truncation(predictions, full, final, split.held_codes)
+            predictions = predictions_after_truncation(predictions, full, final, split.held.codes)
         seconds = time.perf_counter() - started
-        r2 = r_squared(split.held_values, predictions)
+        r2 = split.held.r_squared(predictions)
         fit = _core.Fit(
-            codes=split.held_codes,
-            values=split.held_values,
+            codes=split.held.codes,
+            values=split.held.values,
             predictions=predictions,
+            weights=split.held.weights,
+            dependent=_core.dependent_positions(self.space._core, data.codes),
             method="trees",
             outcome="validated",
-            budget=len(values),
-            n_queries=len(values),
+            budget=data.n_sequences,
+            n_queries=data.n_sequences,
             seed=seed,
             refit_gain=REFIT_GAIN,
             candidates=[_core.Candidate("trees", r2, seconds, 1.0)],
@@ -379,8 +385,8 @@ class TreeSketch(Regressor):
         self._check_fitted()
         return self.sketch_.predict(X)
 
-    def score(self, X: Sequences, y: npt.ArrayLike) -> float:
-        """Return R² on sequences and their values.
+    def score(self, X: Sequences, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return R² on sequences and their values; NaN if the values do not differ.
 
         Raises
         ------
@@ -388,5 +394,5 @@ class TreeSketch(Regressor):
             Before `fit`.
         """
         self._check_fitted()
-        codes, values = labelled(X, y, self.sketch_.space)
-        return r_squared(values, self.predict(codes))
+        data = labelled(X, y, self.sketch_.space, sample_weight)
+        return data.r_squared(self.predict(data.codes))

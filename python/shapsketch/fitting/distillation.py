@@ -15,7 +15,7 @@ from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
 from shapsketch.fitting.boosting import CHUNK, DROPPED, FittedTrees, boost, choose_trees, closed_form
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
-from shapsketch.fitting.holdout import Split
+from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.regression import SparseRegressor
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -40,7 +40,7 @@ class Predictor(Protocol):
     """What a custom teacher needs: the methods ``fit`` and ``predict`` of scikit-learn."""
 
     def fit(self, X: Any, y: Any) -> Any:
-        """Fit to inputs and values."""
+        """Fit to inputs and values. If the data have weights, it also receives ``sample_weight``."""
 
     def predict(self, X: Any) -> Any:
         """Return a value for each input."""
@@ -52,8 +52,8 @@ class Teacher(Protocol):
     def predict(self, codes: Codes) -> Values:
         """Return predictions (B,) for codes."""
 
-    def refit(self, codes: Codes, values: Values, seed: int) -> Teacher:
-        """Return the same teacher, fitted to other values."""
+    def refit(self, data: Labelled, seed: int) -> Teacher:
+        """Return the same teacher, fitted to other data."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,21 @@ class CustomTeacher:
         call = ModelCall(self.predictor.predict, self.space, self.inputs, what="teacher")
         return evaluate(call, _chunks(codes), len(codes), Resources())
 
-    def refit(self, codes: Codes, values: Values, seed: int) -> CustomTeacher:  # noqa: ARG002
-        """Fit the predictor to other values; return self."""
-        inputs: Any = codes
+    def refit(self, data: Labelled, seed: int) -> CustomTeacher:  # noqa: ARG002
+        """Fit the predictor to other data; return self."""
+        inputs: Any = data.codes
         if self.inputs == "strings":
-            inputs = self.space.decode(codes)
+            inputs = self.space.decode(data.codes)
         elif self.inputs == "onehot":
-            inputs = self.space.onehot(codes)
+            inputs = self.space.onehot(data.codes)
+        weights = {} if data.weights is None else {"sample_weight": data.weights}
         try:
-            self.predictor.fit(inputs, values)
+            self.predictor.fit(inputs, data.values, **weights)
         except Exception as error:
+            weighted = " with sample_weight" if weights else ""
             raise InputError(
                 f"the teacher's fit raised {type(error).__name__}: {error}; "
-                f"it received {len(codes)} {self.inputs}"
+                f"it received {len(data.codes)} {self.inputs}{weighted}"
             ) from error
         return self
 
@@ -116,7 +118,7 @@ def students(
     log("student: trees")
     boosted = boost(
         positional.matrix(codes),
-        predictions,
+        Labelled(codes, predictions),
         leaves=STUDENT_LEAVES,
         seed=seed,
         categories=positional.n_categories,

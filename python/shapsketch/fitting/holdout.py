@@ -20,54 +20,76 @@ FEWEST = 300
 
 
 @dataclass(frozen=True)
-class Split:
-    """Values to fit to, and values that are held out.
+class Labelled:
+    """Sequences with values to learn from.
 
     Attributes
     ----------
     codes, values : arrays (N, n) and (N,)
-        To fit to.
-    held_codes, held_values : arrays (M, n) and (M,)
-        Held out.
+    weights : array (N,), optional
+        Above 0; None for equal weights.
     """
 
     codes: Codes
     values: Values
-    held_codes: Codes
-    held_values: Values
+    weights: Values | None = None
+
+    def at(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Labelled:
+        """Return some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Labelled(self.codes[rows], self.values[rows], weights)
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of distinct sequences."""
+        return len(np.unique(self.codes, axis=0))
+
+    def r_squared(self, predictions: Values) -> float:
+        """Return R² of predictions; NaN if the values do not differ."""
+        return r_squared(self.values, predictions, self.weights)
+
+    def error(self, predictions: Values) -> float:
+        """Return the mean squared error of predictions."""
+        return float(np.average((self.values - predictions) ** 2, weights=self.weights))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Data to fit to, and data that are held out."""
+
+    train: Labelled
+    held: Labelled
 
     @classmethod
-    def of(cls, codes: Codes, values: Values, seed: int, stream: int = 1) -> Split:
+    def of(cls, data: Labelled, seed: int, stream: int = 1) -> Split:
         """Hold out a random fifth; copies of one sequence stay together."""
-        _, unit = np.unique(codes, axis=0, return_inverse=True)
+        _, unit = np.unique(data.codes, axis=0, return_inverse=True)
         unit = unit.reshape(-1)
         count = int(unit.max()) + 1
         held = min(int(np.clip(round(HELD_OUT * count), *HELD_OUT_BOUNDS)), count // 2)
         chosen = np.zeros(count, dtype=bool)
         chosen[np.random.default_rng([seed, stream]).permutation(count)[:held]] = True
         out = chosen[unit]
-        return cls(codes[~out], values[~out], codes[out], values[out])
+        return cls(data.at(~out), data.at(out))
 
     def inner(self, seed: int) -> Split:
-        """Split the values to fit to once more, for choices: R² on the outer split stays honest."""
-        return Split.of(self.codes, self.values, seed, stream=4)
+        """Split the data to fit to once more, for choices: R² on the outer split stays honest."""
+        return Split.of(self.train, seed, stream=4)
 
 
-def labelled(X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace) -> tuple[Codes, Values]:
-    """Return codes (N, n) and values (N,).
+def labelled(
+    X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace, sample_weight: npt.ArrayLike | None = None
+) -> Labelled:
+    """Return sequences with their values and weights.
 
     Raises
     ------
     InputError
-        If the shapes do not match, or a value is not a finite real number; the message names the first.
+        If the shapes do not match, a value is not a finite real number, or a weight is not above 0; the
+        message names the first.
     """
     codes = space.encode(X)
-    array: npt.NDArray[Any] = np.asarray(y)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"y must be real numbers, got dtype {array.dtype}")
-    if array.shape != (len(codes),):
-        raise InputError(f"y must have shape ({len(codes)},), one for each sequence, got {array.shape}")
-    values = array.astype(np.float64)
+    values = _numbers("y", y, len(codes))
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise InputError(
@@ -76,12 +98,32 @@ def labelled(X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace) -> tup
             advice="remove such rows",
             index=int(wrong[0]),
         )
-    return codes, values
+    if sample_weight is None:
+        return Labelled(codes, values)
+    weights = _numbers("sample_weight", sample_weight, len(codes))
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0.0)))
+    if len(wrong):
+        raise InputError(
+            f"sample_weight: {weights[wrong[0]]} at index {wrong[0]} is not a finite number above 0 "
+            f"({len(wrong)} such weights)",
+            advice="remove rows that should not count",
+            index=int(wrong[0]),
+        )
+    return Labelled(codes, values, weights)
 
 
-def r_squared(values: Values, predictions: Values) -> float:
-    """Return R² of predictions; for constant values 1 if they are predicted exactly, otherwise 0."""
-    return _core.RSquared(values, predictions).value
+def _numbers(name: str, numbers: npt.ArrayLike | None, count: int) -> Values:
+    array: npt.NDArray[Any] = np.asarray(numbers)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
+    if array.shape != (count,):
+        raise InputError(f"{name} must have shape ({count},), one for each sequence, got {array.shape}")
+    return array.astype(np.float64)
+
+
+def r_squared(values: Values, predictions: Values, weights: Values | None = None) -> float:
+    """Return R² of predictions; NaN if the values do not differ."""
+    return _core.RSquared(values, predictions, weights).value
 
 
 def predict(sketch: _core.Sketch, codes: Codes) -> Values:
@@ -96,16 +138,15 @@ def predictions_after_truncation(
     return predictions + predict(short, codes) - predict(full, codes)
 
 
-def check_enough(codes: Codes) -> None:
+def check_enough(data: Labelled) -> None:
     """Refuse data with too few distinct sequences to validate trees.
 
     Raises
     ------
     InputError
     """
-    distinct = len(np.unique(codes, axis=0))
-    if distinct < FEWEST:
+    if data.n_sequences < FEWEST:
         raise InputError(
-            f"trees need {FEWEST} distinct sequences to be fitted and validated, got {distinct}; pass "
-            "more, or use regression"
+            f"trees need {FEWEST} distinct sequences to be fitted and validated, got {data.n_sequences}; "
+            "pass more, or use regression"
         )

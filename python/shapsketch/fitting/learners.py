@@ -16,7 +16,7 @@ from shapsketch.fitting.boosting import (
 )
 from shapsketch.fitting.distillation import CustomTeacher, Predictor, Teacher, choose_teacher, students
 from shapsketch.fitting.features import PositionalFeatures
-from shapsketch.fitting.holdout import Split, predict
+from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -32,8 +32,8 @@ class Learner(Protocol):
     def fit(self, split: Split) -> dict[str, Values]:
         """Fit without the held-out values; return each candidate's predictions of them by name."""
 
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:
-        """Return a candidate's sketch of all values."""
+    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:
+        """Return a candidate's sketch of all data."""
 
 
 class RegressionLearner:
@@ -47,9 +47,9 @@ class RegressionLearner:
         held_out = self._sketch.held_out
         assert held_out is not None
         rows = {row.tobytes(): index for index, row in enumerate(self._codes)}
-        return {"regress": held_out.predictions[[rows[row.tobytes()] for row in split.held_codes]]}
+        return {"regress": held_out.predictions[[rows[row.tobytes()] for row in split.held.codes]]}
 
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
+    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:  # noqa: ARG002
         """Return the regression, which was fitted to all values."""
         return self._sketch
 
@@ -80,12 +80,12 @@ class BoostingLearner:
         trees = self.choose(split)
         self._log("trees in closed form")
         sketch, _ = closed_form(trees, DROPPED, None)
-        return {"trees": predict(sketch, split.held_codes)}
+        return {"trees": predict(sketch, split.held.codes)}
 
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:  # noqa: ARG002
+    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:  # noqa: ARG002
         """Return the chosen trees, fitted to all values, in closed form."""
         assert self._chosen is not None
-        return closed_form(self._chosen.refit(codes, values, self._seed), DROPPED, None)[0]
+        return closed_form(self._chosen.refit(data, self._seed), DROPPED, None)[0]
 
 
 class DistillationLearner:
@@ -115,19 +115,19 @@ class DistillationLearner:
             self._fitted = choose_teacher(split, positional, seed=self._seed, log=self._log)
         else:
             self._log("the teacher")
-            self._fitted = self._custom.refit(split.codes, split.values, self._seed)
-        self.held_out = self._fitted.predict(split.held_codes)
+            self._fitted = self._custom.refit(split.train, self._seed)
+        self.held_out = self._fitted.predict(split.held.codes)
         sketches = students(self._fitted, positional, seed=self._seed, log=self._log)
         self._positional = positional
-        return {name: predict(sketch, split.held_codes) for name, sketch in sketches.items()}
+        return {name: predict(sketch, split.held.codes) for name, sketch in sketches.items()}
 
-    def fit_all(self, codes: Codes, values: Values, name: str) -> _core.Sketch:
+    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:
         """Return one student of the teacher of all values."""
         # All students share one teacher.
         if self.teacher is None:
             assert self._fitted is not None
             self._log("the teacher again, with all values")
-            self.teacher = self._fitted.refit(codes, values, self._seed)
+            self.teacher = self._fitted.refit(data, self._seed)
             self._students = students(self.teacher, self._positional, seed=self._seed, log=self._log)
         return self._students[name]
 

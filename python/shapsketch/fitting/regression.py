@@ -13,13 +13,14 @@ from shapsketch import _core
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
-from shapsketch.fitting.holdout import labelled, r_squared
+from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.query.design import Observations
-from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.space import Sequences, SequenceSpace
 from shapsketch.surrogate.sketch import Sketch
 
 # Names of the functions that a regression may select.
 BASES = ("auto", "letters", "characters")
+LOSSES = ("squared", "huber")
 
 
 class Dictionary:
@@ -133,6 +134,9 @@ class SparseRegressor(Regressor):
     strengths : (pairs, higher, scattered, growth), optional
         Penalty factors, above 0: for orders above 1, for each order above 2, for supports that are not a
         contiguous window, and for supports that growth adds (None: no growth).
+    loss : {"squared", "huber"}
+        What the fit minimises. Huber's loss limits the influence of outliers (Huber 1964); use it for
+        measured values with wrong ones among them. R² is that of squared errors for every loss.
     growth : bool
         Whether letter patterns may grow beyond the dictionary.
     refit : bool
@@ -186,6 +190,7 @@ class SparseRegressor(Regressor):
         basis: Literal["auto", "letters", "characters"] = "auto",
         penalty: float | None = None,
         strengths: tuple[float, float, float, float | None] | None = None,
+        loss: Literal["squared", "huber"] = "squared",
         growth: bool = True,
         refit: bool = True,
         tol: float = 1e-7,
@@ -197,13 +202,19 @@ class SparseRegressor(Regressor):
         self.basis = basis
         self.penalty = penalty
         self.strengths = strengths
+        self.loss = loss
         self.growth = growth
         self.refit = refit
         self.tol = tol
         self.memory_limit = memory_limit
         self.random_state = random_state
 
-    def fit(self, X: Sequences | Observations, y: npt.ArrayLike | None = None) -> SparseRegressor:
+    def fit(
+        self,
+        X: Sequences | Observations,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> SparseRegressor:
         """Fit and return self.
 
         Parameters
@@ -212,6 +223,8 @@ class SparseRegressor(Regressor):
             Observations of a design with small blocks are fitted in the domain of its bins.
         y : array of float, shape (N,)
             Values of the sequences; omit it for observations.
+        sample_weight : array of float, shape (N,), optional
+            Weights of the squared errors, above 0; not for observations.
 
         Raises
         ------
@@ -223,23 +236,20 @@ class SparseRegressor(Regressor):
         if isinstance(X, Observations):
             if y is not None:
                 raise InputError("observations contain their values; remove y")
+            if sample_weight is not None:
+                raise InputError("observations have no weights; remove sample_weight")
             space, design = X.design.space, X.design._core
-            codes, values = np.zeros((0, space.n), dtype=np.uint8), X.values
+            data = Labelled(np.zeros((0, space.n), dtype=np.uint8), X.values)
         else:
             if not isinstance(self.space, SequenceSpace):
                 raise InputError("pass the space: SparseRegressor(space).fit(X, y)")
             space = self.space
-            codes, values = labelled(X, y, space)
-        self._fit(space, codes, values, design)
-        return self
+            data = labelled(X, y, space, sample_weight)
+        return self._fit(space, data, design)
 
     def _fit(
-        self,
-        space: SequenceSpace,
-        codes: Codes,
-        values: npt.NDArray[np.float64],
-        design: _core.Design | None,
-    ) -> None:
+        self, space: SequenceSpace, data: Labelled, design: _core.Design | None = None
+    ) -> SparseRegressor:
         if self.dictionary != "auto" and not isinstance(self.dictionary, Dictionary):
             raise InputError(f"dictionary must be a Dictionary or 'auto', got {self.dictionary!r}")
         strengths = None
@@ -257,13 +267,15 @@ class SparseRegressor(Regressor):
             )
         core = _core.regress(
             space._core,
-            codes,
-            values,
+            data.codes,
+            data.values,
+            data.weights,
             design,
             dictionary=self.dictionary._core if isinstance(self.dictionary, Dictionary) else None,
             basis=choice("basis", self.basis, BASES),
             strengths=strengths,
             penalty=None if self.penalty is None else float(self.penalty),
+            loss=choice("loss", self.loss, LOSSES),
             growth=bool(self.growth),
             refit=bool(self.refit),
             tolerance=float(self.tol),
@@ -279,14 +291,15 @@ class SparseRegressor(Regressor):
         self.basis_ = info.basis
         self.strengths_ = info.penalty_factors
         self.duality_gap_ = info.duality_gap
+        return self
 
     def predict(self, X: Sequences) -> npt.NDArray[np.float64]:
         """Return predicted values (N,) for sequences."""
         self._check_fitted()
         return self.sketch_.predict(X)
 
-    def score(self, X: Sequences, y: npt.ArrayLike) -> float:
-        """Return R² for sequences X and their values y (N,)."""
+    def score(self, X: Sequences, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return R² for sequences X and their values y (N,); NaN if the values do not differ."""
         self._check_fitted()
-        codes, values = labelled(X, y, self.sketch_.space)
-        return r_squared(values, self.predict(codes))
+        data = labelled(X, y, self.sketch_.space, sample_weight)
+        return data.r_squared(self.predict(data.codes))

@@ -10,9 +10,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import optional
@@ -21,10 +21,10 @@ from shapsketch.fitting.boosting import REFIT_GAIN
 from shapsketch.fitting.distillation import Teacher
 from shapsketch.fitting.holdout import (
     FEWEST,
+    Labelled,
     Split,
     check_enough,
     predictions_after_truncation,
-    r_squared,
 )
 from shapsketch.fitting.learners import (
     BoostingLearner,
@@ -35,7 +35,7 @@ from shapsketch.fitting.learners import (
 )
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.steps import Log
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 GOOD = 0.9995
 # An average must lower the error of the best candidate by this fraction to be worth its terms.
 WORTHWHILE = 0.01
+# The note of a sketch that is a constant.
+CONSTANT = "no method predicts held-out values better than their mean, so the sketch is a constant"
 # Candidates with a smaller fraction of the sum of weights are removed from an average.
 NEGLIGIBLE = 0.05
 
@@ -54,7 +56,7 @@ class Data:
     Attributes
     ----------
     space : SequenceSpace
-    codes, values : arrays (N, n) and (N,)
+    rows : Labelled
         Values on the scale of the sketch.
     budget : int
         Evaluations that were allowed.
@@ -63,10 +65,14 @@ class Data:
     """
 
     space: SequenceSpace
-    codes: Codes
-    values: Values
+    rows: Labelled
     budget: int
     sampled_fraction: float
+
+    def dependent(self) -> list[tuple[int, int]]:
+        """Return the pairs of positions that depend on each other; queries have none."""
+        measured = self.sampled_fraction == 0.0
+        return _core.dependent_positions(self.space._core, self.rows.codes) if measured else []
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sket
         started = time.perf_counter()
         core = regress()
         regressed = Regressed(core, time.perf_counter() - started)
-        reason = _why_only_regression(data.codes, regressed.r2, options)
+        reason = _why_only_regression(data.rows, regressed.r2, options)
         if reason is not None:
             return _only_regression(data, options, regressed, reason)
     try:
@@ -122,11 +128,11 @@ def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sket
         return _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
 
 
-def _why_only_regression(codes: Codes, r2: float, options: FitOptions) -> str | None:
-    """Return why only regression is tried: a note, or "" if R² is high enough; None to try other methods."""
-    if r2 >= GOOD:
+def _why_only_regression(data: Labelled, r2: float, options: FitOptions) -> str | None:
+    """Return why only regression is tried: a note, or "" if no method can do better; None to try others."""
+    if r2 >= GOOD or np.isnan(r2):
         return ""
-    if len(np.unique(codes, axis=0)) < FEWEST:
+    if data.n_sequences < FEWEST:
         return f"trees need at least {FEWEST} sequences"
     try:
         optional("lightgbm", "trees", "trying trees")
@@ -141,7 +147,7 @@ def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note
     """Return the regression, with at most `max_terms` terms, and a note why nothing else was tried."""
     core = regressed.core
     if options.max_terms is not None and len(core) > options.max_terms:
-        core = _shortened(regressed, data.codes, options)
+        core = _shortened(regressed, data.rows, options)
     if note:
         core = core.with_note(note)
     candidate = _core.Candidate("regress", regressed.r2, regressed.seconds, 1.0)
@@ -155,7 +161,7 @@ def _learners(
     """Return the learners of a method."""
     learners: list[Learner] = []
     if regressed is not None:
-        learners.append(RegressionLearner(data.codes, regressed.core))
+        learners.append(RegressionLearner(data.rows.codes, regressed.core))
     if options.method != "distill":
         learners.append(boosting)
     if options.method == "distill" or (options.method == "auto" and not options.fast):
@@ -166,15 +172,19 @@ def _learners(
 
 def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: Log) -> Fitted:
     if regressed is None:
-        check_enough(data.codes)
-    split = Split.of(data.codes, data.values, options.seed)
+        check_enough(data.rows)
+    split = Split.of(data.rows, options.seed)
     boosting = BoostingLearner(data.space, fast=options.fast, seed=options.seed, log=log)
     learners = _learners(data, options, regressed, boosting, log)
     comparison = Comparison.of(learners, split, float("nan") if regressed is None else regressed.seconds)
-    truth = split.held_values
-    weights = choose(comparison.predictions, truth, np.arange(len(truth)))
+    if np.ptp(split.held.values) == 0.0 and regressed is not None:
+        return _only_regression(data, options, regressed, "the held-out values do not differ")
+    baseline = float(np.average(split.train.values, weights=split.train.weights))
+    weights = choose(comparison.predictions, split.held, baseline)
     candidates = [
-        _core.Candidate(name, r_squared(truth, p), comparison.seconds[name], weights.weights.get(name, 0.0))
+        _core.Candidate(
+            name, split.held.r_squared(p), comparison.seconds[name], weights.weights.get(name, 0.0)
+        )
         for name, p in comparison.predictions.items()
     ]
     for each in candidates:
@@ -182,23 +192,25 @@ def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: 
     if set(weights.weights) == {"regress"} and regressed is not None and options.max_terms is None:
         core = regressed.core.with_budget(data.budget).with_candidates(candidates)
         return Fitted(core, None, regressed.r2)
-    predictions = cross_fitted(comparison.predictions, truth, options.seed)
+    predictions = cross_fitted(comparison.predictions, split.held, baseline, options.seed)
     log("all queries")
     surrogate, full_terms, predictions = _combined(data, options, comparison, weights, split, predictions)
     distillation = next((each for each in learners if isinstance(each, DistillationLearner)), None)
-    methods = {name.split(" ")[0] for name in weights.weights}
     fit = _core.Fit(
-        codes=split.held_codes,
-        values=truth,
+        codes=split.held.codes,
+        values=split.held.values,
         predictions=predictions,
-        method=methods.pop() if len(methods) == 1 else "average",
+        method=_method_of(weights, options),
         outcome="validated",
         budget=data.budget,
-        n_queries=len(np.unique(data.codes, axis=0)),
+        n_queries=data.rows.n_sequences,
         seed=options.seed,
         sampled_fraction=data.sampled_fraction,
-        refit_gain=REFIT_GAIN,
+        weights=split.held.weights,
+        dependent=data.dependent(),
+        refit_gain=REFIT_GAIN if weights.weights else 0.0,
         all_terms=full_terms,
+        notes=[] if weights.weights else [CONSTANT],
         candidates=candidates,
         teacher_predictions=None if distillation is None else distillation.held_out,
     )
@@ -207,6 +219,14 @@ def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: 
         None if distillation is None else distillation.teacher,
         float("nan") if regressed is None else regressed.r2,
     )
+
+
+def _method_of(weights: Weights, options: FitOptions) -> str:
+    """Return the method that made a sketch of candidates."""
+    methods = {name.split(" ")[0] for name in weights.weights}
+    if not methods:
+        return "regress" if options.method == "auto" else options.method
+    return methods.pop() if len(methods) == 1 else "average"
 
 
 def _combined(
@@ -221,9 +241,10 @@ def _combined(
 
     If `max_terms` removed terms, the second item has their number and R² before.
     """
-    parts = {
-        name: comparison.learners[name].fit_all(data.codes, data.values, name) for name in weights.weights
-    }
+    if not weights.weights:
+        constant = float(np.average(data.rows.values, weights=data.rows.weights))
+        return _core.Sketch.constant_of(data.space._core, constant), None, predictions
+    parts = {name: comparison.learners[name].fit_all(data.rows, name) for name in weights.weights}
     full = _core.combine(
         list(parts.values()),
         list(weights.weights.values()),
@@ -234,24 +255,25 @@ def _combined(
     if options.max_terms is None:
         return full, None, predictions
     short = _core.combine([full], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
-    all_terms = (len(full), r_squared(split.held_values, predictions))
-    return short, all_terms, predictions_after_truncation(predictions, full, short, split.held_codes)
+    all_terms = (len(full), split.held.r_squared(predictions))
+    return short, all_terms, predictions_after_truncation(predictions, full, short, split.held.codes)
 
 
-def _shortened(regressed: Regressed, codes: Codes, options: FitOptions) -> _core.Sketch:
+def _shortened(regressed: Regressed, data: Labelled, options: FitOptions) -> _core.Sketch:
     """Return a regression with fewer terms; its R² is measured after truncation."""
     held_out = regressed.core.held_out
     assert held_out is not None
     short = _core.combine([regressed.core], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
     fit = _core.Fit(
-        codes=codes,
+        codes=data.codes,
         values=held_out.values,
-        predictions=predictions_after_truncation(held_out.predictions, regressed.core, short, codes),
+        predictions=predictions_after_truncation(held_out.predictions, regressed.core, short, data.codes),
         method="regress",
         outcome="cross-validated",
-        budget=len(codes),
-        n_queries=len(np.unique(codes, axis=0)),
+        budget=data.n_sequences,
+        n_queries=data.n_sequences,
         seed=options.seed,
+        weights=data.weights,
         refit_gain=REFIT_GAIN,
         all_terms=(len(regressed.core), regressed.r2),
     )
@@ -295,35 +317,41 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of candidates, and a constant."""
+    """Weights of candidates, and a constant; without candidates the constant is the prediction."""
 
     weights: dict[str, float]
     constant: float
 
-    def average(self, predictions: dict[str, Values]) -> Values:
+    def of(self, predictions: dict[str, Values]) -> Values:
         """Return the weighted sum of predictions plus the constant."""
-        rows = [weight * predictions[name] for name, weight in self.weights.items()]
-        total: Values = np.sum(rows, axis=0) + self.constant
+        total = np.full(len(next(iter(predictions.values()))), self.constant)
+        for name, weight in self.weights.items():
+            total += weight * predictions[name]
         return total
 
 
-def choose(predictions: dict[str, Values], values: Values, rows: npt.NDArray[np.intp]) -> Weights:
-    """Choose the best candidate on these rows, or the best average if it is clearly better.
+def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> Weights:
+    """Choose the best candidate on held-out data, or the best average if it is clearly better.
 
-    The average has non-negative weights (stacking: Breiman 1996, with non-negative least squares).
+    The average has non-negative weights (stacking: Breiman 1996, with non-negative least squares). If no
+    candidate predicts better than the constant `baseline`, there are no weights.
     """
-    truth = values[rows]
-    errors = {name: float(((truth - p[rows]) ** 2).mean()) for name, p in predictions.items()}
+    errors = {name: held.error(p) for name, p in predictions.items()}
     best = min(errors, key=lambda name: errors[name])
+    if errors[best] >= held.error(np.full(len(held.values), baseline)):
+        return Weights({}, baseline)
     single = Weights({best: 1.0}, 0.0)
     if len(predictions) == 1:
         return single
     nnls = optional("scipy.optimize", "trees", "averaging sketches").nnls
+    scale = 1.0 if held.weights is None else np.sqrt(held.weights)[:, None]
+    mean = partial(np.average, axis=0, weights=held.weights)
+    truth = held.values[:, None]
     names = list(predictions)
     while True:
-        table = np.stack([predictions[name][rows] for name in names], axis=1)
-        means = table.mean(axis=0)
-        weights, _ = nnls(table - means, truth - truth.mean())
+        table = np.stack([predictions[name] for name in names], axis=1)
+        means = mean(table)
+        weights, _ = nnls(scale * (table - means), (scale * (truth - mean(truth))).ravel())
         kept = [name for name, w in zip(names, weights, strict=True) if w > NEGLIGIBLE * weights.sum()]
         if len(kept) == len(names) or not kept:
             break
@@ -331,17 +359,16 @@ def choose(predictions: dict[str, Values], values: Values, rows: npt.NDArray[np.
     if not kept:
         return single
     average = Weights(
-        dict(zip(names, map(float, weights), strict=True)), float(truth.mean() - means @ weights)
+        dict(zip(names, map(float, weights), strict=True)), float(mean(truth)[0] - means @ weights)
     )
-    error = float(((truth - average.average({n: p[rows] for n, p in predictions.items()})) ** 2).mean())
-    return average if error < (1.0 - WORTHWHILE) * errors[best] else single
+    return average if held.error(average.of(predictions)) < (1.0 - WORTHWHILE) * errors[best] else single
 
 
-def cross_fitted(predictions: dict[str, Values], values: Values, seed: int) -> Values:
+def cross_fitted(predictions: dict[str, Values], held: Labelled, baseline: float, seed: int) -> Values:
     """Return averaged predictions of each half of the rows, with weights chosen on the other half."""
-    order = np.random.default_rng([seed, 3]).permutation(len(values))
-    averaged = np.empty(len(values))
+    order = np.random.default_rng([seed, 3]).permutation(len(held.values))
+    averaged = np.empty(len(held.values))
     for rows, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        weights = choose(predictions, values, others)
-        averaged[rows] = weights.average({name: p[rows] for name, p in predictions.items()})
+        weights = choose({name: p[others] for name, p in predictions.items()}, held.at(others), baseline)
+        averaged[rows] = weights.of({name: p[rows] for name, p in predictions.items()})
     return averaged

@@ -25,8 +25,21 @@ LOW_FIDELITY = 0.5
 
 
 def warn_if_low(sketch: Sketch) -> None:
-    """Log a warning if R² is below `LOW_FIDELITY`."""
-    if sketch.r2 is not None and sketch.r2 < LOW_FIDELITY:
+    """Log a warning if R² is undefined or below `LOW_FIDELITY`, or if few sequences decide it."""
+    r2 = None if sketch._info is None else sketch._info.r2
+    if r2 is None:
+        return
+    if r2.is_undefined:
+        logger.warning("R² is undefined, because all %d values are equal", r2.count)
+    elif r2.is_carried_by_few:
+        logger.warning(
+            "about %.0f of %d sequences decide R² and its interval (%.2f to %.2f)",
+            max(1.0, r2.n_effective),
+            r2.count,
+            r2.low,
+            r2.high,
+        )
+    if r2.value < LOW_FIDELITY:
         logger.warning(
             "R² is only %.3f on held-out queries: explanations describe the sketch, not the model",
             sketch.r2,
@@ -187,13 +200,20 @@ class Sketch:
         - ``exact``: all sequences.
 
         In a small space, R² uses the error of the final fit for the fraction of the space that was evaluated.
-        None if the sketch has no provenance.
+        NaN if all values are equal: then R² is undefined. None if the sketch has no provenance.
         """
         return None if self._info is None else self._info.r2.value
 
     @property
     def r2_interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of :attr:`r2`; None if the sketch has no provenance."""
+        """95 % confidence interval of :attr:`r2`; None if the sketch has no provenance.
+
+        It allows for heavy tails (the degrees of freedom are the effective number of sequences that carry
+        the variance), for the choice of the fit, for further data in the final fit, and for features in fewer
+        than three of the sequences, if their effect is at most as large as the largest deviation of a value
+        from the mean. A rarer feature with a larger effect is invisible. The lower end is -inf if the values
+        do not tell, and the upper end is at most 1.
+        """
         return None if self._info is None else (self._info.r2.low, self._info.r2.high)
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from shapsketch import _core
 
-# Symbols without any sequence that a summary lists.
+# Symbols without any sequence, or pairs of dependent positions, that a summary lists.
 LISTED = 8
+# An event that is expected in fewer than this many of N queries can be absent from all (rule of three, 95 %).
+UNSEEN = 3
 
 
 def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
@@ -19,8 +21,20 @@ def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
     lines = [
         f"method     {info.method} ({info.status})",
         f"queries    {info.n_queries:,} of a budget of {info.budget:,}",
-        f"R²         {r2.value:.4f}  (95 % interval {r2.low:.4f} to {r2.high:.4f}, {tested})",
+        _r2(r2, tested),
     ]
+    if info.method not in ("exact", "converted"):
+        rarest = max(1, info.n_queries // UNSEEN)
+        lines.append(
+            f"rarest     a feature in fewer than 1 of {rarest:,} sequences can be missing from these queries"
+        )
+    if r2.is_carried_by_few:
+        lines.append(
+            f"few        about {max(1, round(r2.n_effective))} of {r2.count:,} sequences decide R² and its "
+            "interval"
+        )
+    if info.dependent:
+        lines.append(_dependent(info.dependent))
     if info.teacher is not None:
         lines.append(f"teacher    R² {info.teacher.value:.4f} on the same queries")
     if len(info.candidates) > 1:
@@ -37,6 +51,19 @@ def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
     if info.method == "peel" and info.status.outcome != "converged":
         lines.append(f"           {info.unexplained:.1%} of the variance on the design is unexplained")
     return lines
+
+
+def _r2(r2: _core.RSquared, tested: str) -> str:
+    if r2.is_undefined:
+        return f"R²         undefined: all {r2.count:,} values are equal ({tested})"
+    return f"R²         {r2.value:.4f}  (95 % interval {r2.low:.4f} to {r2.high:.4f}, {tested})"
+
+
+def _dependent(pairs: list[tuple[int, int]]) -> str:
+    some = ", ".join(f"{i} and {j}" for i, j in pairs[:LISTED])
+    more = f" and {len(pairs) - LISTED} more pairs" if len(pairs) > LISTED else ""
+    reason = "their effects cannot be told apart, so there are no standard errors"
+    return f"dependent  positions {some}{more}: {reason}"
 
 
 def _unseen(unseen: list[tuple[int, int]], alphabet: str) -> str:

@@ -14,6 +14,8 @@ pub(crate) struct Fit {
     codes: Vec<u8>,
     held_out: sketch::HeldOut,
     sampled_fraction: f64,
+    weights: Option<Vec<f64>>,
+    dependent: Vec<(usize, usize)>,
     refit_gain: f64,
     provenance: sketch::Provenance,
     teacher_predictions: Option<Vec<f64>>,
@@ -24,7 +26,8 @@ impl Fit {
     #[new]
     #[pyo3(signature = (
         *, codes, values, predictions, method, outcome, budget, n_queries, seed, sampled_fraction = 0.0,
-        refit_gain = 0.0, all_terms = None, notes = Vec::new(), candidates = Vec::new(), teacher_predictions = None
+        refit_gain = 0.0, weights = None, dependent = Vec::new(), all_terms = None, notes = Vec::new(),
+        candidates = Vec::new(), teacher_predictions = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the constructor of a record")]
     fn new(
@@ -39,6 +42,8 @@ impl Fit {
         seed: u64,
         sampled_fraction: f64,
         refit_gain: f64,
+        weights: Option<Values<'_>>,
+        dependent: Vec<(usize, usize)>,
         all_terms: Option<(usize, f64)>,
         notes: Vec<String>,
         candidates: Vec<Candidate>,
@@ -53,6 +58,8 @@ impl Fit {
             codes: arrays::codes(&codes),
             held_out: sketch::HeldOut { values, predictions },
             sampled_fraction,
+            weights: weights.map(|weights| arrays::values(&weights)),
+            dependent,
             refit_gain,
             provenance: sketch::Provenance { method, status, budget, n_queries, seed, candidates },
             teacher_predictions: teacher_predictions.map(|teacher| arrays::values(&teacher)),
@@ -62,15 +69,16 @@ impl Fit {
 
 impl Fit {
     pub(super) fn of(self, surrogate: shapsketch::Surrogate) -> sketch::Fit {
-        let Self { codes, held_out, sampled_fraction, refit_gain, provenance, teacher_predictions } = self;
         sketch::Fit {
             surrogate,
-            codes,
-            held_out,
-            sampled_fraction,
-            refit_gain,
-            provenance,
-            teacher_predictions,
+            codes: self.codes,
+            held_out: self.held_out,
+            sampled_fraction: self.sampled_fraction,
+            weights: self.weights,
+            dependent: self.dependent,
+            refit_gain: self.refit_gain,
+            provenance: self.provenance,
+            teacher_predictions: self.teacher_predictions,
         }
     }
 }

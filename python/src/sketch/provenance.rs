@@ -119,6 +119,7 @@ pub(crate) struct SketchInfo {
     regression: Option<RegressionInfo>,
     link: Link,
     teacher: Option<RSquared>,
+    dependent: Vec<(usize, usize)>,
 }
 
 impl From<sketch::SketchInfo> for SketchInfo {
@@ -137,6 +138,7 @@ impl From<sketch::SketchInfo> for SketchInfo {
             regression: info.regression.map(RegressionInfo::from),
             link: Link { name: info.link.name, response_r2: info.link.response_r2.map(RSquared::from) },
             teacher: info.teacher.map(RSquared::from),
+            dependent: info.dependent,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use shapsketch::Surrogate;
 use shapsketch::explain::shapley_standard_errors;
+use shapsketch::frequency::Frequency;
 use shapsketch::sketch::{self, Outcome};
 use shapsketch::surrogate::Basis;
 
@@ -45,6 +46,14 @@ impl Sketch {
     #[new]
     fn new(spectrum: Spectrum) -> Self {
         Surrogate::Spectrum(spectrum.0).into()
+    }
+
+    /// A constant.
+    #[staticmethod]
+    fn constant_of(py: Python<'_>, space: Space, value: f64) -> PyResult<Self> {
+        let terms = vec![(Frequency::default(), value.into())];
+        short(py, || shapsketch::surrogate::Spectrum::new(space.0, terms))
+            .map(|s| Surrogate::Spectrum(s).into())
     }
 
     /// The sketch of a surrogate, tested on the held-out data of `fit`.

@@ -24,6 +24,11 @@ impl Observations {
         Ok(Self { design, values })
     }
 
+    /// The same observations with a constant subtracted from each value.
+    pub(crate) fn minus(&self, constant: f64) -> Self {
+        Self { design: self.design.clone(), values: self.values.iter().map(|v| v - constant).collect() }
+    }
+
     /// The design.
     #[must_use]
     pub fn design(&self) -> &Arc<QueryDesign> {

@@ -7,7 +7,7 @@ use super::operator::Operator;
 use super::path::{Best, MAX_DENSITY, PathConfig, Precision, follow};
 use super::penalty::PenaltyFactors;
 use super::search::search;
-use super::{Atoms, Sample, SparseRegression};
+use super::{Atoms, Data, Sample, SparseRegression};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -36,26 +36,25 @@ impl SparseRegression {
     /// Chooses basis and penalty factors, as far as they are not set. `folds` has the fold of each row.
     pub(super) fn choose(
         &self,
-        sample: &Sample,
+        data: &Data<'_>,
         supports: &[Vec<u16>],
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<Choice> {
-        let (basis, factors) = self.choose_on_subsample(sample, supports, folds, cancel)?;
+        let (basis, factors) = self.choose_on_subsample(data, supports, folds, cancel)?;
         Ok(Choice { basis, factors: self.compared_factors(basis, factors, folds.len()) })
     }
 
     fn choose_on_subsample(
         &self,
-        sample: &Sample,
+        data: &Data<'_>,
         supports: &[Vec<u16>],
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<(Atoms, PenaltyFactors)> {
-        let rows = sample.values().len().min(SUBSAMPLE);
+        let rows = folds.len().min(SUBSAMPLE);
         let plan = FoldPlan::four_folds(&folds[..rows]);
-        let search_factors =
-            || search(&gather(sample, Atoms::Letters, rows, supports.to_vec()), &plan, cancel);
+        let search_factors = || search(&gather(data, Atoms::Letters, rows, supports.to_vec()), &plan, cancel);
         Ok(match (self.basis, self.penalty_factors) {
             (Some(basis), Some(factors)) => (basis, factors),
             (Some(Atoms::Characters), None) => (Atoms::Characters, PenaltyFactors::EQUAL),
@@ -63,8 +62,8 @@ impl SparseRegression {
             (None, Some(factors)) => (Atoms::Letters, factors),
             (None, None) => {
                 let (factors, error) = search_factors()?;
-                let characters = error > SMALL_ERROR * variance(&sample.values()[..rows])
-                    && characters_error(sample, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
+                let characters = error > SMALL_ERROR * variance(&data.distinct.values[..rows])
+                    && characters_error(data, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
                 match characters {
                     true => (Atoms::Characters, PenaltyFactors::EQUAL),
                     false => (Atoms::Letters, factors),
@@ -117,10 +116,12 @@ impl SparseRegression {
     }
 }
 
-/// The operator of the first `rows` sequences of a sample.
-pub(super) fn gather(sample: &Sample, basis: Atoms, rows: usize, supports: Vec<Vec<u16>>) -> GatherOperator {
-    let (q, n) = (sample.space().q(), sample.space().n());
-    GatherOperator::new(q, n, basis, &sample.codes()[..rows * n], &sample.values()[..rows], supports)
+/// The operator of the first `rows` distinct sequences.
+pub(super) fn gather(data: &Data<'_>, basis: Atoms, rows: usize, supports: Vec<Vec<u16>>) -> GatherOperator {
+    let (space, distinct) = (data.sample.space(), data.distinct);
+    let weights = distinct.weights.as_deref().map(|weights| &weights[..rows]);
+    let codes = &distinct.codes[..rows * space.n()];
+    GatherOperator::new((space.q(), space.n()), basis, codes, &distinct.values[..rows], weights, supports)
 }
 
 /// The operator of a sample in the bin domain; `None` if the sample is not from a suitable design.
@@ -134,7 +135,7 @@ pub(super) fn bins(sample: &Sample, supports: &[Vec<u16>], cancel: &Cancel) -> R
 }
 
 /// Validation error of sparse fits of characters on the rows of a plan.
-fn characters_error(sample: &Sample, supports: &[Vec<u16>], plan: &FoldPlan, cancel: &Cancel) -> Result<f64> {
+fn characters_error(data: &Data<'_>, supports: &[Vec<u16>], plan: &FoldPlan, cancel: &Cancel) -> Result<f64> {
     let config = PathConfig {
         factors: PenaltyFactors::EQUAL,
         precision: Precision::ROUGH,
@@ -142,7 +143,7 @@ fn characters_error(sample: &Sample, supports: &[Vec<u16>], plan: &FoldPlan, can
         max_density: SPARSE_DENSITY,
         lambda: None,
     };
-    let mut operator = gather(sample, Atoms::Characters, plan.n_rows(), supports.to_vec());
+    let mut operator = gather(data, Atoms::Characters, plan.n_rows(), supports.to_vec());
     Ok(follow(&mut operator, plan, &config, cancel)?.interpolated_error)
 }
 

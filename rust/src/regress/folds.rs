@@ -90,6 +90,21 @@ impl FoldPlan {
         (self.n_sets() - 1, LANES - 1)
     }
 
+    /// Mean over the folds of the mean squared residual of the rows that the fit of the fold was trained on.
+    pub(crate) fn training_error(&self, lanes: &[Lanes<LANES>]) -> f64 {
+        let folded = self.roles.iter().enumerate().filter_map(|(index, role)| match role {
+            Role::Fold(fold) => Some((&lanes[index / LANES], index % LANES, *fold)),
+            Role::Half | Role::Full => None,
+        });
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (set, lane, fold) in folded {
+            let training = (0..self.n_rows()).filter(|&row| self.folds[row] != fold);
+            sum += training.map(|row| set.residual_at(row, lane).powi(2)).sum::<f64>() / set.n_training(lane);
+            count += 1.0;
+        }
+        sum / count
+    }
+
     /// The residual of a row in the fit that holds its fold out.
     pub(crate) fn held_out_residual(&self, lanes: &[Lanes<LANES>], row: usize) -> f64 {
         let fold = self.folds[row] as usize;

@@ -3,6 +3,9 @@
 //! The table of a support `S` has a cell for each of the `q^|S|` values of `x_S`. One pass over the data
 //! adds up the residuals in each cell. These sums are the correlations with the letter patterns on `S`, and
 //! their Fourier transform gives the correlations with the characters.
+//!
+//! A row of weight `w` is scaled by `√w`: its value, its entry of each column, and its entry of the constant function.
+//! Least squares of scaled rows are weighted least squares.
 
 use std::collections::HashMap;
 
@@ -12,6 +15,7 @@ use rustfft::num_complex::Complex64;
 use super::Atoms;
 use super::operator::{AtomId, Column, Operator, digits};
 use super::real_characters::{Wave, cells, wave};
+use super::row_cells::RowCells;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::roots_of_unity;
@@ -23,6 +27,11 @@ const BLOCKS: usize = 4;
 const MAX_CELLS: usize = 256;
 /// Smallest number of rows for each cell of such a table.
 const ROWS_PER_CELL: usize = 16;
+/// Fewest rows of a letter pattern of order 2 and above. A pattern in fewer rows is no finding: cross-validation cannot
+/// test it, and one wrong value could cause it.
+pub(crate) const FEWEST_ROWS: usize = 3;
+/// Rows for each cell of a table above which all cells have [`FEWEST_ROWS`], if symbols are uniform.
+const PLENTY: usize = 100;
 
 /// The atoms of a list of supports on a set of sequences.
 #[derive(Clone, Debug)]
@@ -34,7 +43,10 @@ pub(crate) struct GatherOperator {
     /// Rows with a symbol at a position: index `position * q + symbol`.
     rows: Vec<Vec<u32>>,
     values: Vec<f64>,
+    /// `√w` of each row.
     constant: Vec<f64>,
+    /// Whether rows have different weights.
+    weighted: bool,
     /// Supports of the dictionary, followed by those that growth added.
     supports: Vec<Vec<u16>>,
     /// Index of each support; empty for characters.
@@ -43,9 +55,9 @@ pub(crate) struct GatherOperator {
     n_listed: usize,
     /// Sets of positions, each with the supports that are scanned together.
     blocks: Vec<Block>,
-    /// Fraction of rows with a symbol at a position: index `position * q + symbol`.
+    /// Fraction of the rows, by weight, with a symbol at a position: index `position * q + symbol`.
     frequencies: Vec<f64>,
-    /// Scales of the letter patterns of the dictionary, support by support.
+    /// Scales of the letter patterns of the dictionary, support by support; 0 for those in too few rows.
     scales: Vec<f64>,
     /// Start of each support in `scales`.
     offsets: Vec<usize>,
@@ -54,15 +66,19 @@ pub(crate) struct GatherOperator {
 }
 
 impl GatherOperator {
-    /// The atoms of `supports` on sequences (row-major codes) with these values.
+    /// The atoms of `supports` on sequences (row-major codes) with these values and weights; `None` for equal weights.
     pub(crate) fn new(
-        q: usize,
-        n: usize,
+        (q, n): (usize, usize),
         basis: Atoms,
         codes: &[u8],
         values: &[f64],
+        weights: Option<&[f64]>,
         supports: Vec<Vec<u16>>,
     ) -> Self {
+        let constant: Vec<f64> = match weights {
+            Some(weights) => weights.iter().map(|w| w.sqrt()).collect(),
+            None => vec![1.0; values.len()],
+        };
         let columns: Vec<Vec<u8>> =
             (0..n).into_par_iter().map(|i| codes.chunks_exact(n).map(|row| row[i]).collect()).collect();
         let rows: Vec<Vec<u32>> = columns
@@ -75,7 +91,10 @@ impl GatherOperator {
                 rows
             })
             .collect();
-        let frequencies: Vec<f64> = rows.iter().map(|rows| rows.len() as f64 / values.len() as f64).collect();
+        let total: f64 = constant.iter().map(|c| c * c).sum();
+        let share =
+            |rows: &Vec<u32>| rows.iter().map(|&row| constant[row as usize].powi(2)).sum::<f64>() / total;
+        let frequencies: Vec<f64> = rows.iter().map(share).collect();
         let (mut scales, mut offsets, mut index) = (Vec::new(), Vec::new(), HashMap::new());
         if basis == Atoms::Letters {
             for (number, support) in supports.iter().enumerate() {
@@ -85,14 +104,15 @@ impl GatherOperator {
             }
         }
         let blocks = cover(&supports, q, n, MAX_CELLS.min(values.len() / ROWS_PER_CELL));
-        Self {
+        let mut operator = Self {
             q,
             basis,
             columns,
             rows,
             blocks,
-            values: values.to_vec(),
-            constant: vec![1.0; values.len()],
+            values: values.iter().zip(&constant).map(|(v, c)| v * c).collect(),
+            constant,
+            weighted: weights.is_some(),
             n_listed: supports.len(),
             supports,
             index,
@@ -100,6 +120,41 @@ impl GatherOperator {
             scales,
             offsets,
             roots: roots_of_unity(q),
+        };
+        operator.exclude_rare_patterns();
+        operator
+    }
+
+    /// Sets the scale of patterns in too few rows to 0, so that they are never selected.
+    fn exclude_rare_patterns(&mut self) {
+        if self.basis != Atoms::Letters {
+            return;
+        }
+        let rows = self.values.len();
+        let tables: Vec<(usize, Vec<u32>)> = self
+            .supports
+            .par_iter()
+            .enumerate()
+            .filter(|(_, support)| {
+                let cells = words::count(words::same(self.q, support.len()));
+                support.len() > 1 && rows < PLENTY.saturating_mul(cells)
+            })
+            .map_init(
+                || RowCells::new(self.q, &self.columns),
+                |row_cells, (index, support)| {
+                    let mut counts = vec![0; words::count(words::same(self.q, support.len()))];
+                    row_cells.of(support).iter().for_each(|&cell| counts[cell as usize] += 1);
+                    (index, counts)
+                },
+            )
+            .collect();
+        for (index, counts) in tables {
+            let scales = &mut self.scales[self.offsets[index]..][..counts.len()];
+            for (scale, _) in
+                scales.iter_mut().zip(counts).filter(|(_, count)| (*count as usize) < FEWEST_ROWS)
+            {
+                *scale = 0.0;
+            }
         }
     }
 
@@ -145,6 +200,20 @@ impl GatherOperator {
             .map(|(&i, &a)| self.frequencies[i as usize * self.q + a as usize])
             .product();
         indicator_scale(p)
+    }
+
+    /// The residuals of a scaled row, times its scale.
+    pub(crate) fn scaled<const L: usize>(&self, row: usize, residual: &[f64; L]) -> [f64; L] {
+        if self.weighted { residual.map(|r| r * self.constant[row]) } else { *residual }
+    }
+
+    /// The column of the letter pattern in these rows.
+    pub(crate) fn pattern_column(&self, rows: Vec<u32>) -> Column {
+        if self.weighted {
+            Column::Sparse(rows.into_iter().map(|row| (row, self.constant[row as usize])).collect())
+        } else {
+            Column::Ones(rows)
+        }
     }
 
     /// The rows with these symbols on a support.
@@ -249,48 +318,6 @@ fn pattern_scales(support: &[u16], frequencies: &[f64], q: usize) -> impl Iterat
     probabilities.into_iter().map(indicator_scale)
 }
 
-/// Computes the cell of each row in the table of a support, and reuses the work for supports that start
-/// with the same positions.
-struct RowCells<'a> {
-    q: u32,
-    columns: &'a [Vec<u8>],
-    /// Cells of all rows for the first 1, 2, … positions of the last support.
-    levels: Vec<Vec<u32>>,
-    last: Vec<u16>,
-}
-
-impl<'a> RowCells<'a> {
-    fn new(operator: &'a GatherOperator) -> Self {
-        Self { q: operator.q as u32, columns: &operator.columns, levels: Vec::new(), last: Vec::new() }
-    }
-
-    /// The cell of each row for this support.
-    fn of(&mut self, support: &[u16]) -> &[u32] {
-        let common = self.last.iter().zip(support).take_while(|(a, b)| a == b).count();
-        while self.levels.len() < support.len() {
-            self.levels.push(vec![0; self.columns[0].len()]);
-        }
-        for (level, &position) in support.iter().enumerate().skip(common) {
-            let column = &self.columns[position as usize];
-            let (before, after) = self.levels.split_at_mut(level);
-            match before.last() {
-                Some(prefixes) => {
-                    for ((cell, &prefix), &symbol) in after[0].iter_mut().zip(prefixes).zip(column) {
-                        *cell = prefix * self.q + u32::from(symbol);
-                    }
-                }
-                None => {
-                    for (cell, &symbol) in after[0].iter_mut().zip(column) {
-                        *cell = u32::from(symbol);
-                    }
-                }
-            }
-        }
-        self.last = support.to_vec();
-        &self.levels[support.len() - 1]
-    }
-}
-
 impl Operator for GatherOperator {
     fn supports(&self) -> &[Vec<u16>] {
         &self.supports
@@ -313,7 +340,7 @@ impl Operator for GatherOperator {
     }
 
     fn to_sequences(&self, values: &[f64]) -> Vec<f64> {
-        values.to_vec()
+        values.iter().zip(&self.constant).map(|(v, c)| v / c).collect()
     }
 
     fn scale(&self, support: usize, cell: usize) -> f64 {
@@ -327,12 +354,17 @@ impl Operator for GatherOperator {
         let support = &self.supports[id.support as usize];
         match self.basis {
             Atoms::Letters => {
-                Column::Ones(self.matching_rows(support, &digits(id.cell, self.q, support.len())))
+                self.pattern_column(self.matching_rows(support, &digits(id.cell, self.q, support.len())))
             }
             Atoms::Characters => {
                 let (labels, wave) = wave(id.cell, self.q, support.len());
-                let values = self.roots.iter().map(|&root| wave.value(root)).collect();
-                Column::Dense(self.phases(support, &labels), values)
+                let phases = self.phases(support, &labels);
+                let values: Vec<f64> = self.roots.iter().map(|&root| wave.value(root)).collect();
+                if !self.weighted {
+                    return Column::Dense(phases, values);
+                }
+                let entries = phases.iter().zip(&self.constant).enumerate();
+                Column::Sparse(entries.map(|(row, (&p, c))| (row as u32, values[p as usize] * c)).collect())
             }
         }
     }
@@ -353,7 +385,7 @@ impl Operator for GatherOperator {
             .par_chunks(BLOCKS)
             .map(|blocks| {
                 cancel.check()?;
-                let mut row_cells = RowCells::new(self);
+                let mut row_cells = RowCells::new(self.q, &self.columns);
                 let (mut block_table, mut table, mut waves) = (Vec::new(), Vec::new(), Vec::new());
                 let mut outputs = Vec::new();
                 for block in blocks {
@@ -362,8 +394,9 @@ impl Operator for GatherOperator {
                     }
                     block_table.clear();
                     block_table.resize(words::count(words::same(self.q, block.positions.len())), [0.0; L]);
-                    for (&cell, r) in row_cells.of(&block.positions).iter().zip(residual) {
-                        let sum = &mut block_table[cell as usize];
+                    let cells = row_cells.of(&block.positions);
+                    for (row, (&cell, r)) in cells.iter().zip(residual).enumerate() {
+                        let (sum, r) = (&mut block_table[cell as usize], self.scaled(row, r));
                         for l in 0..L {
                             sum[l] += r[l];
                         }

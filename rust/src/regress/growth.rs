@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::folds::LANES;
-use super::gather::GatherOperator;
+use super::gather::{FEWEST_ROWS, GatherOperator};
 use super::operator::{AtomId, Column, Operator, cell, digits};
 use super::penalty::{MAX_ORDER, PenaltyFactors};
 use super::solver::{Atom, Lanes, lane_bits};
@@ -67,7 +67,7 @@ fn extensions(
 ) -> Vec<Extension> {
     let (q, n) = (operator.q(), operator.n());
     let support = &operator.supports()[atom.id.support as usize];
-    let Column::Ones(rows) = &atom.column else { return Vec::new() };
+    let Some(rows) = atom.column.pattern_rows() else { return Vec::new() };
     // Cell numbers of the longer pattern must fit into an AtomId.
     let cells = (q as f64).powi(support.len() as i32 + 1);
     if support.len() >= MAX_ORDER.min(n) || cells > f64::from(u32::MAX) {
@@ -84,9 +84,9 @@ fn extensions(
         if index.is_some_and(|index| index < operator.n_listed()) {
             continue;
         }
-        let sums = sums_by_symbol(operator, rows, position, residual);
+        let (sums, counts) = sums_by_symbol(operator, &rows, position, residual);
         let factor = factors.grown(&longer);
-        for (symbol, sum) in sums.iter().enumerate() {
+        for (symbol, sum) in sums.iter().enumerate().filter(|(symbol, _)| counts[*symbol] >= FEWEST_ROWS) {
             let mut pattern = symbols.clone();
             pattern.insert(slot, symbol as u8);
             let penalty = factor * operator.pattern_scale(&longer, &pattern);
@@ -96,7 +96,7 @@ fn extensions(
             if penalty > 0.0 && lanes & !active != 0 {
                 let column = (active == 0).then(|| {
                     let matches = |row: &u32| operator.code(*row, position as usize) as usize == symbol;
-                    Column::Ones(rows.iter().copied().filter(matches).collect())
+                    operator.pattern_column(rows.iter().copied().filter(matches).collect())
                 });
                 extended.push(Extension {
                     support: longer.clone(),
@@ -111,19 +111,21 @@ fn extensions(
     extended
 }
 
-/// Sums of the residual over these rows, for each symbol at a position.
+/// Sums of the residual over these rows, and numbers of rows, for each symbol at a position.
 fn sums_by_symbol(
     operator: &GatherOperator,
     rows: &[u32],
     position: u16,
     residual: &[[f64; LANES]],
-) -> Vec<[f64; LANES]> {
-    let mut sums = vec![[0.0; LANES]; operator.q()];
+) -> (Vec<[f64; LANES]>, Vec<usize>) {
+    let (mut sums, mut counts) = (vec![[0.0; LANES]; operator.q()], vec![0; operator.q()]);
     for &row in rows {
-        let sum = &mut sums[operator.code(row, position as usize) as usize];
-        for (sum, r) in sum.iter_mut().zip(&residual[row as usize]) {
+        let symbol = operator.code(row, position as usize) as usize;
+        counts[symbol] += 1;
+        let residual = operator.scaled(row as usize, &residual[row as usize]);
+        for (sum, r) in sums[symbol].iter_mut().zip(residual) {
             *sum += r;
         }
     }
-    sums
+    (sums, counts)
 }

@@ -38,10 +38,12 @@ mod final_fit;
 mod folds;
 mod gather;
 mod growth;
+mod loss;
 mod operator;
 mod path;
 mod penalty;
 mod real_characters;
+mod row_cells;
 mod sample;
 mod search;
 mod solver;
@@ -50,28 +52,33 @@ mod standard_errors;
 mod tests;
 
 pub use dictionary::Dictionary;
+pub use loss::Loss;
 pub use penalty::PenaltyFactors;
-pub use sample::Sample;
+pub use sample::{Sample, dependent_positions};
 pub use standard_errors::uncertainty_from_residuals;
 
 use cross_validation::{Choice, bins, gather};
 use final_fit::{final_fit, surrogate};
 use folds::random_folds;
+use loss::huber_weights;
 use operator::Operator;
 use path::Best;
+use sample::Distinct;
 use standard_errors::HeldOut;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::surrogate::{Surrogate, Uncertainty};
-use crate::validation::RSquared;
+use crate::validation::{RSquared, Validation, root_mean_square};
 
 /// Smallest number of distinct sequences that can be split into folds.
 pub(crate) const FEWEST: usize = 30;
-/// Upper estimate of the gain in R² from the last sixth of the data, relative to the gain from half of the data to five
-/// sixths. An error that falls with the logarithm of the number of sequences gives 0.36. Near the number of
-/// sequences at which terms start to be detected, the error falls up to twice as fast.
-const LAST_SIXTH: f64 = 0.6;
+/// Exponent of the largest decrease of the error from five sixths of the data to all, relative to the decrease from half of
+/// the data to five sixths. An error that falls as a power of the number of sequences gives `log(6/5) / log(5/3) = 0.36`.
+/// Near the number of sequences at which terms start to be detected, the error falls up to twice as fast.
+const LAST_SIXTH: f64 = 0.8;
+/// Number of reweighted fits with Huber's loss, after a fit with equal weights.
+const HUBER_FITS: usize = 3;
 
 /// The functions that a regression selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +149,8 @@ pub struct SparseRegression {
     /// Penalty `λ` of `½/N ‖y - f̂‖² + λ Σ_j p_j |β_j|`, where `p_j` is the penalty factor of the support of
     /// atom `j` times the standard deviation of the atom; `None` chooses by cross-validation.
     pub lambda: Option<f64>,
+    /// The loss. R² and its interval are those of squared errors for every loss.
+    pub loss: Loss,
     /// Whether letter patterns may grow beyond the dictionary. If penalty factors are set, their
     /// [`PenaltyFactors::growth`] decides instead.
     pub growth: bool,
@@ -163,6 +172,7 @@ impl Default for SparseRegression {
             basis: None,
             penalty_factors: None,
             lambda: None,
+            loss: Loss::Squared,
             growth: true,
             refit: true,
             tolerance: 1e-7,
@@ -177,9 +187,10 @@ impl Default for SparseRegression {
 pub struct Regression {
     /// The fit to all data.
     pub surrogate: Surrogate,
-    /// Variances of its terms and of the components that it leaves out; `None` if the sequences are not uniform.
+    /// Variances of its terms and of the components that it leaves out; `None` if the sequences are not uniform and
+    /// independent, or the values do not differ.
     pub uncertainty: Option<Uncertainty>,
-    /// R² over the space. Sequences outside the sample are represented by held-out sequences, predicted by
+    /// R² over the space, weighted if the sample is. Sequences outside the sample are represented by held-out sequences, predicted by
     /// fits to five sixths of the data; sequences of the sample by the final fit. The final fit learns from
     /// more data; the upper end of the interval allows for that.
     pub r2: RSquared,
@@ -195,13 +206,16 @@ pub struct Regression {
     pub penalty_factors: PenaltyFactors,
     /// Duality gap of the fit before the refit, relative to half the sum of squares.
     pub gap: f64,
-    /// Root mean square error of the held-out predictions.
+    /// Root mean square error of the held-out predictions of single values.
     pub noise: f64,
     /// Number of atoms of the dictionary, counted as letter patterns.
     pub n_atoms: u128,
     /// Symbols that occur in no sequence of the sample at a position: `(position, symbol)`. Patterns with
     /// them are not identifiable and are left out.
     pub unseen: Vec<(usize, u8)>,
+    /// Pairs of positions whose symbols depend on each other; see [`dependent_positions`]. If there are any,
+    /// there is no `uncertainty`.
+    pub dependent: Vec<(usize, usize)>,
 }
 
 impl SparseRegression {
@@ -212,32 +226,52 @@ impl SparseRegression {
     /// valid for the space or too large, or the caller cancels.
     pub fn fit(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         self.check()?;
-        let space = sample.space();
-        let rows = sample.values().len();
-        let sequences = sample.sequence_numbers();
-        let distinct = sequences.iter().copied().max().map_or(0, |last| last + 1);
-        if distinct < FEWEST {
-            return Err(Error::TooFew { got: distinct, needed: FEWEST });
+        let (sample, centre) = sample.centred();
+        let mut regression = self.fit_centred(&sample, centre, None, cancel)?;
+        if self.loss == Loss::Huber {
+            for _ in 0..HUBER_FITS {
+                let pairs = sample.values().iter().zip(&regression.held_out_predictions);
+                let residuals: Vec<f64> = pairs.map(|(v, p)| v + centre - p).collect();
+                regression = self.fit_centred(&sample, centre, Some(&huber_weights(&residuals)), cancel)?;
+            }
         }
-        let dictionary = self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, distinct));
+        Ok(regression)
+    }
+
+    /// Fits a sample whose values have mean 0 after `centre` was subtracted. `factors` multiply the weights of the rows
+    /// in the fit, but not in R².
+    fn fit_centred(
+        &self,
+        sample: &Sample,
+        centre: f64,
+        factors: Option<&[f64]>,
+        cancel: &Cancel,
+    ) -> Result<Regression> {
+        let space = sample.space();
+        let distinct = sample.distinct(factors);
+        let rows = distinct.values.len();
+        if rows < FEWEST {
+            return Err(Error::TooFew { got: rows, needed: FEWEST });
+        }
+        let dictionary = self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, rows));
         let supports = dictionary.list(space, rows, self.memory)?;
-        // All rows of a sequence are in the same fold.
-        let folds = random_folds(self.seed, sequences.into_iter(), distinct);
-        let choice = self.choose(sample, &supports, &folds, cancel)?;
+        let folds = random_folds(self.seed, 0..rows, rows);
+        let data = Data { sample, distinct: &distinct, centre };
+        let choice = self.choose(&data, &supports, &folds, cancel)?;
         let n_atoms = dictionary.n_atoms(space.q(), space.n());
         let bins = match choice.basis {
-            Atoms::Characters => bins(sample, &supports, cancel)?,
-            Atoms::Letters => None,
+            Atoms::Characters if factors.is_none() => bins(sample, &supports, cancel)?,
+            _ => None,
         };
         match bins {
             Some(operator) => {
                 let blocks = (0..rows).map(|row| operator.unit(row));
                 let folds = random_folds(self.seed, blocks, operator.n_units());
-                self.fit_operator(operator, sample, &choice, &folds, n_atoms, cancel)
+                self.fit_operator(operator, &data, &choice, &folds, n_atoms, cancel)
             }
             None => {
-                let operator = gather(sample, choice.basis, rows, supports);
-                self.fit_operator(operator, sample, &choice, &folds, n_atoms, cancel)
+                let operator = gather(&data, choice.basis, rows, supports);
+                self.fit_operator(operator, &data, &choice, &folds, n_atoms, cancel)
             }
         }
     }
@@ -263,32 +297,41 @@ impl SparseRegression {
     fn fit_operator<O: Operator>(
         &self,
         mut operator: O,
-        sample: &Sample,
+        data: &Data<'_>,
         choice: &Choice,
         folds: &[u8],
         n_atoms: u128,
         cancel: &Cancel,
     ) -> Result<Regression> {
+        let sample = data.sample;
         let (best, factors) = self.cross_validate(&mut operator, &choice.factors, folds, cancel)?;
         let (fit, gap) = final_fit(&operator, &best, &factors, self.tolerance, cancel)?;
         let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit);
-        let values = sample.values();
-        let predictions =
-            |residuals: &[f64]| -> Vec<f64> { values.iter().zip(residuals).map(|(v, r)| v - r).collect() };
-        let held_out = HeldOut {
-            residuals: &operator.to_sequences(&best.residuals),
-            folds,
-            noise: best.residuals.iter().map(|r| r * r).sum::<f64>() / best.residuals.len() as f64,
+        let residuals: Vec<f64> = (0..folds.len()).map(|row| fit.residual_at(row, 0)).collect();
+        let held_out = HeldOut { residuals: &best.residuals, folds };
+        let held_out_predictions = data.predictions(&operator.to_sequences(&best.residuals));
+        let fitted = data.predictions(&operator.to_sequences(&residuals));
+        let values: Vec<f64> = sample.values().iter().map(|v| v + data.centre).collect();
+        let r2 = Validation {
+            fitted: &fitted,
+            sampled_fraction: sample.sampled_fraction(),
+            weights: sample.weights(),
+            sequences: Some(&data.distinct.rows),
+            gain: gain_of_data(&best, &residuals),
+            ..Validation::new(&values, &held_out_predictions)
+        }
+        .r_squared()?;
+        let errors: Vec<f64> = values.iter().zip(&held_out_predictions).map(|(v, p)| v - p).collect();
+        let noise = root_mean_square(&errors, sample.weights());
+        let dependent = sample.dependent_positions(cancel)?;
+        let uncertainty = if dependent.is_empty() && !r2.is_undefined() {
+            standard_errors::estimate(&operator, data, &surrogate, &fit, &held_out, cancel)?
+        } else {
+            None
         };
-        let held_out_predictions = predictions(held_out.residuals);
-        let residuals: Vec<f64> = (0..values.len()).map(|row| fit.residual_at(row, 0)).collect();
-        let fitted = predictions(&operator.to_sequences(&residuals));
-        let fraction = sample.sampled_fraction();
-        let mut r2 = RSquared::over_finite_space(values, &held_out_predictions, &fitted, fraction)?;
-        r2.high += LAST_SIXTH * gain_of_data(&best) * (1.0 - fraction) * (1.0 - r2.value);
         Ok(Regression {
-            uncertainty: standard_errors::estimate(&operator, sample, &surrogate, &fit, &held_out, cancel)?,
-            surrogate,
+            uncertainty,
+            surrogate: surrogate.shifted(data.centre),
             held_out_predictions,
             r2,
             basis: choice.basis,
@@ -296,15 +339,40 @@ impl SparseRegression {
             refit: best.refit,
             penalty_factors: factors,
             gap,
-            noise: held_out.noise.sqrt(),
+            noise,
             n_atoms,
             unseen: sample.unseen_symbols(),
+            dependent,
         })
     }
 }
 
-/// The fraction by which the error falls from half of the data to five sixths; 0 if it does not fall.
-fn gain_of_data(best: &Best) -> f64 {
+/// The data of a fit.
+struct Data<'a> {
+    /// The sample, whose values have mean 0.
+    sample: &'a Sample,
+    /// Its distinct sequences.
+    distinct: &'a Distinct,
+    /// The mean that was subtracted from the values.
+    centre: f64,
+}
+
+impl Data<'_> {
+    /// Predictions of the rows of the sample, from the residuals of the distinct sequences.
+    fn predictions(&self, residuals: &[f64]) -> Vec<f64> {
+        let prediction = |&row: &usize| self.distinct.values[row] - residuals[row] + self.centre;
+        self.distinct.rows.iter().map(prediction).collect()
+    }
+}
+
+/// Upper estimate of the fraction by which the error falls from the folds to the final fit, for two reasons. The error
+/// falls steadily with more data: see [`LAST_SIXTH`]. Or the final fit finds a term that the folds do not find: then it
+/// fits its own rows better than the folds fit theirs.
+fn gain_of_data(best: &Best, residuals: &[f64]) -> f64 {
     let (half, five_sixths) = best.half_errors;
-    if half > five_sixths { 1.0 - five_sixths / half } else { 0.0 }
+    let steady = if half > five_sixths { 1.0 - (five_sixths / half).powf(LAST_SIXTH) } else { 0.0 };
+    let final_error = residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64;
+    let sudden =
+        if final_error < best.training_error { 1.0 - final_error / best.training_error } else { 0.0 };
+    steady.max(sudden)
 }

@@ -47,6 +47,15 @@ impl Column {
         }
     }
 
+    /// The rows of a letter pattern; `None` for a character.
+    pub(crate) fn pattern_rows(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::Ones(rows) => Some(rows.clone()),
+            Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
+            Self::Dense(..) => None,
+        }
+    }
+
     /// Size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {

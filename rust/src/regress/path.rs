@@ -77,6 +77,8 @@ pub(crate) struct Best {
     /// Sums of squared errors over the rows that the fit to half of the data holds out: of that fit, and of
     /// the folds.
     pub(crate) half_errors: (f64, f64),
+    /// Mean over the folds of the mean squared error of the rows that the fit of the fold was trained on.
+    pub(crate) training_error: f64,
     /// Atoms that are active in the fit to all rows, and their penalties.
     pub(crate) atoms: Vec<(AtomId, f64)>,
 }
@@ -270,6 +272,7 @@ fn point(plan: &FoldPlan, lanes: &[Lanes<LANES>], lambda: f64, refit: f64, error
         interpolated_error: f64::INFINITY,
         residuals: Vec::new(),
         half_errors: (0.0, 0.0),
+        training_error: plan.training_error(lanes),
         atoms: Vec::new(),
     };
     if let Some((set, lane)) = plan.lane_of(Role::Half) {

@@ -1,7 +1,6 @@
 //! Standard errors of a regression: of its terms, and of the components that it leaves out.
 //!
-//! The variance of a term's coefficient follows from the residuals of held-out sequences and the norm of its
-//! column. Components of the model that the fit leaves out are a second error. Residual variance alone does
+//! The variance of a term's coefficient follows from the held-out residuals of the rows of its column. Components of the model that the fit leaves out are a second error. Residual variance alone does
 //! not distinguish them from noise, but the structure of the held-out residuals `e` does. For each support
 //! `S` of low order, `(Σ_k |Σ_r e_r ω^{-<k,x_r>}|² - (q-1)^|S| Σ_r e_r²) / N(N-1)`, with the sum over all `k`
 //! with `supp k = S`, is in each fold an unbiased estimate of the variance of the component `S` of the error.
@@ -16,48 +15,71 @@
 //!
 //! The estimates hold for independent uniform sequences. For other samples there are no standard errors.
 
+use rayon::prelude::*;
+
 use super::folds::FOLDS;
 use super::gather::GatherOperator;
 use super::operator::{Operator, digits};
-use super::solver::Lanes;
-use super::{Atoms, Dictionary, Sample};
+use super::solver::{Atom, Lanes};
+use super::{Atoms, Data, Dictionary, Sample};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Surrogate, Uncertainty};
+use crate::validation::PRECISE;
 
 /// Largest number of cells, over all supports, of the components that are estimated from residuals.
 const MAX_CELLS: u128 = 1 << 22;
 /// Smallest factor by which variances of terms are multiplied.
 const MIN_SCALE: f64 = 0.1;
+/// Number of standard errors that are added to the error of the terms that residuals show.
+const CONFIDENCE: f64 = 2.0;
+/// Largest error of the solver in the final fit, as a multiple of the mean squared held-out residual.
+const SOLVER: f64 = 4.0;
+/// Number of rows with the mean squared residual that are added to the rows of a column.
+const PRIOR_ROWS: f64 = 10.0;
 /// Highest order of the components that are estimated from residuals.
 const MAX_ORDER: usize = 3;
 
-/// Results of the fits of a cross-validation on the rows that they hold out.
+/// Residuals of the fits of a cross-validation, in the domain of the operator, on the rows that they hold out.
 pub(super) struct HeldOut<'a> {
-    /// Residual of each sequence.
+    /// Residual of each row.
     pub(super) residuals: &'a [f64],
-    /// Fold of each sequence.
+    /// Fold of each row.
     pub(super) folds: &'a [u8],
+}
+
+impl HeldOut<'_> {
     /// Mean squared residual.
-    pub(super) noise: f64,
+    fn noise(&self) -> f64 {
+        self.residuals.iter().map(|r| r * r).sum::<f64>() / self.residuals.len() as f64
+    }
 }
 
 /// Standard errors of the fit to all data; `None` if the sequences are not uniform.
 pub(super) fn estimate<O: Operator>(
     operator: &O,
-    sample: &Sample,
+    data: &Data<'_>,
     surrogate: &Surrogate,
     fit: &Lanes<1>,
     held_out: &HeldOut<'_>,
     cancel: &Cancel,
 ) -> Result<Option<Uncertainty>> {
+    let sample = data.sample;
     if !sample.is_uniform() {
         return Ok(None);
     }
-    let mut uncertainty = of_terms(operator, sample.space(), surrogate, fit, held_out.noise);
-    let structure = ResidualStructure::new(sample, held_out.residuals, held_out.folds, cancel)?;
-    let unexplained = if sample.is_deterministic() { held_out.noise - structure.energy } else { 0.0 };
+    let noise = held_out.noise();
+    let mut uncertainty = of_terms(operator, sample.space(), surrogate, fit, held_out);
+    let residuals = operator.to_sequences(held_out.residuals);
+    let rows = Rows {
+        codes: &data.distinct.codes,
+        residuals: &residuals,
+        weights: data.distinct.weights.as_deref(),
+        folds: held_out.folds,
+    };
+    let structure = ResidualStructure::new(sample.space(), &rows, cancel)?;
+    let unexplained = if sample.is_deterministic() { noise - structure.energy } else { 0.0 };
     let higher = structure.higher_orders(unexplained);
     let explained = uncertainty.mean_squares(&surrogate.terms());
     let excess: Vec<f64> = structure
@@ -67,42 +89,55 @@ pub(super) fn estimate<O: Operator>(
         .map(|((square, _), explained)| square - explained)
         .collect();
     let shrunk = Shrinkage::new(&excess, &structure.positions);
+    // Errors of the solver are of low order: in the worst case all of them are of order 1, where the mean squares of the
+    // Shapley values add up to the variance.
+    let variance = data.distinct.values.iter().map(|v| v * v).sum::<f64>() / residuals.len() as f64;
+    let of_solver =
+        if noise <= PRECISE * variance { SOLVER * noise / sample.space().n() as f64 } else { 0.0 };
     // If the residuals show less error than the terms would have with independent errors, the variances of
     // the terms are reduced.
     let mean_explained = explained.iter().sum::<f64>() / excess.len() as f64;
-    let total = mean_explained + shrunk.mean + shrunk.standard_error;
+    let total = mean_explained + shrunk.mean + CONFIDENCE * shrunk.standard_error;
     if total < mean_explained && mean_explained > 0.0 {
         let scale = (total / mean_explained).max(MIN_SCALE);
         uncertainty.patterns.iter_mut().for_each(|variance| *variance *= scale);
-        uncertainty.positions.iter_mut().for_each(|variance| *variance = *variance * scale + higher);
+        for variance in &mut uncertainty.positions {
+            *variance = *variance * scale + higher + of_solver;
+        }
         return Ok(Some(uncertainty));
     }
     for (variance, excess) in uncertainty.positions.iter_mut().zip(&excess) {
         *variance =
             (*variance + shrunk.mean + shrunk.weight * (excess - shrunk.mean) + shrunk.standard_error)
                 .max(0.0)
-                + higher;
+                + higher
+                + of_solver;
     }
     Ok(Some(uncertainty))
 }
 
-/// Standard errors of the terms of a fit.
+/// Standard errors of the terms of a fit. The errors of rows may differ in size, so the variance of a coefficient follows
+/// from the held-out residuals of the rows of its own column (White 1980), shrunk towards the mean squared residual.
 fn of_terms<O: Operator>(
     operator: &O,
     space: &SequenceSpace,
     surrogate: &Surrogate,
     fit: &Lanes<1>,
-    noise: f64,
+    held_out: &HeldOut<'_>,
 ) -> Uncertainty {
     let q = space.q();
+    let noise = held_out.noise();
     let mut uncertainty = Uncertainty {
         patterns: Vec::new(),
         positions: vec![0.0; space.n()],
         constant: noise / fit.n_training(0),
     };
-    let variances = fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0).map(|atom| {
+    let nonzero: Vec<_> = fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0).collect();
+    let of_rows = RowVariances::new(operator, fit, held_out);
+    let variances: Vec<f64> = nonzero.par_iter().map(|atom| of_rows.variance(atom)).collect();
+    let variances = nonzero.into_iter().zip(variances).map(|(atom, variance)| {
         let support = &operator.supports()[atom.id.support as usize];
-        (support, atom.id.cell, noise / atom.norm[0])
+        (support, atom.id.cell, variance)
     });
     match surrogate {
         Surrogate::Terms(_) => {
@@ -122,6 +157,43 @@ fn of_terms<O: Operator>(
         }),
     }
     uncertainty
+}
+
+/// Squared held-out residuals of rows, from which the variances of coefficients follow.
+struct RowVariances<'a> {
+    squares: Vec<f64>,
+    constant: &'a [f64],
+    n_training: f64,
+    /// Mean squared residual.
+    noise: f64,
+    /// Sum over all rows of the squared residual times the squared constant.
+    of_constant: f64,
+}
+
+impl<'a> RowVariances<'a> {
+    fn new<O: Operator>(operator: &'a O, fit: &Lanes<1>, held_out: &HeldOut<'_>) -> Self {
+        let squares: Vec<f64> = held_out.residuals.iter().map(|r| r * r).collect();
+        let constant = operator.constant();
+        let of_constant = squares.iter().zip(constant).map(|(e, c)| e * c * c).sum();
+        Self { squares, constant, n_training: fit.n_training(0), noise: held_out.noise(), of_constant }
+    }
+
+    /// The variance of the coefficient of an atom: `Σ_r a_r² e_r² / (Σ_r a_r²)²`, where `a` is the column minus its
+    /// projection onto the constant.
+    fn variance(&self, atom: &Atom<1>) -> f64 {
+        let norm = atom.norm[0];
+        let mut inner = 0.0;
+        atom.column.for_each(|row, value| inner += value * self.constant[row]);
+        let slope = inner / self.n_training;
+        let mut sum = slope * slope * self.of_constant;
+        let mut rows = 0.0;
+        atom.column.for_each(|row, value| {
+            let constant = slope * self.constant[row];
+            sum += ((value - constant).powi(2) - constant * constant) * self.squares[row];
+            rows += 1.0;
+        });
+        (sum / norm + PRIOR_ROWS / rows * self.noise) / (1.0 + PRIOR_ROWS / rows) / norm
+    }
 }
 
 /// Shrinkage of estimates, one for each position, towards their mean. The weight of an estimate is the
@@ -158,8 +230,15 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
     if !residuals.is_uniform() {
         return Ok(None);
     }
-    let values = residuals.values();
-    let mut structure = ResidualStructure::new(residuals, values, &vec![0; values.len()], cancel)?;
+    let distinct = residuals.distinct(None);
+    let values = &distinct.values;
+    let rows = Rows {
+        codes: &distinct.codes,
+        residuals: values,
+        weights: distinct.weights.as_deref(),
+        folds: &vec![0; values.len()],
+    };
+    let mut structure = ResidualStructure::new(residuals.space(), &rows, cancel)?;
     // `structure` is a mean over all folds, but only one fold has rows here.
     let folds = FOLDS as f64;
     for (square, variance) in &mut structure.positions {
@@ -190,22 +269,43 @@ struct ResidualStructure {
     max_order: usize,
 }
 
+/// Residuals of distinct sequences.
+struct Rows<'a> {
+    /// Row-major codes.
+    codes: &'a [u8],
+    residuals: &'a [f64],
+    /// Weights with mean 1; `None` if they are equal.
+    weights: Option<&'a [f64]>,
+    /// Fold of each residual.
+    folds: &'a [u8],
+}
+
 impl ResidualStructure {
-    /// `folds` has the fold of each residual.
-    fn new(sample: &Sample, residuals: &[f64], folds: &[u8], cancel: &Cancel) -> Result<Self> {
-        let (q, n) = (sample.space().q(), sample.space().n());
+    fn new(space: &SequenceSpace, data: &Rows<'_>, cancel: &Cancel) -> Result<Self> {
+        let (q, n) = (space.q(), space.n());
         let dictionary = all_orders(q, n);
-        let supports = dictionary.list(sample.space(), residuals.len(), u128::MAX)?;
-        let operator = GatherOperator::new(q, n, Atoms::Characters, sample.codes(), residuals, supports);
+        let count = data.residuals.len();
+        let supports = dictionary.list(space, count, u128::MAX)?;
+        let residuals: Vec<f64> = match data.weights {
+            Some(weights) => data.residuals.iter().zip(weights).map(|(r, w)| r * w).collect(),
+            None => data.residuals.to_vec(),
+        };
+        let operator = GatherOperator::new((q, n), Atoms::Characters, data.codes, &residuals, None, supports);
         // Only pairs of rows of the same fold are used. The fit that predicts one fold has learned from the
         // noise of the others.
         let (mut counts, mut squares) = ([0.0; FOLDS], [0.0; FOLDS]);
-        let mut rows = vec![[0.0; FOLDS]; residuals.len()];
-        for ((row, &residual), &fold) in rows.iter_mut().zip(residuals).zip(folds) {
-            row[fold as usize] = residual;
-            counts[fold as usize] += 1.0;
-            squares[fold as usize] += residual * residual;
+        // Sums of weights and of their squares. With equal weights, both are the number of rows.
+        let mut squared_weights = [0.0; FOLDS];
+        let mut rows = vec![[0.0; FOLDS]; count];
+        for (row, (residual, &fold)) in residuals.iter().zip(data.folds).enumerate() {
+            let (fold, weight) = (fold as usize, data.weights.map_or(1.0, |weights| weights[row]));
+            rows[row][fold] = *residual;
+            counts[fold] += weight;
+            squared_weights[fold] += weight * weight;
+            squares[fold] += residual * residual;
         }
+        // Pairs of different rows of a fold, by weight.
+        let pairs: [f64; FOLDS] = std::array::from_fn(|fold| counts[fold].powi(2) - squared_weights[fold]);
         let estimates = operator.scan(
             &rows,
             cancel,
@@ -214,9 +314,9 @@ impl ResidualStructure {
                 let order = operator.supports()[support].len() as f64;
                 let cells = waves.len() as f64;
                 let (mut mean, mut variance) = (0.0, 0.0);
-                for fold in (0..FOLDS).filter(|&fold| counts[fold] > 1.0) {
+                for fold in (0..FOLDS).filter(|&fold| pairs[fold] > 0.0) {
                     let energy = waves.iter().map(|g| g[fold] * g[fold]).sum::<f64>() - cells * squares[fold];
-                    let weight = 1.0 / (order * order * counts[fold] * (counts[fold] - 1.0) * FOLDS as f64);
+                    let weight = 1.0 / (order * order * pairs[fold] * FOLDS as f64);
                     mean += energy * weight;
                     variance += 2.0 * cells * (squares[fold] * weight).powi(2);
                 }

@@ -109,14 +109,18 @@ proptest! {
         let supports = dictionary.list(design.space(), values.len(), 1 << 30).unwrap();
         let codes = design.queries(0..design.len());
         for basis in [Atoms::Letters, Atoms::Characters] {
-            check_adjoint(&GatherOperator::new(q, n, basis, &codes, &values, supports.clone()), &mut rng);
+            let weights: Vec<f64> = values.iter().map(|v| 1.5 + v).collect();
+            for weights in [None, Some(&weights[..])] {
+                let operator = GatherOperator::new((q, n), basis, &codes, &values, weights, supports.clone());
+                check_adjoint(&operator, &mut rng);
+            }
         }
         if BinOperator::supports_design(&design) {
             let observations = Observations::new(design.clone(), values.clone()).unwrap();
             let bins = BinOperator::new(&observations, supports.clone(), &Cancel::new()).unwrap();
             check_adjoint(&bins, &mut rng);
             // Both operators are the same map in two orthonormal domains.
-            let sequences = GatherOperator::new(q, n, Atoms::Characters, &codes, &values, supports.clone());
+            let sequences = GatherOperator::new((q, n), Atoms::Characters, &codes, &values, None, supports.clone());
             let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < TOLERANCE * 10.0);
             prop_assert!(close(&bins.to_sequences(bins.values()), &values));
             prop_assert!(close(&bins.to_sequences(bins.constant()), &vec![1.0; values.len()]));
@@ -147,7 +151,7 @@ proptest! {
         let of_supports: Vec<f64> = supports.iter().map(|s| factors.listed(s)).collect();
         let mut fits = Vec::new();
         for values in [first.values(), &values] {
-            let mut operator = GatherOperator::new(3, 6, Atoms::Letters, first.codes(), values, supports.clone());
+            let mut operator = GatherOperator::new((3, 6), Atoms::Letters, first.codes(), values, None, supports.clone());
             let held_out = folds.iter().map(|fold| 1 << fold).collect();
             let mut lanes = [Lanes::<LANES>::new(&operator, held_out)];
             for lambda in [0.3, 0.1, 0.05] {
@@ -271,6 +275,123 @@ fn missing_symbols_and_repeated_sequences_are_handled() {
             assert!(group.labels.chunks(group.support.len()).all(|symbols| symbols[index] < 2));
         }
     }
-    let numbers = sample.sequence_numbers();
-    assert_eq!(numbers[..600], numbers[600..]);
+    let distinct = sample.distinct(None);
+    assert_eq!(distinct.rows[..600], distinct.rows[600..]);
+    assert_eq!(fitted.r2.count, distinct.values.len());
+}
+
+#[test]
+fn a_weight_of_two_is_a_second_copy() {
+    let first = sample(3, 6, 400, 2);
+    let n = first.space().n();
+    let twice = |row: usize| row.is_multiple_of(3);
+    let weights = (0..400).map(|row| if twice(row) { 2.0 } else { 1.0 }).collect();
+    let copied: Vec<usize> = (0..400).chain((0..400).filter(|&row| twice(row))).collect();
+    let codes = copied.iter().flat_map(|&row| &first.codes()[row * n..][..n]).copied().collect();
+    let values = copied.iter().map(|&row| first.values()[row]).collect();
+    let copies = Sample::new(first.space().clone(), codes, values).unwrap();
+    let fit = |sample: &Sample| SparseRegression::default().fit(sample, &Cancel::new()).unwrap();
+    let (weighted, copied) = (fit(&first.with_weights(weights).unwrap()), fit(&copies));
+    assert!(
+        (weighted.r2.value - copied.r2.value).abs() < 1e-9 && (weighted.r2.low - copied.r2.low).abs() < 1e-9
+    );
+    let terms = |regression: &Regression| {
+        regression
+            .surrogate
+            .terms()
+            .iter()
+            .map(|(s, l, c)| (s.to_vec(), l.to_vec(), c.re))
+            .collect::<Vec<_>>()
+    };
+    for (a, b) in terms(&weighted).iter().zip(&terms(&copied)) {
+        assert!(a.0 == b.0 && a.1 == b.1 && (a.2 - b.2).abs() < 1e-9, "{a:?} {b:?}");
+    }
+    let (a, b) = (weighted.uncertainty.unwrap(), copied.uncertainty.unwrap());
+    assert!(a.patterns.iter().zip(&b.patterns).all(|(a, b)| (a - b).abs() < 1e-9 * b));
+}
+
+#[test]
+fn copies_do_not_change_intervals_and_standard_errors() {
+    // Without noise, six copies of a sequence tell no more than one.
+    let once = sample(3, 6, 400, 4);
+    let codes = once.codes().repeat(6);
+    let copies = Sample::new(once.space().clone(), codes, once.values().repeat(6)).unwrap();
+    let fit = |sample: &Sample| SparseRegression::default().fit(sample, &Cancel::new()).unwrap();
+    let (once, copies) = (fit(&once), fit(&copies));
+    assert_eq!(once.r2.count, copies.r2.count);
+    for (a, b) in [(once.r2.low, copies.r2.low), (once.r2.high, copies.r2.high)] {
+        assert!((a - b).abs() < 1e-9, "{a} {b}");
+    }
+    let (a, b) = (once.uncertainty.unwrap(), copies.uncertainty.unwrap());
+    assert!(a.positions.iter().zip(&b.positions).all(|(a, b)| (a - b).abs() < 1e-9 * b.max(1e-9)));
+}
+
+#[test]
+fn a_pattern_in_fewer_than_three_rows_is_not_selected() {
+    let mut values = numbers(&mut ChaCha8Rng::seed_from_u64(1), 300);
+    let noise = sample(4, 12, 300, 1);
+    values[17] = 300.0;
+    let outlier = Sample::new(noise.space().clone(), noise.codes().to_vec(), values).unwrap();
+    let fitted = SparseRegression::default().fit(&outlier, &Cancel::new()).unwrap();
+    let rows = |support: &[u16], symbols: &[u16]| {
+        let matches =
+            |row: &&[u8]| support.iter().zip(symbols).all(|(&i, &a)| u16::from(row[i as usize]) == a);
+        noise.codes().chunks(12).filter(matches).count()
+    };
+    for (support, symbols, coefficient) in fitted.surrogate.terms().iter() {
+        assert!(support.len() < 2 || rows(support, symbols) >= 3, "{support:?} {symbols:?} {coefficient}");
+    }
+    // One value carries the variance, so nothing is known about R².
+    assert!(fitted.r2.low == f64::NEG_INFINITY && fitted.r2.high == 1.0, "{:?}", fitted.r2);
+    assert!(fitted.r2.is_carried_by_few());
+}
+
+#[test]
+fn hubers_loss_ignores_an_outlier() {
+    let clean = sample(4, 8, 500, 6);
+    let mut values = clean.values().to_vec();
+    values[17] += 1e4;
+    let wrong = Sample::new(clean.space().clone(), clean.codes().to_vec(), values).unwrap();
+    let huber = SparseRegression { loss: Loss::Huber, ..SparseRegression::default() };
+    let error = |regression: &SparseRegression| {
+        let fitted = regression.fit(&wrong, &Cancel::new()).unwrap();
+        let fresh = sample(4, 8, 500, 6);
+        let components = Components::new(&fitted.surrogate.terms()).unwrap();
+        let predictions = components.predict(fresh.codes(), &Cancel::new()).unwrap();
+        RSquared::new(fresh.values(), &predictions).unwrap().value
+    };
+    assert!(error(&huber) > 0.95, "{}", error(&huber));
+    assert!(error(&SparseRegression::default()) < 0.5);
+}
+
+#[test]
+fn dependent_positions_are_found() {
+    let independent = sample(4, 8, 2000, 7);
+    assert_eq!(dependent_positions(independent.space(), independent.codes(), &Cancel::new()).unwrap(), []);
+    let mut codes = independent.codes().to_vec();
+    codes.chunks_mut(8).for_each(|row| row[7] = 3 - row[0]);
+    let dependent = Sample::new(independent.space().clone(), codes, independent.values().to_vec()).unwrap();
+    let fitted = SparseRegression::default().fit(&dependent, &Cancel::new()).unwrap();
+    assert_eq!(fitted.dependent, [(0, 7)]);
+    assert!(fitted.uncertainty.is_none());
+}
+
+#[test]
+fn a_large_offset_changes_neither_the_fit_nor_the_interval() {
+    let plain = sample(3, 6, 400, 9);
+    let fit = |offset: f64| {
+        let values = plain.values().iter().map(|v| v + offset).collect();
+        let sample = Sample::new(plain.space().clone(), plain.codes().to_vec(), values)?;
+        SparseRegression::default().fit(&sample, &Cancel::new())
+    };
+    let (without, with) = (fit(0.0).unwrap(), fit(1e12).unwrap());
+    for (a, b) in
+        [(without.r2.low, with.r2.low), (without.r2.value, with.r2.value), (without.r2.high, with.r2.high)]
+    {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+    let constant = |regression: &Regression| regression.surrogate.terms().constant;
+    assert!((constant(&with) - constant(&without) - 1e12).abs() < 0.1);
+    let message = fit(1e17).unwrap_err().to_string();
+    assert!(message.contains("differ by rounding only"), "{message}");
 }

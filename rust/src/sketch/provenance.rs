@@ -207,12 +207,28 @@ pub struct SketchInfo {
     pub link: Link,
     /// R² of the teacher, if the sketch was distilled.
     pub teacher: Option<RSquared>,
+    /// Pairs of positions whose symbols depend on each other in the data, so that their effects cannot be told apart.
+    pub dependent: Vec<(usize, usize)>,
 }
 
 impl SketchInfo {
     /// Information without a regression, a teacher and a link.
-    pub(super) fn new(provenance: Provenance, r2: RSquared, noise: f64, unexplained: f64) -> Self {
-        Self { provenance, r2, noise, unexplained, regression: None, link: Link::default(), teacher: None }
+    pub(super) fn new(mut provenance: Provenance, r2: RSquared, noise: f64) -> Self {
+        if r2.is_undefined() {
+            provenance.status.notes.push("R² is undefined, because all values are equal".into());
+        }
+        // Values that do not differ leave nothing unexplained.
+        let unexplained = if r2.is_undefined() { 0.0 } else { 1.0 - r2.value };
+        Self {
+            provenance,
+            r2,
+            noise,
+            unexplained,
+            regression: None,
+            link: Link::default(),
+            teacher: None,
+            dependent: Vec::new(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::Plan;
-use super::provenance::{Outcome, Provenance, SketchInfo};
+use super::provenance::{Method, Outcome, Provenance, SketchInfo};
 use super::sketch::{HeldOut, Sketch};
 use crate::anova::Components;
 use crate::cancel::Cancel;
@@ -15,7 +15,7 @@ use crate::peel::{Peeling, PeelingDecoder, PeelingStatus};
 use crate::regress::{Sample, SparseRegression};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Spectrum, Surrogate};
-use crate::validation::{RSquared, check_values};
+use crate::validation::{RSquared, check_signal, check_values, mean};
 
 /// Noise levels to try, as multiples of the estimated one.
 const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
@@ -99,23 +99,28 @@ impl Queries {
     /// If the values are not one finite number for each query, or the caller cancels.
     pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
         check_values("query", values, self.len())?;
+        check_signal("query", values)?;
+        // A large common offset would cost digits of the coefficients, so it is subtracted first. A regression does that
+        // itself.
+        let centre = mean(values, None);
+        let centred = |values: &[f64]| values.iter().map(|v| v - centre).collect::<Vec<f64>>();
         match &self.source {
             Source::Regress => self.regress(values, cancel),
             Source::Exact(design) => {
-                let observations = Observations::new(design.clone(), values.to_vec())?;
+                let observations = Observations::new(design.clone(), centred(values))?;
                 let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
                 // R² is computed on all sequences, because the design leaves no sequence for a test.
                 let codes = design.queries(0..design.len());
-                self.finish(peeling, Outcome::Exact, &codes, values, cancel)
+                self.finish(shifted(peeling, centre), Outcome::Exact, &codes, values, cancel)
             }
             Source::Peel { design, validation_queries } => {
                 let (design_values, held_out) = values.split_at(design.len());
                 let (validation_values, test_values) = held_out.split_at(*validation_queries);
                 let (validation, test) = self.rows.split_at(validation_queries * self.space().n());
-                let observations = Observations::new(design.clone(), design_values.to_vec())?;
-                let peeling = self.choose(&observations, validation, validation_values, cancel)?;
+                let observations = Observations::new(design.clone(), centred(design_values))?;
+                let peeling = self.choose(&observations, validation, &centred(validation_values), cancel)?;
                 let outcome = peeling.status.into();
-                self.finish(peeling, outcome, test, test_values, cancel)
+                self.finish(shifted(peeling, centre), outcome, test, test_values, cancel)
             }
         }
     }
@@ -146,8 +151,12 @@ impl Queries {
             seed: self.plan.seed(),
             candidates: Vec::new(),
         };
-        let r2 = RSquared::new(values, &predictions)?;
-        let info = SketchInfo::new(provenance, r2, peeling.noise, peeling.unexplained);
+        let r2 = match self.plan.method() {
+            Method::Exact => RSquared::of_all(values, &predictions)?,
+            _ => RSquared::new(values, &predictions)?,
+        };
+        let info =
+            SketchInfo { unexplained: peeling.unexplained, ..SketchInfo::new(provenance, r2, peeling.noise) };
         let held_out = HeldOut { values: values.to_vec(), predictions };
         Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
     }
@@ -185,6 +194,11 @@ impl Queries {
         }
         Ok(best)
     }
+}
+
+/// The same result for values plus a constant.
+fn shifted(peeling: Peeling, constant: f64) -> Peeling {
+    Peeling { spectrum: peeling.spectrum.shifted(constant), ..peeling }
 }
 
 impl From<PeelingStatus> for Outcome {

@@ -36,6 +36,9 @@ pub(super) struct InfoRecord {
     all_terms: Option<(usize, f64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    /// Pairs of positions whose symbols depend on each other in the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dependent: Vec<(usize, usize)>,
 }
 
 /// A [`RegressionInfo`].
@@ -69,6 +72,7 @@ impl From<&SketchInfo> for InfoRecord {
             outcome: Some(status.outcome.name().into()),
             all_terms: status.all_terms.map(|all| (all.n_terms, all.r2)),
             notes: status.notes,
+            dependent: info.dependent.clone(),
         }
     }
 }
@@ -100,6 +104,7 @@ impl TryFrom<InfoRecord> for SketchInfo {
             regression: record.regression.map(RegressionInfo::try_from).transpose()?,
             link: record.link,
             teacher: record.teacher,
+            dependent: record.dependent,
         })
     }
 }

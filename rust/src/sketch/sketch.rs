@@ -6,7 +6,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::regress::{Regression, Sample, uncertainty_from_residuals};
 use crate::surrogate::{Surrogate, Uncertainty};
-use crate::validation::RSquared;
+use crate::validation::{RSquared, Validation, root_mean_square};
 
 /// A surrogate, with its provenance if that is known.
 ///
@@ -55,6 +55,12 @@ pub struct Fit {
     /// Fraction of the space to which the final fit was fitted if values have no noise; else 0. R² uses the final fit
     /// for this fraction, and the held-out predictions for the rest.
     pub sampled_fraction: f64,
+    /// Weight of each held-out row; `None` for equal weights.
+    pub weights: Option<Vec<f64>>,
+    /// Pairs of positions whose symbols depend on each other in the data; see
+    /// [`crate::regress::dependent_positions`]. If there
+    /// are any, the sketch has no standard errors.
+    pub dependent: Vec<(usize, usize)>,
     /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data. It
     /// raises the upper end of the interval of R².
     pub refit_gain: f64,
@@ -79,19 +85,35 @@ impl Sketch {
     /// If the held-out codes, values and predictions do not match, there are fewer than two of them, a number is not
     /// finite, or the caller cancels.
     pub fn from_fit(fit: Fit, cancel: &Cancel) -> Result<Self> {
-        let Fit { surrogate, codes, held_out, sampled_fraction, refit_gain, provenance, .. } = fit;
+        let Fit { surrogate, codes, held_out, sampled_fraction, refit_gain, provenance, dependent, .. } = fit;
         let HeldOut { values, predictions } = &held_out;
         let fitted = Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
-        let mut r2 = RSquared::over_finite_space(values, predictions, &fitted, sampled_fraction)?;
-        r2.high += refit_gain * (1.0 - sampled_fraction) * (1.0 - r2.value);
         let residuals: Vec<f64> = values.iter().zip(predictions).map(|(v, p)| v - p).collect();
-        let noise = (residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64).sqrt();
-        let teacher = fit.teacher_predictions.map(|teacher| RSquared::new(values, &teacher)).transpose()?;
-        let residuals = Sample::new(surrogate.space().clone(), codes, residuals)?;
+        let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals, fit.weights)?;
+        let sequences = residuals.distinct(None).rows;
+        let validation = Validation {
+            fitted: &fitted,
+            sampled_fraction,
+            weights: residuals.weights(),
+            sequences: Some(&sequences),
+            gain: refit_gain,
+            ..Validation::new(values, predictions)
+        };
+        let r2 = validation.r_squared()?;
+        let noise = root_mean_square(residuals.values(), residuals.weights());
+        let of_teacher = |predictions: Vec<f64>| {
+            let (predictions, gain) = (&predictions[..], 0.0);
+            Validation { predictions, fitted: predictions, gain, ..validation }.r_squared()
+        };
+        let teacher = fit.teacher_predictions.map(of_teacher).transpose()?;
+        let uncertainty = match dependent.is_empty() && !r2.is_undefined() {
+            true => uncertainty_from_residuals(&residuals, cancel)?,
+            false => None,
+        };
         Ok(Self {
-            uncertainty: uncertainty_from_residuals(&residuals, cancel)?,
+            uncertainty,
             surrogate,
-            info: Some(SketchInfo { teacher, ..SketchInfo::new(provenance, r2, noise, 1.0 - r2.value) }),
+            info: Some(SketchInfo { teacher, dependent, ..SketchInfo::new(provenance, r2, noise) }),
             held_out: Some(held_out),
         })
     }
@@ -100,7 +122,7 @@ impl Sketch {
     #[must_use]
     pub fn from_regression(regression: Regression, sample: &Sample, seed: u64) -> Self {
         let Regression { surrogate, uncertainty, r2, held_out_predictions, .. } = regression;
-        let count = sample.values().len();
+        let count = r2.count;
         let provenance = Provenance {
             method: Method::Regress,
             status: Outcome::CrossValidated.into(),
@@ -120,7 +142,8 @@ impl Sketch {
         };
         let info = SketchInfo {
             regression: Some(details),
-            ..SketchInfo::new(provenance, r2, regression.noise, 1.0 - r2.value)
+            dependent: regression.dependent,
+            ..SketchInfo::new(provenance, r2, regression.noise)
         };
         let held_out = HeldOut { values: sample.values().to_vec(), predictions: held_out_predictions };
         Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out) }

@@ -60,6 +60,15 @@ impl Surrogate {
         self.len() == 0
     }
 
+    /// The surrogate plus a constant.
+    #[must_use]
+    pub(crate) fn shifted(self, constant: f64) -> Self {
+        match self {
+            Self::Spectrum(spectrum) => Self::Spectrum(spectrum.shifted(constant)),
+            Self::Terms(terms) => Self::Terms(ProductTerms { constant: terms.constant + constant, ..terms }),
+        }
+    }
+
     /// The surrogate as a sum of product terms.
     #[must_use]
     pub fn terms(&self) -> ProductTerms {

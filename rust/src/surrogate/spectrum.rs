@@ -129,6 +129,13 @@ impl Spectrum {
         Ok(Self { space, half })
     }
 
+    /// The spectrum of the function plus a constant.
+    pub(crate) fn shifted(self, constant: f64) -> Self {
+        let mut half = self.half;
+        half.push((Frequency::default(), constant.into()));
+        Self::from_representatives(self.space, half)
+    }
+
     /// The sequence space.
     #[must_use]
     pub fn space(&self) -> &SequenceSpace {
