@@ -165,7 +165,7 @@ def sketch(  # noqa: PLR0913 - public
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
         ``exact``.
-    link : {"identity", "log", "logit"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
         Sketch ``link(score)`` instead of the score: many models are sparse only on that scale. The sketch and
         its explanations use that scale.
     inputs : {"strings", "codes", "onehot"}, optional
@@ -320,7 +320,7 @@ def fit(  # noqa: PLR0913 - public
         As for :func:`sketch`.
     dictionary : Dictionary or "auto"
         For regression.
-    link : {"identity", "log", "logit"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
     random_state : int
     teacher : object with ``fit`` and ``predict``, optional
     inputs : {"strings", "codes", "onehot"}
