@@ -29,6 +29,7 @@ BATCH = 16_384
 # The advice of an error that is about a parameter, in terms of the command line.
 ADVICE = {
     "column": "choose one with --column",
+    "executor": "use --workers instead of --threads",
     "format": "or choose one with --format",
     "output_format": "or choose one with --output-format",
     "inputs": "choose another kind with --inputs",
