@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from shapsketch import models
 from shapsketch.trees.objectives import LINKS, REFUSED
 from sklearn import ensemble
+from threadpoolctl import threadpool_limits
 
 Q, N = 4, 5
 SPACE = ss.SequenceSpace("ABCD", N)
@@ -27,6 +28,13 @@ ALONE = {**SMALL, "n_jobs": 1}
 QUIET = {**ALONE, "verbosity": -1}
 # Labels for objectives that do not take any number.
 LABELS = {"log": np.exp(Y), "logit": TWO, "softplus": TWO, "softmax": THREE}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models this small are fitted faster by one thread."""
+    with threadpool_limits(1):
+        yield
 
 
 def labels_of(library, objective):
