@@ -1,6 +1,5 @@
 """The command line: what each command writes and prints, exit codes, JSON, and the state after errors."""
 
-import builtins
 import json
 import logging
 import os
@@ -528,14 +527,7 @@ def test_a_command_restores_logging(shell, folder):
 
 
 def test_without_click_the_error_names_the_extra(monkeypatch, capsys):
-    original = builtins.__import__
-
-    def import_except_click(name, *rest):
-        if name.split(".")[0] == "click":
-            raise ImportError(name)
-        return original(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", import_except_click)
+    monkeypatch.setitem(sys.modules, "click", None)
     assert cli.main(["--version"]) == 1
     assert "pip install 'shapsketch[cli]'" in capsys.readouterr().err
 

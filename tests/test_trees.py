@@ -302,7 +302,7 @@ def hide(monkeypatch, *names):
 
     def import_module(name, *rest):
         if name.split(".")[0] in names:
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name.split(".")[0])
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", import_module)

@@ -54,12 +54,18 @@ def optional(module: str, extra: str, purpose: str) -> Any:
     Raises
     ------
     MissingExtraError
-        If it is not installed; the message names the extra that installs it.
+        If it is not installed (the message names the extra that installs it), or if its import fails.
     """
+    library = module.split(".")[0]
     try:
+        importlib.import_module(library)
         return importlib.import_module(module)
-    except ImportError as error:
-        library = module.split(".")[0]
-        raise MissingExtraError(
-            f"{purpose} needs {library}, which is not installed: pip install 'shapsketch[{extra}]'"
-        ) from error
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == library:
+            problem = f"which is not installed: pip install 'shapsketch[{extra}]'"
+        else:
+            problem = (
+                f"which is installed, but cannot be imported: {type(error).__name__}: {error}; reinstall it, "
+                "or install what it needs"
+            )
+        raise MissingExtraError(f"{purpose} needs {library}, {problem}") from error

@@ -59,4 +59,4 @@ class ModelError(ShapsketchError, RuntimeError):
 
 
 class MissingExtraError(ShapsketchError, ImportError):
-    """An optional dependency is not installed; the message names the extra to install."""
+    """An optional dependency is not installed, and the message names the extra; or its import fails."""

@@ -15,7 +15,11 @@ from shapsketch.space import Values
 
 Function: TypeAlias = Callable[[Values], npt.ArrayLike]
 LinkLike: TypeAlias = str | tuple[Function, Function]
-NAMES = ("identity", "log", "logit")
+# Links that a caller can choose by name.
+NAMES = ("identity", "log", "logit", "softplus")
+# The link of a class of a converted model with several classes. The sketch predicts the raw score of the
+# class. Its probability also depends on the raw scores of the other classes, so it has no response.
+SOFTMAX = "softmax"
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Link:
     Attributes
     ----------
     name : str
-        "identity", "log" or "logit", or "custom" for a pair of functions.
+        "identity", "log", "logit" or "softplus"; "custom" for a pair of functions; or "softmax".
     forward, inverse : callable
-        The functions on arrays of float64. `inverse` is None for a custom link read from a file.
+        The functions on arrays of float64. `inverse` is None for "softmax", and for a custom link read from a
+        file.
     """
 
     name: str
@@ -69,7 +74,8 @@ class Link:
     @property
     def domain(self) -> str:
         """The domain, in words that follow "numbers" in a message."""
-        return {"log": "above 0", "logit": "between 0 and 1"}.get(self.name, "for which it is finite")
+        domains = {"log": "above 0", "logit": "between 0 and 1", "softplus": "above 0"}
+        return domains.get(self.name, "for which it is finite")
 
     def to_response(self, values: Values) -> Values:
         """Return values on the model's scale.
@@ -77,10 +83,17 @@ class Link:
         Raises
         ------
         InputError
-            If the sketch was loaded and has a custom link, which files do not store.
+            If the sketch was loaded and has a custom link, which files do not store; or if it is the raw
+            score of one of several classes.
         """
         if self.name == "identity":
             return values
+        if self.name == SOFTMAX:
+            raise InputError(
+                "this sketch is the raw score of one of several classes; its probability also depends on the "
+                "raw scores of the others: convert each class (output=0, 1, ...), and apply the softmax to "
+                "their predictions"
+            )
         self.check_functions()
         assert self.inverse is not None
         return _applied(self.inverse, values, "inverse")
@@ -93,7 +106,7 @@ class Link:
         InputError
             If they are missing.
         """
-        if self.inverse is None:
+        if self.inverse is None and self.name != SOFTMAX:
             raise InputError(
                 "this sketch has a custom link, which its file does not store; "
                 "pass it again: ss.load(path, link=(forward, inverse))"
@@ -120,6 +133,17 @@ def _expit(values: Values) -> Values:
     return result
 
 
+def _softplus_inverse(values: Values) -> Values:
+    # log(exp(y) - 1), without overflow for large y and without cancellation for small y.
+    result: Values = values + np.log(-np.expm1(-values))
+    return result
+
+
+def _softplus(values: Values) -> Values:
+    result: Values = np.logaddexp(0.0, values)
+    return result
+
+
 def _identity(values: Values) -> Values:
     return values
 
@@ -142,6 +166,7 @@ def parse(link: LinkLike) -> Link:
         "identity": (_identity, _identity),
         "log": (np.log, np.exp),
         "logit": (_logit, _expit),
+        "softplus": (_softplus_inverse, _softplus),
     }
     name = choice("link", link, NAMES)
     return Link(name, *functions[name])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from shapsketch._validate import optional
+from shapsketch.errors import MissingExtraError
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code.
@@ -12,12 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
     after a signal (130 after Ctrl-C).
     """
     try:
-        import click  # noqa: F401
-    except ImportError:
-        print(
-            "shapsketch: the command line needs click, which is not installed: pip install 'shapsketch[cli]'",
-            file=sys.stderr,
-        )
+        optional("click", "cli", "the command line")
+    except MissingExtraError as error:
+        print(f"shapsketch: {error}", file=sys.stderr)
         return 1
     from shapsketch.cli.group import run
 

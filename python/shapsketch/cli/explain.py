@@ -19,16 +19,16 @@ from shapsketch.cli.options import (
     SEQS,
     SKETCH,
     VERBOSE,
-    Output,
     Reading,
+    TableOutput,
     grouped,
-    output,
     refuse,
+    table_output,
 )
 from shapsketch.cli.streaming import LONG, WIDE, RowSource, stream
 from shapsketch.explain import columns as tables
 from shapsketch.explain.explainer import INDICES, Explainer
-from shapsketch.files.formats import COMPRESSED, delimiter_of, reading, rows
+from shapsketch.files.formats import COMPRESSED, number, reading, rows
 from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TABLES
 from shapsketch.space import Codes
@@ -70,7 +70,7 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     if kind == "shuffles":
         if not count:
             return ss.DinucleotideShuffles(random_state=seed)
-        if not count.isdecimal():
+        if not (count.isascii() and count.isdecimal()):
             raise ss.InputError(f"--background: COUNT of shuffles must be a number, got {text!r}")
         return ss.DinucleotideShuffles(int(count), random_state=seed)
     if text.startswith("@"):
@@ -79,7 +79,7 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     path = Path(text)
     suffixes = [s.lower() for s in path.suffixes if s[1:].lower() not in COMPRESSED]
     if suffixes and suffixes[-1] in (".csv", ".tsv"):
-        return _probabilities(path, space, delimiter_of(suffixes[-1][1:]))
+        return _probabilities(path, space, suffixes[-1][1:])
     if text != "uniform" and len(text) != space.n:
         hint = suggestion(text, ("uniform", "shuffles"))
         if path.is_file():
@@ -91,20 +91,23 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
     return text
 
 
-def _probabilities(path: Path, space: ss.SequenceSpace, delimiter: str) -> Any:
+def _probabilities(path: Path, space: ss.SequenceSpace, kind: str) -> Any:
     """Return probabilities (n, q) from a table with a column for each symbol and a row for each position."""
-    with reading(path), closing(rows(path, delimiter)) as reader:
+    with reading(path), closing(rows(path, kind)) as reader:
         top, header = next(reader, (1, []))
         for symbol in space.alphabet:
             if header.count(symbol) != 1:
                 how = "appears twice" if symbol in header else "is missing"
                 hint = f"; for sequences, pass @{path}" if "sequence" in header else ""
-                raise ss.InputError(f"{path}, line {top}: the column for the symbol {symbol!r} {how}{hint}")
+                raise ss.InputError(
+                    f"{path}, line {top}: the column for the symbol {symbol!r} {how}; the columns are "
+                    f"{', '.join(map(repr, header[:20]))}{hint}"
+                )
         columns = [header.index(symbol) for symbol in space.alphabet]
         table = []
         for line, row in reader:
             try:
-                table.append([float(row[i]) for i in columns])
+                table.append([number(row[i]) for i in columns])
             except (IndexError, ValueError):
                 raise ss.InputError(
                     f"{path}, line {line}: expected a probability for each symbol, got {row}"
@@ -140,7 +143,7 @@ CONTENTS = grouped(
 @click.command()
 @SKETCH
 @SEQS
-@output("The table: for SV one row per sequence, for interactions one row per interaction.")
+@table_output("The table: for SV one row per sequence, for interactions one row per interaction.")
 @CONTENTS
 @click.option(
     "--background",
@@ -155,7 +158,7 @@ CONTENTS = grouped(
 def explain(
     sketch: Path,
     seqs: Path,
-    target: Output,
+    target: TableOutput,
     contents: Contents,
     background: str,
     seed: int,
@@ -167,7 +170,13 @@ def explain(
     columns name, support (such as 3,7), order and value; with --top the largest absolute values come first.
     Positions count from 0. A Parquet file also keeps background, index and link in its schema.
     """
-    refuse(target.force, target.output, formats=TABLES, sources=(sketch, seqs, _file_of(background)))
+    refuse(
+        target.force,
+        target.output,
+        formats=TABLES,
+        chosen=target.output_format,
+        sources=(sketch, seqs, _file_of(background)),
+    )
     loaded = ss.load(sketch)
     contents.check()
     chosen = _background(background, loaded.space, seed)

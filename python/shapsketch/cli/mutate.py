@@ -16,10 +16,10 @@ from shapsketch.cli.options import (
     SEQS,
     SKETCH,
     VERBOSE,
-    Output,
     Reading,
-    output,
+    TableOutput,
     refuse,
+    table_output,
 )
 from shapsketch.cli.streaming import LONG, RowSource, stream
 from shapsketch.explain import columns as tables
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 @click.command()
 @SKETCH
 @SEQS
-@output("The table of substitutions, or of mutants.")
+@table_output("The table of substitutions, or of mutants.")
 @click.option("--best", type=click.IntRange(min=1), metavar="K", help="The best mutants of each sequence.")
 @click.option(
     "--mutations",
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 def mutate(
     sketch: Path,
     seqs: Path,
-    target: Output,
+    target: TableOutput,
     best: int | None,
     mutations: int | None,
     minimize: bool,
@@ -64,7 +64,7 @@ def mutate(
     1), mutations (such as A3G C7T; positions from 1, as is usual in this notation), score, change and
     sequence.
     """
-    refuse(target.force, target.output, formats=TABLES, sources=(sketch, seqs))
+    refuse(target.force, target.output, formats=TABLES, chosen=target.output_format, sources=(sketch, seqs))
     if best is None and (mutations is not None or minimize):
         raise click.UsageError("--mutations and --minimize are for --best")
     loaded = ss.load(sketch)

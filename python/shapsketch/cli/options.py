@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 import click
 
 import shapsketch as ss
+from shapsketch.files.atomic import is_stdout, is_stream
 from shapsketch.files.formats import FORMATS, format_of
+from shapsketch.files.write import TABLES
 from shapsketch.query.budget import METHODS
 
 ALPHABETS = {"DNA": ss.DNA, "RNA": ss.RNA, "PROTEIN": ss.PROTEIN}
@@ -27,7 +29,9 @@ BATCH = 16_384
 # The advice of an error that is about a parameter, in terms of the command line.
 ADVICE = {
     "column": "choose one with --column",
+    "executor": "use --workers instead of --threads",
     "format": "or choose one with --format",
+    "output_format": "or choose one with --output-format",
     "inputs": "choose another kind with --inputs",
     "on_error": "--on-error skip skips such records",
     "outputs": "name all outputs with --outputs A,B",
@@ -158,6 +162,13 @@ class Output:
     quiet: bool
 
 
+@dataclass(frozen=True)
+class TableOutput(Output):
+    """Where a table goes, and its format."""
+
+    output_format: Any
+
+
 FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress bars.")
@@ -196,24 +207,39 @@ READING = grouped(
 )
 
 
-def output(help_text: str) -> Callable[[Any], Any]:
-    """Return the options for the output file and the report, as the argument `target`."""
+def output(help_text: str, *more: Callable[[Any], Any], group: type[Output] = Output) -> Callable[[Any], Any]:
+    """Return the options for the output file and the report, as the argument `target` of type `group`."""
     return grouped(
         "target",
-        Output,
+        group,
         click.option(
             "-o",
             "--output",
             "output",
             required=True,
-            type=click.Path(path_type=Path),
+            type=click.Path(path_type=Path, readable=False),
             metavar="OUT",
             help=help_text,
         ),
+        *more,
         FORCE,
         JSON,
         QUIET,
     )
+
+
+def output_format(formats: Iterable[str]) -> Callable[[Any], Any]:
+    """Return the option for the format of the output."""
+    return click.option(
+        "--output-format",
+        type=click.Choice(list(formats)),
+        help="Format of the output, if its extension does not tell it, as for /dev/stdout.",
+    )
+
+
+def table_output(help_text: str) -> Callable[[Any], Any]:
+    """Return the options of :func:`output` for a table."""
+    return output(help_text, output_format(TABLES), group=TableOutput)
 
 
 class _Formatter(logging.Formatter):
@@ -257,17 +283,26 @@ SEQS = click.argument("seqs", type=click.Path(path_type=Path))
 
 
 def refuse(
-    force: bool, *paths: Path, formats: Iterable[str] = (), sources: Iterable[Path | None] = ()
+    force: bool,
+    *paths: Path,
+    formats: Iterable[str] = (),
+    chosen: str | None = None,
+    sources: Iterable[Path | None] = (),
 ) -> None:
-    """Refuse outputs that cannot be written, before any work is done; `sources` are never replaced."""
+    """Refuse outputs that cannot be written, before any work is done.
+
+    `chosen` is the requested format, one of `formats`; `sources` are never replaced.
+    """
     for path in paths:
         if formats:
-            format_of(path, formats, has_parameter=False)
+            format_of(path, formats, chosen, option="output_format")
         for source in sources:
             if source is not None and (path == source or (path.exists() and _same(path, source))):
                 raise ss.FileError(f"{path} is an input and cannot also be the output; choose another -o")
         if path.is_dir():
             raise ss.FileError(f"cannot write {path}: it is a folder; add a file name")
+        if is_stream(path):
+            continue
         if path.is_file() and not force:
             raise ss.FileError(f"{path} exists; --force replaces it")
         folder = path.resolve().parent
@@ -309,6 +344,11 @@ def stdout_to_stderr() -> Iterator[None]:
         yield
 
 
-def print_json(report: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    click.echo(json.dumps(report, allow_nan=False, default=str))
+def echo(text: object, output: Path | None = None) -> None:
+    """Print a report on stdout, or on stderr if stdout is the file `output` itself."""
+    click.echo(text, err=output is not None and is_stdout(output))
+
+
+def print_json(report: dict[str, Any], output: Path | None = None) -> None:
+    """Print one JSON object, as :func:`echo` does."""
+    echo(json.dumps(report, allow_nan=False, default=str), output)

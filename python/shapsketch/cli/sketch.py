@@ -28,6 +28,7 @@ from shapsketch.cli.options import (
     stdout_to_stderr,
 )
 from shapsketch.cli.workers import Workers, workers
+from shapsketch.link import NAMES as LINKS
 from shapsketch.models._protocol import INPUTS, outputs_of
 
 
@@ -165,7 +166,7 @@ FIT = grouped(
     Fit,
     click.option(
         "--link",
-        type=click.Choice(["identity", "log", "logit"]),
+        type=click.Choice(LINKS),
         default="identity",
         help="Scale of the sketch.",
     ),

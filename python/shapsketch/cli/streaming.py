@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
-from shapsketch.cli.options import Output, print_json, progress_bar
+from shapsketch.cli.options import TableOutput, echo, print_json, progress_bar
 from shapsketch.files.read import SequenceReader
 from shapsketch.files.write import TableWriter
 from shapsketch.space import Codes
@@ -49,23 +47,27 @@ def _batches(reader: SequenceReader, bar: Any, size: int) -> Iterator[tuple[list
             bar.update(min(size, len(records) - start))
 
 
-def stream(reader: SequenceReader, source: RowSource, target: Output) -> None:
+def stream(reader: SequenceReader, source: RowSource, target: TableOutput) -> None:
     """Read, compute and write batch by batch, then report."""
     started = time.perf_counter()
     with (
         reader,
         progress_bar(target.quiet, reader.path.name) as bar,
-        TableWriter(target.output, source.columns, metadata=source.metadata) as table,
+        TableWriter(
+            target.output, source.columns, format=target.output_format, metadata=source.metadata
+        ) as table,
     ):
         for names, codes in _batches(reader, bar, source.batch):
             table.write(source.rows(names, codes))
     seconds = time.perf_counter() - started
     if target.as_json:
         report = {"output": str(target.output), "sequences": reader.count, "skipped": reader.skipped}
-        print_json({**report, "rows": table.rows, **source.metadata, "seconds": round(seconds, 3)})
+        report |= {"rows": table.rows, **source.metadata, "seconds": round(seconds, 3)}
+        print_json(report, target.output)
         return
     skipped = f", {reader.skipped:,} malformed ones skipped" if reader.skipped else ""
-    click.echo(
+    echo(
         f"{reader.count:,} sequences in {seconds:.1f} s{skipped}: wrote {table.rows:,} rows to "
-        f"{target.output}"
+        f"{target.output}",
+        target.output,
     )

@@ -129,6 +129,12 @@ def check(
     return examine(alone, codes, names)[0]
 
 
+def tolerance(values: Values) -> Values:
+    """Return the differences (k) from values (B, k) that are ignored."""
+    allowed: Values = OF_SPREAD * np.ptp(values, axis=0) + ROUNDINGS * np.abs(values).max(axis=0)
+    return allowed
+
+
 def examine(
     evaluate_alone: Callable[[Codes], Values], codes: Codes, names: tuple[str, ...] | None
 ) -> tuple[Check, Values]:
@@ -140,7 +146,7 @@ def examine(
     first, again = values_of(codes), values_of(codes)
     alone = np.concatenate([values_of(codes[:1]), values_of(codes[-1:])])
     spread = np.ptp(first, axis=0)
-    allowed = OF_SPREAD * spread + ROUNDINGS * np.abs(first).max(axis=0)
+    allowed = tolerance(first)
     repeat, apart = np.abs(again - first), np.abs(alone - first[[0, -1]])
     constant = spread <= ROUNDINGS * np.abs(first).max(axis=0)
     messages = []

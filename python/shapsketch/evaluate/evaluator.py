@@ -14,10 +14,11 @@ import numpy as np
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Keep, Progress, check_progress, evaluate
 from shapsketch.evaluate.cache import Cache
-from shapsketch.evaluate.diagnostics import examine
+from shapsketch.evaluate.diagnostics import examine, tolerance
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
 from shapsketch.evaluate.store import OpenStore, Store
+from shapsketch.evaluate.threads import check_threads, runs_threads
 from shapsketch.link import IDENTITY, Link
 from shapsketch.models._protocol import Inputs, Model, inputs_of, named_outputs
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
@@ -52,8 +53,9 @@ class Evaluator:
         one second per call, or more if larger batches are cheaper per sequence. Set a fixed size if rounding
         in your network depends on it.
     executor : concurrent.futures.Executor or distributed.Client, optional
-        Where batches run: threads, processes, or a Dask cluster. Results do not depend on it. Other processes
-        receive the model by pickle.
+        Where batches run: threads, processes, or a Dask cluster. Results do not depend on it, if the model is
+        thread-safe: threads call the same model at once, so it must not keep anything of a batch in an
+        object that all calls use. Other processes receive the model by pickle.
     in_flight : int, optional
         Largest number of batches submitted to the executor at a time; two for each worker by default.
     retries : int
@@ -63,8 +65,10 @@ class Evaluator:
         See :class:`Store`.
     check : bool
         Before the first evaluation in a space, examine the model with :func:`shapsketch.models.check` on
-        eight of the sequences, which evaluates 18 sequences in 4 calls, and log problems as warnings. Skipped
-        if the store already has values.
+        eight of the sequences, which evaluates 18 sequences in 4 calls, and log problems as warnings. On a
+        ``ThreadPoolExecutor``, the eight are evaluated twice more, in two calls at once, the second time line
+        by line of Python in turn; other values than before are a :class:`ModelError`. It may miss races in
+        compiled code. Skipped if the store already has values.
 
     Raises
     ------
@@ -278,9 +282,11 @@ class Session:
         progress: Progress,
     ) -> Values:
         self.n_evaluated += count
+        return evaluate(self._call(), parts, count, resources, progress=progress, keep=keep, link=self._link)
+
+    def _call(self) -> ModelCall:
         evaluator = self._evaluator
-        call = ModelCall(evaluator.model, self._space, evaluator.inputs, evaluator.outputs)
-        return evaluate(call, parts, count, resources, progress=progress, keep=keep, link=self._link)
+        return ModelCall(evaluator.model, self._space, evaluator.inputs, evaluator.outputs)
 
     def _keep(self, cache: Cache) -> Keep:
         return cache.add if self._opened is None else self._opened.keep
@@ -290,6 +296,11 @@ class Session:
         self._evaluator._checked.add(self._space)
         if len(codes) < 2 or (self._opened is not None and len(self._opened.cache)):
             return
-        _, values = examine(self.evaluate_alone, codes, self._evaluator.outputs)
+        evaluator = self._evaluator
+        check, values = examine(self.evaluate_alone, codes, evaluator.outputs)
+        if check.repeatable and check.batch_independent and runs_threads(evaluator._resources):
+            self.n_evaluated += check_threads(
+                self._call(), evaluator._resources, codes, values, tolerance(values)
+            )
         if self._cache is not None:
             self._keep(self._cache)(codes, values)

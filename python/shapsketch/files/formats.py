@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,11 +72,11 @@ class Raw:
 
 
 def format_of(
-    path: Path, supported: Iterable[str], requested: str | None = None, *, has_parameter: bool = True
+    path: Path, supported: Iterable[str], requested: str | None = None, *, option: str | None = "format"
 ) -> str:
     """Return the format of a file: the requested one, or the one of its extension.
 
-    `has_parameter` is True if the caller has a parameter `format`, which error messages can recommend.
+    `option` is the parameter of the caller that error messages can recommend; None if it has none.
     """
     supported = list(supported)
     if requested is not None:
@@ -94,8 +94,8 @@ def format_of(
         extensions = [f".{extension}" for extension, kind in EXTENSIONS.items() if kind in supported]
         raise InputError(
             f"{path}: cannot infer a supported format from the extension; use one of {', '.join(extensions)}",
-            advice=f"or pass format=, one of {', '.join(map(repr, supported))}" if has_parameter else "",
-            option="format" if has_parameter else None,
+            advice=f"or pass {option}=, one of {', '.join(map(repr, supported))}" if option else "",
+            option=option,
         )
     return kind
 
@@ -249,43 +249,78 @@ def _columns(where: str, header: list[str], column: str) -> list[str]:
     return [column, *[name for name in NAMES if name != column and header.count(name) == 1][:1]]
 
 
-def rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield the rows of a text table, header included, and the lines at which they start; skip empty rows."""
+def rows(path: Path, kind: str) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield the rows of a CSV or TSV file, header included, and the lines at which they start.
+
+    Comments (lines that start with ``#``) before the header and empty rows are skipped. The header tells the
+    delimiter of a CSV file, a comma or a semicolon, and whether spaces follow the delimiters.
+    """
     _, xopen = opener()
     with (
         xopen(path, "rb", threads=0) as opened,
         io.TextIOWrapper(opened, "utf-8-sig", newline="") as text,
     ):
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
-        line = 1
+        skipped, header = 0, text.readline()
+        while header and (header.startswith("#") or not header.strip()):
+            skipped, header = skipped + 1, text.readline()
+        delimiter = delimiter_of(kind)
+        titles = _titles(header, delimiter)
+        if kind == "csv" and len(titles) == 1 and len(_titles(header, ";")) > 1:
+            delimiter = ";"
+            titles = _titles(header, delimiter)
+        spaces = any(title.startswith(" ") for title in titles[1:])
+        reader = csv.reader(
+            chain([header], text) if header else [], delimiter=delimiter, skipinitialspace=spaces, strict=True
+        )
+        line = skipped + 1
         try:
             for row in reader:
                 if row:
                     yield line, row
-                line = reader.line_num + 1
+                line = skipped + reader.line_num + 1
         except csv.Error as error:
             raise FileError(f"{path}, line {line:,}: {error}") from error
 
 
+def _titles(line: str, delimiter: str) -> list[str]:
+    """Return the values of the first line of a header."""
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
 def delimiter_of(kind: str) -> str:
-    """Return the delimiter of a text table."""
+    """Return the delimiter of a text table that is written."""
     return "\t" if kind == "tsv" else ","
+
+
+def number(text: str) -> float:
+    """Return the number in a field of a table.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number. Python's float also takes underscores and digits of other scripts.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
 
 
 def count_of(row: list[str], header: list[str]) -> str | None:
     """Return what is wrong with a row that has more or fewer values than the header."""
     if len(row) == len(header):
         return None
-    return f"it has {len(row)} values, but the header has {len(header)}"
+    hint = "; comment lines are allowed only before the header" if row[0].startswith("#") else ""
+    return f"it has {len(row)} values, but the header has {len(header)}{hint}"
 
 
-def table(path: Path, column: str, delimiter: str, size: int) -> Iterator[Raw]:
+def table(path: Path, column: str, kind: str, size: int) -> Iterator[Raw]:
     """Yield the records of a CSV or TSV file, at most `size` in each batch."""
-    with closing(rows(path, delimiter)) as reader:
+    with closing(rows(path, kind)) as reader:
         top, header = next(reader, (0, []))
         if not header:
             return
-        sequence_at, *name_at = map(header.index, _columns(f"{path}, line {top}", header, column))
+        where = f"{path}, line {top}" + (", the first line that is not a comment" if top > 1 else "")
+        sequence_at, *name_at = map(header.index, _columns(where, header, column))
         numbers = count()
         while True:
             records, failure = _next_records(reader, min(size, MAX_PARSED))

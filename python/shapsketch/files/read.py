@@ -147,7 +147,7 @@ class SequenceReader:
             "fastq": lambda: formats.fastq(self.path, self._size),
             **dict.fromkeys(
                 ("csv", "tsv"),
-                lambda: formats.table(self.path, column, formats.delimiter_of(self.format), self._size),
+                lambda: formats.table(self.path, column, self.format, self._size),
             ),
             "parquet": lambda: formats.parquet(self.path, column, self._size),
         }

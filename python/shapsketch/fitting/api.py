@@ -105,8 +105,8 @@ class _Task:
     def _fit(self, plan: _core.Plan, queries: _core.Queries, values: Values) -> Fitted:
         if np.ptp(values) == 0.0:
             logger.warning(
-                "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in fewer "
-                "than 1 of %d sequences can be missing: raise the budget, or ask where the model responds",
+                "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in "
+                "fewer than 1 of %d sequences can be missing: raise the budget, or ask elsewhere",
                 values[0],
                 len(values),
                 max(1, len(values) // 3),
@@ -172,7 +172,7 @@ def sketch(  # noqa: PLR0913 - public
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
         ``exact``.
-    link : {"identity", "log", "logit"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
         Sketch ``link(score)`` instead of the score: many models are sparse only on that scale. The sketch and
         its explanations use that scale.
     inputs : {"strings", "codes", "onehot"}, optional
@@ -333,7 +333,7 @@ def fit(  # noqa: PLR0913 - public
         What a regression minimises; see :class:`SparseRegressor`. "huber" is for method="regress".
     dictionary : Dictionary or "auto"
         For regression.
-    link : {"identity", "log", "logit"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
     random_state : int
     teacher : object with ``fit`` and ``predict``, optional
     inputs : {"strings", "codes", "onehot"}

@@ -11,9 +11,13 @@ from shapsketch._validate import integer
 from shapsketch.errors import InputError, ModelError
 
 Numbers: TypeAlias = npt.NDArray[Any]
-Layout: TypeAlias = Literal["channels_last", "channels_first", "flat", "codes"]
-# Layouts of one-hot arrays: (B, n, q), (B, q, n) and (B, n * q).
-ARRAYS = ("channels_last", "channels_first", "flat")
+Layout: TypeAlias = Literal["channels_last", "channels_first", "flat", "flat_channels_first", "codes"]
+# Layouts of one-hot features: (B, n * q), with the symbols of a position next to each other, and (B, q * n),
+# with the positions of a symbol next to each other.
+Flat: TypeAlias = Literal["flat", "flat_channels_first"]
+FLAT = ("flat", "flat_channels_first")
+# Layouts of one-hot arrays: (B, n, q), (B, q, n), and those of features.
+ARRAYS = ("channels_last", "channels_first", *FLAT)
 # All layouts; "codes" are integers (B, n).
 LAYOUTS = (*ARRAYS, "codes")
 
@@ -39,9 +43,9 @@ def arrange(batch: Any, layout: str, dtype: str) -> Numbers:
             advice="remove inputs=, because the adapter declares its inputs",
             option="inputs",
         )
-    if layout == "channels_first":
+    if layout in ("channels_first", "flat_channels_first"):
         array = array.transpose(0, 2, 1)
-    elif layout == "flat":
+    if layout in FLAT:
         array = array.reshape(len(array), -1)
     return np.ascontiguousarray(array, dtype=dtype)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,14 @@ import numpy as np
 
 from shapsketch._validate import choice
 from shapsketch.errors import InputError, ModelError
-from shapsketch.models._base import Numbers, arrange, as_values, output_index
+from shapsketch.models._base import FLAT, Flat, Numbers, arrange, as_values, output_index
 
 Features: TypeAlias = Literal["onehot", "codes"] | Callable[[list[str]], Any]
+# A layout of features, or a function that computes them.
+Columns: TypeAlias = str | Callable[[list[str]], Any]
 METHODS = ("predict", "predict_proba", "decision_function")
+# Objectives of boosters with two classes, whose one output is about the second class.
+TWO_CLASSES = ("binary:logistic", "binary:logitraw", "binary:hinge", "binary")
 
 
 def sklearn(
@@ -27,6 +32,7 @@ def sklearn(
     features: Features = "onehot",
     output: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
     target: Any = None,
+    layout: Flat = "flat",
 ) -> _Estimator:
     """Adapt a fitted scikit-learn estimator, a pipeline, or an estimator of LightGBM or XGBoost.
 
@@ -38,13 +44,16 @@ def sklearn(
     ----------
     estimator : object with ``predict``
     features : {"onehot", "codes"} or callable
-        What the estimator was fitted on: dense one-hot features (B, n * q) of float64, with the symbols of a
-        position next to each other; codes (B, n) of int64; or what a function of a list of strings returns.
+        What the estimator was fitted on: dense one-hot features of float64; codes (B, n) of int64; or what a
+        function of a list of strings returns.
     output : {"auto", "predict", "predict_proba", "decision_function"}
         The method to call. "auto" calls the first of ``predict_proba`` and ``decision_function`` that a
         classifier has, and ``predict`` of all other estimators.
     target : label or int, optional
         Return only this class, or, for a regressor with several outputs, the output with this index.
+    layout : {"flat", "flat_channels_first"}
+        Order of one-hot features: (B, n * q) with the symbols of a position next to each other, or (B, q * n)
+        with the positions of a symbol next to each other.
 
     Raises
     ------
@@ -96,7 +105,8 @@ def sklearn(
         names = tuple(map(str, classes))
     else:
         index = len(classes) - 1
-    return _Estimator(estimator, _checked_features(features), output, index, _inputs(features), names)
+    columns = _checked_features(features, layout)
+    return _Estimator(estimator, columns, output, index, _inputs(features), names)
 
 
 def _check_fitted(estimator: Any) -> None:
@@ -130,7 +140,7 @@ def _classes(estimator: Any) -> list[Any]:
 @dataclass(frozen=True, eq=False)
 class _Estimator:
     estimator: Any
-    features: Features
+    features: Columns
     method: str
     target: int | None
     inputs: str
@@ -153,7 +163,9 @@ class _Estimator:
         return values
 
 
-def booster(booster: Any, features: Features = "onehot", target: int | None = None) -> _Booster:
+def booster(
+    booster: Any, features: Features = "onehot", target: int | None = None, layout: Flat = "flat"
+) -> _Booster:
     """Adapt a ``lightgbm.Booster`` or ``xgboost.Booster``; the value is what its ``predict`` returns.
 
     This is a probability for binary objectives. With several classes there is one output for each class,
@@ -167,12 +179,15 @@ def booster(booster: Any, features: Features = "onehot", target: int | None = No
         As in :func:`sklearn`. One-hot features are dense. If XGBoost was trained on a sparse matrix, it
         treats zeros as missing values: pass a function that returns such a matrix.
     target : int, optional
-        Return only the class with this index, from 0.
+        Return only the class with this index, from 0. A binary objective has the classes 0 and 1, and its
+        prediction is that of class 1.
+    layout : {"flat", "flat_channels_first"}
+        As in :func:`sklearn`.
 
     Raises
     ------
     InputError
-        If the argument is not a booster.
+        If the argument is not a booster, or has no such class.
 
     Examples
     --------
@@ -190,7 +205,19 @@ def booster(booster: Any, features: Features = "onehot", target: int | None = No
         raise InputError(
             f"booster must be a lightgbm.Booster or an xgboost.Booster, got {type(booster).__name__}{hint}"
         )
-    return _Booster(booster, library, _checked_features(features), output_index(target), _inputs(features))
+    columns, index = _checked_features(features, layout), output_index(target)
+    objective = None if index is None else _objective(booster, library)
+    two_classes = objective if objective in TWO_CLASSES else None
+    if two_classes is not None and index not in (0, 1):
+        raise InputError(f"target must be 0 or 1 for the objective {objective!r}, got {target!r}")
+    return _Booster(booster, library, columns, index, _inputs(features), two_classes)
+
+
+def _objective(booster: Any, library: str) -> str:
+    """Return the library's name of the objective of a booster."""
+    if library == "xgboost":
+        return str(json.loads(booster.save_config())["learner"]["objective"]["name"])
+    return str(booster.dump_model(num_iteration=1).get("objective", "custom")).split()[0]
 
 
 def _library_of_booster(model: object) -> str | None:
@@ -205,9 +232,11 @@ def _library_of_booster(model: object) -> str | None:
 class _Booster:
     booster: Any
     library: str
-    features: Features
+    features: Columns
     target: int | None
     inputs: str
+    # The objective, if it has two classes and `target` selects one.
+    two_classes: str | None = None
     outputs: tuple[str, ...] | None = None
 
     def __call__(self, batch: Any) -> Numbers:
@@ -221,12 +250,22 @@ class _Booster:
             features = importlib.import_module("xgboost").DMatrix(
                 features, enable_categorical=True, **columns
             )
-        return as_values(booster.predict(features), len(batch), name, self.target)
+        predictions = booster.predict(features)
+        if self.two_classes is None or np.ndim(predictions) != 1:
+            return as_values(predictions, len(batch), name, self.target)
+        second = as_values(predictions, len(batch), name)
+        if self.target == 1:
+            return second
+        return -second if self.two_classes == "binary:logitraw" else 1 - second
 
 
-def _checked_features(features: Features) -> Features:
-    if not callable(features):
-        choice("features", features, ("onehot", "codes"))
+def _checked_features(features: Features, layout: str) -> Columns:
+    """Return a function of strings, or the layout of the features."""
+    choice("layout", layout, FLAT)
+    if not callable(features) and choice("features", features, ("onehot", "codes")) == "onehot":
+        return layout
+    if layout != "flat":
+        raise InputError(f"layout={layout!r} is for features='onehot'; remove it")
     return features
 
 
@@ -235,7 +274,7 @@ def _inputs(features: Features) -> str:
     return "strings" if callable(features) else features
 
 
-def _feature_matrix(features: Features, batch: Any, expected: int | None, name: str) -> Any:
+def _feature_matrix(features: Columns, batch: Any, expected: int | None, name: str) -> Any:
     """Return the features of a batch.
 
     Raises
@@ -246,8 +285,7 @@ def _feature_matrix(features: Features, batch: Any, expected: int | None, name: 
     if callable(features):
         matrix = features(list(batch))
     else:
-        onehot = features == "onehot"
-        matrix = arrange(batch, "flat" if onehot else "codes", "float64" if onehot else "int64")
+        matrix = arrange(batch, features, "int64" if features == "codes" else "float64")
     shape: Any = getattr(matrix, "shape", ())
     if expected is None or len(shape) != 2 or shape[1] == expected:
         return matrix
@@ -255,7 +293,8 @@ def _feature_matrix(features: Features, batch: Any, expected: int | None, name: 
     if callable(features):
         source = "the function passed as features= returns"
     else:
-        source = f"features={features!r} gives"
+        used, other = ("codes", "onehot") if features == "codes" else ("onehot", "codes")
+        source = f"features={used!r} gives"
         if expected in (batch.shape[1], batch.shape[1] * batch.shape[-1]):
-            hint = f"; try features={'codes' if features == 'onehot' else 'onehot'!r}"
+            hint = f"; try features={other!r}"
     raise ModelError(f"the {name} was fitted on {expected} features, but {source} {shape[1]}{hint}")

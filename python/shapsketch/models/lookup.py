@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from shapsketch.errors import FileError, InputError, ModelError
-from shapsketch.files.formats import NAMES, count_of, delimiter_of, format_of, pyarrow, reading, rows
+from shapsketch.files.formats import NAMES, count_of, format_of, number, pyarrow, reading, rows
 from shapsketch.models._base import Numbers
 
 # Rows that are converted to Python objects at a time.
@@ -57,11 +57,11 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     array([2. , 0.5])
     """
     file = Path(path)
-    kind = format_of(file, ("csv", "tsv", "parquet"), has_parameter=False)
+    kind = format_of(file, ("csv", "tsv", "parquet"), option=None)
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
-        parts = _parquet(file, column) if kind == "parquet" else _text(file, column, delimiter_of(kind))
+        parts = _parquet(file, column) if kind == "parquet" else _text(file, column, kind)
         with closing(parts):
             names = next(parts)
             for sequences, scores in parts:
@@ -84,14 +84,25 @@ def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, N
             texts = batch.column("sequence").cast(pa.string()).to_pylist()
             if None in texts:
                 raise InputError(f"{file}: row {row + texts.index(None)} (from 0) has no sequence")
-            scores = (batch.column(name).cast(pa.float64()) for name in names)
-            yield texts, np.column_stack([score.to_numpy(zero_copy_only=False) for score in scores])
+            yield (
+                texts,
+                np.column_stack([_numbers(file, row, name, batch.column(name), pa) for name in names]),
+            )
             row += len(texts)
 
 
-def _text(file: Path, column: str | Sequence[str] | None, delimiter: str) -> Generator[Any, None, None]:
+def _numbers(file: Path, row: int, name: str, column: Any, pa: Any) -> Numbers:
+    """Return a column of scores of a Parquet file; `row` is its first row."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    texts = column.cast(pa.string()).to_pylist()
+    return np.array([_score(f"{file}, row {row + i}", name, text or "") for i, text in enumerate(texts)])
+
+
+def _text(file: Path, column: str | Sequence[str] | None, kind: str) -> Generator[Any, None, None]:
     """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
-    with closing(rows(file, delimiter)) as reader:
+    with closing(rows(file, kind)) as reader:
         _, header = next(reader, (0, []))
         if not header:
             raise FileError(f"{file}: the file has no rows")
@@ -103,18 +114,20 @@ def _text(file: Path, column: str | Sequence[str] | None, delimiter: str) -> Gen
                 wrong = count_of(row, header)
                 if wrong is not None:
                     raise FileError(f"{file}, line {line:,}: {wrong}")
-            scores = [[_score(file, line, header[i], row[i]) for i in indices] for line, row in chunk]
+            scores = [
+                [_score(f"{file}, line {line:,}", header[i], row[i]) for i in indices] for line, row in chunk
+            ]
             yield [row[key] for _, row in chunk], np.array(scores)
 
 
-def _score(file: Path, line: int, name: str, text: str) -> float:
-    if text in MISSING:
+def _score(where: str, name: str, text: str) -> float:
+    if text.strip() in MISSING:
         return np.nan
     try:
-        return float(text)
+        return number(text)
     except ValueError:
         raise FileError(
-            f"{file}, line {line:,}: {text!r} in the column {name!r} is not a number",
+            f"{where}: {text!r} in the column {name!r} is not a number such as -1200.5 or 3e-7",
             advice="choose the columns of scores with column=",
             option="column",
         ) from None
@@ -181,7 +194,14 @@ class _Table:
         if len(missing):
             raise ModelError(
                 f"{self.path} has no score for {batch[missing[0]]!r}; {len(missing)} of the {len(batch)} "
-                "requested sequences are missing; use the space, budget, method and seed with which the "
-                "sequences were planned"
+                f"requested sequences are missing; {self._advice(batch[missing[0]])}"
             )
         return self.values[rows, 0] if self.outputs is None else self.values[rows]
+
+    def _advice(self, sequence: str) -> str:
+        for other in (sequence.lower(), sequence.upper()):
+            if (self.sequences == other.encode()).any():
+                return (
+                    f"it has one for {other!r}: write the sequences of the file in the case of the alphabet"
+                )
+        return "use the space, budget, method and seed with which the sequences were planned"

@@ -33,7 +33,7 @@ from shapsketch.models._protocol import Model
 
 def array(
     model: Model,
-    layout: Literal["channels_last", "channels_first", "flat"] = "channels_last",
+    layout: Literal["channels_last", "channels_first", "flat", "flat_channels_first"] = "channels_last",
     dtype: Any = "float32",
 ) -> _Array:
     """Adapt a callable on one-hot arrays.
@@ -44,9 +44,9 @@ def array(
     ----------
     model : callable
         Takes the array and returns (B,), (B, 1) or (B, k).
-    layout : {"channels_last", "channels_first", "flat"}
-        The shape of the array: (B, n, q), (B, q, n), or (B, n * q) with the symbols of a position next to
-        each other.
+    layout : {"channels_last", "channels_first", "flat", "flat_channels_first"}
+        The shape of the array: (B, n, q), (B, q, n), (B, n * q) with the symbols of a position next to each
+        other, or (B, q * n) with the positions of a symbol next to each other.
     dtype : NumPy type
 
     Raises
@@ -100,8 +100,9 @@ def torch(
     ----------
     module : torch.nn.Module
         Returns a tensor (B,), (B, 1) or (B, k).
-    layout : {"channels_first", "channels_last", "flat", "codes"}
-        What the module takes: one-hot (B, q, n), (B, n, q) or (B, n * q), or codes (B, n) of int64.
+    layout : {"channels_first", "channels_last", "flat", "flat_channels_first", "codes"}
+        What the module takes: one-hot (B, q, n), (B, n, q), (B, n * q) or (B, q * n), or codes (B, n) of
+        int64.
     dtype : str or torch.dtype
         Type of one-hot tensors.
     device : str or torch.device, optional
@@ -230,8 +231,9 @@ def keras(
     ----------
     model : keras.Model
         Has one input. If it has several outputs, each must be one number for each sequence.
-    layout : {"channels_last", "channels_first", "flat", "codes"}
-        What the model takes: one-hot (B, n, q), (B, q, n) or (B, n * q), or codes (B, n) of int32.
+    layout : {"channels_last", "channels_first", "flat", "flat_channels_first", "codes"}
+        What the model takes: one-hot (B, n, q), (B, q, n), (B, n * q) or (B, q * n), or codes (B, n) of
+        int32.
     dtype : NumPy type
         Type of one-hot arrays.
     batch_size : int

@@ -16,6 +16,7 @@ import numpy as np
 
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError, ModelError
+from shapsketch.files.formats import number
 from shapsketch.models._base import Numbers
 
 Output: TypeAlias = Literal["lines"] | tuple[Literal["tsv", "csv"], int | str]
@@ -195,7 +196,7 @@ class _Command:
         scores = np.empty(count)
         for index, row in enumerate(rows):
             try:
-                scores[index] = float(row[column])
+                scores[index] = number(row[column])
             except (IndexError, ValueError):
                 content = f"has {len(row)} columns" if column >= len(row) else f"has {row[column]!r}"
                 raise ModelError(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch.errors import InputError
-from shapsketch.link import IDENTITY, Link, LinkLike, loaded, parse
+from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.surrogate.summary import info_lines
@@ -51,6 +51,8 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
     held_out = core.held_out
     if scale.name == "identity" or held_out is None:
         return core
+    if scale.name == SOFTMAX:
+        return core.with_link(scale.name)
     values, predictions = (scale.to_response(part) for part in (held_out.values, held_out.predictions))
     if not np.isfinite(predictions).all():
         return core.with_link(scale.name)
@@ -184,7 +186,10 @@ class Sketch:
 
     @property
     def link(self) -> str:
-        """The scale of the sketch: "identity", "log", "logit" or "custom"."""
+        """The scale of the sketch: "identity", "log", "logit", "softplus" or "custom".
+
+        Also "softmax", for the raw score of one of several classes of a converted ensemble.
+        """
         return self._link.name
 
     @property
@@ -276,7 +281,7 @@ class Sketch:
         ------
         InputError
             If a sequence does not belong to the space; or if `response` is True and the sketch was loaded
-            without its custom link.
+            without its custom link, or is the raw score of one of several classes.
         """
         values = self._components.predict(self.space.encode(sequences))
         return self._link.to_response(values) if response else values

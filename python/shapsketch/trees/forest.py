@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch.errors import InputError
+from shapsketch.models._base import arrange
 from shapsketch.space import Codes, SequenceSpace, Values
 
 
@@ -155,22 +156,34 @@ class Tree:
 
 
 class Layout:
-    """How features represent sequences: codes (B, n), or one-hot (B, n q), position by position."""
+    """How features represent sequences: as codes (B, n) or one-hot.
 
-    def __init__(self, space: SequenceSpace, n_features: int, library: str) -> None:
+    One-hot features are arrays (B, n, q), or for ``"flat_channels_first"`` (B, q, n), in two dimensions.
+    """
+
+    def __init__(self, space: SequenceSpace, n_features: int, library: str, onehot: str = "flat") -> None:
         self.space = space
         self.onehot = n_features == space.n * space.q
+        self.name = onehot if self.onehot else "codes"
         self.all_symbols = (1 << space.q) - 1
         if not self.onehot and n_features != space.n:
             raise InputError(
                 f"the {library} model has {n_features} features; sequences of {space} have {space.n} as "
                 f"integer codes, {space.n * space.q} as one-hot features; no other layout is supported"
             )
+        if not self.onehot and onehot != "flat":
+            raise InputError(
+                f"layout={onehot!r} is for one-hot features, but the {library} model has {n_features} "
+                "features, which are integer codes; remove layout="
+            )
 
     def goes_left(self, tree: Tree, node: int) -> tuple[int, int]:
         """Return the position of a split, and the set of symbols that go left, as a bit mask."""
-        q = self.space.q
-        position, symbol = divmod(tree.feature[node], q) if self.onehot else (tree.feature[node], 0)
+        q, position, symbol = self.space.q, tree.feature[node], 0
+        if self.name == "flat":
+            position, symbol = divmod(position, q)
+        elif self.onehot:
+            symbol, position = divmod(position, self.space.n)
         values = (np.arange(q) == symbol).astype(np.int64) if self.onehot else np.arange(q)
         if node in tree.categories:
             left: npt.NDArray[np.bool_] = np.isin(values, list(tree.categories[node]))
@@ -179,14 +192,14 @@ class Layout:
             threshold = precision(tree.threshold[node])
             numbers = values.astype(precision)
             left = np.asarray(numbers < threshold if tree.strict else numbers <= threshold)
-            if tree.zeros_left is not None:
-                left = np.where(values == 0, tree.zeros_left[node], left)
+        if tree.zeros_left is not None:
+            left = np.where(values == 0, tree.zeros_left[node], left)
         return position, sum(1 << int(a) for a in np.flatnonzero(left))
 
     def features(self, codes: Codes) -> Values:
         """Return the features of codes, float64 (B, n) or (B, n q)."""
-        numbers = np.eye(self.space.q)[codes].reshape(len(codes), -1) if self.onehot else codes
-        return numbers.astype(np.float64)
+        inputs = np.eye(self.space.q)[codes] if self.onehot else codes
+        return arrange(inputs, self.name, "float64")
 
 
 @dataclass
@@ -199,10 +212,12 @@ class Converted:
     trees : list of Tree
     scale : float
         Factor of the values of all trees.
-    link : {"identity", "log", "logit"}
-        The scale on which the trees are summed.
+    link : str
+        Name of the scale on which the trees are summed.
     scores : callable
         Returns the library's predictions (B,) on that scale, for features.
+    responses : callable
+        Returns the library's own predictions (B,), for features: `scores` on the scale of the response.
     rounding : float
         Rounding error of the library's predictions, relative to the largest one.
     """
@@ -211,7 +226,8 @@ class Converted:
     trees: list[Tree]
     scale: float
     link: str
-    scores: Any
+    scores: Callable[[Values], Values]
+    responses: Callable[[Values], Values]
     rounding: float = 1e-12
 
 
@@ -224,3 +240,20 @@ def choose_output(output: int | None, count: int, what: str) -> int:
     if output >= max(count, 1):
         raise InputError(f"output must be below {count}, the number of {what}, got {output}")
     return output
+
+
+def choose_class(output: int | None) -> int:
+    """Return the class to convert, of two; by default the second, as in scikit-learn's decision functions."""
+    return 1 if output is None else choose_output(output, 2, "classes")
+
+
+def of_class(predictions: Values, chosen: int, link: str) -> Values:
+    """Return the predictions of a class, of two, from those of the second class."""
+    if chosen == 1:
+        return predictions
+    return 1.0 - predictions if link == "logit" else -predictions
+
+
+def column(predictions: Values, chosen: int) -> Values:
+    """Return the predictions (B,) of one output, from predictions (B,) or (B, outputs)."""
+    return predictions if predictions.ndim == 1 else predictions[:, chosen]

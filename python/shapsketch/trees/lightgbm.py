@@ -6,11 +6,13 @@ from typing import Any
 
 from shapsketch._validate import optional
 from shapsketch.errors import InputError
+from shapsketch.models.estimators import TWO_CLASSES
 from shapsketch.space import SequenceSpace, Values
-from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
+from shapsketch.trees.forest import Converted, Layout, Tree, choose_class, choose_output, column, of_class
+from shapsketch.trees.objectives import link_of
 
 
-def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
+def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -> Converted:
     """Return a fitted LightGBM model in the common form."""
     lightgbm = optional("lightgbm", "trees", "converting a LightGBM model")
     booster = model
@@ -22,9 +24,7 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
         booster = model.booster_
     best = booster.best_iteration if booster.best_iteration > 0 else None
     dump = booster.dump_model(num_iteration=best)
-    layout = Layout(space, dump["max_feature_idx"] + 1, "LightGBM")
-    each = dump["num_tree_per_iteration"]
-    chosen = choose_output(output, each, "classes")
+    layout = Layout(space, dump["max_feature_idx"] + 1, "LightGBM", onehot)
     if dump.get("pandas_categorical"):
         expected = [list(space.alphabet)] * len(dump["pandas_categorical"])
         if dump["pandas_categorical"] != expected:
@@ -32,30 +32,36 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
                 "the model was trained on pandas categories that are not the alphabet in its order, "
                 f"{space.alphabet!r}; train it on codes, or with the categories list(alphabet)"
             )
-    objective, *parameters = dump.get("objective", "regression").split()
-    link = "identity"
-    if objective in ("binary", "cross_entropy"):
-        if "sigmoid:1" not in parameters and objective == "binary":
-            raise InputError(
-                f"the objective {dump['objective']!r} scales its logit; only sigmoid:1 is supported"
-            )
-        link = "logit"
-    elif objective in ("poisson", "gamma", "tweedie"):
-        link = "log"
+    objective, *parameters = dump.get("objective", "custom").split()
+    link = link_of("lightgbm", objective)
     if "sqrt" in parameters:
         raise InputError(
             "a LightGBM model with reg_sqrt=True squares the sum of its trees, so it cannot be converted; "
             "fit it with reg_sqrt=False"
         )
+    each = dump["num_tree_per_iteration"]
+    two = each == 1 and (objective in TWO_CLASSES or getattr(model, "n_classes_", 0) == 2)
+    # Two classes have one sum of trees; its negative is the raw score of the first class.
+    label = choose_class(output) if two else 1
+    chosen = 0 if two else choose_output(output, each, "classes")
     trees = [tree_of(info["tree_structure"]) for info in dump["tree_info"][chosen::each]]
-    scale = 1.0 / max(len(trees), 1) if dump["average_output"] else 1.0
+    scale = 1.0 if label == 1 else -1.0
+    if link == "logit":
+        # The factor of the raw score in the logit, such as "sigmoid:1".
+        scale *= next(
+            (float(p.removeprefix("sigmoid:")) for p in parameters if p.startswith("sigmoid:")), 1.0
+        )
+    if dump["average_output"]:
+        # The raw score of a random forest is the sum of its trees, but its prediction is their mean.
+        scale /= max(len(trees), 1)
 
     def scores(features: Values) -> Values:
-        # The raw score of a random forest is the sum of its trees, but its prediction is their mean.
-        raw: Values = scale * booster.predict(features, raw_score=True, num_iteration=best)
-        return raw if each == 1 else raw[:, chosen]
+        return scale * column(booster.predict(features, raw_score=True, num_iteration=best), chosen)
 
-    return Converted(layout, trees, scale, link, scores)
+    def responses(features: Values) -> Values:
+        return of_class(column(booster.predict(features, num_iteration=best), chosen), label, link)
+
+    return Converted(layout, trees, scale, link, scores, responses)
 
 
 def tree_of(root: dict[str, Any]) -> Tree:

@@ -9,21 +9,15 @@ import numpy as np
 
 from shapsketch._validate import optional
 from shapsketch.errors import InputError
+from shapsketch.models.estimators import TWO_CLASSES
 from shapsketch.space import SequenceSpace, Values
-from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
-
-# The link scale on which the trees of an objective are summed; identity for other objectives.
-LINKS = {
-    "binary:logistic": "logit",
-    "reg:logistic": "logit",
-    "count:poisson": "log",
-    "reg:gamma": "log",
-    "reg:tweedie": "log",
-    "survival:cox": "log",
-}
+from shapsketch.trees.forest import Converted, Layout, Tree, choose_class, choose_output, column, of_class
+from shapsketch.trees.objectives import link_of
 
 
-def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing: bool | None) -> Converted:
+def convert(
+    model: Any, space: SequenceSpace, output: int | None, onehot: str, zeros_missing: bool | None
+) -> Converted:
     """Return a fitted XGBoost model in the common form."""
     xgboost = optional("xgboost", "trees", "converting an XGBoost model")
     booster = _booster(model, xgboost)
@@ -35,10 +29,9 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
         )
     if gradient["name"] == "dart":
         weights, gradient = gradient["weight_drop"], gradient["gbtree"]
-    sizes = learner["learner_model_param"]
-    layout = Layout(space, int(sizes["num_feature"]), "XGBoost")
-    groups = max(int(sizes.get("num_class", 0)), int(sizes.get("num_target", 1)), 1)
-    chosen = choose_output(output, groups, "outputs")
+    sizes, objective = learner["learner_model_param"], learner["objective"]["name"]
+    layout = Layout(space, int(sizes["num_feature"]), "XGBoost", onehot)
+    link = link_of("xgboost", objective)
     if gradient["model"].get("cats", {}).get("enc"):
         raise InputError(
             "the model was trained on categories of a data frame, whose codes may differ from those of the "
@@ -48,25 +41,36 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
     wrapped = booster is not model
     if wrapped and not np.isnan(model.missing):
         raise InputError(f"the model treats {model.missing} as a missing value; fit it with missing=nan")
+    groups = max(int(sizes.get("num_class", 0)), int(sizes.get("num_target", 1)), 1)
+    two = groups == 1 and (objective in TWO_CLASSES or getattr(model, "n_classes_", 0) == 2)
+    # Two classes have one sum of trees; its negative is the raw score of the first class.
+    label = choose_class(output) if two else 1
+    chosen = 0 if two else choose_output(output, groups, "outputs")
     # As in XGBoost: the scikit-learn wrapper uses the trees up to the best iteration, a booster uses all.
     best = int(booster.best_iteration) if wrapped and booster.attr("best_iteration") else None
     trees = _trees(gradient["model"], chosen, best, weights, layout, zeros_missing)
+    scale = 1.0 if label == 1 else -1.0
 
-    def scores(features: Values) -> Values:
+    def predicted(features: Values, *, margin: bool) -> Values:
         matrix = xgboost.DMatrix(
             features,
-            missing=0.0 if layout.onehot and zeros_missing else np.nan,
+            missing=0.0 if zeros_missing else np.nan,
             feature_types=booster.feature_types,
             feature_names=booster.feature_names,
             enable_categorical=True,
         )
         limit = (0, 0) if best is None else (0, best + 1)
-        raw: Values = booster.predict(matrix, output_margin=True, iteration_range=limit).astype(np.float64)
-        return raw if raw.ndim == 1 else raw[:, chosen]
+        values: Values = booster.predict(matrix, output_margin=margin, iteration_range=limit)
+        return column(values.astype(np.float64), chosen)
 
-    link = LINKS.get(learner["objective"]["name"], "identity")
+    def scores(features: Values) -> Values:
+        return scale * predicted(features, margin=True)
+
+    def responses(features: Values) -> Values:
+        return of_class(predicted(features, margin=False), label, link)
+
     rounding = float(np.finfo(np.float32).eps) * np.sqrt(len(trees) + 1)
-    return Converted(layout, trees, 1.0, link, scores, rounding)
+    return Converted(layout, trees, scale, link, scores, responses, rounding)
 
 
 def _booster(model: Any, xgboost: Any) -> Any:
@@ -95,20 +99,22 @@ def _trees(
         if dump["tree_info"][index] != chosen:
             continue
         tree = _tree_of(entry)
-        if layout.onehot:
-            tree.zeros_left = _zeros_left(entry, zeros_missing)
+        tree.zeros_left = _zeros_left(entry, layout, zeros_missing)
         if weights is not None:
             tree.value = [weights[index] * value for value in tree.value]
         trees.append(tree)
     return trees
 
 
-def _zeros_left(entry: dict[str, Any], zeros_missing: bool | None) -> list[bool] | None:
+def _zeros_left(entry: dict[str, Any], layout: Layout, zeros_missing: bool | None) -> list[bool] | None:
     """Return whether zeros, as missing values, go left at each node; None if they are not missing values.
 
-    XGBoost treats the zeros of a sparse matrix as missing values.
+    XGBoost treats the zeros of a sparse matrix as missing values. One-hot features are often sparse, so for
+    these `zeros_missing` is required if it matters; codes are not.
     """
     as_missing = [bool(left) for left in entry["default_left"]]
+    if not layout.onehot:
+        return as_missing if zeros_missing else None
     as_values = [threshold > 0.0 for threshold in entry["split_conditions"]]
     is_split = [child >= 0 for child in entry["left_children"]]
     differs = any(
