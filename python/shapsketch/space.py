@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import array_of, integer, iterator_of, string
 from shapsketch.errors import InputError
 
 DNA = "ACGT"
@@ -51,9 +51,7 @@ class SequenceSpace:
     """
 
     def __init__(self, alphabet: str, length: int) -> None:
-        if not isinstance(alphabet, str):
-            raise InputError(f"alphabet must be a string of symbols, got {type(alphabet).__name__}")
-        self._core = _core.Space(alphabet, integer("length", length, least=1))
+        self._core = _core.Space(string("alphabet", alphabet), integer("length", length, least=1))
 
     @classmethod
     def _wrap(cls, core: _core.Space) -> SequenceSpace:
@@ -82,8 +80,14 @@ class SequenceSpace:
         return int(self.q**self.n)
 
     def onehot(self, codes: Codes) -> npt.NDArray[np.float32]:
-        """Return codes (B, n) as one-hot arrays (B, n, q) of float32."""
-        return np.eye(self.q, dtype=np.float32)[codes]
+        """Return codes (B, n) as one-hot arrays (B, n, q) of float32.
+
+        Raises
+        ------
+        InputError
+            If the array has another shape, is empty, or has a code that is out of range.
+        """
+        return np.eye(self.q, dtype=np.float32)[self._check_codes(codes)]
 
     def encode(self, sequences: Sequences) -> Codes:
         """Return the codes of sequences.
@@ -108,33 +112,34 @@ class SequenceSpace:
             raise InputError("expected a list of sequences, got a single string; put it into a list")
         if isinstance(sequences, np.ndarray) and sequences.dtype.kind not in "UO":
             return self._check_codes(sequences)
-        try:
-            rows = list(sequences)
-        except TypeError:
-            raise InputError(
-                f"sequences must be a list of strings or an integer array (B, {self.n}), "
-                f"got {type(sequences).__name__}"
-            ) from None
-        if not rows:
-            raise InputError("there are no sequences; pass at least one")
-        for index, row in enumerate(rows):
+        rows: list[str] = []
+        # A loop instead of list(): it can be interrupted, also if the iterator does not end.
+        for row in iterator_of("sequences", sequences, f"strings, or an integer array (B, {self.n})"):
             if not isinstance(row, str):
                 raise InputError(
-                    f"sequence {index} is of type {type(row).__name__}, expected a string; pass codes "
+                    f"sequence {len(rows)} is of type {type(row).__name__}, expected a string; pass codes "
                     f"as an integer array of shape (B, {self.n})"
                 )
-        return self._core.encode(rows)
+            rows.append(row)
+        if not rows:
+            raise InputError("there are no sequences; pass at least one")
+        try:
+            return self._core.encode(rows)
+        except UnicodeEncodeError:
+            for index, row in enumerate(rows):
+                string(f"sequence {index}", row)
+            raise
 
-    def _check_codes(self, codes: npt.NDArray[Any]) -> Codes:
+    def _check_codes(self, array: object) -> Codes:
+        codes = array_of("codes", array)
         if codes.dtype.kind not in "iu":
             raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
         if codes.ndim != 2 or codes.shape[1] != self.n:
             raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
         if not len(codes):
             raise InputError("there are no sequences; pass at least one")
-        wrong = np.argwhere((codes < 0) | (codes >= self.q))
-        if len(wrong):
-            index, position = (int(i) for i in wrong[0])
+        if codes.max() >= self.q or codes.min() < 0:
+            index, position = (int(i) for i in np.argwhere((codes < 0) | (codes >= self.q))[0])
             raise InputError(
                 f"sequence {index}: code {codes[index, position]} at position {position} is out of "
                 f"range, codes must be 0 to {self.q - 1}"
@@ -149,7 +154,7 @@ class SequenceSpace:
         InputError
             If the array has another shape, is empty, or has a code that is out of range.
         """
-        return self._core.decode(self._check_codes(np.asarray(codes)))
+        return self._core.decode(self._check_codes(codes))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SequenceSpace) and self._core == other._core

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import array_of, integer, items
 from shapsketch.errors import InputError
-from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class DinucleotideShuffles:
         InputError
             If `count` or `random_state` is out of range, or a sequence does not belong to the space.
         """
-        codes = space.encode(sequences)
+        codes = space_of(space).encode(sequences)
         count = integer("count", self.count, least=1)
         seed = integer("random_state", self.random_state, least=0)
         shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
@@ -115,17 +115,14 @@ class Background:
         if isinstance(background, str):
             return cls._of_string(background, space)
         if isinstance(background, Iterator):
-            background = list(background)
+            background = items("background", background, "sequences")
         if isinstance(background, np.ndarray) and background.dtype.kind in "UO":
             background = background.tolist()
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
                 raise InputError("background: the list of sequences is empty; pass at least one")
             return cls(space, references=_encode_references(space, list(background)))
-        try:
-            array: npt.NDArray[Any] = np.asarray(background)
-        except ValueError as error:
-            raise InputError(f"background cannot be converted to an array: {error}") from error
+        array: npt.NDArray[Any] = array_of("background", background)
         if array.dtype.kind in "iu":
             return cls._of_codes(array, space)
         if array.dtype.kind == "f":

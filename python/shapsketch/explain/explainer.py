@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import array_of, boolean, choice, integer, iterator_of
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
@@ -139,9 +139,10 @@ class Explainer:
         Raises
         ------
         InputError
-            If a sequence does not belong to the space; the message says which batch and which sequence.
+            If a sequence does not belong to the space; the message says which batch and which sequence. Or if
+            `batches` cannot be iterated over.
         """
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(iterator_of("batches", batches, "lists of sequences")):
             try:
                 explanation = self(batch)
             except InputError as error:
@@ -277,10 +278,16 @@ class Explainer:
         InputError
             If a number is out of range, or the sequence does not belong to the space.
         """
-        sequences = [sequence] if isinstance(sequence, str) else np.asarray(sequence)[None]
+        sequences = [sequence] if isinstance(sequence, str) else array_of("sequence", sequence)[None]
         row, components = self._space.encode(sequences)[0], self._sketch._components
         return best_mutants(
-            components, self._space, row, mutations=mutations, count=count, minimize=minimize, limit=limit
+            components,
+            self._space,
+            row,
+            mutations=mutations,
+            count=count,
+            minimize=boolean("minimize", minimize),
+            limit=limit,
         )
 
     def sobol(self) -> Sobol:

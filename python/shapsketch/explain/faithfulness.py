@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import integer
+from shapsketch._validate import integer, mapping, real_array
 from shapsketch.errors import BudgetError, InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
@@ -197,16 +197,10 @@ def faithfulness(
 
 def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int, ...]) -> dict[str, Values]:
     """Return attributions as arrays of float64 of this shape."""
-    if attributions is not None and not isinstance(attributions, Mapping):
-        raise InputError(
-            f"attributions must be a mapping of names to arrays, got {type(attributions).__name__}"
-        )
     arrays = {}
-    for name, values in (attributions or {}).items():
-        raw = np.asarray(values)
-        if raw.dtype.kind not in "fiub":
-            raise InputError(f"attributions {name!r} must be real numbers, got dtype {raw.dtype}")
-        array = raw.astype(np.float64)
+    named = {} if attributions is None else mapping("attributions", attributions, "names to arrays")
+    for name, values in named.items():
+        array = real_array(f"attributions {name!r}", values).astype(np.float64)
         if array.shape != shape:
             raise InputError(f"attributions {name!r} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():

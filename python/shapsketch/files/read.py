@@ -13,14 +13,13 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import choice, integer
+from shapsketch._validate import choice, file_path, integer, string
 from shapsketch.errors import FileError, InputError
 from shapsketch.files import formats
 from shapsketch.files.formats import FORMATS, Malformed, Raw, check_symbols, format_of, reading, rebatched
@@ -132,7 +131,8 @@ class SequenceReader:
         batch_size: int,
         on_error: str,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_path(path)
+        string("column", column)
         self.format = format_of(self.path, FORMATS, format)
         space_of(space)
         if self.format in ("fasta", "fastq"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import real_array
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 
@@ -62,9 +62,7 @@ def labelled(X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace) -> tup
         If the shapes do not match, or a value is not a finite real number; the message names the first.
     """
     codes = space.encode(X)
-    array: npt.NDArray[Any] = np.asarray(y)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"y must be real numbers, got dtype {array.dtype}")
+    array = real_array("y", y)
     if array.shape != (len(codes),):
         raise InputError(f"y must have shape ({len(codes)},), one for each sequence, got {array.shape}")
     values = array.astype(np.float64)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from shapsketch._validate import file_path, items, string
 from shapsketch.errors import FileError, InputError, ModelError
 from shapsketch.files.formats import NAMES, count_of, delimiter_of, format_of, pyarrow, reading, rows
 from shapsketch.models._base import Numbers
@@ -56,12 +57,18 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     >>> model(["GGG", "ACG"])
     array([2. , 0.5])
     """
-    file = Path(path)
+    file = file_path(path)
+    columns = None
+    if column is not None:
+        columns = [column] if isinstance(column, str) else items("column", column, "names")
+        for index, name in enumerate(columns):
+            if string(f"column: name {index}", name) in columns[:index]:
+                raise InputError(f"column: the name {name!r} occurs twice; pass each column once")
     kind = format_of(file, ("csv", "tsv", "parquet"), has_parameter=False)
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
-        parts = _parquet(file, column) if kind == "parquet" else _text(file, column, delimiter_of(kind))
+        parts = _parquet(file, columns) if kind == "parquet" else _text(file, columns, delimiter_of(kind))
         with closing(parts):
             names = next(parts)
             for sequences, scores in parts:
@@ -73,11 +80,11 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     return _Table(str(file), *unique, outputs=names if len(names) > 1 else None)
 
 
-def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, None, None]:
+def _parquet(file: Path, chosen: list[str] | None) -> Generator[Any, None, None]:
     """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     pa = pyarrow()
     with pa.parquet.ParquetFile(file) as opened:
-        names = _score_columns(file, opened.schema_arrow.names, column)
+        names = _score_columns(file, opened.schema_arrow.names, chosen)
         yield names
         row = 0
         for batch in opened.iter_batches(CHUNK, columns=["sequence", *names]):
@@ -89,13 +96,13 @@ def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, N
             row += len(texts)
 
 
-def _text(file: Path, column: str | Sequence[str] | None, delimiter: str) -> Generator[Any, None, None]:
+def _text(file: Path, chosen: list[str] | None, delimiter: str) -> Generator[Any, None, None]:
     """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     with closing(rows(file, delimiter)) as reader:
         _, header = next(reader, (0, []))
         if not header:
             raise FileError(f"{file}: the file has no rows")
-        names = _score_columns(file, header, column)
+        names = _score_columns(file, header, chosen)
         yield names
         key, *indices = (header.index(name) for name in ("sequence", *names))
         while chunk := list(islice(reader, CHUNK)):
@@ -120,12 +127,9 @@ def _score(file: Path, line: int, name: str, text: str) -> float:
         ) from None
 
 
-def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] | None) -> tuple[str, ...]:
+def _score_columns(file: Path, columns: list[str], chosen: list[str] | None) -> tuple[str, ...]:
     """Return the names of the columns of scores."""
-    if column is None:
-        names = tuple(name for name in columns if not _is_label(name))
-    else:
-        names = (column,) if isinstance(column, str) else tuple(column)
+    names = tuple(name for name in columns if not _is_label(name)) if chosen is None else tuple(chosen)
     if not names:
         raise InputError(f"{file}: there is no column of scores, the columns are {columns}; add one")
     for name in ("sequence", *names):

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice, integer
+from shapsketch._validate import choice, integer, items, mapping, number, shown, system_text
 from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import Numbers
 
@@ -67,32 +67,37 @@ def command(
     >>> models.command([sys.executable, "-c", code])(["ACG", "GGG"])
     array([1., 3.])
     """
-    if isinstance(arguments, (str, bytes)):
+    if isinstance(arguments, str):
         raise InputError(
             f"arguments must be a list of strings, got {arguments!r}; split a command line with shlex.split"
         )
-    texts: list[str] = []
-    for argument in arguments:
-        if not isinstance(argument, (str, os.PathLike)):
-            raise InputError(f"arguments must be strings, got {argument!r} ({type(argument).__name__})")
-        texts.append(os.fspath(argument))
+    texts = [
+        system_text(f"arguments[{index}]", argument)
+        for index, argument in enumerate(items("arguments", arguments, "strings"))
+    ]
     if not texts:
         raise InputError("arguments: the list is empty; its first entry is the program")
     choice("input", input, ("lines", "fasta"))
     kind, column = output if isinstance(output, (tuple, list)) and len(output) == 2 else (output, None)
     if column is None:
-        if kind != "lines":
-            raise InputError(f"output must be 'lines', ('tsv', column) or ('csv', column), got {output!r}")
+        if not (isinstance(kind, str) and kind == "lines"):
+            raise InputError(
+                f"output must be 'lines', ('tsv', column) or ('csv', column), got {shown(output)}"
+            )
     else:
         choice("output", kind, ("tsv", "csv"))
         if not isinstance(column, str):
             column = integer("the column of output", column, least=0)
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+    seconds = None if timeout is None else number("timeout", timeout)
+    if seconds is not None and seconds <= 0:
         raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    for name, value in (env or {}).items():
+    variables = None if env is None else mapping("env", env, "strings to strings")
+    for name, value in (variables or {}).items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise InputError(f"env must map strings to strings, got {name!r}: {value!r}")
-    return _Command(tuple(texts), input, str(kind), column, timeout, None if env is None else dict(env))
+        system_text("env", name)
+        system_text(f"env[{name!r}]", value)
+    return _Command(tuple(texts), input, str(kind), column, seconds, variables)
 
 
 @dataclass(frozen=True, eq=False)

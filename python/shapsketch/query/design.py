@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import choice, integer, real_array
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, SequenceSpace, space_of
 
@@ -121,9 +121,7 @@ class Observations:
     def __init__(self, design: QueryDesign, values: npt.ArrayLike) -> None:
         if not isinstance(design, QueryDesign):
             raise InputError(f"design must be a QueryDesign, got {type(design).__name__}")
-        array: npt.NDArray[Any] = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"values must be real numbers, got dtype {array.dtype}")
+        array: npt.NDArray[Any] = real_array("values", values)
         if array.shape != (len(design),):
             raise InputError(
                 f"values must have shape ({len(design)},), one for each query, got {array.shape}"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import boolean, file_path
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
@@ -258,8 +259,9 @@ class Sketch:
             If a sequence does not belong to the space; or if `response` is True and the sketch was loaded
             without its custom link.
         """
+        on_response = boolean("response", response)
         values = self._components.predict(self.space.encode(sequences))
-        return self._link.to_response(values) if response else values
+        return self._link.to_response(values) if on_response else values
 
     def summary(self) -> str:
         """Return how the sketch was made, how well it predicts, and where its variance is."""
@@ -293,8 +295,10 @@ class Sketch:
         ------
         FileError
             If the file cannot be written.
+        InputError
+            If `path` is neither a string nor a path.
         """
-        self._core.save(os.fspath(path))
+        self._core.save(str(file_path(path)))
 
     def __repr__(self) -> str:
         r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
@@ -315,9 +319,9 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
     FileError
         If the file cannot be read, is damaged, is not a sketch, or was written by a newer version.
     InputError
-        If `link` is not the link of the sketch.
+        If `path` is neither a string nor a path, or `link` is not the link of the sketch.
     """
-    core = _core.Sketch.load(os.fspath(path))
+    core = _core.Sketch.load(str(file_path(path)))
     sketch = Sketch._wrap(core)
     if link is None:
         return sketch

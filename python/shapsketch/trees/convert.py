@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import boolean, integer
 from shapsketch.errors import InputError
 from shapsketch.link import parse
 from shapsketch.space import SequenceSpace, space_of
@@ -87,10 +87,11 @@ def from_trees(
     space_of(space)
     limit = integer("max_terms", max_terms, least=1)
     chosen = None if output is None else integer("output", output, least=0)
+    missing = None if zeros_missing is None else boolean("zeros_missing", zeros_missing)
     library = type(model).__module__.split(".")[0]
     converters: dict[str, Callable[..., Converted]] = {
         "lightgbm": lightgbm.convert,
-        "xgboost": partial(xgboost.convert, zeros_missing=zeros_missing),
+        "xgboost": partial(xgboost.convert, zeros_missing=missing),
         "sklearn": sklearn.convert,
     }
     if library not in converters:
