@@ -328,7 +328,7 @@ class TreeSketch(Regressor):
         features = choice("features", self.features, FEATURES)
         if isinstance(self.leaves, str):
             choice("leaves", self.leaves, ("auto",))
-            leaves = LEAVES
+            leaves: tuple[int, ...] = LEAVES
         else:
             leaves = (integer("leaves", self.leaves, least=2),)
         dropped = number("dropped", self.dropped)
