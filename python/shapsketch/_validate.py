@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch import _core
 from shapsketch.errors import InputError, MissingExtraError
 
 # Characters of a value that a message shows.
 SHOWN = 60
+# Bytes of a gibibyte.
+GIB = 1 << 30
 
 
 def integer(name: str, value: object, *, least: int) -> int:
@@ -198,6 +201,21 @@ def real_array(name: str, value: object) -> npt.NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array
+
+
+def check_memory(what: str, need: float, advice: str) -> None:
+    """Refuse work that is predicted to take more memory than the machine can give; `need` is in bytes.
+
+    Raises
+    ------
+    InputError
+    """
+    limit = _core.memory_limit()
+    if need > limit:
+        raise InputError(
+            f"{what} would need {need / GIB:,.1f} GiB of memory, more than the {limit / GIB:,.1f} GiB that "
+            f"are allowed on this machine; {advice}"
+        )
 
 
 def shown(value: object) -> str:

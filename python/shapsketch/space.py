@@ -19,6 +19,9 @@ RNA = "ACGU"
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 """The twenty amino acids, by their one-letter codes in alphabetical order."""
 
+# Sequences that are encoded or decoded at a time.
+PART = 65_536
+
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
 Sequences: TypeAlias = "Iterable[str] | npt.NDArray[Any]"
@@ -123,12 +126,18 @@ class SequenceSpace:
             rows.append(row)
         if not rows:
             raise InputError("there are no sequences; pass at least one")
+        # In parts, between which the work can be interrupted.
+        parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
         try:
-            return self._core.encode(rows)
+            codes = [self._core.encode(part) for part in parts]
         except UnicodeEncodeError:
             for index, row in enumerate(rows):
                 string(f"sequence {index}", row)
             raise
+        except InputError:
+            # The message about all sequences numbers them from the first.
+            return self._core.encode(rows)
+        return codes[0] if len(codes) == 1 else np.concatenate(codes)
 
     def _check_codes(self, array: object) -> Codes:
         codes = array_of("codes", array)
@@ -154,7 +163,9 @@ class SequenceSpace:
         InputError
             If the array has another shape, is empty, or has a code that is out of range.
         """
-        return self._core.decode(self._check_codes(codes))
+        checked = self._check_codes(codes)
+        starts = range(0, len(checked), PART)
+        return [row for start in starts for row in self._core.decode(checked[start : start + PART])]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SequenceSpace) and self._core == other._core

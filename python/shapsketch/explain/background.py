@@ -15,6 +15,9 @@ from shapsketch._validate import array_of, integer, items
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 
+# Bytes of background sequences that are in memory at a time.
+PART_BYTES = 1 << 26
+
 
 @dataclass(frozen=True)
 class DinucleotideShuffles:
@@ -48,7 +51,8 @@ class DinucleotideShuffles:
         Raises
         ------
         InputError
-            If `count` or `random_state` is out of range, or a sequence does not belong to the space.
+            If `count` or `random_state` is out of range, a sequence does not belong to the space, or the
+            shuffles exceed the memory.
         """
         codes = space_of(space).encode(sequences)
         count = integer("count", self.count, least=1)
@@ -202,14 +206,18 @@ class Background:
                 "another one"
             )
 
-    def references_of(self, codes: Codes) -> Codes | None:
-        """Return codes (B * R, n), R background sequences for each of codes (B, n).
+    def parts(self, codes: Codes) -> Iterator[tuple[Codes, Codes | None]]:
+        """Yield codes (B, n) in parts, each with R background sequences (B * R, n) for each of its sequences.
 
-        Return None if the background is the same for all sequences.
+        A background that is the same for all sequences has one part, with None. The parts bound the memory.
         """
         if self.shuffles is None:
-            return None
-        return self.shuffles.of(self.space, codes).reshape(-1, self.space.n)
+            yield codes, None
+            return
+        size = max(1, PART_BYTES // (self.shuffles.count * self.space.n))
+        for start in range(0, len(codes), size):
+            part = codes[start : start + size]
+            yield part, self.shuffles.of(self.space, part).reshape(-1, self.space.n)
 
     def draw(self, row: Codes, count: int, rng: np.random.Generator) -> Codes:
         """Return random background sequences (count, n) for one explained sequence, `row` (n,)."""

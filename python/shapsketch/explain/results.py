@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import integer
+from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
@@ -195,8 +195,14 @@ class Interactions(Table):
         """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
 
         Interactions above order 2 are left out.
+
+        Raises
+        ------
+        InputError
+            If the matrices exceed the memory.
         """
         n = self.length
+        check_memory("the matrices", 8 * len(self.values) * n * n, "convert fewer sequences at a time")
         matrices = np.zeros((len(self.values), n, n))
         for support, column in zip(self.supports, self.values.T, strict=True):
             if len(support) <= 2:

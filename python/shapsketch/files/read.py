@@ -143,13 +143,15 @@ class SequenceReader:
         self.count = self.skipped = 0
         self._first_problem: str | None = None
         parsers: dict[str, Callable[[], Iterator[Raw]]] = {
-            "fasta": lambda: formats.fasta(self.path, self._size),
-            "fastq": lambda: formats.fastq(self.path, self._size),
+            "fasta": lambda: formats.fasta(self.path, self._size, space.n),
+            "fastq": lambda: formats.fastq(self.path, self._size, space.n),
             **dict.fromkeys(
                 ("csv", "tsv"),
-                lambda: formats.table(self.path, column, formats.delimiter_of(self.format), self._size),
+                lambda: formats.table(
+                    self.path, column, formats.delimiter_of(self.format), self._size, space.n
+                ),
             ),
-            "parquet": lambda: formats.parquet(self.path, column, self._size),
+            "parquet": lambda: formats.parquet(self.path, column, self._size, space.n),
         }
         self._unit = "row" if self.format == "parquet" else "line"
         self._records = self._read(parsers[self.format])

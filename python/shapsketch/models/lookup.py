@@ -20,6 +20,8 @@ from shapsketch.models._base import Numbers
 
 # Rows that are converted to Python objects at a time.
 CHUNK = 65_536
+# Largest length of a sequence space.
+LONGEST = 4096
 # Texts of a missing score, which is read as NaN.
 MISSING = ("", "NA", "N/A", "null")
 
@@ -91,6 +93,8 @@ def _parquet(file: Path, chosen: list[str] | None) -> Generator[Any, None, None]
             texts = batch.column("sequence").cast(pa.string()).to_pylist()
             if None in texts:
                 raise InputError(f"{file}: row {row + texts.index(None)} (from 0) has no sequence")
+            for index, text in enumerate(texts, row):
+                _check_length(file, f"row {index:,}", text)
             scores = (batch.column(name).cast(pa.float64()) for name in names)
             yield texts, np.column_stack([score.to_numpy(zero_copy_only=False) for score in scores])
             row += len(texts)
@@ -110,8 +114,18 @@ def _text(file: Path, chosen: list[str] | None, delimiter: str) -> Generator[Any
                 wrong = count_of(row, header)
                 if wrong is not None:
                     raise FileError(f"{file}, line {line:,}: {wrong}")
+                _check_length(file, f"line {line:,}", row[key])
             scores = [[_score(file, line, header[i], row[i]) for i in indices] for line, row in chunk]
             yield [row[key] for _, row in chunk], np.array(scores)
+
+
+def _check_length(file: Path, where: str, sequence: str) -> None:
+    """Refuse a sequence that belongs to no space."""
+    if len(sequence) > LONGEST:
+        raise InputError(
+            f"{file}, {where}: the sequence has {len(sequence):,} symbols, but those of a space have at most "
+            f"{LONGEST:,}"
+        )
 
 
 def _score(file: Path, line: int, name: str, text: str) -> float:

@@ -281,11 +281,11 @@ class Sketch:
             return [f"order {order:<4} {count:,} {kind}" for order, count in enumerate(counts) if count]
         energy = self.spectrum.order_energy()
         total = energy[1:].sum()
-        orders = np.count_nonzero(self.spectrum.frequencies, axis=1)
+        numbers = self.spectrum._core.orders()
         return [
-            f"order {order:<4} {energy[order] / total:7.2%} of the variance, "
-            f"{int((orders == order).sum()):,} coefficients"
-            for order in np.unique(orders[orders > 0])
+            f"order {order:<4} {energy[order] / total:7.2%} of the variance, {number:,} coefficients"
+            for order, number in enumerate(numbers)
+            if order > 0 and number
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
