@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count, islice
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import array_of, integer, iterator_of, string
+from shapsketch._validate import array_of, check_memory, integer, iterator_of, string
 from shapsketch.errors import InputError
 
 DNA = "ACGT"
@@ -115,29 +116,40 @@ class SequenceSpace:
             raise InputError("expected a list of sequences, got a single string; put it into a list")
         if isinstance(sequences, np.ndarray) and sequences.dtype.kind not in "UO":
             return self._check_codes(sequences)
-        rows: list[str] = []
-        # A loop instead of list(): it can be interrupted, also if the iterator does not end.
-        for row in iterator_of("sequences", sequences, f"strings, or an integer array (B, {self.n})"):
+        what = f"strings, or an integer array (B, {self.n})"
+        iterator, parts = iterator_of("sequences", sequences, what), []
+        # In parts, between which the work can be interrupted; of an iterator only the codes are kept.
+        for start in count(0, PART):
+            rows = list(islice(iterator, PART))
+            if rows:
+                check_memory(f"{start:,} sequences and more", 2 * start * self.n, "encode them in batches")
+                parts.append(self._encode_part(rows, start))
+            if len(rows) < PART:
+                break
+        if not parts:
+            raise InputError("there are no sequences; pass at least one")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _encode_part(self, rows: list[Any], start: int) -> Codes:
+        """Return the codes of sequences `start`, `start + 1` and so on."""
+        for index, row in enumerate(rows, start):
             if not isinstance(row, str):
                 raise InputError(
-                    f"sequence {len(rows)} is of type {type(row).__name__}, expected a string; pass codes "
+                    f"sequence {index} is of type {type(row).__name__}, expected a string; pass codes "
                     f"as an integer array of shape (B, {self.n})"
                 )
-            rows.append(row)
-        if not rows:
-            raise InputError("there are no sequences; pass at least one")
-        # In parts, between which the work can be interrupted.
-        parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
         try:
-            codes = [self._core.encode(part) for part in parts]
+            return self._core.encode(rows)
         except UnicodeEncodeError:
-            for index, row in enumerate(rows):
+            for index, row in enumerate(rows, start):
                 string(f"sequence {index}", row)
             raise
-        except InputError:
-            # The message about all sequences numbers them from the first.
-            return self._core.encode(rows)
-        return codes[0] if len(codes) == 1 else np.concatenate(codes)
+        except InputError as error:
+            if error.index is None or not start:
+                raise
+            index = start + error.index
+            message = error.message.replace(f"sequence {error.index}", f"sequence {index}", 1)
+            raise InputError(message, index=index, position=error.position, detail=error.detail) from None
 
     def _check_codes(self, array: object) -> Codes:
         codes = array_of("codes", array)

@@ -12,7 +12,7 @@ const ALLOWED: (u128, u128) = (3, 4);
 const LARGE: u128 = 1 << 28;
 
 /// Largest number of bytes that one result or one computation may take: three quarters of the memory of the machine,
-/// or of the control group of the process (a container, a batch job) if that has less.
+/// or of the limit of the process or its control group (a container, a batch job) if that is lower.
 #[must_use]
 pub fn limit() -> u128 {
     static LIMIT: OnceLock<u128> = OnceLock::new();
@@ -20,12 +20,19 @@ pub fn limit() -> u128 {
         let mut system = System::new();
         system.refresh_memory();
         let group = system.cgroup_limits().map_or(u64::MAX, |group| group.total_memory);
-        match system.total_memory().min(group) {
+        match system.total_memory().min(group).min(of_process().unwrap_or(u64::MAX)) {
             // The memory of this platform is not known.
             0 => u128::MAX,
             total => u128::from(total) * ALLOWED.0 / ALLOWED.1,
         }
     })
+}
+
+/// The limit of the address space of this process (`ulimit -v`), on Linux.
+fn of_process() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Refuses a computation that needs too much memory.

@@ -79,9 +79,9 @@ impl Components {
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(pairs.len() * q * q)) {
                 let mut mixed = row.to_vec();
                 for (component, support) in list.supports.iter().enumerate() {
+                    cancel.check()?;
                     for (at, &i) in support.iter().enumerate() {
                         for &j in &support[at + 1..] {
-                            cancel.check()?;
                             let Ok(pair) = pairs.binary_search(&[i, j]) else { continue };
                             let (i, j) = (i as usize, j as usize);
                             let mut value = |a: u8, b: u8| {
