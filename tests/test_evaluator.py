@@ -126,7 +126,7 @@ def test_several_outputs_have_a_function_of_their_own():
         (lambda e: ss.Evaluator(Counting(), in_flight=3), "in_flight has no effect without executor="),
         (lambda e: ss.Evaluator(Counting(), retries=-1), "retries must be at least 0"),
         (lambda e: ss.Evaluator(Counting(), batch_size=0), "batch_size must be at least 1"),
-        (lambda e: ss.Evaluator(Counting(), store=3), "a store needs a path"),
+        (lambda e: ss.Evaluator(Counting(), store=3), "the path of a store must be a string or a path"),
         (lambda e: e.evaluate(["ACGTAC"], "space"), "space must be a SequenceSpace"),
         (
             lambda e: e.evaluate(["ACGTAC"], DNA6, progress="yes"),

@@ -719,7 +719,7 @@ class TestCommand:
         for arguments, options, message in [
             ("predict --fast", {}, "shlex.split"),
             ([], {}, "the list is empty"),
-            (["a", 3], {}, r"arguments must be strings, got 3 \(int\)"),
+            (["a", 3], {}, r"arguments\[1\] must be a string or a path, got 3 \(int\)"),
             (["a"], {"input": "fastq"}, "did you mean 'fasta'"),
             (["a"], {"output": "json"}, "output must be 'lines'"),
             (["a"], {"output": ("json", 1)}, "output must be one of 'tsv', 'csv'"),

@@ -32,11 +32,11 @@ fn explain(c: &mut Criterion) {
         b.iter(|| pool.install(|| components.mutation_effects(&codes, &cancel).unwrap()));
     });
     let composition = Background::product(&terms.space, [0.3, 0.2, 0.2, 0.3].repeat(26)).unwrap();
-    let shifted = Components::with_background(&terms, &composition).unwrap();
+    let shifted = Components::with_background(&terms, &composition, &Cancel::new()).unwrap();
     group.bench_function("Shapley values, product background, one core", |b| {
         b.iter(|| pool.install(|| shifted.shapley_values(&codes, &cancel).unwrap()));
     });
-    let shuffles = dinucleotide_shuffles(&terms.space, &codes[..26 * 500], 20, 0).unwrap();
+    let shuffles = dinucleotide_shuffles(&terms.space, &codes[..26 * 500], 20, 0, &Cancel::new()).unwrap();
     group.throughput(Throughput::Elements(500));
     group.sample_size(10);
     group.bench_function("Shapley values, 20 shuffles of each sequence, one core", |b| {

@@ -1,12 +1,24 @@
 """Checks of arguments, and imports of optional dependencies."""
 
 import importlib
-from collections.abc import Iterable, Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch import _core
 from shapsketch.errors import InputError, MissingExtraError
+
+# Characters of a value that a message shows.
+SHOWN = 60
+# Bytes of a gibibyte.
+GIB = 1 << 30
 
 
 def integer(name: str, value: object, *, least: int) -> int:
@@ -18,13 +30,202 @@ def integer(name: str, value: object, *, least: int) -> int:
         If it is not an integer (a bool is not one), is less than `least`, or needs more than 63 bits.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InputError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
+        raise InputError(f"{name} must be an integer, got {shown(value)}")
     number = int(value)
     if number < least:
         raise InputError(f"{name} must be at least {least}, got {number}")
     if number >= 2**63:
         raise InputError(f"{name} must be below 2**63, got {number}")
     return number
+
+
+def number(name: str, value: object) -> float:
+    """Return the argument `name` as a float.
+
+    Raises
+    ------
+    InputError
+        If it is not a real number (a bool is not one), or is not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputError(f"{name} must be a number, got {shown(value)}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise InputError(f"{name} must be a finite number, got {shown(value)}")
+    return result
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return the argument `name` as a bool.
+
+    Raises
+    ------
+    InputError
+        If it is neither a bool nor a NumPy bool.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def string(name: str, value: object) -> str:
+    """Return the argument `name` if it is a string.
+
+    Raises
+    ------
+    InputError
+        If it is not, or has a character that is not valid in Unicode text (a lone surrogate).
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a string, got {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} has the character {value[error.start]!r} at position {error.start}, which is half of a "
+            "surrogate pair and not valid in text; remove it",
+            position=error.start,
+        ) from None
+    return value
+
+
+def file_path(value: object, name: str = "path") -> Path:
+    """Return the argument `name`, a string or a path object, as a path.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or no file can have this name.
+    """
+    return Path(system_text(name, value))
+
+
+def system_text(name: str, value: object) -> str:
+    """Return the argument `name`, a string or a path object, as a string for the operating system.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or has a character that file names and arguments of programs cannot have.
+    """
+    plain = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(plain, str):
+        raise InputError(f"{name} must be a string or a path, got {shown(value)}")
+    try:
+        encoded = os.fsencode(plain)
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} cannot be passed to the operating system: {error}") from None
+    if b"\0" in encoded:
+        raise InputError(
+            f"{name} has a null character, which the operating system does not accept: {shown(value)}"
+        )
+    return plain
+
+
+def items(name: str, value: Any, what: str) -> list[Any]:
+    """Return the argument `name`, an iterable of `what`, as a list.
+
+    Raises
+    ------
+    InputError
+        If it cannot be iterated over, or is a single string or a mapping.
+    """
+    return list(iterator_of(name, value, what))
+
+
+def iterator_of(name: str, value: Any, what: str) -> Iterator[Any]:
+    """Return an iterator over the argument `name`, an iterable of `what`.
+
+    An error that the iterator itself raises is one of the caller, and is not changed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be iterated over, or is a single string or a mapping.
+    """
+    if isinstance(value, (str, bytes, bytearray, Mapping)):
+        raise InputError(f"{name} must be a list of {what}, got {shown(value)}; put it into a list")
+    try:
+        return iter(value)
+    except TypeError:
+        raise InputError(f"{name} must be a list of {what}, got {shown(value)}") from None
+
+
+def mapping(name: str, value: object, what: str) -> dict[Any, Any]:
+    """Return the argument `name`, a mapping of `what`, as a dict.
+
+    Raises
+    ------
+    InputError
+        If it is not a mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} must be a mapping of {what}, got {shown(value)}")
+    return dict(value)
+
+
+def array_of(name: str, value: object) -> npt.NDArray[Any]:
+    """Return the argument `name` as an array of any dtype.
+
+    Raises
+    ------
+    InputError
+        If it cannot be converted, or entries are masked.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        masked = np.argwhere(np.ma.getmaskarray(value))
+        if len(masked):
+            first = ", ".join(map(str, masked[0]))
+            raise InputError(
+                f"{name}: {len(masked)} of {value.size} entries are masked, the first at index {first}; "
+                "remove them, or replace them with values"
+            )
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise InputError(f"{name} cannot be converted to an array: {error}") from error
+
+
+def real_array(name: str, value: object) -> npt.NDArray[Any]:
+    """Return the argument `name` as an array of real numbers, which may be integers or bools.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or entries are masked.
+    """
+    array = array_of(name, value)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
+    return array
+
+
+def check_memory(what: str, need: float, advice: str) -> None:
+    """Refuse work that is predicted to take more memory than the machine can give; `need` is in bytes.
+
+    Raises
+    ------
+    InputError
+    """
+    limit = _core.memory_limit()
+    if need > limit:
+        raise InputError(
+            f"{what} would need {need / GIB:,.1f} GiB of memory, more than the {limit / GIB:,.1f} GiB that "
+            f"are allowed on this machine; {advice}"
+        )
+
+
+def shown(value: object) -> str:
+    """Return a value and its type as messages show them; long values are cut."""
+    try:
+        written = repr(value)
+    except Exception:
+        written = "a value"
+    written = written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
+    return f"{written} ({type(value).__name__})"
 
 
 def choice(name: str, value: object, choices: Sequence[str]) -> str:
@@ -38,7 +239,9 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     listed = ", ".join(map(repr, choices))
-    raise InputError(f"{name} must be one of {listed}, got {value!r}{suggestion(value, choices)}")
+    hint = suggestion(value, choices) if isinstance(value, str) else ""
+    got = repr(value) if isinstance(value, str) else shown(value)
+    raise InputError(f"{name} must be one of {listed}, got {got}{hint}")
 
 
 def suggestion(value: object, choices: Iterable[str], count: int = 1) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count, islice
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import array_of, check_memory, integer, iterator_of, string
 from shapsketch.errors import InputError
 
 DNA = "ACGT"
@@ -18,6 +19,9 @@ RNA = "ACGU"
 """The four bases of RNA."""
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 """The twenty amino acids, by their one-letter codes in alphabetical order."""
+
+# Sequences that are encoded or decoded at a time.
+PART = 65_536
 
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
@@ -51,9 +55,7 @@ class SequenceSpace:
     """
 
     def __init__(self, alphabet: str, length: int) -> None:
-        if not isinstance(alphabet, str):
-            raise InputError(f"alphabet must be a string of symbols, got {type(alphabet).__name__}")
-        self._core = _core.Space(alphabet, integer("length", length, least=1))
+        self._core = _core.Space(string("alphabet", alphabet), integer("length", length, least=1))
 
     @classmethod
     def _wrap(cls, core: _core.Space) -> SequenceSpace:
@@ -82,8 +84,14 @@ class SequenceSpace:
         return int(self.q**self.n)
 
     def onehot(self, codes: Codes) -> npt.NDArray[np.float32]:
-        """Return codes (B, n) as one-hot arrays (B, n, q) of float32."""
-        return np.eye(self.q, dtype=np.float32)[codes]
+        """Return codes (B, n) as one-hot arrays (B, n, q) of float32.
+
+        Raises
+        ------
+        InputError
+            If the array has another shape, is empty, or has a code that is out of range.
+        """
+        return np.eye(self.q, dtype=np.float32)[self._check_codes(codes)]
 
     def encode(self, sequences: Sequences) -> Codes:
         """Return the codes of sequences.
@@ -108,33 +116,51 @@ class SequenceSpace:
             raise InputError("expected a list of sequences, got a single string; put it into a list")
         if isinstance(sequences, np.ndarray) and sequences.dtype.kind not in "UO":
             return self._check_codes(sequences)
-        try:
-            rows = list(sequences)
-        except TypeError:
-            raise InputError(
-                f"sequences must be a list of strings or an integer array (B, {self.n}), "
-                f"got {type(sequences).__name__}"
-            ) from None
-        if not rows:
+        what = f"strings, or an integer array (B, {self.n})"
+        iterator, parts = iterator_of("sequences", sequences, what), []
+        # In parts, between which the work can be interrupted; of an iterator only the codes are kept.
+        for start in count(0, PART):
+            rows = list(islice(iterator, PART))
+            if rows:
+                check_memory(f"{start:,} sequences and more", 2 * start * self.n, "encode them in batches")
+                parts.append(self._encode_part(rows, start))
+            if len(rows) < PART:
+                break
+        if not parts:
             raise InputError("there are no sequences; pass at least one")
-        for index, row in enumerate(rows):
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _encode_part(self, rows: list[Any], start: int) -> Codes:
+        """Return the codes of sequences `start`, `start + 1` and so on."""
+        for index, row in enumerate(rows, start):
             if not isinstance(row, str):
                 raise InputError(
                     f"sequence {index} is of type {type(row).__name__}, expected a string; pass codes "
                     f"as an integer array of shape (B, {self.n})"
                 )
-        return self._core.encode(rows)
+        try:
+            return self._core.encode(rows)
+        except UnicodeEncodeError:
+            for index, row in enumerate(rows, start):
+                string(f"sequence {index}", row)
+            raise
+        except InputError as error:
+            if error.index is None or not start:
+                raise
+            index = start + error.index
+            message = error.message.replace(f"sequence {error.index}", f"sequence {index}", 1)
+            raise InputError(message, index=index, position=error.position, detail=error.detail) from None
 
-    def _check_codes(self, codes: npt.NDArray[Any]) -> Codes:
+    def _check_codes(self, array: object) -> Codes:
+        codes = array_of("codes", array)
         if codes.dtype.kind not in "iu":
             raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
         if codes.ndim != 2 or codes.shape[1] != self.n:
             raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
         if not len(codes):
             raise InputError("there are no sequences; pass at least one")
-        wrong = np.argwhere((codes < 0) | (codes >= self.q))
-        if len(wrong):
-            index, position = (int(i) for i in wrong[0])
+        if codes.max() >= self.q or codes.min() < 0:
+            index, position = (int(i) for i in np.argwhere((codes < 0) | (codes >= self.q))[0])
             raise InputError(
                 f"sequence {index}: code {codes[index, position]} at position {position} is out of "
                 f"range, codes must be 0 to {self.q - 1}"
@@ -149,7 +175,9 @@ class SequenceSpace:
         InputError
             If the array has another shape, is empty, or has a code that is out of range.
         """
-        return self._core.decode(self._check_codes(np.asarray(codes)))
+        checked = self._check_codes(codes)
+        starts = range(0, len(checked), PART)
+        return [row for start in starts for row in self._core.decode(checked[start : start + PART])]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SequenceSpace) and self._core == other._core

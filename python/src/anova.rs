@@ -61,12 +61,11 @@ impl Components {
     #[new]
     #[pyo3(signature = (sketch, background = None))]
     fn new(py: Python<'_>, sketch: Sketch, background: Option<Background>) -> PyResult<Self> {
-        interruptible(py, |_| {
+        interruptible(py, |cancel| {
             let terms = sketch.0.surrogate.terms();
-            match background {
-                Some(background) => shapsketch::Components::with_background(&terms, &background.0),
-                None => shapsketch::Components::new(&terms),
-            }
+            let background =
+                background.map_or_else(|| shapsketch::Background::uniform(&terms.space), |b| b.0);
+            shapsketch::Components::with_background(&terms, &background, cancel)
         })
         .map(Self)
     }
@@ -158,7 +157,7 @@ impl Components {
 
     #[getter]
     fn pairs(&self, py: Python<'_>) -> PyResult<Vec<(u16, u16)>> {
-        let pairs = short(py, || self.0.pairs())?;
+        let pairs = interruptible(py, |cancel| self.0.pairs(cancel))?;
         Ok(pairs.into_iter().map(|[i, j]| (i, j)).collect())
     }
 
@@ -166,7 +165,7 @@ impl Components {
     fn epistasis<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Matrix<'py, f64>> {
         let codes = arrays::codes(&codes);
         let q = self.0.space().q();
-        let width = short(py, || self.0.pairs())?.len() * q * q;
+        let width = interruptible(py, |cancel| self.0.pairs(cancel))?.len() * q * q;
         self.table(py, &codes, width, |cancel| self.0.epistasis(&codes, cancel))
     }
 

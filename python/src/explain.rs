@@ -19,8 +19,9 @@ pub(crate) fn dinucleotide_shuffles<'py>(
 ) -> PyResult<Matrix<'py, u8>> {
     let codes = arrays::codes(&codes);
     let n = space.0.n();
-    let shuffles =
-        interruptible(py, |_| shapsketch::explain::dinucleotide_shuffles(&space.0, &codes, count, seed))?;
+    let shuffles = interruptible(py, |cancel| {
+        shapsketch::explain::dinucleotide_shuffles(&space.0, &codes, count, seed, cancel)
+    })?;
     let rows = shuffles.len() / n;
     arrays::matrix(py, shuffles, rows, n)
 }

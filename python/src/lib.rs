@@ -8,6 +8,7 @@ mod arrays;
 mod design;
 mod errors;
 mod explain;
+mod memory;
 mod peel;
 mod regress;
 mod sketch;
@@ -33,6 +34,8 @@ mod _core {
     #[pymodule_export]
     use super::explain::{Interactions, dinucleotide_shuffles};
     #[pymodule_export]
+    use super::memory::memory_limit;
+    #[pymodule_export]
     use super::peel::{Peeling, peel};
     #[pymodule_export]
     use super::regress::{Dictionary, dependent_positions, regress};
@@ -53,6 +56,8 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // The numpy crate imports NumPy when it makes its first array, and panics if an interrupt is pending then.
+        super::arrays::vector::<u8>(module.py(), Vec::new());
         module.add("NAMES", super::names(module.py())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

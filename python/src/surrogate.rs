@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::work::{interruptible, short};
+use crate::work::interruptible;
 
 /// Frequencies `(s, n)` and coefficients `(s,)`.
 pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
@@ -50,9 +50,14 @@ impl Spectrum {
     /// Frequencies `(s, n)` and coefficients `(s,)`.
     fn terms<'py>(&self, py: Python<'py>) -> PyResult<Terms<'py>> {
         let n = self.0.space().n();
-        let (keys, values): (Vec<_>, Vec<_>) = self.0.coefficients().into_iter().unzip();
-        let rows = keys.iter().flat_map(|k| k.to_dense(n)).collect();
-        Ok((arrays::matrix(py, rows, keys.len(), n)?, arrays::vector(py, values)))
+        let (rows, values): (Vec<u8>, Vec<Complex64>) = interruptible(py, |cancel| self.0.dense(cancel))?;
+        let count = values.len();
+        Ok((arrays::matrix(py, rows, count, n)?, arrays::vector(py, values)))
+    }
+
+    /// Number of coefficients of each order.
+    fn orders(&self) -> Vec<usize> {
+        self.0.orders()
     }
 
     fn order_energy<'py>(&self, py: Python<'py>) -> Vector<'py, f64> {
@@ -66,8 +71,8 @@ impl Spectrum {
         max_order: Option<usize>,
         energy: Option<f64>,
     ) -> PyResult<Self> {
-        short(py, || self.0.truncate(shapsketch::surrogate::Truncation { max_terms, max_order, energy }))
-            .map(Self)
+        let keep = shapsketch::surrogate::Truncation { max_terms, max_order, energy };
+        interruptible(py, |cancel| self.0.truncate(keep, cancel)).map(Self)
     }
 }
 

@@ -39,6 +39,33 @@ pub(crate) fn interruptible<T: Send>(
     }
 }
 
+/// Runs `work` off the GIL; a pending signal handler that raises (Ctrl-C) ends the call at once. The work then goes on
+/// in the background and its result is dropped, so it must not change anything.
+pub(crate) fn abandonable<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
+    let (outcome, signal) = py.detach(|| {
+        let (sender, receiver) = channel();
+        let worker = std::thread::spawn(move || {
+            let outcome = work();
+            // If the receiver is gone, the call was interrupted.
+            let _ = sender.send(());
+            outcome
+        });
+        match watch(&receiver, &Cancel::new()) {
+            Some(raised) => (None, Some(raised)),
+            None => (Some(worker.join()), None),
+        }
+    });
+    match (outcome, signal) {
+        (_, Some(raised)) => Err(raised),
+        (Some(Ok(Ok(value))), None) => Ok(value),
+        (Some(Ok(Err(error))), None) => Err(to_python(py, &error)),
+        (Some(Err(_)) | None, None) => Err(from_panic()),
+    }
+}
+
 /// Waits for the end of the work. If a signal handler raises, this cancels the work and returns the exception.
 fn watch(receiver: &Receiver<()>, cancel: &Cancel) -> Option<PyErr> {
     while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(WATCH) {

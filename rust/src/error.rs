@@ -225,6 +225,18 @@ pub enum Error {
         /// What to do instead.
         advice: &'static str,
     },
+    /// A computation would take more memory than the machine can give.
+    #[error("{what} would need {}, more than the {} that are allowed on this machine; {advice}", size(*bytes), gib(*limit))]
+    Memory {
+        /// What would be too large.
+        what: &'static str,
+        /// Predicted size.
+        bytes: u128,
+        /// Largest size that is allowed.
+        limit: u128,
+        /// What to do instead.
+        advice: &'static str,
+    },
     /// Interactions are evaluated with components that they were not built from.
     #[error(
         "these interactions do not match these components (built from {got} components, evaluated with {expected}); \
@@ -360,5 +372,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn size(bytes: u128) -> String {
     // Numbers beyond every address space are not informative.
-    if bytes < 1 << 60 { format!("about {bytes} bytes") } else { "more memory than can be addressed".into() }
+    if bytes < 1 << 60 {
+        format!("{} of memory", gib(bytes))
+    } else {
+        "more memory than can be addressed".into()
+    }
+}
+
+/// A number of bytes in MiB or GiB, rounded up to one decimal.
+fn gib(bytes: u128) -> String {
+    let (unit, name) = if bytes < 1 << 30 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
+    let tenths = (bytes * 10).div_ceil(unit);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }

@@ -65,6 +65,11 @@ impl Frequency {
         if negated < self { (negated, true) } else { (self, false) }
     }
 
+    /// Whether `k` does not come after `-k` in the order.
+    pub(crate) fn is_representative(&self, q: usize) -> bool {
+        self.labels.iter().map(|&v| v as usize).le(self.labels.iter().map(|&v| q - v as usize))
+    }
+
     /// Whether `k = -k (mod q)`.
     #[must_use]
     pub fn is_self_conjugate(&self, q: usize) -> bool {

@@ -7,6 +7,7 @@ pub mod design;
 mod error;
 pub mod explain;
 pub mod frequency;
+pub mod memory;
 pub mod peel;
 pub mod regress;
 pub mod sketch;

@@ -8,6 +8,8 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 use rustfft::{Fft, FftDirection, FftPlanner};
 
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::space::roots_of_unity;
 use crate::words;
 
@@ -22,8 +24,9 @@ const ROWS: usize = 4096;
 /// ```
 /// use shapsketch::transform::QaryTransform;
 /// let transform = QaryTransform::new(3, 2);
-/// let spectrum = transform.forward(&[1.0; 9]);
+/// let spectrum = transform.forward(&[1.0; 9], &shapsketch::Cancel::new())?;
 /// assert!((spectrum[0].re - 1.0).abs() < 1e-15 && spectrum[4].norm() < 1e-15);
+/// # Ok::<(), shapsketch::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct QaryTransform {
@@ -48,12 +51,17 @@ impl QaryTransform {
 
     /// Coefficients of `q^b` real values.
     ///
+    /// # Errors
+    /// If the caller cancels.
+    ///
     /// # Panics
     /// If the number of values is not `q^b`.
-    #[must_use]
-    pub fn forward(&self, values: &[f64]) -> Vec<Complex64> {
+    pub fn forward(&self, values: &[f64], cancel: &Cancel) -> Result<Vec<Complex64>> {
         let scale = 1.0 / values.len() as f64;
-        self.apply(self.forward.as_ref(), values.iter().map(|&v| Complex64::new(v * scale, 0.0)).collect())
+        let data = values.iter().map(|&v| Complex64::new(v * scale, 0.0)).collect();
+        let transformed = self.apply(self.forward.as_ref(), data, || cancel.check().is_err());
+        cancel.check()?;
+        Ok(transformed)
     }
 
     /// Values of `q^b` coefficients: `v(ℓ) = Σ_j U[j] ω^{<j,ℓ>}`.
@@ -62,16 +70,22 @@ impl QaryTransform {
     /// If the number of coefficients is not `q^b`.
     #[must_use]
     pub fn inverse(&self, coefficients: &[Complex64]) -> Vec<Complex64> {
-        self.apply(self.inverse.as_ref(), coefficients.to_vec())
+        self.apply(self.inverse.as_ref(), coefficients.to_vec(), || false)
     }
 
-    fn apply(&self, fft: &dyn Fft<f64>, mut data: Vec<Complex64>) -> Vec<Complex64> {
+    /// Transforms the data; the result has no meaning if `stopped` returns true.
+    fn apply(
+        &self,
+        fft: &dyn Fft<f64>,
+        mut data: Vec<Complex64>,
+        stopped: impl Fn() -> bool + Sync,
+    ) -> Vec<Complex64> {
         assert_eq!(data.len(), words::count(words::same(self.q, self.b)), "a block has q^b values");
         let rows = data.len() / self.q;
         let mut next = vec![Complex64::ZERO; data.len()];
         for _ in 0..self.b {
-            data.par_chunks_mut(ROWS * self.q).for_each(|chunk| fft.process(chunk));
-            next.par_chunks_mut(rows).enumerate().for_each(|(column, out)| {
+            data.par_chunks_mut(ROWS * self.q).filter(|_| !stopped()).for_each(|chunk| fft.process(chunk));
+            next.par_chunks_mut(rows).enumerate().filter(|_| !stopped()).for_each(|(column, out)| {
                 for (row, slot) in out.iter_mut().enumerate() {
                     *slot = data[row * self.q + column];
                 }
@@ -105,6 +119,8 @@ pub fn naive_transform(q: usize, b: usize, values: &[f64]) -> Vec<Complex64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 
@@ -120,7 +136,7 @@ mod tests {
             for b in 1..=(if q <= 8 { 3 } else { 2 }) {
                 let values = random(q.pow(b as u32), (q * b) as u64);
                 let transform = QaryTransform::new(q, b);
-                let spectrum = transform.forward(&values);
+                let spectrum = transform.forward(&values, &Cancel::new()).unwrap();
                 for (fast, naive) in spectrum.iter().zip(naive_transform(q, b, &values)) {
                     assert!((fast - naive).norm() < 1e-12, "q={q} b={b}");
                 }
@@ -137,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn real_values_have_conjugate_coefficients(q in 2usize..=20, seed in 0u64..1000) {
-            let spectrum = QaryTransform::new(q, 2).forward(&random(q * q, seed));
+            let spectrum = QaryTransform::new(q, 2).forward(&random(q * q, seed), &Cancel::new()).unwrap();
             for j in 0..q * q {
                 let negated = (q - j / q) % q * q + (q - j % q) % q;
                 prop_assert!((spectrum[j] - spectrum[negated].conj()).norm() < 1e-13);

@@ -7,7 +7,7 @@
 //!
 //! Also here: subsets of positions, and a cover of many supports by few sets of positions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// `order` equal radices.
 pub(crate) fn same(q: usize, order: usize) -> std::iter::RepeatN<usize> {
@@ -129,6 +129,16 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
     let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
     let mut starts: Vec<usize> = (0..supports.len()).collect();
     starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
+    // Positions that occur together with each position, and positions whose own support is not covered: no other
+    // position can add a support to a block.
+    let mut neighbours = vec![BTreeSet::new(); n];
+    let mut single = BTreeSet::new();
+    for support in supports {
+        support.iter().for_each(|&i| neighbours[i as usize].extend(support.iter().copied()));
+        if let [i] = support[..] {
+            single.insert(i);
+        }
+    }
     let mut blocks = Vec::new();
     for start in starts {
         if !uncovered.contains_key(supports[start].as_slice()) {
@@ -136,8 +146,10 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
         }
         let mut positions = supports[start].clone();
         while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
-            let others = (0..n as u16).filter(|i| !positions.contains(i));
-            let gains = others.map(|i| {
+            let mut others: BTreeSet<u16> =
+                positions.iter().flat_map(|&i| neighbours[i as usize].iter().copied()).collect();
+            others.extend(single.iter().find(|&i| !positions.contains(i) && !others.contains(i)));
+            let gains = others.into_iter().filter(|i| !positions.contains(i)).map(|i| {
                 let mut wider = positions.clone();
                 wider.insert(wider.partition_point(|&p| p < i), i);
                 (contained(&wider, longest, Some(i), &uncovered).len(), std::cmp::Reverse(i), wider)
@@ -150,6 +162,9 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
         let covered = contained(&positions, longest, None, &uncovered);
         for &index in &covered {
             uncovered.remove(supports[index].as_slice());
+            if let [i] = supports[index][..] {
+                single.remove(&i);
+            }
         }
         blocks.push(Block { positions, supports: covered });
     }

@@ -153,7 +153,10 @@ fn frequencies_and_truncations() {
     let spectrum = Spectrum::real_part(dna(2), one(&[1, 0])).unwrap();
     assert_eq!(spectrum.coefficient(&Frequency::from_dense(&[9, 0])), Complex64::ZERO);
     for energy in [-0.1, 1.1, f64::NAN] {
-        fails_with(spectrum.truncate(Truncation { energy: Some(energy), ..Default::default() }), "0 to 1");
+        fails_with(
+            spectrum.truncate(Truncation { energy: Some(energy), ..Default::default() }, &Cancel::new()),
+            "0 to 1",
+        );
     }
     let planted = Planted { terms: 4, max_order: 2, magnitude: (1.0, 1.0), seed: 0 };
     fails_with(

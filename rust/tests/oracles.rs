@@ -131,7 +131,7 @@ fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64, seed: u64) {
     let cancel = Cancel::new();
     let against = Components::new(terms).unwrap();
     for (background, weighted) in backgrounds(&terms.space, seed) {
-        let components = Components::with_background(terms, &background).unwrap();
+        let components = Components::with_background(terms, &background, &Cancel::new()).unwrap();
         let v = game(&weighted, x, f);
         assert!((components.base_value() - v[0]).abs() < TOLERANCE);
         assert!((components.predict(x, &cancel).unwrap()[0] - f(x)).abs() < TOLERANCE);
@@ -230,7 +230,7 @@ fn check_mutations(components: &Components, x: &[u8], f: &dyn Fn(&[u8]) -> f64) 
     for (index, effect) in effects.iter().enumerate() {
         assert!((effect - (with(&[(index / q, index % q)]) - f(x))).abs() < TOLERANCE);
     }
-    let pairs = components.pairs().unwrap();
+    let pairs = components.pairs(&Cancel::new()).unwrap();
     let epistasis = components.epistasis(x, &cancel).unwrap();
     assert_eq!(epistasis.len(), pairs.len() * q * q);
     for i in 0..n {
@@ -351,7 +351,7 @@ proptest! {
         seed in 0u64..1 << 40, most in 0usize..30, order in 0usize..5, fraction in 0.0..1.0f64,
     ) {
         let spectrum = random_spectrum(4, 5, 20, seed);
-        let few = spectrum.truncate(Truncation { max_terms: Some(most), ..Default::default() }).unwrap();
+        let few = spectrum.truncate(Truncation { max_terms: Some(most), ..Default::default() }, &Cancel::new()).unwrap();
         prop_assert!(few.len() <= most && few.len() + 2 > most.min(spectrum.len()));
         let zero = Frequency::default();
         let least = few.coefficients().iter().filter(|(k, _)| *k != zero).map(|(_, v)| v.norm()).fold(9.0, f64::min);
@@ -360,10 +360,10 @@ proptest! {
             prop_assert!(kept == (few.coefficient(&k.negated(4)) != Complex64::ZERO), "half a pair");
             prop_assert!(kept || k == zero || v.norm() <= least + 1e-15 || few.len() <= 1);
         }
-        let low = spectrum.truncate(Truncation { max_order: Some(order), ..Default::default() }).unwrap();
+        let low = spectrum.truncate(Truncation { max_order: Some(order), ..Default::default() }, &Cancel::new()).unwrap();
         let expected = spectrum.coefficients().into_iter().filter(|(k, _)| k.order() <= order);
         prop_assert_eq!(low.coefficients(), expected.collect::<Vec<_>>());
-        let short = spectrum.truncate(Truncation { energy: Some(fraction), ..Default::default() }).unwrap();
+        let short = spectrum.truncate(Truncation { energy: Some(fraction), ..Default::default() }, &Cancel::new()).unwrap();
         let energy = |s: &Spectrum| s.order_energy().iter().skip(1).sum::<f64>();
         prop_assert!(energy(&short) >= fraction * energy(&spectrum) - TOLERANCE);
         if let Some((k, v)) = short.coefficients().iter().skip(1).min_by(|a, b| a.1.norm().total_cmp(&b.1.norm())) {

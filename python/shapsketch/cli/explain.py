@@ -28,7 +28,7 @@ from shapsketch.cli.options import (
 from shapsketch.cli.streaming import LONG, WIDE, RowSource, stream
 from shapsketch.explain import columns as tables
 from shapsketch.explain.explainer import INDICES, Explainer
-from shapsketch.files.formats import COMPRESSED, number, reading, rows
+from shapsketch.files.formats import COMPRESSED, number_in, reading, rows
 from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TABLES
 from shapsketch.space import Codes
@@ -107,7 +107,7 @@ def _probabilities(path: Path, space: ss.SequenceSpace, kind: str) -> Any:
         table = []
         for line, row in reader:
             try:
-                table.append([number(row[i]) for i in columns])
+                table.append([number_in(row[i]) for i in columns])
             except (IndexError, ValueError):
                 raise ss.InputError(
                     f"{path}, line {line}: expected a probability for each symbol, got {row}"

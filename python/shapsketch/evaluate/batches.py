@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from shapsketch._validate import shown
 from shapsketch.errors import InputError, ModelError
 from shapsketch.evaluate.executor import ExecutorLoop, Resources, run_here
 from shapsketch.evaluate.outputs import ModelCall
@@ -86,10 +87,15 @@ def _check_values(call: ModelCall, link: Link, codes: Codes, values: Values, fir
         )
 
 
-def check_progress(progress: Progress) -> None:
-    """Refuse a `progress` that is neither a bool nor a function."""
-    if not (isinstance(progress, bool) or callable(progress)):
-        raise InputError(f"progress must be True, False or a function of (done, total), got {progress!r}")
+def check_progress(progress: Progress) -> Progress:
+    """Return `progress`; refuse one that is neither a bool nor a function."""
+    if isinstance(progress, (bool, np.bool_)):
+        return bool(progress)
+    if not callable(progress):
+        raise InputError(
+            f"progress must be True, False or a function of (done, total), got {shown(progress)}"
+        )
+    return progress
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shapsketch._validate import integer
+from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
@@ -116,7 +116,9 @@ def check(
     seed = integer("random_state", random_state, least=0)
     names = named_outputs(outputs_of(model) if outputs is None else outputs)
     if sequences is None:
-        codes = _random(space, integer("count", count, least=2), np.random.default_rng(seed))
+        number = integer("count", count, least=2)
+        check_memory(f"{number:,} sequences", number * (8 * space.n + 100), "check fewer sequences")
+        codes = _random(space, number, np.random.default_rng(seed))
     else:
         codes = space.encode(sequences)
     if len(codes) < 2:

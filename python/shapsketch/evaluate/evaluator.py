@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from shapsketch._validate import boolean
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Keep, Progress, check_progress, evaluate
 from shapsketch.evaluate.cache import Cache
@@ -106,7 +107,7 @@ class Evaluator:
         self.inputs = inputs_of(model, inputs)
         self.outputs = named_outputs(outputs)
         self.store = store if isinstance(store, Store) or store is None else Store(store)
-        self.check = check
+        self.check = boolean("check", check)
         self._resources = Resources(executor, in_flight, retries, batch_size)
         self._remember = True
         self._caches: dict[SequenceSpace, Cache] = {}
@@ -183,7 +184,7 @@ class Evaluator:
         InputError
             If the store belongs to another model, space or list of outputs.
         """
-        check_progress(progress)
+        progress = check_progress(progress)
         if self.store is None:
             cache = None
             if self._remember or self.check:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shapsketch._validate import file_path, number, string
 from shapsketch.errors import FileError, InputError
 from shapsketch.evaluate import store_file
 from shapsketch.evaluate.cache import Cache
@@ -65,13 +66,9 @@ class Store:
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise InputError(f"a store needs a path, got {type(self.path).__name__}")
-        if not isinstance(self.model_name, str):
-            raise InputError(f"model_name must be a string, got {self.model_name!r}")
-        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)):
-            raise InputError(f"tolerance must be a number, got {self.tolerance!r}")
-        if not self.tolerance >= 0.0:
+        file_path(self.path, "the path of a store")
+        string("model_name", self.model_name)
+        if not number("tolerance", self.tolerance) >= 0.0:
             raise InputError(f"tolerance must be at least 0, got {self.tolerance}")
 
     def read(self) -> tuple[Codes, Values]:
@@ -103,8 +100,10 @@ class Store:
         ------
         FileError
             If nothing can be read, or the new store exists already or cannot be created.
+        InputError
+            If `path` is neither a string nor a path.
         """
-        old, new = Path(self.path), Path(path)
+        old, new = Path(self.path), file_path(path)
         if not store_file.exists(old):
             raise FileError(f"{old}: this store does not exist; check the path")
         if store_file.exists(new):

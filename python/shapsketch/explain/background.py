@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import array_of, integer, items
 from shapsketch.errors import InputError
-from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
+
+# Bytes of background sequences that are in memory at a time.
+PART_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ class DinucleotideShuffles:
         Raises
         ------
         InputError
-            If `count` or `random_state` is out of range, or a sequence does not belong to the space.
+            If `count` or `random_state` is out of range, a sequence does not belong to the space, or the
+            shuffles exceed the memory.
         """
-        codes = space.encode(sequences)
+        codes = space_of(space).encode(sequences)
         count = integer("count", self.count, least=1)
         seed = integer("random_state", self.random_state, least=0)
         shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
@@ -115,17 +119,14 @@ class Background:
         if isinstance(background, str):
             return cls._of_string(background, space)
         if isinstance(background, Iterator):
-            background = list(background)
+            background = items("background", background, "sequences")
         if isinstance(background, np.ndarray) and background.dtype.kind in "UO":
             background = background.tolist()
         if isinstance(background, (list, tuple)) and all(isinstance(row, str) for row in background):
             if not background:
                 raise InputError("background: the list of sequences is empty; pass at least one")
             return cls(space, references=_encode_references(space, list(background)))
-        try:
-            array: npt.NDArray[Any] = np.asarray(background)
-        except ValueError as error:
-            raise InputError(f"background cannot be converted to an array: {error}") from error
+        array: npt.NDArray[Any] = array_of("background", background)
         if array.dtype.kind in "iu":
             return cls._of_codes(array, space)
         if array.dtype.kind == "f":
@@ -205,14 +206,18 @@ class Background:
                 "another one"
             )
 
-    def references_of(self, codes: Codes) -> Codes | None:
-        """Return codes (B * R, n), R background sequences for each of codes (B, n).
+    def parts(self, codes: Codes) -> Iterator[tuple[Codes, Codes | None]]:
+        """Yield codes (B, n) in parts, each with R background sequences (B * R, n) for each of its sequences.
 
-        Return None if the background is the same for all sequences.
+        A background that is the same for all sequences has one part, with None. The parts bound the memory.
         """
         if self.shuffles is None:
-            return None
-        return self.shuffles.of(self.space, codes).reshape(-1, self.space.n)
+            yield codes, None
+            return
+        size = max(1, PART_BYTES // (self.shuffles.count * self.space.n))
+        for start in range(0, len(codes), size):
+            part = codes[start : start + size]
+            yield part, self.shuffles.of(self.space, part).reshape(-1, self.space.n)
 
     def draw(self, row: Codes, count: int, rng: np.random.Generator) -> Codes:
         """Return random background sequences (count, n) for one explained sequence, `row` (n,)."""

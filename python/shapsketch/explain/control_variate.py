@@ -26,6 +26,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch._validate import check_memory
 from shapsketch.evaluate.evaluator import Parts
 from shapsketch.explain.background import Background
 from shapsketch.space import Codes, Values
@@ -40,6 +41,8 @@ BACKGROUND_FRACTION = 0.05
 MIN_BACKGROUND_CALLS = 8
 # Smallest number of calls for one sequence.
 MIN_CALLS = 32
+# Predicted memory for each symbol of each hybrid of one sequence, in bytes.
+SYMBOL_BYTES = 48
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,20 @@ def _coalitions_of(
     row: Codes, calls: int, background: Background, rng: np.random.Generator
 ) -> _AllCoalitions | _CoalitionPairs:
     """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random pairs."""
+    positions, exhaustive = np.arange(len(row)), False
     if background.fixed:
         assert background.references is not None
         positions = np.flatnonzero(row != background.references[0])
-        if 2 ** len(positions) <= calls:
+        exhaustive = 2 ** len(positions) <= calls
+    n_hybrids = 2 ** len(positions) if exhaustive else calls
+    check_memory(
+        f"sampling with {n_hybrids:,} evaluations of one sequence",
+        n_hybrids * (SYMBOL_BYTES * len(row) + background.space.q),
+        "use fewer evaluations: lower calls_per_sequence or the budget",
+    )
+    if background.fixed:
+        assert background.references is not None
+        if exhaustive:
             return _AllCoalitions.enumerate(row, background.references[0], positions)
         backgrounds = np.repeat(background.references, 1 + (calls - 2) // 2, axis=0)
         return _CoalitionPairs.draw(row, positions, backgrounds, 1, rng)
@@ -213,7 +226,7 @@ def _coalitions_of(
     if n > 1:
         n_background = max(MIN_BACKGROUND_CALLS, round(max(BACKGROUND_FRACTION, 0.5 / n) * calls))
     backgrounds = background.draw(row, n_background + (calls - 1 - n_background) // 2, rng)
-    return _CoalitionPairs.draw(row, np.arange(n), backgrounds, n_background, rng)
+    return _CoalitionPairs.draw(row, positions, backgrounds, n_background, rng)
 
 
 def sample(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import array_of, boolean, choice, integer, iterator_of
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
@@ -30,8 +30,8 @@ Index = Literal[
 INDICES: tuple[str, ...] = get_args(Index)
 # Indices whose default `max_order` is the length; that of the others is 2.
 ALL_ORDERS = ("Moebius", "Co-Moebius", "Faith-Shap")
-# Number of sequences that `attribution_map` explains at a time.
-BATCH_SIZE = 65_536
+# Largest number of sequences that `attribution_map` explains at a time, and of their Shapley values.
+BATCH_SIZE, BATCH_VALUES = 65_536, 1 << 24
 
 
 class Explainer:
@@ -104,11 +104,22 @@ class Explainer:
             raise InputError("the base value differs by sequence here; use base_values of an explanation")
         return self._components.base_value
 
-    def _base_values(self, codes: Codes, references: Codes | None) -> Values:
-        if references is None:
-            return np.full(len(codes), self.base_value)
-        scores: Values = self._components.predict(references).reshape(len(codes), -1)
-        return np.asarray(scores.mean(axis=1))
+    def _explained(
+        self, codes: Codes, shared: Callable[[Codes], Values], own: Callable[[Codes, Codes], Values]
+    ) -> tuple[Values, Values]:
+        """Return explanations (B, width) and base values (B,).
+
+        The function `shared` explains codes under a background that is the same for all of them, and `own`
+        under background sequences of each of them.
+        """
+        values, bases = [], []
+        for part, references in self._background.parts(codes):
+            if references is None:
+                return shared(part), np.full(len(part), self.base_value)
+            values.append(own(part, references))
+            scores: Values = self._components.predict(references).reshape(len(part), -1)
+            bases.append(scores.mean(axis=1))
+        return np.concatenate(values), np.concatenate(bases)
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -118,13 +129,10 @@ class Explainer:
         InputError
             If a sequence does not belong to the space; the message says which one and where.
         """
-        codes = self._space.encode(sequences)
-        references = self._background.references_of(codes)
-        if references is None:
-            values = self._components.shapley_values(codes)
-        else:
-            values = self._components.shapley_values_with_references(codes, references)
-        base = self._base_values(codes, references)
+        codes, components = self._space.encode(sequences), self._components
+        values, base = self._explained(
+            codes, components.shapley_values, components.shapley_values_with_references
+        )
         alphabet = self._space.alphabet
         return Explanation(values, base, codes, self.background, self._link, alphabet, self._sketch)
 
@@ -139,9 +147,10 @@ class Explainer:
         Raises
         ------
         InputError
-            If a sequence does not belong to the space; the message says which batch and which sequence.
+            If a sequence does not belong to the space; the message says which batch and which sequence. Or if
+            `batches` cannot be iterated over.
         """
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(iterator_of("batches", batches, "lists of sequences")):
             try:
                 explanation = self(batch)
             except InputError as error:
@@ -203,16 +212,13 @@ class Explainer:
                 raise InputError(
                     f"Faith-Shap has full order, n = {n}; use index='FSII' for max_order={highest}"
                 )
-        codes = self._space.encode(sequences)
-        references = self._background.references_of(codes)
+        codes, components = self._space.encode(sequences), self._components
         core_name = "Moebius" if name == "Faith-Shap" else name
-        core = self._compile(core_name, highest, with_references=references is not None)
-        if references is None:
-            values = self._components.values(core, codes)
-        else:
-            values = self._components.values_with_references(core, codes, references)
+        core = self._compile(core_name, highest, with_references=self._background.shuffles is not None)
+        values, base = self._explained(
+            codes, partial(components.values, core), partial(components.values_with_references, core)
+        )
         supports = [tuple(support) for support in core.supports]
-        base = self._base_values(codes, references)
         return Interactions(supports, values, name, self.background, self._link, base, n)
 
     def _compile(self, index: str, max_order: int, *, with_references: bool) -> _core.Interactions:
@@ -277,10 +283,16 @@ class Explainer:
         InputError
             If a number is out of range, or the sequence does not belong to the space.
         """
-        sequences = [sequence] if isinstance(sequence, str) else np.asarray(sequence)[None]
+        sequences = [sequence] if isinstance(sequence, str) else array_of("sequence", sequence)[None]
         row, components = self._space.encode(sequences)[0], self._sketch._components
         return best_mutants(
-            components, self._space, row, mutations=mutations, count=count, minimize=minimize, limit=limit
+            components,
+            self._space,
+            row,
+            mutations=mutations,
+            count=count,
+            minimize=boolean("minimize", minimize),
+            limit=limit,
         )
 
     def sobol(self) -> Sobol:
@@ -324,8 +336,7 @@ class Explainer:
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
         codes = self._space.encode(sequences)
-        shuffles = self._background.shuffles
-        size = BATCH_SIZE if shuffles is None else max(1, BATCH_SIZE // shuffles.count)
+        size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
         explained = ((part.data, part.values) for part in self.stream(batches))
         return AttributionMap.of(explained, self._space, self.background)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import integer
+from shapsketch._validate import check_memory, integer, mapping, real_array
 from shapsketch.errors import BudgetError, InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
@@ -35,6 +35,8 @@ MAX_STEPS = 8
 MIN_MUTANTS = 8
 # Number of bootstrap samples of sequences behind the standard error of a root mean squared error.
 BOOTSTRAP_SAMPLES = 200
+# Predicted memory for each symbol of each evaluated sequence, in bytes.
+BUDGET_BYTES = 8
 # Row of the table that compares the sketch's own prediction of each substitution.
 MUTATION_EFFECTS = "sketch (mutation effects)"
 
@@ -164,8 +166,8 @@ def faithfulness(
     BudgetError
         If the budget is too small; the message says how much is needed.
     InputError
-        If an attribution has another shape or contains a number that is not finite, or the store belongs to
-        another model.
+        If an attribution has another shape or contains a number that is not finite, the budget needs more
+        memory than the machine can give, or the store belongs to another model.
     ModelError
         If the model fails, or does not return the requested values.
     FileError
@@ -189,6 +191,11 @@ def faithfulness(
     link = explainer._sketch._link
     link.check_functions()
     codes = explainer._space.encode(sequences)
+    check_memory(
+        f"a check with a budget of {budget:,}",
+        budget * BUDGET_BYTES * explainer._space.n,
+        "use a smaller budget",
+    )
     compared = {"sketch": explainer(codes).values, **_checked(attributions, codes.shape)}
     calls = _divide(budget, codes.shape, len(compared), explainer)
     with evaluator.open(explainer._space, link=link, progress=progress) as session:
@@ -197,16 +204,10 @@ def faithfulness(
 
 def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int, ...]) -> dict[str, Values]:
     """Return attributions as arrays of float64 of this shape."""
-    if attributions is not None and not isinstance(attributions, Mapping):
-        raise InputError(
-            f"attributions must be a mapping of names to arrays, got {type(attributions).__name__}"
-        )
     arrays = {}
-    for name, values in (attributions or {}).items():
-        raw = np.asarray(values)
-        if raw.dtype.kind not in "fiub":
-            raise InputError(f"attributions {name!r} must be real numbers, got dtype {raw.dtype}")
-        array = raw.astype(np.float64)
+    named = {} if attributions is None else mapping("attributions", attributions, "names to arrays")
+    for name, values in named.items():
+        array = real_array(f"attributions {name!r}", values).astype(np.float64)
         if array.shape != shape:
             raise InputError(f"attributions {name!r} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():

@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.explain.table import Record, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 
 # Default of `limit`: the largest number of mutants that are all compared.
 MAX_COMPARED = 5_000_000
-# Largest number of mutants that are predicted at a time.
-CHUNK = 65_536
+# Bytes of codes and scores that are computed at a time.
+CHUNK = 1 << 26
+# Predicted memory of one mutant besides its codes, sequence and name, in bytes.
+MUTANT_BYTES = 400
 # Smallest number of mutants that the beam search keeps after each step.
 BEAM_WIDTH = 200
 
@@ -76,23 +78,24 @@ def best_mutants(
     Raises
     ------
     InputError
-        If a number is out of range.
+        If a number is out of range, or the mutants need more memory than the machine can give.
     """
     mutations = integer("mutations", mutations, least=1)
     if mutations > space.n:
         raise InputError(f"mutations must be at most {space.n}, the length, got {mutations}")
     count, limit = integer("count", count, least=1), integer("limit", limit, least=0)
     sign = -1.0 if minimize else 1.0
-    exact = comb(space.n, mutations) * (space.q - 1) ** mutations <= limit
+    total = comb(space.n, mutations) * (space.q - 1) ** mutations
+    kept = min(total, max(BEAM_WIDTH, count))
+    check_memory(
+        f"{kept:,} mutants", kept * (MUTANT_BYTES + 5 * space.n + 16 * mutations), "use a smaller count"
+    )
+    exact = total <= limit
     if exact:
-        batches = _all_mutants(space, row, mutations)
+        best, scores = _compare_all(components, space, row, mutations, min(count, total), sign)
     else:
-        batches = _beam_search(components, space, row, mutations, count, sign)
-    best = np.empty((0, space.n), dtype=np.uint8)
-    scores = np.empty(0)
-    for codes in batches:
-        best = np.concatenate([best, codes])
-        scores = np.concatenate([scores, components.predict(codes)])
+        best = _beam_search(components, space, row, mutations, kept, sign)
+        scores = components.predict(best)
         order = np.argsort(-sign * scores, kind="stable")[:count]
         best, scores = best[order], scores[order]
     original_score = float(components.predict(row[None])[0])
@@ -104,17 +107,34 @@ def best_mutants(
     return Mutants(best, space.decode(best), scores, scores - original_score, names, exact)
 
 
+def _compare_all(
+    components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
+) -> tuple[Codes, Values]:
+    """Return the best `count` of all mutants, and their scores."""
+    best, scores = np.empty((0, space.n), dtype=np.uint8), np.empty(0)
+    for codes in _all_mutants(space, row, mutations):
+        new = components.predict(codes)
+        if len(scores) == count:
+            # Mutants that are not better than the last one cannot be among the best.
+            better = sign * new > sign * scores[-1]
+            codes, new = codes[better], new[better]
+        best, scores = np.concatenate([best, codes]), np.concatenate([scores, new])
+        order = np.argsort(-sign * scores, kind="stable")[:count]
+        best, scores = best[order], scores[order]
+    return best, scores
+
+
 def _all_mutants(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[Codes]:
     """Yield all mutants with exactly `mutations` substitutions, in chunks."""
-    others = space.q - 1
+    others, size = space.q - 1, max(1, CHUNK // (space.n + 16 * mutations))
     count = others**mutations
     supports = combinations(range(space.n), mutations)
     while True:
-        chunk = np.array(list(islice(supports, max(1, CHUNK // count))), dtype=np.int64)
+        chunk = np.array(list(islice(supports, max(1, size // count))), dtype=np.int64)
         if not len(chunk):
             return
-        for start in range(0, count, CHUNK):
-            numbers = np.arange(start, min(start + CHUNK, count))
+        for start in range(0, count, size):
+            numbers = np.arange(start, min(start + size, count))
             # The digits of a number, plus 1, are the amounts (modulo q) that are added to the codes.
             steps = 1 + numbers[:, None] // others ** np.arange(mutations)[::-1] % others
             codes = np.repeat(np.tile(row, (len(chunk), 1)), len(steps), axis=0)
@@ -126,24 +146,75 @@ def _all_mutants(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[C
 
 
 def _beam_search(
-    components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
-) -> Iterator[Codes]:
-    """Add one substitution at a time and keep the best mutants of each step; yield those of the last step."""
-    beam: npt.NDArray[np.uint8] = row[None].copy()
-    width = max(BEAM_WIDTH, count)
-    for _ in range(mutations):
-        effects = components.mutation_effects(beam).reshape(len(beam), space.n, space.q)
-        scores = sign * (components.predict(beam)[:, None, None] + effects)
-        # Each position is substituted at most once, and never by its original symbol.
-        scores[beam != row] = -np.inf
-        original = np.arange(space.q) == row[:, None]
-        scores[:, original] = -np.inf
-        # Take more than `width`: different orders of the same substitutions give the same mutant.
-        order = np.argsort(-scores.ravel(), kind="stable")[: width * mutations * 2]
-        order = order[np.isfinite(scores.ravel()[order])]
-        parents, positions, symbols = np.unravel_index(order, scores.shape)
-        mutants = beam[parents]
-        mutants[np.arange(len(mutants)), positions] = symbols
-        _, first = np.unique(mutants, axis=0, return_index=True)
-        beam = mutants[np.sort(first)][:width]
-    yield beam
+    components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
+) -> Codes:
+    """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
+    # A mutant is recognised by two sums of random numbers, one pair for each symbol at each position, because
+    # different orders of the same substitutions give the same mutant.
+    table = np.random.default_rng(0).integers(0, 2**64, (2, space.n * space.q), dtype=np.uint64)
+    start = np.arange(space.n) * space.q + row
+    beam, keys = row[None], table[:, start].sum(axis=1, dtype=np.uint64)[None]
+    original = start[None]
+    size = max(1, CHUNK // (8 * space.n * space.q))
+    for step in range(1, mutations + 1):
+        best = _Candidates(width)
+        for first in range(0, len(beam), size):
+            part = beam[first : first + size]
+            scores = sign * (components.predict(part)[:, None] + components.mutation_effects(part))
+            # Each position is substituted at most once, and never by its original symbol.
+            substituted = np.repeat(part != row, space.q, axis=1)
+            scores[substituted] = -np.inf
+            scores[:, original] = -np.inf
+            # At most `step` parents have the same child.
+            parents, cells = _highest(scores, width * min(step, len(part)))
+            new = keys[first + parents] + table[:, cells].T - table[:, start[cells // space.q]].T
+            best.add(scores[parents, cells], first + parents, cells, new)
+        parents, cells, keys = best.parents, best.cells, best.keys
+        beam = beam[parents]
+        beam[np.arange(len(beam)), cells // space.q] = cells % space.q
+    return beam
+
+
+def _highest(scores: Values, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows and columns of the `count` highest finite scores, and of scores equal to the last."""
+    flat = scores.ravel()
+    least = -np.inf if count >= len(flat) else np.partition(flat, len(flat) - count)[len(flat) - count]
+    chosen = np.flatnonzero((flat >= least) & np.isfinite(flat))
+    rows, columns = np.divmod(chosen, scores.shape[1])
+    return rows, columns
+
+
+class _Candidates:
+    """The best distinct mutants of one step, in descending order of their scores.
+
+    Attributes
+    ----------
+    scores : numpy.ndarray of float64, shape (k,), k at most `width`
+    parents, cells : numpy.ndarray of int64, shape (k,)
+        Index of the mutant that is substituted, and ``position * q + symbol`` of the substitution.
+    keys : numpy.ndarray of uint64, shape (k, 2)
+        Equal for equal mutants.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self.scores = np.empty(0)
+        self.parents, self.cells = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self.keys = np.empty((0, 2), dtype=np.uint64)
+
+    def add(
+        self,
+        scores: Values,
+        parents: npt.NDArray[np.int64],
+        cells: npt.NDArray[np.int64],
+        keys: npt.NDArray[np.uint64],
+    ) -> None:
+        """Add mutants; drop repeated ones, and those that are not among the best."""
+        scores = np.concatenate([self.scores, scores])
+        keys = np.concatenate([self.keys, keys])
+        order = np.argsort(-scores, kind="stable")
+        _, first = np.unique(keys[order], axis=0, return_index=True)
+        order = order[np.sort(first)[: self._width]]
+        self.scores, self.keys = scores[order], keys[order]
+        self.parents = np.concatenate([self.parents, parents])[order]
+        self.cells = np.concatenate([self.cells, cells])[order]

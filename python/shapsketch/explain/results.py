@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
@@ -141,7 +142,14 @@ class Interactions(Table):
         return np.array([len(support) for support in self.supports], dtype=np.int64)
 
     def order(self, order: int) -> Interactions:
-        """Return the interactions of one order."""
+        """Return the interactions of one order, which is at least 1.
+
+        Raises
+        ------
+        InputError
+            If the order is not such an integer.
+        """
+        order = integer("order", order, least=1)
         columns = np.flatnonzero(self._orders == order)
         stderr = None if self.stderr is None else self.stderr[:, columns]
         return replace(
@@ -153,7 +161,13 @@ class Interactions(Table):
 
         For one sequence this value is its interaction, with its sign. For several sequences it is the mean
         absolute interaction, because interactions of different signs would cancel in a mean.
+
+        Raises
+        ------
+        InputError
+            If `count` is not an integer of at least 0.
         """
+        count = integer("count", count, least=0)
         size = np.abs(self.values).mean(axis=0)
         values = self.values[0] if len(self.values) == 1 else size
         return [(self.supports[i], float(values[i])) for i in np.argsort(-size, kind="stable")[:count]]
@@ -181,8 +195,14 @@ class Interactions(Table):
         """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
 
         Interactions above order 2 are left out.
+
+        Raises
+        ------
+        InputError
+            If the matrices exceed the memory.
         """
         n = self.length
+        check_memory("the matrices", 8 * len(self.values) * n * n, "convert fewer sequences at a time")
         matrices = np.zeros((len(self.values), n, n))
         for support, column in zip(self.supports, self.values.T, strict=True):
             if len(support) <= 2:

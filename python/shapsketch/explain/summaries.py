@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import integer
 from shapsketch.explain.table import Record, Support, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -67,7 +68,14 @@ class Sobol(Table):
         ]
 
     def top(self, count: int) -> list[tuple[Support, float]]:
-        """Return the `count` sets of positions that carry most variance, with their fractions of it."""
+        """Return the `count` sets of positions that carry most variance, with their fractions of it.
+
+        Raises
+        ------
+        InputError
+            If `count` is not an integer of at least 0.
+        """
+        count = integer("count", count, least=0)
         order = np.argsort(-self.shares, kind="stable")[:count]
         return [(self.supports[i], float(self.shares[i])) for i in order]
 

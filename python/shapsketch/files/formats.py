@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from shapsketch._validate import choice, optional
 from shapsketch.errors import FileError, InputError, MissingExtraError
+from shapsketch.files.bounded import BoundedLines, BoundedRows
 from shapsketch.files.header_lines import HeaderLines
 from shapsketch.space import SequenceSpace
 
@@ -47,6 +48,8 @@ LIBRARIES = (
 
 # A malformed record: its line, its name, and what is wrong with it.
 Malformed: TypeAlias = tuple[int, str, str]
+# A parsed record: its name, its sequence (None if it is too long for the space), and its number of symbols.
+Parsed: TypeAlias = tuple[str, "str | None", int]
 
 
 @dataclass
@@ -57,6 +60,16 @@ class Raw:
     sequences: list[str | None] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     malformed: deque[Malformed] = field(default_factory=deque)
+
+    def add_one(self, line: int, name: str, sequence: str | None, length: int, n: int) -> None:
+        """Append a record; it is malformed if its sequence has more symbols than the space, `n`."""
+        if length > n:
+            problem = f"it has {length} symbols, the space has length {n}"
+            self.malformed.append((line, name, problem))
+            return
+        self.names.append(name)
+        self.sequences.append(sequence)
+        self.lines.append(line)
 
     def add(self, other: Raw) -> None:
         """Append further records."""
@@ -143,7 +156,9 @@ def reading(path: Path) -> Iterator[None]:
         line = getattr(error, "line", None)
         if type(error).__module__.split(".")[0] in LIBRARIES:
             where = f"{path}" if line is None else f"{path}, line {line + 1:,}"
-            raise FileError(f"{where}: {getattr(error, 'message', None) or error}") from error
+            message = str(getattr(error, "message", None) or error)
+            readable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+            raise FileError(f"{where}: {readable}") from error
         raise
 
 
@@ -173,47 +188,58 @@ def rebatched(parts: Iterator[Raw], size: int) -> Generator[Raw, None, None]:
         raise failure
 
 
-def fasta(path: Path, size: int) -> Iterator[Raw]:
-    """Yield the records of a FASTA file, at most `size` in each batch."""
+def fasta(path: Path, size: int, n: int) -> Iterator[Raw]:
+    """Yield the records of a FASTA file, up to `size` in a batch; `n` is the length of the space."""
     dnaio, xopen = opener()
-    with xopen(path, "rb", threads=0) as file:
-        headers = HeaderLines(_without_byte_order_mark(file))
-        # Tuples instead of dnaio's records, which refuse sequences that are not ASCII.
-        reader = iter(dnaio.FastaReader(headers, sequence_class=lambda name, sequence, _: (name, sequence)))
-        size = min(size, MAX_PARSED)
-        while True:
-            pairs, failure = _next_records(reader, size)
-            names = [name.split(None, 1)[0] if name and not name.isspace() else "" for name, _ in pairs]
-            lines = [headers.lines.popleft() if headers.lines else 0 for _ in pairs]
-            if pairs:
-                yield Raw(names, [sequence for _, sequence in pairs], lines)
-            if failure is not None:
-                raise failure
-            if len(pairs) < size:
-                return
 
+    # Instead of dnaio's records, which refuse sequences that are not ASCII.
+    def record_of(name: str, sequence: str, _: object) -> Parsed:
+        return _parsed(name.split(None, 1)[0] if name and not name.isspace() else "", sequence, n)
 
-def fastq(path: Path, size: int) -> Iterator[Raw]:
-    """Yield the records of a FASTQ file, at most `size` in each batch."""
-    dnaio, xopen = opener()
     with xopen(path, "rb", threads=0) as file:
-        reader = iter(dnaio.FastqReader(_without_byte_order_mark(file)))
+        headers = HeaderLines(_without_byte_order_mark(file), path)
+        reader = iter(dnaio.FastaReader(headers, sequence_class=record_of))
         size = min(size, MAX_PARSED)
-        line = 1
         while True:
             records, failure = _next_records(reader, size)
+            raw = Raw()
+            for name, sequence, length in records:
+                line = headers.lines.popleft() if headers.lines else 0
+                cut = headers.cut.popleft() if headers.cut else 0
+                raw.add_one(line, name, sequence, length + cut, n)
             if records:
-                next_line = line + 4 * len(records)
-                yield Raw(
-                    [record.id for record in records],
-                    [record.sequence for record in records],
-                    list(range(line, next_line, 4)),
-                )
-                line = next_line
+                yield raw
             if failure is not None:
                 raise failure
             if len(records) < size:
                 return
+
+
+def fastq(path: Path, size: int, n: int) -> Iterator[Raw]:
+    """Yield the records of a FASTQ file, up to `size` in a batch; `n` is the length of the space."""
+    dnaio, xopen = opener()
+    with xopen(path, "rb", threads=0) as file:
+        lines = BoundedLines(_without_byte_order_mark(file), path)
+        reader = (_parsed(record.id, record.sequence, n) for record in dnaio.FastqReader(lines))
+        size = min(size, MAX_PARSED)
+        line = 1
+        while True:
+            records, failure = _next_records(reader, size)
+            raw = Raw()
+            for name, sequence, length in records:
+                raw.add_one(line, name, sequence, length, n)
+                line += 4
+            if records:
+                yield raw
+            if failure is not None:
+                raise failure
+            if len(records) < size:
+                return
+
+
+def _parsed(name: str, sequence: str, n: int) -> Parsed:
+    """Return a record; a sequence that is longer than the space is not kept."""
+    return name, sequence if len(sequence) <= n else None, len(sequence)
 
 
 def _next_records(reader: Iterator[Any], size: int) -> tuple[list[Any], Exception | None]:
@@ -260,9 +286,12 @@ def rows(path: Path, kind: str) -> Generator[tuple[int, list[str]], None, None]:
         xopen(path, "rb", threads=0) as opened,
         io.TextIOWrapper(opened, "utf-8-sig", newline="") as text,
     ):
-        skipped, header = 0, text.readline()
+        lines = BoundedRows(text, path)
+        skipped, source = 0, iter(lines)
+        header = next(source, "")
         while header and (header.startswith("#") or not header.strip()):
-            skipped, header = skipped + 1, text.readline()
+            lines.length = 0
+            skipped, header = skipped + 1, next(source, "")
         delimiter = delimiter_of(kind)
         titles = _titles(header, delimiter)
         if kind == "csv" and len(titles) == 1 and len(_titles(header, ";")) > 1:
@@ -270,11 +299,15 @@ def rows(path: Path, kind: str) -> Generator[tuple[int, list[str]], None, None]:
             titles = _titles(header, delimiter)
         spaces = any(title.startswith(" ") for title in titles[1:])
         reader = csv.reader(
-            chain([header], text) if header else [], delimiter=delimiter, skipinitialspace=spaces, strict=True
+            chain([header], source) if header else [],
+            delimiter=delimiter,
+            skipinitialspace=spaces,
+            strict=True,
         )
         line = skipped + 1
         try:
             for row in reader:
+                lines.length = 0
                 if row:
                     yield line, row
                 line = skipped + reader.line_num + 1
@@ -292,7 +325,7 @@ def delimiter_of(kind: str) -> str:
     return "\t" if kind == "tsv" else ","
 
 
-def number(text: str) -> float:
+def number_in(text: str) -> float:
     """Return the number in a field of a table.
 
     Raises
@@ -313,26 +346,32 @@ def count_of(row: list[str], header: list[str]) -> str | None:
     return f"it has {len(row)} values, but the header has {len(header)}{hint}"
 
 
-def table(path: Path, column: str, kind: str, size: int) -> Iterator[Raw]:
-    """Yield the records of a CSV or TSV file, at most `size` in each batch."""
+def table(path: Path, column: str, kind: str, size: int, n: int) -> Iterator[Raw]:
+    """Yield the records of a CSV or TSV file, up to `size` in a batch; `n` is the length of the space."""
     with closing(rows(path, kind)) as reader:
         top, header = next(reader, (0, []))
         if not header:
             return
         where = f"{path}, line {top}" + (", the first line that is not a comment" if top > 1 else "")
         sequence_at, *name_at = map(header.index, _columns(where, header, column))
-        numbers = count()
+
+        # Other columns are not kept.
+        def parse(number: int, line: int, row: list[str]) -> tuple[int, str | None, Parsed]:
+            problem = count_of(row, header)
+            if problem is not None:
+                return line, problem, ("", None, 0)
+            name = row[name_at[0]] if name_at else str(number)
+            return line, None, _parsed(name, row[sequence_at], n)
+
+        parsed = (parse(number, line, row) for number, (line, row) in enumerate(reader))
         while True:
-            records, failure = _next_records(reader, min(size, MAX_PARSED))
+            records, failure = _next_records(parsed, min(size, MAX_PARSED))
             raw = Raw()
-            for line, row in records:
-                problem, number = count_of(row, header), next(numbers)
+            for line, problem, (name, sequence, length) in records:
                 if problem is not None:
                     raw.malformed.append((line, "", problem))
-                    continue
-                raw.sequences.append(row[sequence_at])
-                raw.names.append(row[name_at[0]] if name_at else str(number))
-                raw.lines.append(line)
+                else:
+                    raw.add_one(line, name, sequence, length, n)
             if records:
                 yield raw
             if failure is not None:
@@ -341,8 +380,8 @@ def table(path: Path, column: str, kind: str, size: int) -> Iterator[Raw]:
                 return
 
 
-def parquet(path: Path, column: str, size: int) -> Iterator[Raw]:
-    """Yield the records of a Parquet file, at most `size` in each batch."""
+def parquet(path: Path, column: str, size: int, n: int) -> Iterator[Raw]:
+    """Yield the records of a Parquet file, up to `size` in a batch; `n` is the length of the space."""
     pa = pyarrow()
     with pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
         columns = _columns(str(path), file.schema_arrow.names, column)
@@ -354,5 +393,8 @@ def parquet(path: Path, column: str, size: int) -> Iterator[Raw]:
                 raise FileError(f"{path}: the columns {columns} are not text: {error}") from error
             numbers = list(range(row, row + batch.num_rows))
             names = texts[1] if len(texts) > 1 else [str(i) for i in numbers]
-            yield Raw([name or "" for name in names], texts[0], numbers)
+            raw = Raw()
+            for number, name, text in zip(numbers, names, texts[0], strict=True):
+                raw.add_one(number, name or "", text, len(text or ""), n)
+            yield raw
             row += batch.num_rows

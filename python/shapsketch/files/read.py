@@ -13,14 +13,13 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import choice, integer
+from shapsketch._validate import choice, file_path, integer, string
 from shapsketch.errors import FileError, InputError
 from shapsketch.files import formats
 from shapsketch.files.formats import FORMATS, Malformed, Raw, check_symbols, format_of, reading, rebatched
@@ -132,7 +131,8 @@ class SequenceReader:
         batch_size: int,
         on_error: str,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_path(path)
+        string("column", column)
         self.format = format_of(self.path, FORMATS, format)
         space_of(space)
         if self.format in ("fasta", "fastq"):
@@ -143,13 +143,13 @@ class SequenceReader:
         self.count = self.skipped = 0
         self._first_problem: str | None = None
         parsers: dict[str, Callable[[], Iterator[Raw]]] = {
-            "fasta": lambda: formats.fasta(self.path, self._size),
-            "fastq": lambda: formats.fastq(self.path, self._size),
+            "fasta": lambda: formats.fasta(self.path, self._size, space.n),
+            "fastq": lambda: formats.fastq(self.path, self._size, space.n),
             **dict.fromkeys(
                 ("csv", "tsv"),
-                lambda: formats.table(self.path, column, self.format, self._size),
+                lambda: formats.table(self.path, column, self.format, self._size, space.n),
             ),
-            "parquet": lambda: formats.parquet(self.path, column, self._size),
+            "parquet": lambda: formats.parquet(self.path, column, self._size, space.n),
         }
         self._unit = "row" if self.format == "parquet" else "line"
         self._records = self._read(parsers[self.format])

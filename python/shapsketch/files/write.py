@@ -10,15 +10,14 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, file_path, iterator_of, mapping, string
 from shapsketch.errors import InputError
 from shapsketch.files.atomic import replacing, writing
 from shapsketch.files.formats import check_symbols, delimiter_of, format_of, pyarrow
-from shapsketch.space import Codes, SequenceSpace
+from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Kinds of columns: strings, strings that are often repeated, and numbers.
 Kind: TypeAlias = Literal["string", "category", "int64", "float64", "float32"]
@@ -81,15 +80,19 @@ class TableWriter:
         format: Literal["csv", "tsv", "parquet"] | None = None,  # noqa: A002
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_path(path)
         self.format = format_of(self.path, TABLES, format)
         self.rows = 0
-        if not columns:
-            raise InputError("a table needs at least one column")
-        self._pyarrow = pa = pyarrow()
         self._columns = {
-            name: choice(f"the kind of column {name!r}", kind, KINDS) for name, kind in columns.items()
+            string("the name of a column", name): choice(f"the kind of column {name!r}", kind, KINDS)
+            for name, kind in mapping("columns", columns, "names to kinds").items()
         }
+        if not self._columns:
+            raise InputError("a table needs at least one column")
+        notes = {} if metadata is None else mapping("metadata", metadata, "strings to strings")
+        for name, note in notes.items():
+            string(f"metadata[{name!r}]", string("a name in metadata", name) and note)
+        self._pyarrow = pa = pyarrow()
         kinds = {
             "string": pa.string(),
             "category": pa.string(),
@@ -99,7 +102,7 @@ class TableWriter:
         }
         self._schema = pa.schema(
             [(name, kinds[kind]) for name, kind in self._columns.items()],
-            metadata=None if metadata is None else dict(metadata),
+            metadata=notes or None,
         )
         self._buffer: list[Any] = []
         self._buffer_bytes = 0
@@ -145,9 +148,10 @@ class TableWriter:
         """
         if self._writer is None:
             raise InputError("a TableWriter can write only within a `with` block")
-        if list(batch) != list(self._columns):
+        names = list(mapping("batch", batch, "names to columns"))
+        if names != list(self._columns):
             raise InputError(
-                f"{self.path}: the batch has the columns {list(batch)}, expected {list(self._columns)}"
+                f"{self.path}: the batch has the columns {names}, expected {list(self._columns)}"
             )
         pa = self._pyarrow
         try:
@@ -252,13 +256,16 @@ def write_sequences(
     ...     count, path.read_text().split()
     (2, ['>query0', 'ACGT', '>query1', 'GGGG'])
     """
-    path = Path(path)
+    path = file_path(path)
+    space_of(space)
+    string("prefix", prefix)
     kind = format_of(path, ("fasta", *TABLES), format)
+    parts = iterator_of("batches", batches, f"arrays of codes (B, {space.n})")
     written = 0
     if kind == "fasta":
         check_symbols(kind, space)
         with replacing(path, compressed=True) as file:
-            for codes in batches:
+            for codes in parts:
                 rows = space.decode(codes)
                 text = "".join([f">{prefix}{i}\n{row}\n" for i, row in enumerate(rows, written)])
                 with writing(path):
@@ -267,7 +274,7 @@ def write_sequences(
         return written
     columns: dict[str, Kind] = {"name": "string", "sequence": "string"}
     with TableWriter(path, columns, format=kind) as table:  # type: ignore[arg-type]
-        for codes in batches:
+        for codes in parts:
             rows = space.decode(codes)
             names = [f"{prefix}{i}" for i in range(written, written + len(rows))]
             table.write({"name": names, "sequence": rows})

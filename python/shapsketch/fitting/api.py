@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import choice
+from shapsketch._validate import boolean, choice
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress
+from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.fitting.options import UNIFORM, FitOptions
-from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor
+from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Data, Fitted, fit_values
 from shapsketch.fitting.steps import steps
 from shapsketch.link import Link, LinkLike, parse
@@ -67,7 +67,7 @@ class _Task:
                 "and use sketch.spectrum.truncate(max_terms)"
             )
         target = check_target(target_r2, options.method)
-        return cls(evaluator, space, plan, options, target, parse(link), progress)
+        return cls(evaluator, space, plan, options, target, parse(link), check_progress(progress))
 
     def run(self) -> list[Sketch]:
         """Return one sketch for each output."""
@@ -357,11 +357,12 @@ def fit(  # noqa: PLR0913 - public
     ('log', 1.0)
     """
     space_of(space)
+    shows_steps = boolean("progress", progress)
     scale = parse(link)
     measured = labelled(X, y, space, sample_weight)
     choice("method", method, UNIFORM)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
-    if dictionary != "auto" and method in ("trees", "distill"):
+    if parse_dictionary(dictionary) is not None and method in ("trees", "distill"):
         raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
     if choice("loss", loss, LOSSES) != "squared" and method != "regress":
         raise InputError(f"loss={loss!r} is for method='regress', not {method!r}; remove it")
@@ -376,7 +377,7 @@ def fit(  # noqa: PLR0913 - public
     if method == "regress":
         fitted = Fitted(regress())
     else:
-        with steps(progress) as log:
+        with steps(shows_steps) as log:
             fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
     sketch = Sketch._wrap(on_link(fitted.core, scale), scale, fitted.teacher)
     warn_if_low(sketch)

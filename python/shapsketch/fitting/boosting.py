@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer, optional
+from shapsketch._validate import choice, integer, number, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.features import Features, PositionalFeatures, positional_kinds
@@ -330,9 +330,14 @@ class TreeSketch(Regressor):
         """
         space_of(self.space)
         features = choice("features", self.features, FEATURES)
-        leaves = LEAVES if self.leaves == "auto" else (integer("leaves", self.leaves, least=2),)
-        if not 0.0 <= float(self.dropped) < 1.0:
-            raise InputError(f"dropped must be at least 0 and below 1, got {self.dropped}")
+        if isinstance(self.leaves, str):
+            choice("leaves", self.leaves, ("auto",))
+            leaves: tuple[int, ...] = LEAVES
+        else:
+            leaves = (integer("leaves", self.leaves, least=2),)
+        dropped = number("dropped", self.dropped)
+        if not 0.0 <= dropped < 1.0:
+            raise InputError(f"dropped must be at least 0 and below 1, got {dropped}")
         terms = None if self.max_terms is None else integer("max_terms", self.max_terms, least=1)
         seed = integer("random_state", self.random_state, least=0)
         data = labelled(X, y, self.space, sample_weight)
@@ -347,11 +352,11 @@ class TreeSketch(Regressor):
             what="trees",
             log=lambda _: None,
         )
-        predictions = predict(closed_form(trees, self.dropped, None)[0], split.held.codes)
+        predictions = predict(closed_form(trees, dropped, None)[0], split.held.codes)
         refitted = trees.refit(data, seed)
-        final, self.share_ = closed_form(refitted, self.dropped, terms)
+        final, self.share_ = closed_form(refitted, dropped, terms)
         if terms is not None:
-            full, _ = closed_form(refitted, self.dropped, None)
+            full, _ = closed_form(refitted, dropped, None)
             predictions = predictions_after_truncation(predictions, full, final, split.held.codes)
         seconds = time.perf_counter() - started
         r2 = split.held.r_squared(predictions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, TypeVar
 
-from shapsketch._validate import choice
+from shapsketch._validate import boolean, choice
 from shapsketch.errors import NotFittedError
 
 Self = TypeVar("Self", bound="Estimator")
@@ -21,8 +21,9 @@ class Estimator:
     def _parameters(cls) -> list[str]:
         return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name; `deep` has no effect."""
+        boolean("deep", deep)
         return {name: getattr(self, name) for name in self._parameters()}
 
     def set_params(self: Self, **params: Any) -> Self:

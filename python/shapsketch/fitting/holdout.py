@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import real_array
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 
@@ -113,9 +113,7 @@ def labelled(
 
 
 def _numbers(name: str, numbers: npt.ArrayLike | None, count: int) -> Values:
-    array: npt.NDArray[Any] = np.asarray(numbers)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
+    array = real_array(name, numbers)
     if array.shape != (count,):
         raise InputError(f"{name} must have shape ({count},), one for each sequence, got {array.shape}")
     return array.astype(np.float64)

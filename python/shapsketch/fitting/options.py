@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shapsketch._validate import choice, integer, optional
+from shapsketch._validate import boolean, choice, integer, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.query.budget import METHODS
@@ -49,6 +49,7 @@ class FitOptions:
         if self.max_terms is not None:
             integer("max_terms", self.max_terms, least=1)
         integer("random_state", self.seed, least=0)
+        boolean("fast", self.fast)
         if self.teacher is not None:
             if method not in ("auto", "distill"):
                 raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import boolean, integer, number
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Estimator
 from shapsketch.query.design import Observations
@@ -77,8 +77,8 @@ class PeelingDecoder(Estimator):
         peeling = _core.peel(
             observations.design._core,
             observations.values,
-            noise=None if self.noise is None else float(self.noise),
-            refit=bool(self.refit),
+            noise=None if self.noise is None else number("noise", self.noise),
+            refit=boolean("refit", self.refit),
             max_rounds=integer("max_rounds", self.max_rounds, least=1),
         )
         self.spectrum_ = Spectrum._wrap(peeling.spectrum)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import boolean, choice, integer, items, number, shown
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.holdout import Labelled, labelled
@@ -71,8 +71,11 @@ class Dictionary:
                 integer("gapped span", gapped[1], least=1),
             )
         self.supports = [
-            tuple(integer(f"supports[{index}]", i, least=0) for i in support)
-            for index, support in enumerate(supports)
+            tuple(
+                integer(f"supports[{index}]", i, least=0)
+                for i in items(f"supports[{index}]", support, "positions")
+            )
+            for index, support in enumerate(items("supports", supports, "lists of positions"))
         ]
         for index, support in enumerate(self.supports):
             if any(i > 65_535 for i in support):
@@ -109,6 +112,21 @@ class Dictionary:
         parts += [f"gapped={self.gapped}"] if self.gapped else []
         parts += [f"supports=<{len(self.supports)}>"] if self.supports else []
         return f"Dictionary({', '.join(parts)})"
+
+
+def parse_dictionary(dictionary: object) -> Dictionary | None:
+    """Return the argument if it is a dictionary, and None for "auto".
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if isinstance(dictionary, Dictionary):
+        return dictionary
+    if isinstance(dictionary, str) and dictionary == "auto":
+        return None
+    raise InputError(f"dictionary must be a Dictionary or 'auto', got {shown(dictionary)}")
 
 
 class SparseRegressor(Regressor):
@@ -250,35 +268,31 @@ class SparseRegressor(Regressor):
     def _fit(
         self, space: SequenceSpace, data: Labelled, design: _core.Design | None = None
     ) -> SparseRegressor:
-        if self.dictionary != "auto" and not isinstance(self.dictionary, Dictionary):
-            raise InputError(f"dictionary must be a Dictionary or 'auto', got {self.dictionary!r}")
+        dictionary = parse_dictionary(self.dictionary)
         strengths = None
         if self.strengths is not None:
-            if len(self.strengths) != 4:
+            factors = items("strengths", self.strengths, "penalty factors")
+            if len(factors) != 4:
                 raise InputError(
                     f"strengths must be (pairs, higher, scattered, growth), got {self.strengths!r}"
                 )
-            pairs, higher, scattered, growth = self.strengths
-            strengths = (
-                float(pairs),
-                float(higher),
-                float(scattered),
-                None if growth is None else float(growth),
-            )
+            pairs, higher, scattered = (number("strengths", factor) for factor in factors[:3])
+            growth = None if factors[3] is None else number("strengths", factors[3])
+            strengths = (pairs, higher, scattered, growth)
         core = _core.regress(
             space._core,
             data.codes,
             data.values,
             data.weights,
             design,
-            dictionary=self.dictionary._core if isinstance(self.dictionary, Dictionary) else None,
+            dictionary=None if dictionary is None else dictionary._core,
             basis=choice("basis", self.basis, BASES),
             strengths=strengths,
-            penalty=None if self.penalty is None else float(self.penalty),
+            penalty=None if self.penalty is None else number("penalty", self.penalty),
             loss=choice("loss", self.loss, LOSSES),
-            growth=bool(self.growth),
-            refit=bool(self.refit),
-            tolerance=float(self.tol),
+            growth=boolean("growth", self.growth),
+            refit=boolean("refit", self.refit),
+            tolerance=number("tol", self.tol),
             memory=integer("memory_limit", self.memory_limit, least=1),
             seed=integer("random_state", self.random_state, least=0),
         )

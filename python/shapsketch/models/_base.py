@@ -105,7 +105,7 @@ def numeric_dtype(dtype: object) -> str:
     """
     try:
         numpy_dtype = np.dtype(dtype)  # type: ignore[call-overload]
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"dtype must be a NumPy type such as 'float32', got {dtype!r}") from error
     if numpy_dtype.kind not in "fiub":
         raise InputError(f"dtype must be a type of numbers such as 'float32', got {numpy_dtype.name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from shapsketch._validate import choice, suggestion
+from shapsketch._validate import choice, items, string, suggestion
 from shapsketch.errors import InputError
 
 Inputs: TypeAlias = Literal["strings", "codes", "onehot"]
@@ -40,14 +40,13 @@ def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if outputs is None:
         return None
-    if isinstance(outputs, str):
-        raise InputError(f"outputs must be a list of names, got the string {outputs!r}; put it into a list")
-    names = tuple(outputs)
+    names = tuple(items("outputs", outputs, "names"))
     if not names:
         raise InputError("outputs: the list of names is empty; omit it for a model with one output")
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise InputError(f"outputs: name {index} is {name!r}, expected a string with at least one symbol")
+        string(f"outputs: name {index}", name)
         if name in names[:index]:
             raise InputError(f"outputs: the name {name!r} occurs twice; give each output its own name")
     return names

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from shapsketch._validate import file_path, items, string
 from shapsketch.errors import FileError, InputError, ModelError
-from shapsketch.files.formats import NAMES, count_of, format_of, number, pyarrow, reading, rows
+from shapsketch.files.formats import NAMES, count_of, format_of, number_in, pyarrow, reading, rows
 from shapsketch.models._base import Numbers
 
 # Rows that are converted to Python objects at a time.
 CHUNK = 65_536
+# Largest length of a sequence space.
+LONGEST = 4096
 # Texts of a missing score, which is read as NaN.
 MISSING = ("", "NA", "N/A", "null")
 
@@ -56,12 +59,18 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     >>> model(["GGG", "ACG"])
     array([2. , 0.5])
     """
-    file = Path(path)
+    file = file_path(path)
+    columns = None
+    if column is not None:
+        columns = [column] if isinstance(column, str) else items("column", column, "names")
+        for index, name in enumerate(columns):
+            if string(f"column: name {index}", name) in columns[:index]:
+                raise InputError(f"column: the name {name!r} occurs twice; pass each column once")
     kind = format_of(file, ("csv", "tsv", "parquet"), option=None)
     keys: list[Numbers] = []
     values: list[Numbers] = []
     with reading(file):
-        parts = _parquet(file, column) if kind == "parquet" else _text(file, column, kind)
+        parts = _parquet(file, columns) if kind == "parquet" else _text(file, columns, kind)
         with closing(parts):
             names = next(parts)
             for sequences, scores in parts:
@@ -73,17 +82,19 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
     return _Table(str(file), *unique, outputs=names if len(names) > 1 else None)
 
 
-def _parquet(file: Path, column: str | Sequence[str] | None) -> Generator[Any, None, None]:
+def _parquet(file: Path, chosen: list[str] | None) -> Generator[Any, None, None]:
     """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     pa = pyarrow()
     with pa.parquet.ParquetFile(file) as opened:
-        names = _score_columns(file, opened.schema_arrow.names, column)
+        names = _score_columns(file, opened.schema_arrow.names, chosen)
         yield names
         row = 0
         for batch in opened.iter_batches(CHUNK, columns=["sequence", *names]):
             texts = batch.column("sequence").cast(pa.string()).to_pylist()
             if None in texts:
                 raise InputError(f"{file}: row {row + texts.index(None)} (from 0) has no sequence")
+            for index, text in enumerate(texts, row):
+                _check_length(file, f"row {index:,}", text)
             yield (
                 texts,
                 np.column_stack([_numbers(file, row, name, batch.column(name), pa) for name in names]),
@@ -100,13 +111,13 @@ def _numbers(file: Path, row: int, name: str, column: Any, pa: Any) -> Numbers:
     return np.array([_score(f"{file}, row {row + i}", name, text or "") for i, text in enumerate(texts)])
 
 
-def _text(file: Path, column: str | Sequence[str] | None, kind: str) -> Generator[Any, None, None]:
+def _text(file: Path, chosen: list[str] | None, kind: str) -> Generator[Any, None, None]:
     """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
     with closing(rows(file, kind)) as reader:
         _, header = next(reader, (0, []))
         if not header:
             raise FileError(f"{file}: the file has no rows")
-        names = _score_columns(file, header, column)
+        names = _score_columns(file, header, chosen)
         yield names
         key, *indices = (header.index(name) for name in ("sequence", *names))
         while chunk := list(islice(reader, CHUNK)):
@@ -114,17 +125,27 @@ def _text(file: Path, column: str | Sequence[str] | None, kind: str) -> Generato
                 wrong = count_of(row, header)
                 if wrong is not None:
                     raise FileError(f"{file}, line {line:,}: {wrong}")
+                _check_length(file, f"line {line:,}", row[key])
             scores = [
                 [_score(f"{file}, line {line:,}", header[i], row[i]) for i in indices] for line, row in chunk
             ]
             yield [row[key] for _, row in chunk], np.array(scores)
 
 
+def _check_length(file: Path, where: str, sequence: str) -> None:
+    """Refuse a sequence that belongs to no space."""
+    if len(sequence) > LONGEST:
+        raise InputError(
+            f"{file}, {where}: the sequence has {len(sequence):,} symbols, but those of a space have at most "
+            f"{LONGEST:,}"
+        )
+
+
 def _score(where: str, name: str, text: str) -> float:
     if text.strip() in MISSING:
         return np.nan
     try:
-        return number(text)
+        return number_in(text)
     except ValueError:
         raise FileError(
             f"{where}: {text!r} in the column {name!r} is not a number such as -1200.5 or 3e-7",
@@ -133,12 +154,9 @@ def _score(where: str, name: str, text: str) -> float:
         ) from None
 
 
-def _score_columns(file: Path, columns: list[str], column: str | Sequence[str] | None) -> tuple[str, ...]:
+def _score_columns(file: Path, columns: list[str], chosen: list[str] | None) -> tuple[str, ...]:
     """Return the names of the columns of scores."""
-    if column is None:
-        names = tuple(name for name in columns if not _is_label(name))
-    else:
-        names = (column,) if isinstance(column, str) else tuple(column)
+    names = tuple(name for name in columns if not _is_label(name)) if chosen is None else tuple(chosen)
     if not names:
         raise InputError(f"{file}: there is no column of scores, the columns are {columns}; add one")
     for name in ("sequence", *names):

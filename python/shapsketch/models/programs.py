@@ -6,7 +6,10 @@ import csv
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +17,18 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice, integer
+from shapsketch._validate import choice, integer, items, mapping, number, shown, system_text
 from shapsketch.errors import InputError, ModelError
-from shapsketch.files.formats import number
+from shapsketch.files.formats import number_in
 from shapsketch.models._base import Numbers
 
 Output: TypeAlias = Literal["lines"] | tuple[Literal["tsv", "csv"], int | str]
-# Characters of a program's error output that a message shows, from its end.
+# Bytes of a program's error output that a message shows, from its end, and characters of its output.
 SHOWN = 1000
+# Largest output of a program, in bytes: for each sequence, and besides.
+OUTPUT_PER_SEQUENCE, OUTPUT = 1 << 12, 1 << 20
+# Bytes that are read at a time.
+PART = 1 << 16
 
 
 def command(
@@ -68,32 +75,37 @@ def command(
     >>> models.command([sys.executable, "-c", code])(["ACG", "GGG"])
     array([1., 3.])
     """
-    if isinstance(arguments, (str, bytes)):
+    if isinstance(arguments, str):
         raise InputError(
             f"arguments must be a list of strings, got {arguments!r}; split a command line with shlex.split"
         )
-    texts: list[str] = []
-    for argument in arguments:
-        if not isinstance(argument, (str, os.PathLike)):
-            raise InputError(f"arguments must be strings, got {argument!r} ({type(argument).__name__})")
-        texts.append(os.fspath(argument))
+    texts = [
+        system_text(f"arguments[{index}]", argument)
+        for index, argument in enumerate(items("arguments", arguments, "strings"))
+    ]
     if not texts:
         raise InputError("arguments: the list is empty; its first entry is the program")
     choice("input", input, ("lines", "fasta"))
     kind, column = output if isinstance(output, (tuple, list)) and len(output) == 2 else (output, None)
     if column is None:
-        if kind != "lines":
-            raise InputError(f"output must be 'lines', ('tsv', column) or ('csv', column), got {output!r}")
+        if not (isinstance(kind, str) and kind == "lines"):
+            raise InputError(
+                f"output must be 'lines', ('tsv', column) or ('csv', column), got {shown(output)}"
+            )
     else:
         choice("output", kind, ("tsv", "csv"))
         if not isinstance(column, str):
             column = integer("the column of output", column, least=0)
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+    seconds = None if timeout is None else number("timeout", timeout)
+    if seconds is not None and seconds <= 0:
         raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    for name, value in (env or {}).items():
+    variables = None if env is None else mapping("env", env, "strings to strings")
+    for name, value in (variables or {}).items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise InputError(f"env must map strings to strings, got {name!r}: {value!r}")
-    return _Command(tuple(texts), input, str(kind), column, timeout, None if env is None else dict(env))
+        system_text("env", name)
+        system_text(f"env[{name!r}]", value)
+    return _Command(tuple(texts), input, str(kind), column, seconds, variables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +149,6 @@ class _Command:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
                 env=None if self.env is None else {**os.environ, **self.env},
                 start_new_session=True,
             )
@@ -146,10 +156,12 @@ class _Command:
             raise ModelError(f"the program {program!r} was not found; pass its full path") from error
         except OSError as error:
             raise ModelError(f"the program {program!r} cannot be started: {error}") from error
+        most = OUTPUT + OUTPUT_PER_SEQUENCE * count
         with process:
             _RUNNING.add(process)
+            streams = _Streams(process, text, most)
             try:
-                printed, errors = process.communicate(text, self.timeout)
+                streams.wait(self.timeout)
             except subprocess.TimeoutExpired as error:
                 _kill(process)
                 raise ModelError(
@@ -161,9 +173,15 @@ class _Command:
                 raise
             finally:
                 _RUNNING.discard(process)
+        printed = streams.printed.decode(errors="replace")
+        errors = streams.errors.decode(errors="replace").strip()
+        if len(streams.printed) > most:
+            raise ModelError(
+                f"the program {program!r} printed more than {most:,} bytes for {count} sequences, and was "
+                f"stopped; it must print one score for each; its output begins: {printed[:SHOWN]!r}"
+            )
         if process.returncode != 0:
-            errors = errors.strip()
-            end = f"; the end of its error output: {errors[-SHOWN:]}" if errors else ""
+            end = f"; the end of its error output: {errors}" if errors else ""
             raise ModelError(f"the program {program!r} ended with status {process.returncode}{end}")
         return printed
 
@@ -196,7 +214,7 @@ class _Command:
         scores = np.empty(count)
         for index, row in enumerate(rows):
             try:
-                scores[index] = number(row[column])
+                scores[index] = number_in(row[column])
             except (IndexError, ValueError):
                 content = f"has {len(row)} columns" if column >= len(row) else f"has {row[column]!r}"
                 raise ModelError(
@@ -205,8 +223,70 @@ class _Command:
         return scores
 
 
+class _Streams:
+    """The streams of a running program. It writes the input, and keeps a bounded part of the output.
+
+    Each thread has its own descriptor of a pipe. So a thread that waits for another program, which keeps the
+    pipe open, blocks nothing.
+
+    Attributes
+    ----------
+    printed : bytes
+        What the program printed; the program is stopped when this is longer than `most` bytes.
+    errors : bytes
+        The end of its error output.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], text: str, most: int) -> None:
+        self._process, self._text, self._most = process, text.encode(), most
+        self.printed = self.errors = b""
+        works = {
+            process.stdin: self._write,
+            process.stdout: self._read,
+            process.stderr: self._read_errors,
+        }
+        self._threads = []
+        for pipe, work in works.items():
+            assert pipe is not None
+            self._threads.append(threading.Thread(target=work, args=(os.dup(pipe.fileno()),), daemon=True))
+            pipe.close()
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until the program has ended and its output is closed."""
+        end = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired(self._process.args, timeout or 0.0)
+        self._process.wait(None if end is None else max(0.0, end - time.monotonic()))
+
+    def _write(self, pipe: int) -> None:
+        # A program may end, or close its input, before it has read all of it.
+        with suppress(OSError), open(pipe, "wb", buffering=0) as stream:
+            left = memoryview(self._text)
+            while left:
+                left = left[stream.write(left[:PART]) :]
+
+    def _read(self, pipe: int) -> None:
+        with open(pipe, "rb", buffering=0) as stream:
+            parts, length = [], 0
+            while length <= self._most and (part := stream.read(PART)):
+                parts.append(part)
+                length += len(part)
+            self.printed = b"".join(parts)
+            if length > self._most:
+                _kill(self._process)
+
+    def _read_errors(self, pipe: int) -> None:
+        with open(pipe, "rb", buffering=0) as stream:
+            while part := stream.read(PART):
+                self.errors = (self.errors + part)[-SHOWN:]
+
+
 # The programs that run now, so that `stop_programs` can end them.
-_RUNNING: set[subprocess.Popen[str]] = set()
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 def stop_programs() -> None:
@@ -215,7 +295,7 @@ def stop_programs() -> None:
         _kill(process)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a program and all processes that it started."""
     if hasattr(os, "killpg"):
         try:

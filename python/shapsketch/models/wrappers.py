@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice, integer
+from shapsketch._validate import array_of, choice, integer, items, shown, string
 from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import Numbers, as_values
 from shapsketch.models._protocol import Inputs, Model, by_name, check_alphabet, inputs_of, outputs_of
@@ -74,8 +75,8 @@ def template(
     array([1.])
     """
     kind = inputs_of(model, inputs)
-    if not isinstance(template, str) or not template:
-        raise InputError(f"template must be a string with free positions, got {template!r}")
+    if not string("template", template):
+        raise InputError("template must be a string with free positions, got ''")
     if alphabet is not None:
         SequenceSpace(alphabet, 1)
     elif kind != "strings":
@@ -84,7 +85,7 @@ def template(
         )
     if positions is not None:
         indices = _indices(positions, len(template))
-    elif not isinstance(free, str) or len(free) != 1:
+    elif len(string("free", free)) != 1:
         raise InputError(f"free must be one symbol, got {free!r}")
     elif alphabet is not None and free in alphabet:
         raise InputError(
@@ -127,7 +128,7 @@ def _check_marks(template: str, free: str, alphabet: str | None) -> None:
 
 def _indices(positions: Iterable[Any], length: int) -> Numbers:
     """Return the free positions, checked, from integers or a mask."""
-    indices = np.asarray(list(positions))
+    indices = array_of("positions", items("positions", positions, "integers"))
     if indices.dtype.kind == "b":
         if indices.shape != (length,):
             raise InputError(
@@ -368,9 +369,12 @@ def select(model: Model, output: int | str, *, inputs: Inputs | None = None) -> 
     kind = inputs_of(model, inputs)
     names = outputs_of(model)
     if isinstance(output, str):
+        output = string("output", output)
         if names is not None:
             choice("output", output, names)
     else:
+        if not isinstance(output, Integral):
+            raise InputError(f"output must be the index or the name of an output, got {shown(output)}")
         output = integer("output", output, least=0)
         if names is not None and output >= len(names):
             raise InputError(

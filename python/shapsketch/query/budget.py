@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from shapsketch import _core
 from shapsketch._validate import choice, integer
+from shapsketch.query.design import gathered
 from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Methods of `sketch`.
@@ -59,8 +60,9 @@ class Plan:
         """
         size = integer("size", size, least=1)
         queries = self._core.queries()
+        n = queries.batch(0, 1).shape[1]
         for start in range(0, len(queries), size):
-            yield queries.batch(start, min(start + size, len(queries)))
+            yield gathered(queries.batch, start, min(start + size, len(queries)), n)
 
     @property
     def total_queries(self) -> int:

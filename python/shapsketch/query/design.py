@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import check_memory, choice, integer, real_array
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, SequenceSpace, space_of
+
+# Bytes of queries that are generated at a time.
+PART_BYTES = 1 << 26
+
+
+def gathered(read: Callable[[int, int], Codes], start: int, stop: int, n: int) -> Codes:
+    """Return queries `start` to `stop`, read in parts, between which the work can be interrupted.
+
+    Raises
+    ------
+    InputError
+        If they exceed the memory.
+    """
+    check_memory(f"{stop - start:,} queries", (stop - start) * n, "use batches() with a smaller size")
+    size = max(1, PART_BYTES // n)
+    if stop - start <= size:
+        return read(start, stop)
+    queries = np.empty((stop - start, n), dtype=np.uint8)
+    for first in range(start, stop, size):
+        last = min(first + size, stop)
+        queries[first - start : last - start] = read(first, last)
+    return queries
 
 
 class QueryDesign:
@@ -87,14 +109,20 @@ class QueryDesign:
         return self._core.delays()
 
     def queries(self) -> Codes:
-        """Return all queries as codes, uint8 (len(self), n)."""
-        return self._core.queries(0, len(self))
+        """Return all queries as codes, uint8 (len(self), n).
+
+        Raises
+        ------
+        InputError
+            If they exceed the memory; use `batches` then.
+        """
+        return gathered(self._core.queries, 0, len(self), self.space.n)
 
     def batches(self, size: int = 65_536) -> Iterator[Codes]:
         """Yield the queries in order, as codes (B, n) with B at most `size`."""
         size = integer("size", size, least=1)
         for start in range(0, len(self), size):
-            yield self._core.queries(start, start + size)
+            yield gathered(self._core.queries, start, min(start + size, len(self)), self.space.n)
 
     def __len__(self) -> int:
         return len(self._core)
@@ -121,9 +149,7 @@ class Observations:
     def __init__(self, design: QueryDesign, values: npt.ArrayLike) -> None:
         if not isinstance(design, QueryDesign):
             raise InputError(f"design must be a QueryDesign, got {type(design).__name__}")
-        array: npt.NDArray[Any] = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"values must be real numbers, got dtype {array.dtype}")
+        array: npt.NDArray[Any] = real_array("values", values)
         if array.shape != (len(design),):
             raise InputError(
                 f"values must have shape ({len(design)},), one for each query, got {array.shape}"

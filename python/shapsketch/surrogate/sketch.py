@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._validate import boolean, file_path
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
@@ -283,8 +284,9 @@ class Sketch:
             If a sequence does not belong to the space; or if `response` is True and the sketch was loaded
             without its custom link, or is the raw score of one of several classes.
         """
+        on_response = boolean("response", response)
         values = self._components.predict(self.space.encode(sequences))
-        return self._link.to_response(values) if response else values
+        return self._link.to_response(values) if on_response else values
 
     def summary(self) -> str:
         """Return how the sketch was made, how well it predicts, and where its variance is."""
@@ -304,11 +306,11 @@ class Sketch:
             return [f"order {order:<4} {count:,} {kind}" for order, count in enumerate(counts) if count]
         energy = self.spectrum.order_energy()
         total = energy[1:].sum()
-        orders = np.count_nonzero(self.spectrum.frequencies, axis=1)
+        numbers = self.spectrum._core.orders()
         return [
-            f"order {order:<4} {energy[order] / total:7.2%} of the variance, "
-            f"{int((orders == order).sum()):,} coefficients"
-            for order in np.unique(orders[orders > 0])
+            f"order {order:<4} {energy[order] / total:7.2%} of the variance, {number:,} coefficients"
+            for order, number in enumerate(numbers)
+            if order > 0 and number
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -318,8 +320,10 @@ class Sketch:
         ------
         FileError
             If the file cannot be written.
+        InputError
+            If `path` is neither a string nor a path.
         """
-        self._core.save(os.fspath(path))
+        self._core.save(str(file_path(path)))
 
     def __repr__(self) -> str:
         r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
@@ -340,9 +344,9 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
     FileError
         If the file cannot be read, is damaged, is not a sketch, or was written by a newer version.
     InputError
-        If `link` is not the link of the sketch.
+        If `path` is neither a string nor a path, or `link` is not the link of the sketch.
     """
-    core = _core.Sketch.load(os.fspath(path))
+    core = _core.Sketch.load(str(file_path(path)))
     sketch = Sketch._wrap(core)
     if link is None:
         return sketch

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import integer
+from shapsketch._validate import array_of, boolean, integer, number
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 
@@ -52,8 +52,8 @@ class Spectrum:
         real_part: bool = False,
     ) -> None:
         space_of(space)
-        values: npt.NDArray[Any] = np.asarray(coefficients)
-        rows: npt.NDArray[Any] = np.asarray(frequencies)
+        values: npt.NDArray[Any] = array_of("coefficients", coefficients)
+        rows: npt.NDArray[Any] = array_of("frequencies", frequencies)
         if values.ndim != 1 or values.dtype.kind not in "fiubc":
             raise InputError(f"coefficients must be numbers of shape (s,), got {values.dtype} {values.shape}")
         if rows.size == 0 and len(values) == 0:
@@ -62,7 +62,9 @@ class Spectrum:
             rows = space._check_codes(rows)
         if len(rows) != len(values):
             raise InputError(f"{len(rows)} frequencies but {len(values)} coefficients")
-        self._core = _core.Spectrum(space._core, rows, values.astype(np.complex128), real_part)
+        self._core = _core.Spectrum(
+            space._core, rows, values.astype(np.complex128), boolean("real_part", real_part)
+        )
 
     @classmethod
     def _wrap(cls, core: _core.Spectrum) -> Spectrum:
@@ -126,7 +128,7 @@ class Spectrum:
             self._core.truncate(
                 None if max_terms is None else integer("max_terms", max_terms, least=0),
                 None if max_order is None else integer("max_order", max_order, least=0),
-                None if energy is None else float(energy),
+                None if energy is None else number("energy", energy),
             )
         )
 

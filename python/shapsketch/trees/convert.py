@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._validate import choice, integer
+from shapsketch._validate import boolean, choice, integer
 from shapsketch.errors import InputError
 from shapsketch.link import SOFTMAX, Link, loaded
 from shapsketch.models._base import FLAT, Flat
@@ -99,14 +99,13 @@ def from_trees(
     limit = integer("max_terms", max_terms, least=1)
     chosen = None if output is None else integer("output", output, least=0)
     onehot = choice("layout", layout, FLAT)
+    missing = None if zeros_missing is None else boolean("zeros_missing", zeros_missing)
     library = type(model).__module__.split(".")[0]
-    if zeros_missing is not None and not isinstance(zeros_missing, (bool, np.bool_)):
-        raise InputError(f"zeros_missing must be True, False or None, got {zeros_missing!r}")
-    if zeros_missing is not None and library in ("lightgbm", "sklearn"):
+    if missing is not None and library in ("lightgbm", "sklearn"):
         raise InputError(f"zeros_missing is for XGBoost models, not for those of {library}; remove it")
     converters: dict[str, Callable[..., Converted]] = {
         "lightgbm": lightgbm.convert,
-        "xgboost": partial(xgboost.convert, zeros_missing=zeros_missing),
+        "xgboost": partial(xgboost.convert, zeros_missing=missing),
         "sklearn": sklearn.convert,
     }
     if library not in converters:

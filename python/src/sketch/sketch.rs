@@ -14,7 +14,7 @@ use super::{Candidate, Fit, HeldOut, SketchInfo};
 use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::space::Space;
 use crate::surrogate::Spectrum;
-use crate::work::{interruptible, short};
+use crate::work::{abandonable, interruptible, short};
 
 /// Supports, symbols, coefficients and variances of letter patterns.
 type Patterns<'py> = (Vec<Vec<u16>>, Vec<Vec<u16>>, Vector<'py, f64>, Option<Vector<'py, f64>>);
@@ -65,7 +65,7 @@ impl Sketch {
 
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        interruptible(py, |_| shapsketch::Sketch::load(&path)).map(Self::from)
+        abandonable(py, move || shapsketch::Sketch::load(&path)).map(Self::from)
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

@@ -30,7 +30,7 @@ const ROUNDING: f64 = 1e-13;
 ///     .map(|(k, value)| (Frequency::from_dense(&k), Complex64::new(value, 0.0)));
 /// let terms = Spectrum::new(space.clone(), terms.to_vec())?.terms();
 /// let wild_type = Background::references(&space, &[1, 0])?;
-/// let components = Components::with_background(&terms, &wild_type)?;
+/// let components = Components::with_background(&terms, &wild_type, &Cancel::new())?;
 /// assert_eq!(components.base_value(), 0.0);
 /// assert_eq!(components.shapley_values(&[1, 1], &Cancel::new())?, [0.0, 1.0]);
 /// # Ok::<(), shapsketch::Error>(())

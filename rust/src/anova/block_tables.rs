@@ -4,8 +4,12 @@
 //! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions is the contribution
 //! to the score. One look-up replaces many.
 
+use rayon::prelude::*;
+
 use super::components::ComponentList;
 use super::decompose::Component;
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::words::{self, Block, cover};
 
 /// Largest number of words of a block of several supports.
@@ -30,7 +34,10 @@ impl BlockTable {
     }
 
     /// Block tables of all components that have a table; `None` if they would take too much memory.
-    fn all(list: &ComponentList) -> Option<Vec<Self>> {
+    ///
+    /// # Errors
+    /// If the caller cancels.
+    fn all(list: &ComponentList, cancel: &Cancel) -> Result<Option<Vec<Self>>> {
         let tabled: Vec<(usize, usize)> = list
             .components
             .iter()
@@ -45,12 +52,12 @@ impl BlockTable {
         let radices = |block: &Block| words::same(list.q, block.positions.len());
         let entries = |block: &Block| words::count(radices(block)) * block.positions.len();
         if blocks.iter().map(entries).sum::<usize>() > MAX_ENTRIES {
-            return None;
+            return Ok(None);
         }
-        // This must run on one thread: a parallel iterator could start a task that waits for these tables.
         let tables = blocks
-            .into_iter()
+            .into_par_iter()
             .map(|block| {
+                cancel.check()?;
                 let width = block.positions.len();
                 let mut rows = vec![0.0; entries(&block)];
                 for &s in &block.supports {
@@ -64,22 +71,38 @@ impl BlockTable {
                         columns.iter().for_each(|&column| row[column] += contribution);
                     }
                 }
-                Self { positions: block.positions, rows }
+                Ok(Self { positions: block.positions, rows })
             })
-            .collect();
-        Some(tables)
+            .collect::<Result<_>>()?;
+        Ok(Some(tables))
     }
 }
 
 impl ComponentList {
+    /// Computes the block tables, unless that is done; only then are they used.
+    ///
+    /// # Errors
+    /// If the caller cancels.
+    pub(super) fn prepare_blocks(&self, cancel: &Cancel) -> Result<()> {
+        if self.blocks.get().is_none() {
+            // If two threads compute them, they are equal, and the first ones are kept.
+            let _ = self.blocks.set(BlockTable::all(self, cancel)?);
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> Option<&[BlockTable]> {
+        self.blocks.get()?.as_deref()
+    }
+
     /// The block tables; empty if they would take too much memory.
     pub(crate) fn blocks(&self) -> &[BlockTable] {
-        self.blocks.get_or_init(|| BlockTable::all(self)).as_deref().unwrap_or_default()
+        self.tables().unwrap_or_default()
     }
 
     /// Indices of the components that are not in a block.
     pub(crate) fn unblocked(&self) -> impl Iterator<Item = usize> {
-        let blocked = self.blocks.get_or_init(|| BlockTable::all(self)).is_some();
+        let blocked = self.tables().is_some();
         (0..self.supports.len())
             .filter(move |&index| !blocked || matches!(self.components[index], Component::Terms(_)))
     }
@@ -88,8 +111,9 @@ impl ComponentList {
     pub(crate) fn each_block(
         &self,
         codes: &[u8],
+        cancel: &Cancel,
         mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>),
-    ) {
+    ) -> Result<()> {
         let count = codes.len() / self.n;
         // The codes are stored position by position, so that the words of all sequences of a tile are computed
         // together.
@@ -97,6 +121,7 @@ impl ComponentList {
             (0..self.n).flat_map(|i| codes.chunks_exact(self.n).map(move |row| u32::from(row[i]))).collect();
         let mut words = vec![0_u32; count];
         for block in self.blocks() {
+            cancel.check()?;
             words.fill(0);
             for &i in &block.positions {
                 let column = &columns[i as usize * count..][..count];
@@ -107,20 +132,28 @@ impl ComponentList {
             }
             add(&block.positions, &mut words.iter().map(|&word| block.row(word as usize)));
         }
+        Ok(())
     }
 
     /// The score of each sequence of a tile.
-    pub(super) fn scores(&self, base_value: f64, codes: &[u8], out: &mut [f64]) {
+    pub(super) fn scores(
+        &self,
+        base_value: f64,
+        codes: &[u8],
+        out: &mut [f64],
+        cancel: &Cancel,
+    ) -> Result<()> {
         out.fill(base_value);
         for index in self.unblocked() {
             for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
+                cancel.check()?;
                 *out += self.value(index, row);
             }
         }
-        self.each_block(codes, |_, rows| {
+        self.each_block(codes, cancel, |_, rows| {
             for (row, out) in rows.zip(&mut *out) {
                 *out += row.iter().sum::<f64>();
             }
-        });
+        })
     }
 }

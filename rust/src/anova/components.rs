@@ -10,6 +10,7 @@ use super::decompose::{Component, Decomposition, Factors, Listed, decompose};
 use super::multilinear::Multilinear;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, Spectrum};
 use crate::words;
@@ -72,15 +73,15 @@ impl Components {
     /// # Errors
     /// If a term does not belong to its space, or a coefficient is not finite.
     pub fn new(terms: &ProductTerms) -> Result<Self> {
-        Self::with_background(terms, &Background::uniform(&terms.space))
+        Self::with_background(terms, &Background::uniform(&terms.space), &Cancel::new())
     }
 
     /// Prepares the components of a sum of product terms under a background.
     ///
     /// # Errors
-    /// If a term does not belong to its space, a coefficient is not finite, or the background has another space;
-    /// [`Error::TooLarge`] if long characters have too many components.
-    pub fn with_background(terms: &ProductTerms, background: &Background) -> Result<Self> {
+    /// If a term does not belong to its space, a coefficient is not finite, the background has another space, or the
+    /// caller cancels; [`Error::TooLarge`] if long characters have too many components.
+    pub fn with_background(terms: &ProductTerms, background: &Background, cancel: &Cancel) -> Result<Self> {
         terms.check()?;
         terms.space.check_same(background.space())?;
         let q = terms.space.q();
@@ -88,7 +89,9 @@ impl Components {
         let means = background.means(&terms.basis, &factors);
         let factors = Factors { q, factors, means };
         let background = background.clone();
-        if let Some(Decomposition { base_value, components }) = decompose(terms, &background, &factors) {
+        if let Some(Decomposition { base_value, components }) =
+            decompose(terms, &background, &factors, cancel)?
+        {
             let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
             return Ok(Self { background, base_value, form });
         }
@@ -100,7 +103,8 @@ impl Components {
                 advice: "truncate the spectrum to lower orders, or use fewer background sequences",
             });
         }
-        Ok(Self { background, base_value: multilinear.base_value(), form: Form::Multilinear(multilinear) })
+        let base_value = multilinear.base_value(cancel)?;
+        Ok(Self { background, base_value, form: Form::Multilinear(multilinear) })
     }
 
     /// The sequence space.
@@ -134,9 +138,10 @@ impl Components {
     /// # Errors
     /// If the codes are not sequences of the space, or the caller cancels.
     pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+        self.prepare(cancel)?;
         self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
-            Form::Listed(list) => list.scores(self.base_value, codes, out),
-            Form::Multilinear(multilinear) => multilinear.scores(codes, out),
+            Form::Listed(list) => list.scores(self.base_value, codes, out, cancel),
+            Form::Multilinear(multilinear) => multilinear.scores(codes, out, cancel),
         })
     }
 
@@ -151,37 +156,48 @@ impl Components {
         }
     }
 
-    /// Fills `width` numbers for each sequence, tile by tile, in parallel.
+    /// Prepares tables that scores and Shapley values need.
+    ///
+    /// # Errors
+    /// If the caller cancels.
+    pub(crate) fn prepare(&self, cancel: &Cancel) -> Result<()> {
+        match &self.form {
+            Form::Listed(list) => list.prepare_blocks(cancel),
+            Form::Multilinear(_) => Ok(()),
+        }
+    }
+
+    /// Fills `width` numbers for each sequence, tile by tile, in parallel. `fill` must check the cancel flag at least
+    /// once for each component and sequence.
     pub(crate) fn map_tiles(
         &self,
         codes: &[u8],
         rows: usize,
         width: usize,
         cancel: &Cancel,
-        fill: impl Fn(&[u8], &mut [f64]) + Sync,
+        fill: impl Fn(&[u8], &mut [f64]) -> Result<()> + Sync,
     ) -> Result<Vec<f64>> {
         let count = self.space().check(codes)?;
-        let bytes = 8 * count as u128 * width as u128;
-        if bytes > isize::MAX as u128 {
-            return Err(Error::TooLarge {
-                what: "the result",
-                bytes,
-                advice: "explain fewer sequences at a time",
-            });
-        }
         let n = self.space().n();
-        let mut out = vec![0.0; count * width];
+        let mut out = result(count, width)?;
         if width > 0 {
             out.par_chunks_mut(rows * width).zip(codes.par_chunks(rows * n)).try_for_each(
                 |(out, codes)| {
                     cancel.check()?;
-                    fill(codes, out);
-                    Ok::<(), Error>(())
+                    fill(codes, out)
                 },
             )?;
         }
         Ok(out)
     }
+}
+
+/// Zeros `(count, width)` for a result.
+///
+/// # Errors
+/// [`Error::Memory`] if they exceed the memory.
+pub(crate) fn result(count: usize, width: usize) -> Result<Vec<f64>> {
+    memory::zeros(count as u128 * width as u128, "the result", "explain fewer sequences at a time")
 }
 
 impl Spectrum {
@@ -264,8 +280,8 @@ impl ComponentList {
     /// The table of a component; computed if it is not stored.
     ///
     /// # Errors
-    /// If it has more words than fit into memory.
-    pub(crate) fn table(&self, index: usize) -> Result<std::borrow::Cow<'_, [f64]>> {
+    /// If it has more words than fit into memory, or the caller cancels.
+    pub(crate) fn table(&self, index: usize, cancel: &Cancel) -> Result<std::borrow::Cow<'_, [f64]>> {
         let support = &self.supports[index];
         let radices = || words::same(self.q, support.len());
         match &self.components[index] {
@@ -279,7 +295,7 @@ impl ComponentList {
                         advice: "truncate the surrogate to lower orders",
                     });
                 }
-                Ok(self.factors.table(support, terms).into())
+                Ok(self.factors.table(support, terms, cancel)?.into())
             }
         }
     }

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::background::{Background, Means};
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::surrogate::{ProductTerms, SupportTerms, table};
 use crate::words;
 
@@ -80,9 +82,13 @@ impl Factors {
     }
 
     /// The values of a sum of terms at every word of the support.
-    pub(super) fn table(&self, support: &[u16], terms: &[Term]) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// If the caller cancels.
+    pub(super) fn table(&self, support: &[u16], terms: &[Term], cancel: &Cancel) -> Result<Vec<f64>> {
         let mut sum = vec![0.0; words::count(words::same(self.q, support.len()))];
         for term in terms {
+            cancel.check()?;
             let mut products = vec![term.coefficient];
             for (&label, &i) in term.labels.iter().zip(support) {
                 let row: Vec<Complex64> =
@@ -91,7 +97,7 @@ impl Factors {
             }
             sum.iter_mut().zip(products).for_each(|(sum, p)| *sum += p.re);
         }
-        sum
+        Ok(sum)
     }
 }
 
@@ -161,7 +167,13 @@ impl Sum {
         0
     }
 
-    fn finish(self, support: &[u16], factors: &Factors, limit: &TableLimit) -> Component<Vec<f64>> {
+    fn finish(
+        self,
+        support: &[u16],
+        factors: &Factors,
+        limit: &TableLimit,
+        cancel: &Cancel,
+    ) -> Result<Component<Vec<f64>>> {
         let terms: Vec<Term> = self
             .terms
             .into_iter()
@@ -169,21 +181,25 @@ impl Sum {
             .collect();
         let mut table = self.table;
         if !(terms.is_empty() || !table.is_empty() || limit.allows(support.len(), terms.len())) {
-            return Component::Terms(terms);
+            return Ok(Component::Terms(terms));
         }
-        let further = factors.table(support, &terms);
+        let further = factors.table(support, &terms, cancel)?;
         table.resize(further.len(), 0.0);
         table.iter_mut().zip(further).for_each(|(sum, value)| *sum += value);
-        Component::Table(table)
+        Ok(Component::Table(table))
     }
 }
 
 /// The components of terms; `None` if there are too many to list.
+///
+/// # Errors
+/// If the caller cancels.
 pub(super) fn decompose(
     terms: &ProductTerms,
     background: &Background,
     factors: &Factors,
-) -> Option<Decomposition> {
+    cancel: &Cancel,
+) -> Result<Option<Decomposition>> {
     let limit = TableLimit::new(terms);
     let tabled = |group: &SupportTerms| limit.allows(group.support.len(), group.coefficients.len());
     let parts: f64 = terms
@@ -196,7 +212,7 @@ pub(super) fn decompose(
         })
         .sum();
     if parts > MAX_PARTS {
-        return None;
+        return Ok(None);
     }
     let mut base_value = terms.constant;
     let mut entries = 0;
@@ -205,13 +221,14 @@ pub(super) fn decompose(
         let contributions: Vec<Listed> = groups
             .par_iter()
             .map(|group| {
+                cancel.check()?;
                 if tabled(group) {
-                    of_table(group, background, factors, &vanishing(group, factors))
+                    Ok(of_table(group, background, factors, &vanishing(group, factors)))
                 } else {
-                    of_terms(group, factors)
+                    of_terms(group, factors, cancel)
                 }
             })
-            .collect();
+            .collect::<Result<_>>()?;
         for (support, component) in contributions.into_iter().flatten() {
             if support.is_empty() {
                 base_value += match component {
@@ -223,17 +240,18 @@ pub(super) fn decompose(
             }
         }
         if entries > MAX_ENTRIES {
-            return None;
+            return Ok(None);
         }
     }
     let components = sums
         .into_par_iter()
         .map(|((_, support), sum)| {
-            let component = sum.finish(&support, factors, &limit);
-            (support, component)
+            cancel.check()?;
+            let component = sum.finish(&support, factors, &limit, cancel)?;
+            Ok((support, component))
         })
-        .collect();
-    Some(Decomposition { base_value, components })
+        .collect::<Result<_>>()?;
+    Ok(Some(Decomposition { base_value, components }))
 }
 
 /// For each position of the support, whether the factors of all terms have mean zero under every part of the
@@ -340,11 +358,12 @@ fn projections(positions: &[u16], support: &[u16], q: usize) -> Vec<usize> {
 }
 
 /// The components of each term.
-fn of_terms(group: &SupportTerms, factors: &Factors) -> Listed {
+fn of_terms(group: &SupportTerms, factors: &Factors, cancel: &Cancel) -> Result<Listed> {
     let order = group.support.len();
     let parts = factors.means.len();
     let mut components: BTreeMap<Vec<u16>, Vec<Term>> = BTreeMap::new();
     for part in 0..parts as u32 {
+        cancel.check()?;
         for (labels, &coefficient) in group.labels.chunks_exact(order).zip(&group.coefficients) {
             let mut expanded = vec![(Vec::new(), Vec::new(), coefficient / parts as f64)];
             for (&position, &label) in group.support.iter().zip(labels) {
@@ -366,5 +385,5 @@ fn of_terms(group: &SupportTerms, factors: &Factors) -> Listed {
             }
         }
     }
-    components.into_iter().map(|(support, terms)| (support, Component::Terms(terms))).collect()
+    Ok(components.into_iter().map(|(support, terms)| (support, Component::Terms(terms))).collect())
 }

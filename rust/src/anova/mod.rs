@@ -14,4 +14,4 @@ mod multilinear;
 pub use background::Background;
 pub use components::Components;
 
-pub(crate) use components::{ComponentList, Form};
+pub(crate) use components::{ComponentList, Form, result};

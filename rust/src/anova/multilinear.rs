@@ -13,6 +13,8 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex64;
 
 use super::background::Means;
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::surrogate::ProductTerms;
 
 /// Product terms with real factors, ready for evaluation.
@@ -77,10 +79,11 @@ impl Multilinear {
     }
 
     /// The mean over the background.
-    pub(crate) fn base_value(&self) -> f64 {
+    pub(crate) fn base_value(&self, cancel: &Cancel) -> Result<f64> {
         let mut sum = 0.0;
         for means in &self.means {
             for Group { support, labels, coefficients, .. } in self.groups.iter() {
+                cancel.check()?;
                 for (labels, coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
                     let labels = labels.iter().zip(support);
                     sum += coefficient
@@ -88,26 +91,28 @@ impl Multilinear {
                 }
             }
         }
-        self.constant + sum / self.means.len() as f64
+        Ok(self.constant + sum / self.means.len() as f64)
     }
 
     fn factor(&self, label: u16, symbol: u8) -> f64 {
         self.factors[label as usize * self.q + symbol as usize].re
     }
 
-    pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64]) {
+    pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
         out.fill(self.constant);
         for Group { support, labels, coefficients, .. } in self.groups.iter() {
             for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
+                cancel.check()?;
                 for (labels, coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
                     let factors = labels.iter().zip(support).map(|(&l, &i)| self.factor(l, row[i as usize]));
                     *out += coefficient * factors.product::<f64>();
                 }
             }
         }
+        Ok(())
     }
 
-    pub(crate) fn shapley_values(&self, codes: &[u8], out: &mut [f64]) {
+    pub(crate) fn shapley_values(&self, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
         let longest = self.groups.iter().map(|group| group.rule).max().unwrap_or(0);
         let rules: Vec<Rule> = (0..=longest).map(gauss_legendre).collect();
         let weight_of_part = 1.0 / self.means.len() as f64;
@@ -116,6 +121,7 @@ impl Multilinear {
             let mut values = vec![(0.0, 0.0); order];
             let mut before = vec![1.0; order];
             for (row, out) in codes.chunks_exact(self.n).zip(out.chunks_exact_mut(self.n)) {
+                cancel.check()?;
                 for ((labels, coefficient), means) in labels
                     .chunks_exact(order)
                     .zip(coefficients)
@@ -140,6 +146,7 @@ impl Multilinear {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -216,12 +223,12 @@ mod tests {
             let terms = ProductTerms { space, basis, constant: 2.0, supports };
             let means = background.means(&terms.basis, &terms.basis.factors(q));
             let multilinear = Multilinear::new(&terms, means);
-            let components = Components::with_background(&terms, &background).unwrap();
+            let components = Components::with_background(&terms, &background, &Cancel::new()).unwrap();
             let (mut score, mut values) = (vec![0.0], vec![0.0; n]);
-            multilinear.scores(&row, &mut score);
-            multilinear.shapley_values(&row, &mut values);
+            multilinear.scores(&row, &mut score, &Cancel::new()).unwrap();
+            multilinear.shapley_values(&row, &mut values, &Cancel::new()).unwrap();
             let cancel = Cancel::new();
-            prop_assert!((multilinear.base_value() - components.base_value()).abs() < 1e-9);
+            prop_assert!((multilinear.base_value(&Cancel::new()).unwrap() - components.base_value()).abs() < 1e-9);
             prop_assert!((score[0] - components.predict(&row, &cancel).unwrap()[0]).abs() < 1e-9);
             for (a, b) in values.iter().zip(components.shapley_values(&row, &cancel).unwrap()) {
                 prop_assert!((a - b).abs() < 1e-9, "{a} {b}");

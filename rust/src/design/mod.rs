@@ -30,6 +30,7 @@ pub(crate) use delays::Sign;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::space::SequenceSpace;
 use crate::words;
 
@@ -37,6 +38,8 @@ use crate::words;
 const CHUNK: usize = 8192;
 /// Largest number of queries of a design: decoding takes about 50 bytes for each.
 pub(crate) const MAX_QUERIES: u128 = 1 << 28;
+/// Advice for designs that do not fit into memory.
+const TOO_MANY: &str = "lower b, or the number of groups or repeats";
 
 /// The configuration of a [`QueryDesign`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +151,13 @@ impl QueryDesign {
                     delays.count(n)
                 ))
             })?;
+        let delays_bytes =
+            (groups as u128).saturating_mul(delays.count(n) as u128).saturating_mul(match delays {
+                DelayFamily::Random { .. } => n as u128,
+                // Only offsets are kept, of which each represents n + 1 delays.
+                _ => 1,
+            });
+        memory::check("the delays of this design", delays_bytes, TOO_MANY)?;
         let mut drawn: Vec<Group> = Vec::with_capacity(groups);
         for c in 0..groups {
             cancel.check()?;
@@ -298,7 +308,7 @@ impl QueryDesign {
             return Ok(Vec::new());
         }
         // After sorting by hash, equal queries are adjacent, and the first occurrence comes first.
-        let mut hashes: Vec<(u64, u32)> = vec![(0, 0); total];
+        let mut hashes: Vec<(u64, u32)> = memory::zeros(total as u128, "the list of all queries", TOO_MANY)?;
         hashes.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, out)| {
             cancel.check()?;
             let mut walk = self.walk(chunk * CHUNK);
@@ -310,10 +320,15 @@ impl QueryDesign {
             }
             Ok::<(), Error>(())
         })?;
-        hashes.par_sort_unstable();
-        cancel.check()?;
+        cancel.sort(&mut hashes)?;
         let mut repeats = Vec::new();
-        for run in hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        for (index, run) in hashes.chunk_by(|a, b| a.0 == b.0).enumerate() {
+            if index.is_multiple_of(CHUNK) {
+                cancel.check()?;
+            }
+            if run.len() == 1 {
+                continue;
+            }
             // Queries with equal hashes are compared in full, so different queries never count as equal.
             let mut firsts: Vec<(u32, Vec<u8>)> = Vec::new();
             for &(_, number) in run {

@@ -10,8 +10,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::space::SequenceSpace;
+
+/// Number of shuffles between two checks of the cancel flag.
+const CHECKED: usize = 1 << 10;
 
 /// `count` shuffles of each sequence that preserve the number of times each symbol follows each other symbol; codes
 /// `(B, count, n)`.
@@ -19,30 +24,35 @@ use crate::space::SequenceSpace;
 /// The shuffles of a sequence depend on the seed and the sequence, but not on the other sequences of the batch.
 ///
 /// # Errors
-/// If the codes are not sequences of the space; [`Error::TooLarge`] if the shuffles exceed the memory.
+/// If the codes are not sequences of the space, or the caller cancels; [`Error::Memory`] if the shuffles exceed the
+/// memory.
 pub fn dinucleotide_shuffles(
     space: &SequenceSpace,
     codes: &[u8],
     count: usize,
     seed: u64,
+    cancel: &Cancel,
 ) -> Result<Vec<u8>> {
     space.check(codes)?;
     let (q, n) = (space.q(), space.n());
-    let bytes = codes.len() as u128 * count as u128;
-    let mut out = Vec::new();
-    if usize::try_from(bytes).ok().and_then(|bytes| out.try_reserve_exact(bytes).ok()).is_none() {
-        return Err(Error::TooLarge {
-            what: "the shuffles",
-            bytes,
-            advice: "request fewer shuffles of each sequence, or pass fewer sequences at a time",
-        });
-    }
-    out.resize(codes.len() * count, 0);
-    out.par_chunks_exact_mut(n * count.max(1)).zip(codes.par_chunks_exact(n)).for_each(|(out, row)| {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(xxhash_rust::xxh3::xxh3_64(row));
-        out.chunks_exact_mut(n).for_each(|out| out.copy_from_slice(&shuffled(row, q, &mut rng)));
-    });
+    let mut out = memory::zeros(
+        codes.len() as u128 * count as u128,
+        "the shuffles",
+        "request fewer shuffles of each sequence, or pass fewer sequences at a time",
+    )?;
+    out.par_chunks_exact_mut(n * count.max(1)).zip(codes.par_chunks_exact(n)).try_for_each(
+        |(out, row)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(xxhash_rust::xxh3::xxh3_64(row));
+            for (index, out) in out.chunks_exact_mut(n).enumerate() {
+                if index.is_multiple_of(CHECKED) {
+                    cancel.check()?;
+                }
+                out.copy_from_slice(&shuffled(row, q, &mut rng));
+            }
+            Ok::<(), Error>(())
+        },
+    )?;
     Ok(out)
 }
 
@@ -108,7 +118,7 @@ mod tests {
         #[test]
         fn shuffles_keep_the_pairs(row in prop::collection::vec(0_u8..5, 1..60), seed in 0_u64..99) {
             let space = SequenceSpace::of_size(5, row.len()).unwrap();
-            let shuffles = dinucleotide_shuffles(&space, &row, 4, seed).unwrap();
+            let shuffles = dinucleotide_shuffles(&space, &row, 4, seed, &Cancel::new()).unwrap();
             prop_assert_eq!(shuffles.len(), 4 * row.len());
             for shuffle in shuffles.chunks(row.len()) {
                 prop_assert_eq!(pairs(shuffle), pairs(&row));
@@ -130,7 +140,9 @@ mod tests {
             }
         }
         let draws = 400 * counts.len();
-        for shuffle in dinucleotide_shuffles(&space, &row, draws, 5).unwrap().chunks(row.len()) {
+        for shuffle in
+            dinucleotide_shuffles(&space, &row, draws, 5, &Cancel::new()).unwrap().chunks(row.len())
+        {
             *counts.get_mut(shuffle).unwrap() += 1;
         }
         let excess: f64 = counts.values().map(|&count| (count as f64 - 400.0).powi(2) / 400.0).sum();

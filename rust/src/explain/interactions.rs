@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::indices::Index;
 use super::shapley::moebius;
-use crate::anova::Components;
+use crate::anova::{Components, result};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::words::{self, binomial, subset};
@@ -169,6 +169,7 @@ impl Components {
             let mut columns = vec![0.0; width * count];
             let mut values = vec![0.0; count];
             for component in 0..list.supports.len() {
+                cancel.check()?;
                 let weights = interactions.of(component);
                 if weights.is_empty() {
                     continue;
@@ -184,6 +185,7 @@ impl Components {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
                 out.iter_mut().enumerate().for_each(|(to, out)| *out = columns[to * count + row]);
             }
+            Ok(())
         })
     }
 
@@ -212,6 +214,7 @@ impl Components {
             let mut mixed = row.to_vec();
             for reference in references.chunks_exact(n) {
                 for (component, (support, numbers)) in list.supports.iter().zip(subsets).enumerate() {
+                    cancel.check()?;
                     local.clear();
                     for mask in 0..numbers.len() {
                         for (bit, &i) in support.iter().enumerate() {
@@ -231,6 +234,7 @@ impl Components {
                     out[to as usize] += weight * value;
                 }
             }
+            Ok(())
         })
     }
 
@@ -241,7 +245,7 @@ impl Components {
         references: &[u8],
         width: usize,
         cancel: &Cancel,
-        fill: impl Fn(&[u8], &[u8], &mut [f64]) + Sync,
+        fill: impl Fn(&[u8], &[u8], &mut [f64]) -> Result<()> + Sync,
     ) -> Result<Vec<f64>> {
         let (count, total) = (self.space().check(codes)?, self.space().check(references)?);
         if count == 0 {
@@ -255,13 +259,12 @@ impl Components {
             });
         }
         let n = self.space().n();
-        let mut out = vec![0.0; count * width];
+        let mut out = result(count, width)?;
         if width > 0 {
             let rows = codes.par_chunks(n).zip(references.par_chunks(total / count * n));
             out.par_chunks_mut(width).zip(rows).try_for_each(|(out, (row, references))| {
                 cancel.check()?;
-                fill(row, references, out);
-                Ok::<(), Error>(())
+                fill(row, references, out)
             })?;
         }
         Ok(out)

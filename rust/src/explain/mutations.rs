@@ -6,6 +6,8 @@ use crate::error::Result;
 
 /// Sequences explained by one task.
 const ROWS: usize = 16;
+/// Repeated pairs of positions that are held before they are removed (4 bytes each).
+const REPEATED: usize = 1 << 22;
 
 impl Components {
     /// Change of the score for every single substitution, `f̂(x with symbol a at i) - f̂(x)`; shape
@@ -20,31 +22,45 @@ impl Components {
                 match &self.form {
                     Form::Listed(list) => {
                         for component in 0..list.supports.len() {
+                            cancel.check()?;
                             list.substitutions(component, row, |i, a, change| out[i * q + a] += change);
                         }
                     }
                     Form::Multilinear(multilinear) => {
-                        let mut mutants: Vec<u8> = (0..n * q).flat_map(|_| row.iter().copied()).collect();
-                        (0..n * q).for_each(|m| mutants[m * n + m / q] = (m % q) as u8);
-                        multilinear.scores(&mutants, out);
-                        let before = out[row[0] as usize];
-                        out.iter_mut().for_each(|score| *score -= before);
+                        // The mutants of one position at a time, which bounds the memory.
+                        for (i, out) in out.chunks_exact_mut(q).enumerate() {
+                            let mut mutants = row.repeat(q);
+                            (0..q).for_each(|a| mutants[a * n + i] = a as u8);
+                            multilinear.scores(&mutants, out, cancel)?;
+                            let before = out[row[i] as usize];
+                            out.iter_mut().for_each(|score| *score -= before);
+                        }
                     }
                 }
             }
+            Ok(())
         })
     }
 
     /// Pairs of positions that occur together in a component. Only these pairs have epistasis.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`] if long terms have too many components to list.
-    pub fn pairs(&self) -> Result<Vec<[u16; 2]>> {
-        let supports = self.supports()?;
-        let pairs = supports.iter().flat_map(|support| {
-            support.iter().enumerate().flat_map(|(at, &i)| support[at + 1..].iter().map(move |&j| [i, j]))
-        });
-        let mut pairs: Vec<[u16; 2]> = pairs.collect();
+    /// [`crate::Error::TooLarge`] if long terms have too many components to list, or the caller cancels.
+    pub fn pairs(&self, cancel: &Cancel) -> Result<Vec<[u16; 2]>> {
+        let mut pairs: Vec<[u16; 2]> = Vec::new();
+        let mut distinct = 0;
+        for support in self.supports()? {
+            cancel.check()?;
+            for (at, &i) in support.iter().enumerate() {
+                pairs.extend(support[at + 1..].iter().map(|&j| [i, j]));
+            }
+            // Repeated pairs never take more memory than the distinct ones, or than a few megabytes.
+            if pairs.len() > 2 * distinct + REPEATED {
+                pairs.sort_unstable();
+                pairs.dedup();
+                distinct = pairs.len();
+            }
+        }
         pairs.sort_unstable();
         pairs.dedup();
         Ok(pairs)
@@ -54,15 +70,16 @@ impl Components {
     /// [`Components::pairs`] and every two symbols; shape `(B, pairs, q, q)`.
     ///
     /// # Errors
-    /// As for [`Components::pairs`], or if the codes are not sequences of the space, or the caller cancels.
+    /// As for [`Components::pairs`], or if the codes are not sequences of the space.
     pub fn epistasis(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         let (q, n) = (self.space().q(), self.space().n());
-        let pairs = self.pairs()?;
+        let pairs = self.pairs(cancel)?;
         let list = self.list()?;
         self.map_tiles(codes, 1, pairs.len() * q * q, cancel, |codes, out| {
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(pairs.len() * q * q)) {
                 let mut mixed = row.to_vec();
                 for (component, support) in list.supports.iter().enumerate() {
+                    cancel.check()?;
                     for (at, &i) in support.iter().enumerate() {
                         for &j in &support[at + 1..] {
                             let Ok(pair) = pairs.binary_search(&[i, j]) else { continue };
@@ -85,6 +102,7 @@ impl Components {
                     }
                 }
             }
+            Ok(())
         })
     }
 }

@@ -16,9 +16,10 @@ impl Components {
     /// # Errors
     /// If the codes are not sequences of the space, or the caller cancels.
     pub fn shapley_values(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+        self.prepare(cancel)?;
         self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| match &self.form {
-            Form::Listed(list) => add_tile(list, codes, out),
-            Form::Multilinear(multilinear) => multilinear.shapley_values(codes, out),
+            Form::Listed(list) => add_tile(list, codes, out, cancel),
+            Form::Multilinear(multilinear) => multilinear.shapley_values(codes, out, cancel),
         })
     }
 
@@ -36,44 +37,53 @@ impl Components {
         if let Form::Listed(list) = &self.form {
             check_subsets(list.long(), |t| 2.0_f64.powi(t as i32))?;
         }
+        self.prepare(cancel)?;
         let n = self.space().n();
         self.map_with_references(codes, references, n, cancel, |row, references, out| match &self.form {
-            Form::Listed(list) => add_with_references(list, row, references, out),
+            Form::Listed(list) => add_with_references(list, row, references, out, cancel),
             Form::Multilinear(multilinear) => {
-                multilinear.with_references(references).shapley_values(row, out);
+                multilinear.with_references(references).shapley_values(row, out, cancel)
             }
         })
     }
 }
 
 /// Adds the Shapley values of each sequence of a tile.
-fn add_tile(list: &ComponentList, codes: &[u8], out: &mut [f64]) {
+fn add_tile(list: &ComponentList, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
     let n = list.n;
     for index in list.unblocked() {
         let support = &list.supports[index];
         for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+            cancel.check()?;
             let contribution = list.value(index, row) / support.len() as f64;
             support.iter().for_each(|&i| out[i as usize] += contribution);
         }
     }
-    list.each_block(codes, |positions, rows| {
+    list.each_block(codes, cancel, |positions, rows| {
         for (row, out) in rows.zip(out.chunks_exact_mut(n)) {
             for (&i, contribution) in positions.iter().zip(row) {
                 out[i as usize] += contribution;
             }
         }
-    });
+    })
 }
 
 /// Adds the Shapley values of one sequence under a background of these sequences, each equally likely.
 ///
 /// Each block, and each support that is not in a block, is a game. Its players are its positions at which the two
 /// sequences differ.
-fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out: &mut [f64]) {
+fn add_with_references(
+    list: &ComponentList,
+    row: &[u8],
+    references: &[u8],
+    out: &mut [f64],
+    cancel: &Cancel,
+) -> Result<()> {
     let weight = list.n as f64 / references.len() as f64;
     let (mut players, mut words, mut game) = (Vec::new(), Vec::new(), Vec::new());
     let mut mixed = row.to_vec();
     for reference in references.chunks_exact(list.n) {
+        cancel.check()?;
         for block in list.blocks() {
             coalitions(list, &block.positions, row, reference, &mut players, &mut words);
             game.clear();
@@ -81,6 +91,7 @@ fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out:
             add_game(&mut game, &players, weight, out);
         }
         for index in list.unblocked() {
+            cancel.check()?;
             let support = &list.supports[index];
             players.clear();
             players.extend(support.iter().filter(|&&i| row[i as usize] != reference[i as usize]));
@@ -96,6 +107,7 @@ fn add_with_references(list: &ComponentList, row: &[u8], references: &[u8], out:
             add_game(&mut game, &players, weight, out);
         }
     }
+    Ok(())
 }
 
 /// Computes the players, the positions at which two sequences differ (the last one first). Computes also, for each

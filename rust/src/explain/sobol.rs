@@ -7,10 +7,16 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::anova::Components;
+use crate::anova::{ComponentList, Components};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::words::{digits, same, subset};
+use crate::memory;
+use crate::words::{digits, same, saturating_count, subset};
+
+/// Predicted memory of one motif, in bytes.
+const MOTIF_BYTES: u128 = 512;
+/// Words that are held before the weakest are dropped.
+const HELD: usize = 1 << 16;
 
 /// Symbols at some positions, and their effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +60,7 @@ impl Components {
             .into_par_iter()
             .map(|component| {
                 cancel.check()?;
-                let table = list.table(component)?;
+                let table = list.table(component, cancel)?;
                 let chances = self.background().words(&list.supports[component]);
                 Ok(table.iter().zip(chances).map(|(value, p)| p * value * value).sum())
             })
@@ -68,51 +74,89 @@ impl Components {
     pub fn motifs(&self, count: usize, max_order: usize, cancel: &Cancel) -> Result<Vec<Motif>> {
         self.independent()?;
         let list = self.list()?;
-        let (q, n) = (self.space().q(), self.space().n());
-        let mut best: Vec<(f64, usize, usize)> = (0..list.supports.len())
-            .into_par_iter()
-            .filter(|&component| list.supports[component].len() <= max_order)
-            .map(|component| {
-                cancel.check()?;
-                let table = list.table(component)?;
-                let chances = self.background().words(&list.supports[component]);
-                let mut words: Vec<(f64, usize, usize)> = table
-                    .iter()
-                    .zip(chances)
-                    .enumerate()
-                    .map(|(word, (value, p))| (p * value * value, component, word))
-                    .filter(|(energy, ..)| *energy > 0.0)
-                    .collect();
-                keep(&mut words, count);
-                Ok(words)
-            })
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        keep(&mut best, count);
+        let best = self.strongest_words(list, count, max_order, cancel)?;
         let number: HashMap<&[u16], usize> =
             list.supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
-        let motif = |&(_, component, word): &(f64, usize, usize)| {
+        let (q, n) = (self.space().q(), self.space().n());
+        let motif = |&(_, component, word): &Word| {
             let support = list.supports[component].clone();
             let order = support.len();
             let symbols: Vec<u8> = digits(word, same(q, order));
             let mut row = vec![0; n];
             support.iter().zip(&symbols).for_each(|(&i, &symbol)| row[i as usize] = symbol);
-            let effect = (1_usize..1 << order)
-                .filter_map(|mask| number.get(subset(&support, mask).as_slice()))
-                .map(|&component| list.value(component, &row))
-                .sum();
-            let frequency = self.background().words(&support)[word];
+            let mut effect = 0.0;
+            if 1_usize << order <= number.len() {
+                for mask in 1_usize..1 << order {
+                    cancel.check()?;
+                    let contained = number.get(subset(&support, mask).as_slice());
+                    effect += contained.map_or(0.0, |&component| list.value(component, &row));
+                }
+            } else {
+                for (component, other) in list.supports.iter().enumerate() {
+                    cancel.check()?;
+                    if other.iter().all(|i| support.binary_search(i).is_ok()) {
+                        effect += list.value(component, &row);
+                    }
+                }
+            }
+            let chances =
+                support.iter().zip(&symbols).map(|(&i, &a)| self.background().symbols(i)[a as usize]);
+            let frequency = chances.fold(1.0, |product, chance| product * chance);
             let interaction = list.value(component, &row);
-            Motif { support, letters: symbols, interaction, effect, frequency }
+            Ok(Motif { support, letters: symbols, interaction, effect, frequency })
         };
-        Ok(best.iter().map(motif).collect())
+        best.iter().map(motif).collect()
+    }
+
+    /// The `count` words of up to `max_order` positions that carry most variance, in descending order.
+    fn strongest_words(
+        &self,
+        list: &ComponentList,
+        count: usize,
+        max_order: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<Word>> {
+        let q = self.space().q();
+        let chosen = || list.supports.iter().map(Vec::len).filter(|&order| order <= max_order);
+        let all = chosen().map(|order| saturating_count(same(q, order))).fold(0, u128::saturating_add);
+        memory::check("the motifs", all.min(count as u128).saturating_mul(MOTIF_BYTES), "list fewer motifs")?;
+        (0..list.supports.len())
+            .into_par_iter()
+            .filter(|&component| list.supports[component].len() <= max_order)
+            .try_fold(Vec::new, |mut best: Vec<Word>, component| {
+                let table = list.table(component, cancel)?;
+                let chances = self.background().words(&list.supports[component]);
+                for (word, (value, p)) in table.iter().zip(chances).enumerate() {
+                    let energy = p * value * value;
+                    if energy > 0.0 {
+                        best.push((energy, component, word));
+                    }
+                    if best.len() >= count.saturating_mul(2).max(HELD) {
+                        cancel.check()?;
+                        keep(&mut best, count);
+                    }
+                }
+                Ok::<_, Error>(best)
+            })
+            .map(|best| {
+                best.map(|mut best| {
+                    keep(&mut best, count);
+                    best
+                })
+            })
+            .try_reduce(Vec::new, |mut best, other| {
+                best.extend(other);
+                keep(&mut best, count);
+                Ok(best)
+            })
     }
 }
 
+/// Variance, component and number of a word.
+type Word = (f64, usize, usize);
+
 /// Keeps the `count` words that carry most variance, in descending order.
-fn keep(words: &mut Vec<(f64, usize, usize)>, count: usize) {
+fn keep(words: &mut Vec<Word>, count: usize) {
     words.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     words.truncate(count);
 }

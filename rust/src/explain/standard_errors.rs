@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::anova::result;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::surrogate::{ProductTerms, Uncertainty, shapley_of_pattern};
@@ -37,10 +38,10 @@ pub fn shapley_standard_errors(
     let weights: Vec<Vec<(f64, f64)>> = (0..=highest)
         .map(|order| (0..=order).map(|matches| shapley_of_pattern(q, order, matches)).collect())
         .collect();
-    let mut out = vec![0.0; count * n];
+    let mut out = result(count, n)?;
     out.par_chunks_mut(ROWS * n).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-        cancel.check()?;
         for (out, row) in out.chunks_exact_mut(n).zip(codes.chunks_exact(n)) {
+            cancel.check()?;
             out.copy_from_slice(&uncertainty.positions);
             let mut variances = uncertainty.patterns.iter();
             for group in terms.supports.iter().filter(|_| patterns) {

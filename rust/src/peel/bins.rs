@@ -38,7 +38,7 @@ impl Bins {
                 .into_par_iter()
                 .map(|p| {
                     cancel.check()?;
-                    Ok(transform.forward(&design.block_values(c, p, &centred)))
+                    transform.forward(&design.block_values(c, p, &centred), cancel)
                 })
                 .collect::<Result<Vec<_>>>()?;
             let mut bins = vec![Complex64::ZERO; block * delays];

@@ -14,6 +14,7 @@
 //!   would only distribute the unexplained residual over them.
 
 mod bins;
+mod exact;
 mod peeler;
 mod refit;
 mod singleton;
@@ -25,9 +26,7 @@ use crate::cancel::Cancel;
 use crate::design::Observations;
 use crate::design::{DelayFamily, SubsamplingFamily};
 use crate::error::{Error, Result};
-use crate::frequency::Frequency;
 use crate::surrogate::Spectrum;
-use crate::words;
 
 /// Bin energies up to this fraction of the variance of the values are rounding errors.
 const FLOOR: f64 = 1e-24;
@@ -117,37 +116,11 @@ impl PeelingDecoder {
             DelayFamily::Zero
                 if config.b == design.space().n() && config.subsampling == SubsamplingFamily::Simple =>
             {
-                exact(&bins()?, mean)
+                exact::exact(&bins()?, mean, cancel)
             }
             other => Err(Error::Design(format!(
                 "frequencies cannot be read from {other:?} delays; use identity or NSO delays for peeling"
             ))),
         }
     }
-}
-
-/// All coefficients above the rounding errors, from the transform of the values of all sequences after their
-/// mean was subtracted.
-fn exact(bins: &Bins, mean: f64) -> Result<Peeling> {
-    let design = &bins.design;
-    let (q, n) = (design.space().q(), design.space().n());
-    let rounding = (4.0 * f64::EPSILON * mean).powi(2) / design.block_len() as f64;
-    let floor = FLOOR * bins.total_energy() + rounding;
-    let mut coefficients = Vec::new();
-    if mean * mean > floor {
-        coefficients.push((Frequency::default(), mean.into()));
-    }
-    coefficients.extend(
-        (0..design.block_len())
-            .filter(|&j| bins.energy(0, j) > floor)
-            .map(|j| (Frequency::from_dense(&words::digits::<u8>(j, words::same(q, n))), bins.bin(0, j)[0])),
-    );
-    Ok(Peeling {
-        spectrum: Spectrum::real_part(design.space().clone(), coefficients)?,
-        status: PeelingStatus::Converged,
-        unexplained: 0.0,
-        noise: 0.0,
-        rounds: 0,
-        open_bins: 0,
-    })
 }

@@ -206,7 +206,7 @@ fn transformed(
         .map(|block| {
             cancel.check()?;
             let values = design.block_values(block / delays, block % delays, observations.values());
-            let data = transform.forward(&values);
+            let data = transform.forward(&values, cancel)?;
             Ok((0..size).map(|j| real_entry(&data, j, negative[j] as usize) * unitary).collect())
         })
         .collect::<Result<_>>()?;

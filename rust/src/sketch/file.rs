@@ -23,6 +23,7 @@ use rustfft::num_complex::Complex64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::read::read;
 use super::record::InfoRecord;
 use super::{Sketch, SketchInfo};
 use crate::error::{Error, Result};
@@ -78,7 +79,7 @@ impl Sketch {
     /// If the file cannot be read, is not a sketch, is damaged, or has a format version or kind that this crate does not
     /// know.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let bytes = read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
     }
 }

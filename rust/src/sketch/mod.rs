@@ -7,6 +7,7 @@ mod file;
 mod plan;
 mod provenance;
 mod queries;
+mod read;
 mod record;
 #[expect(clippy::module_inception, reason = "the file has the name of its main type")]
 mod sketch;

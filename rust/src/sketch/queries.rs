@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::plan::Plan;
 use super::provenance::{Method, Outcome, Provenance, SketchInfo};
 use super::sketch::{HeldOut, Sketch};
-use crate::anova::Components;
+use crate::anova::{Background, Components};
 use crate::cancel::Cancel;
 use crate::design::{Observations, QueryDesign};
 use crate::error::Result;
@@ -142,7 +142,9 @@ impl Queries {
         cancel: &Cancel,
     ) -> Result<Sketch> {
         let surrogate = Surrogate::Spectrum(peeling.spectrum);
-        let predictions = Components::new(&surrogate.terms())?.predict(codes, cancel)?;
+        let background = Background::uniform(self.space());
+        let components = Components::with_background(&surrogate.terms(), &background, cancel)?;
+        let predictions = components.predict(codes, cancel)?;
         let provenance = Provenance {
             method: self.plan.method(),
             status: outcome.into(),

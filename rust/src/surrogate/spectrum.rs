@@ -3,8 +3,10 @@
 use rustfft::num_complex::Complex64;
 
 use super::{Basis, ProductTerms, SupportTerms};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
+use crate::memory;
 use crate::space::SequenceSpace;
 
 /// Largest accepted `|F[k] - conj F[-k]|`, relative to the largest coefficient.
@@ -44,8 +46,8 @@ impl Spectrum {
     /// If a frequency is not of this space, a coefficient is not finite, or the function would not
     /// be real.
     pub fn new(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Result<Self> {
-        let checked_terms = checked(&space, &terms)?;
-        let spectrum = Self::hermitian_part(space, checked_terms);
+        check(&space, &terms)?;
+        let spectrum = Self::hermitian_part(space, terms.clone());
         let scale = terms.iter().map(|(_, value)| value.norm()).fold(0.0, f64::max);
         // The sums over repeated frequencies must be conjugate.
         let mut sums: Vec<(Frequency, Complex64, usize)> = Vec::new();
@@ -72,7 +74,7 @@ impl Spectrum {
     /// # Errors
     /// If a frequency is not of this space or a coefficient is not finite.
     pub fn real_part(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Result<Self> {
-        let terms = checked(&space, &terms)?;
+        check(&space, &terms)?;
         Ok(Self::hermitian_part(space, terms))
     }
 
@@ -114,10 +116,10 @@ impl Spectrum {
     /// From the output of [`Spectrum::representatives`], in the same order and form.
     pub(crate) fn from_file(space: SequenceSpace, half: Vec<(Frequency, Complex64)>) -> Result<Self> {
         let q = space.q();
-        let half = checked(&space, &half)?;
+        check(&space, &half)?;
         for (index, (k, value)) in half.iter().enumerate() {
             let ascending = index == 0 || half[index - 1].0 < *k;
-            let lesser = *k <= k.negated(q);
+            let lesser = k.is_representative(q);
             let real = !k.is_self_conjugate(q) || value.im == 0.0;
             if !(ascending && lesser && real) {
                 return Err(Error::BadFrequency {
@@ -167,16 +169,53 @@ impl Spectrum {
     /// All nonzero coefficients, ascending by order, support and values.
     #[must_use]
     pub fn coefficients(&self) -> Vec<(Frequency, Complex64)> {
+        self.ascending().collect()
+    }
+
+    fn ascending(&self) -> impl Iterator<Item = (Frequency, Complex64)> + '_ {
         let q = self.space.q();
-        let mut all = Vec::with_capacity(self.len());
-        for (k, value) in &self.half {
-            all.push((k.clone(), *value));
-            if !k.is_self_conjugate(q) {
-                all.push((k.negated(q), value.conj()));
+        self.half.chunk_by(|a, b| a.0.support() == b.0.support()).flat_map(move |group| {
+            // Negation reverses the order of the frequencies of a support.
+            let negated = group.iter().rev().filter(|(k, _)| !k.is_self_conjugate(q));
+            let mut negated = negated.map(|(k, value)| (k.negated(q), value.conj())).peekable();
+            let mut all = Vec::with_capacity(2 * group.len());
+            for (k, value) in group {
+                while let Some(smaller) = negated.next_if(|(other, _)| other < k) {
+                    all.push(smaller);
+                }
+                all.push((k.clone(), *value));
             }
+            all.extend(negated);
+            all
+        })
+    }
+
+    /// All nonzero coefficients as frequencies, row-major values `(s, n)`, and coefficients.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if they exceed the memory, or if the caller cancels.
+    pub fn dense(&self, cancel: &Cancel) -> Result<(Vec<u8>, Vec<Complex64>)> {
+        let n = self.space.n();
+        let mut rows = memory::zeros(
+            self.len() as u128 * n as u128,
+            "the frequencies",
+            "truncate the spectrum, which needs no list of frequencies",
+        )?;
+        let mut values = Vec::with_capacity(self.len());
+        for (row, (k, value)) in rows.chunks_exact_mut(n).zip(self.ascending()) {
+            cancel.check()?;
+            k.iter().for_each(|(position, label)| row[position as usize] = label);
+            values.push(value);
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        Ok((rows, values))
+    }
+
+    /// Number of nonzero coefficients of each order, both of each pair `k, -k` counted.
+    #[must_use]
+    pub fn orders(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.half.last().map_or(0, |(k, _)| k.order() + 1)];
+        self.half.iter().for_each(|(k, _)| counts[k.order()] += self.multiplicity(k));
+        counts
     }
 
     /// `F[k]`, zero if it is not stored.
@@ -231,8 +270,9 @@ impl Spectrum {
     }
 }
 
-/// The terms, after a check that they are finite and of this space.
-fn checked(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<Vec<(Frequency, Complex64)>> {
+/// # Errors
+/// If a term is not finite or not of this space.
+fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> {
     for (index, (k, value)) in terms.iter().enumerate() {
         let bad = |reason: String| Err(Error::BadFrequency { index, reason });
         if let Some(&position) = k.support().iter().find(|&&i| i as usize >= space.n()) {
@@ -248,5 +288,5 @@ fn checked(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<Ve
             return bad(format!("its coefficient {value} is not finite"));
         }
     }
-    Ok(terms.to_vec())
+    Ok(())
 }

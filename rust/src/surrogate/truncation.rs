@@ -1,10 +1,13 @@
 //! Truncation: smaller spectra and shorter sums of components.
 
+use std::cmp::Reverse;
+
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::Spectrum;
 use super::centred::{CentredSum, Table};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 
@@ -38,8 +41,8 @@ impl Spectrum {
     /// A smaller spectrum.
     ///
     /// # Errors
-    /// If `energy` is not 0 to 1.
-    pub fn truncate(&self, keep: Truncation) -> Result<Self> {
+    /// If `energy` is not 0 to 1, or the caller cancels.
+    pub fn truncate(&self, keep: Truncation, cancel: &Cancel) -> Result<Self> {
         if let Some(energy) = keep.energy.filter(|e| !(0.0..=1.0).contains(e)) {
             return Err(Error::Parameter {
                 name: "energy",
@@ -47,33 +50,37 @@ impl Spectrum {
                 got: energy.to_string(),
             });
         }
+        let half = self.representatives();
         let energy = |(k, value): &(Frequency, Complex64)| {
             if k.order() == 0 { 0.0 } else { self.multiplicity(k) as f64 * value.norm_sqr() }
         };
         let max_order = keep.max_order.unwrap_or(usize::MAX);
-        let mut half: Vec<_> =
-            self.representatives().iter().filter(|(k, _)| k.order() <= max_order).cloned().collect();
-        // The constant comes first, then the other coefficients by energy; ties in the canonical order.
-        half.sort_by(|a, b| {
-            let size = |(k, value): &(Frequency, Complex64)| {
-                if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() }
-            };
-            size(b).total_cmp(&size(a)).then_with(|| a.0.cmp(&b.0))
-        });
-        let target = keep.energy.map_or(f64::INFINITY, |fraction| {
-            fraction * self.representatives().iter().map(energy).sum::<f64>()
-        });
-        let (mut terms, mut held) = (0, 0.0);
-        let kept = half
-            .into_iter()
-            .take_while(|term| {
-                terms += self.multiplicity(&term.0);
-                let go =
-                    terms <= keep.max_terms.unwrap_or(usize::MAX) && (term.0.order() == 0 || held < target);
-                held += energy(term);
-                go
+        // The constant comes first, then the other coefficients by energy; ties in the canonical order. The bits of
+        // nonnegative numbers have the order of the numbers.
+        let mut order: Vec<(Reverse<u64>, usize)> = half
+            .iter()
+            .enumerate()
+            .filter(|(_, (k, _))| k.order() <= max_order)
+            .map(|(index, (k, value))| {
+                let size = if k.order() == 0 { f64::INFINITY } else { value.norm_sqr() };
+                (Reverse(size.to_bits()), index)
             })
             .collect();
+        cancel.sort(&mut order)?;
+        let target =
+            keep.energy.map_or(f64::INFINITY, |fraction| fraction * half.iter().map(energy).sum::<f64>());
+        let (mut terms, mut held) = (0, 0.0);
+        let mut kept = vec![false; half.len()];
+        for (_, index) in order {
+            let term = &half[index];
+            terms += self.multiplicity(&term.0);
+            if terms > keep.max_terms.unwrap_or(usize::MAX) || (term.0.order() > 0 && held >= target) {
+                break;
+            }
+            held += energy(term);
+            kept[index] = true;
+        }
+        let kept = half.iter().zip(kept).filter(|(_, kept)| *kept).map(|(term, _)| term.clone()).collect();
         Ok(Self::from_representatives(self.space().clone(), kept))
     }
 }
