@@ -15,7 +15,7 @@ import pytest
 import shapsketch as ss
 from shapsketch import cli, models
 from shapsketch._validate import optional
-from shapsketch.files.formats import number
+from shapsketch.files.formats import number_in
 
 DNA4 = ss.SequenceSpace(ss.DNA, 4)
 
@@ -101,7 +101,7 @@ NOT_NUMBERS = ["1_000", "\u0661\u0662", "\uff11\uff12", "\u00a01", "0,5", "1.5x"
 @pytest.mark.parametrize("text", NOT_NUMBERS)
 def test_numbers_of_other_notations_are_refused(tmp_path, text):
     with pytest.raises(ValueError, match=r".*"):
-        number(text)
+        number_in(text)
     path = tmp_path / "scores.csv"
     path.write_text(f"sequence;score\nACGT;{text}\n", encoding="utf-8")
     with pytest.raises(
@@ -125,7 +125,7 @@ def test_numbers_of_other_notations_that_a_program_prints_are_refused(text):
     ("text", "value"), [("-1200.5", -1200.5), ("3e-7", 3e-7), (" 1", 1.0), ("+.5", 0.5), ("inf", np.inf)]
 )
 def test_numbers(text, value):
-    assert number(text) == value
+    assert number_in(text) == value
 
 
 @pytest.fixture
