@@ -27,6 +27,16 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     exception().unwrap_or_else(|failed| failed)
 }
 
+/// The exception for a pool of threads that cannot start.
+pub(crate) fn from_pool(py: Python<'_>, error: &rayon::ThreadPoolBuildError) -> PyErr {
+    let message = format!(
+        "cannot start the threads for this computation: {error}; set the environment variable RAYON_NUM_THREADS to a \
+         smaller number, or raise the limit on threads of this process"
+    );
+    let exception = || py.import(MODULE)?.getattr("ShapsketchError")?.call1((message,));
+    exception().map_or_else(|failed| failed, PyErr::from_value)
+}
+
 /// The exception for a panic of the core, which is a defect of shapsketch.
 pub(crate) fn from_panic() -> PyErr {
     PyRuntimeError::new_err(

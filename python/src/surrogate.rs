@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::work::{interruptible, short};
+use crate::work::interruptible;
 
 /// Frequencies `(s, n)` and coefficients `(s,)`.
 pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
@@ -66,8 +66,8 @@ impl Spectrum {
         max_order: Option<usize>,
         energy: Option<f64>,
     ) -> PyResult<Self> {
-        short(py, || self.0.truncate(shapsketch::surrogate::Truncation { max_terms, max_order, energy }))
-            .map(Self)
+        let truncation = shapsketch::surrogate::Truncation { max_terms, max_order, energy };
+        interruptible(py, |_| self.0.truncate(truncation)).map(Self)
     }
 }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import choice, integer
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
@@ -80,7 +80,7 @@ class Explainer:
         self._link = self._sketch.link
         self._compiled: dict[tuple[str, int, bool], _core.Interactions] = {}
 
-    @cached_property
+    @lazy_property
     def _components(self) -> _core.Components:
         if self._background.uniform or self._background.shuffles is not None:
             return self._sketch._components

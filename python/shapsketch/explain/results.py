@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch._lazy import lazy_property
 from shapsketch.errors import InputError
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
@@ -44,7 +44,7 @@ class Explanation(Table):
     _sketch: Sketch | None = None
     _stderr: Values | None = None
 
-    @cached_property
+    @lazy_property
     def stderr(self) -> Values:
         """Standard errors of the values (B, n).
 
@@ -136,7 +136,7 @@ class Interactions(Table):
     length: int
     stderr: Values | None = None
 
-    @cached_property
+    @lazy_property
     def _orders(self) -> npt.NDArray[np.int64]:
         return np.array([len(support) for support in self.supports], dtype=np.int64)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
@@ -124,15 +124,15 @@ class Sketch:
         sketch._link = loaded(name) if link is None else link
         return sketch
 
-    @cached_property
+    @lazy_property
     def _components(self) -> _core.Components:
         return _core.Components(self._core)
 
-    @cached_property
+    @lazy_property
     def _info(self) -> _core.SketchInfo | None:
         return self._core.info
 
-    @cached_property
+    @lazy_property
     def spectrum(self) -> Spectrum:
         """The surrogate as a spectrum, the Fourier coefficients of the same function.
 
@@ -143,7 +143,7 @@ class Sketch:
         """
         return Spectrum._wrap(self._core.spectrum())
 
-    @cached_property
+    @lazy_property
     def patterns(self) -> list[Pattern] | None:
         """The letter patterns of a regression, strongest first; None for other surrogates.
 
@@ -164,7 +164,7 @@ class Sketch:
         scale = float(self.space.q)
         return sorted(listed, key=lambda p: -abs(p.coefficient) * scale ** (-len(p.support) / 2))
 
-    @cached_property
+    @lazy_property
     def space(self) -> SequenceSpace:
         """The sequence space."""
         return SequenceSpace._wrap(self._core.space)

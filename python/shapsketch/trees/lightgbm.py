@@ -8,6 +8,7 @@ from shapsketch._validate import optional
 from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
+from shapsketch.trees.threads import forked
 
 
 def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
@@ -52,7 +53,8 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
 
     def scores(features: Values) -> Values:
         # The raw score of a random forest is the sum of its trees, but its prediction is their mean.
-        raw: Values = scale * booster.predict(features, raw_score=True, num_iteration=best)
+        threads = {"num_threads": 1} if forked() else {}
+        raw: Values = scale * booster.predict(features, raw_score=True, num_iteration=best, **threads)
         return raw if each == 1 else raw[:, chosen]
 
     return Converted(layout, trees, scale, link, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
+from shapsketch.trees.threads import forked
 
 
 def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
@@ -61,10 +63,14 @@ def convert(model: Any, space: SequenceSpace, output: int | None) -> Converted:
         scale = factor * float(model.learning_rate)
 
     def scores(features: Values) -> Values:
-        if not classes:
-            predicted: Values = model.predict(features)
-            return np.log(predicted) if link == "log" else predicted
-        raw: Values = factor * model.decision_function(features)
+        # scikit-learn depends on threadpoolctl.
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "openmp") if forked() else nullcontext():
+            if not classes:
+                predicted: Values = model.predict(features)
+                return np.log(predicted) if link == "log" else predicted
+            raw: Values = factor * model.decision_function(features)
         return raw if raw.ndim == 1 else raw[:, chosen]
 
     return Converted(layout, trees, scale, link if groups == 1 else "identity", scores)

@@ -11,6 +11,7 @@ from shapsketch._validate import optional
 from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_output
+from shapsketch.trees.threads import forked
 
 # The link scale on which the trees of an objective are summed; identity for other objectives.
 LINKS = {
@@ -27,6 +28,9 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
     """Return a fitted XGBoost model in the common form."""
     xgboost = optional("xgboost", "trees", "converting an XGBoost model")
     booster = _booster(model, xgboost)
+    if forked():
+        # With more threads, this process could not even save the model.
+        booster.set_param({"nthread": 1})
     learner = json.loads(booster.save_raw("json"))["learner"]
     gradient, weights = learner["gradient_booster"], None
     if gradient["name"] == "gblinear":
@@ -59,6 +63,7 @@ def convert(model: Any, space: SequenceSpace, output: int | None, zeros_missing:
             feature_types=booster.feature_types,
             feature_names=booster.feature_names,
             enable_categorical=True,
+            nthread=1 if forked() else None,
         )
         limit = (0, 0) if best is None else (0, best + 1)
         raw: Values = booster.predict(matrix, output_margin=True, iteration_range=limit).astype(np.float64)
