@@ -153,3 +153,51 @@ def test_a_forked_process_converts_trees(library):
         return ss.from_trees(model, SPACE).predict(CODES)
 
     np.testing.assert_array_equal(in_process(predicted), predicted())
+
+
+def model(codes):
+    return codes[:, 0] * 1.0
+
+
+def sketched(seed):
+    return ss.sketch(
+        model, SPACE, budget=500, method="regress", inputs="codes", random_state=seed, progress=False
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_of_processes_explains_and_fits(parent, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("run it on Unix, which has this start method")
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        values = pool.apply_async(explained, (parent,)).get(PATIENCE)
+        other = pool.apply_async(sketched, (3,)).get(PATIENCE)
+    np.testing.assert_array_equal(values, explained(parent))
+    np.testing.assert_array_equal(other.predict(CODES), sketched(3).predict(CODES))
+    assert other.summary() == sketched(3).summary()
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_joblib_explains_and_fits(parent, backend):
+    joblib = pytest.importorskip("joblib")
+    run = joblib.Parallel(n_jobs=2, backend=backend, timeout=PATIENCE)
+    for values in run(joblib.delayed(explained)(parent) for _ in range(2)):
+        np.testing.assert_array_equal(values, explained(parent))
+    for other in run(joblib.delayed(sketched)(3) for _ in range(2)):
+        np.testing.assert_array_equal(other.predict(CODES), sketched(3).predict(CODES))
+
+
+def test_workers_of_a_data_loader_explain(parent):
+    data = pytest.importorskip("torch.utils.data", reason="install torch, whose workers are forked")
+    explainer = ss.Explainer(parent)
+
+    class Explained(data.Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            return explainer(CODES[index : index + 1]).values[0]
+
+    loader = data.DataLoader(Explained(), batch_size=4, num_workers=2, timeout=PATIENCE)
+    values = np.concatenate([batch.numpy() for batch in loader])
+    np.testing.assert_array_equal(values, explainer(CODES[:8]).values)

@@ -13,7 +13,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Interrupted => return PyKeyboardInterrupt::new_err(error.to_string()),
         Error::BudgetTooSmall { .. } => "BudgetError",
-        Error::File { .. } | Error::Io { .. } => "FileError",
+        Error::File { .. } | Error::Io { .. } | Error::Bytes { .. } => "FileError",
         _ => "InputError",
     };
     let exception = || -> PyResult<PyErr> {

@@ -182,6 +182,9 @@ class Background:
             return _core.Background.references(self.space._core, self.references)
         return _core.Background.uniform(self.space._core)
 
+    def __reduce__(self) -> tuple[type[Background], tuple[Any, ...]]:
+        return Background, (self.space, self.probabilities, self.references, self.shuffles)
+
     @property
     def fixed(self) -> bool:
         """Whether the background is a single sequence."""

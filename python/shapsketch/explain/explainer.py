@@ -86,6 +86,9 @@ class Explainer:
             return self._sketch._components
         return _core.Components(self._sketch._core, self._background.core)
 
+    def __reduce__(self) -> tuple[type[Explainer], tuple[Sketch, Background]]:
+        return Explainer, (self._sketch, self._background)
+
     @property
     def background(self) -> str:
         """The distribution from which missing positions are drawn, in words."""

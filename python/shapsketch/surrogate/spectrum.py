@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -142,5 +143,12 @@ class Spectrum:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Spectrum], tuple[bytes]]:
+        return _unpickled, (_core.Sketch(self._core).to_bytes(),)
+
     def __repr__(self) -> str:
         return f"Spectrum({self.space!r}, {len(self)} coefficients)"
+
+
+def _unpickled(file: bytes) -> Spectrum:
+    return Spectrum._wrap(_core.Sketch.from_bytes(file).spectrum())

@@ -22,6 +22,16 @@ impl Plan {
     }
 
     #[getter]
+    fn space(&self) -> Space {
+        Space(self.0.space().clone())
+    }
+
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+
+    #[getter]
     fn method(&self) -> &'static str {
         self.0.method().name()
     }

@@ -149,7 +149,7 @@ impl Queries {
         let r2 = RSquared::new(values, &predictions)?;
         let info = SketchInfo::new(provenance, r2, peeling.noise, peeling.unexplained);
         let held_out = HeldOut { values: values.to_vec(), predictions };
-        Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
+        Ok(Sketch { info: Some(info), held_out: Some(held_out), ..Sketch::from(surrogate) })
     }
 
     /// Decodes at several noise levels. Returns the spectrum, or the constant, that predicts the validation values
