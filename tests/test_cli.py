@@ -123,6 +123,26 @@ def test_sketch_of_a_callable(succeed, folder, tmp_path, workers, monkeypatch):
     assert {**report, "candidates": []} == {**info, "candidates": []}
 
 
+def test_info_says_that_an_older_file_has_no_digest(succeed, folder, tmp_path):
+    file = (folder / "motifs.safetensors").read_bytes()
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    described = json.loads(header["__metadata__"]["shapsketch"])
+    del described["digest"]
+    header["__metadata__"]["shapsketch"] = json.dumps(described)
+    header = json.dumps(header).encode()
+    (tmp_path / "old.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + file[8 + size :])
+    line = "file       no digest (older version): damage cannot be detected; save it again"
+    assert succeed("info", "old.safetensors").splitlines()[-1] == line
+    assert line not in succeed("info", folder / "motifs.safetensors")
+    assert succeed("info", "old.safetensors", "--json")["unverified"] is True
+    assert succeed("info", folder / "motifs.safetensors", "--json")["unverified"] is False
+    old = ss.load("old.safetensors")
+    assert old.unverified
+    old.save("new.safetensors")
+    assert (tmp_path / "new.safetensors").read_bytes() == file
+
+
 def test_sketch_of_a_program(succeed, tmp_path):
     program = f"{sys.executable} -c \"import sys; [print(line.count('G')) for line in sys.stdin]\""
     out = succeed(

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "python" / "shapsketch"
 # Data flows one way: a module imports only from its own package or an earlier one.
 PACKAGES = [
     "errors",
+    "_lazy",
     "_validate",
     "space",
     "link",

@@ -391,6 +391,112 @@ def test_a_damaged_store_is_refused_or_read_correctly(tmp_path, monkeypatch):
         store.rescue(path)
 
 
+def stored(path, batches=12, size=100):
+    """Write a store, and return its bytes and contents."""
+    rng = np.random.default_rng(0)
+    with ss.Store(path).open(DNA8, None) as opened:
+        for _ in range(batches):
+            codes = rng.integers(0, 4, (size, 8)).astype(np.uint8)
+            opened.keep(codes, motif(codes))
+    return path.read_bytes(), ss.Store(path).read()
+
+
+def refusals(path):
+    """Return the messages of all ways to use a damaged store; each is a `FileError`."""
+    uses = [ss.Store(path).read, lambda: run(Counting(), path), lambda: ss.Store(path).rescue(f"{path}.new")]
+    messages = []
+    for use in uses:
+        with pytest.raises(ss.FileError) as refused:
+            use()
+        messages.append(str(refused.value))
+    assert not Path(f"{path}.new").exists()
+    return messages
+
+
+def test_a_store_whose_schema_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "values.db"
+    whole, _ = stored(path)
+    assert whole.count(b"WITHOUT ROWID") == 1
+    path.write_bytes(whole.replace(b"WITHOUT ROWID", b"WITHOUT \xd2OWID"))
+    for message in refusals(path):
+        assert "is not a store, or is damaged: " in message
+    with pytest.raises(ss.FileError, match=r"malformed database schema \(meta\).* \ufffdOWID"):
+        ss.Store(path).read()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("alphabet", "ACGU"),
+        ("alphabet", "A"),
+        ("length", "9"),
+        ("length", "0"),
+        ("length", "1" + "0" * 30),
+        ("length", "eight"),
+        ("model", "another"),
+        ("outputs", "[1, 2]"),
+        ("outputs", "[" * 100_000),
+        ("outputs", "{}"),
+    ],
+)
+def test_a_store_whose_description_is_damaged_is_refused(tmp_path, key, value):
+    path = tmp_path / "values.db"
+    stored(path, batches=2)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+    connection.close()
+    for message in refusals(path):
+        assert "is not a store, or is damaged" in message
+
+
+def test_a_truncated_store_is_rescued(tmp_path):
+    path = tmp_path / "values.db"
+    whole, (codes, values) = stored(path)
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(ss.FileError, match="is not a store, or is damaged"):
+        ss.Store(path).read()
+    count = ss.Store(path).rescue(tmp_path / "new.db")
+    assert count >= 600
+    np.testing.assert_array_equal(ss.Store(tmp_path / "new.db").read()[0], codes[:count])
+    np.testing.assert_array_equal(ss.Store(tmp_path / "new.db").read()[1], values[:count])
+
+
+def test_mutated_stores_are_refused_or_read_correctly(tmp_path):
+    path, new = tmp_path / "values.db", tmp_path / "new.db"
+    whole, expected = stored(path)
+    other, _ = stored(tmp_path / "other.db", size=30)
+    rng = np.random.default_rng(1)
+    refused = 0
+    for trial in range(60):
+        at, size = int(rng.integers(len(whole))), int(rng.choice([1, 7, 512, 4096]))
+        mutations = [
+            whole[:at] + rng.bytes(size) + whole[at:],
+            whole[:at] + whole[at + size :],
+            whole[:at] + bytes(size) + whole[at + size :],
+            whole[:at] + other[at:],
+            whole[:at] + rng.bytes(size) + whole[at + size :],
+            whole[: at % 4096] + rng.bytes(1) + whole[at % 4096 + 1 :],
+        ]
+        path.write_bytes(mutations[trial % len(mutations)])
+        try:
+            codes, values = ss.Store(path).read()
+        except ss.FileError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(codes, expected[0])
+            np.testing.assert_array_equal(values, expected[1])
+        try:
+            count = ss.Store(path).rescue(new)
+        except ss.FileError:
+            assert not new.exists()
+        else:
+            np.testing.assert_array_equal(ss.Store(new).read()[1], expected[1][:count])
+            new.unlink()
+        for rest in tmp_path.glob("*-wal"):
+            rest.unlink()
+    assert refused > 40
+
+
 def test_every_changed_value_is_detected(tmp_path):
     store = tmp_path / "values.db"
     run(Counting(), store, budget=300)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,12 @@ class Link:
     name: str
     forward: Function
     inverse: Function | None
+
+    def __reduce__(self) -> tuple[Callable[..., Link], tuple[Any, ...]]:
+        # The functions of a named link are not pickled; those of a custom one are, by their own means.
+        if self.name in NAMES:
+            return parse, (self.name,)
+        return Link, (self.name, self.forward, self.inverse)
 
     def to_link(self, values: Values, what: str) -> Values:
         """Return values on the scale of the sketch; `what` names the values in error messages.

@@ -13,7 +13,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Interrupted => return PyKeyboardInterrupt::new_err(error.to_string()),
         Error::BudgetTooSmall { .. } => "BudgetError",
-        Error::File { .. } | Error::Io { .. } => "FileError",
+        Error::File { .. } | Error::Io { .. } | Error::Bytes { .. } => "FileError",
         _ => "InputError",
     };
     let exception = || -> PyResult<PyErr> {
@@ -25,6 +25,16 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Ok(PyErr::from_value(exception))
     };
     exception().unwrap_or_else(|failed| failed)
+}
+
+/// The exception for a pool of threads that cannot start.
+pub(crate) fn from_pool(py: Python<'_>, error: &rayon::ThreadPoolBuildError) -> PyErr {
+    let message = format!(
+        "cannot start the threads for this computation: {error}; set the environment variable RAYON_NUM_THREADS to a \
+         smaller number, or raise the limit on threads of this process"
+    );
+    let exception = || py.import(MODULE)?.getattr("ShapsketchError")?.call1((message,));
+    exception().map_or_else(|failed| failed, PyErr::from_value)
 }
 
 /// The exception for a panic of the core, which is a defect of shapsketch.

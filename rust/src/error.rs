@@ -257,6 +257,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Bytes are not those of a sketch, or a sketch cannot be written as bytes.
+    #[error("bytes of a sketch: {reason}")]
+    Bytes {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The operating system refused to read or write a file.
     #[error("{}: {source}", path.display())]
     Io {

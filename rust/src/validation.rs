@@ -19,7 +19,6 @@
 //! - *More data.* The final fit learns from more values than the fit that was tested. [`Validation::gain`] raises the upper
 //!   end.
 
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::{Error, Result};
@@ -42,8 +41,7 @@ pub const FEW: f64 = 10.0;
 /// The coefficient of determination `R² = 1 - Σ(y-ŷ)² / Σ(y-ȳ)²` and its 95 % interval.
 ///
 /// If the values do not differ, R² is undefined: `value` is NaN, and the interval is from `-∞` to 1.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(from = "Saved", into = "Saved")]
+#[derive(Clone, Copy, Debug)]
 pub struct RSquared {
     /// R², at most 1; 0 is as good as the mean of the values, negative is worse. NaN if the values do not differ.
     pub value: f64,
@@ -64,43 +62,6 @@ impl PartialEq for RSquared {
         let numbers = |r2: &Self| [r2.value, r2.low, r2.high, r2.n_effective];
         let same = |(a, b): (f64, f64)| a == b || (a.is_nan() && b.is_nan());
         self.count == other.count && numbers(self).into_iter().zip(numbers(other)).all(same)
-    }
-}
-
-/// [`RSquared`] in files. JSON has neither NaN nor infinity.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    value: Option<f64>,
-    low: Option<f64>,
-    high: f64,
-    count: usize,
-    /// Files of older versions do not have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    n_effective: Option<f64>,
-}
-
-impl From<Saved> for RSquared {
-    fn from(saved: Saved) -> Self {
-        Self {
-            value: saved.value.unwrap_or(f64::NAN),
-            low: saved.low.unwrap_or(f64::NEG_INFINITY),
-            high: saved.high,
-            count: saved.count,
-            n_effective: saved.n_effective.unwrap_or(f64::NAN),
-        }
-    }
-}
-
-impl From<RSquared> for Saved {
-    fn from(r2: RSquared) -> Self {
-        let finite = |number: f64| Some(number).filter(|number| number.is_finite());
-        Self {
-            value: finite(r2.value),
-            low: finite(r2.low),
-            high: r2.high,
-            count: r2.count,
-            n_effective: finite(r2.n_effective),
-        }
     }
 }
 

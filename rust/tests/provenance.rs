@@ -11,7 +11,7 @@ use shapsketch::sketch::{AllTerms, Candidate, Fit, HeldOut, Method, Outcome, Pro
 use shapsketch::surrogate::Keep;
 use shapsketch::trees::{Ensemble, Node};
 use shapsketch::validation::RSquared;
-use shapsketch::{Cancel, Components, Plan, SequenceSpace, Sketch, Surrogate};
+use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch, Surrogate};
 
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("shapsketch-provenance-{}-{name}", std::process::id()))
@@ -176,7 +176,7 @@ fn provenance_can_be_amended_and_is_saved() {
     assert!(Sketch::from(tree()).with_outcome(Outcome::Validated).with_note("a note").info.is_none());
 }
 
-/// Replaces fields of the provenance in a sketch file.
+/// Replaces fields of the provenance in a sketch file, and removes its digest.
 fn rewritten(path: &PathBuf, change: impl Fn(&mut Value)) {
     let bytes = std::fs::read(path).unwrap();
     let (length, rest) = bytes.split_at(8);
@@ -185,6 +185,7 @@ fn rewritten(path: &PathBuf, change: impl Fn(&mut Value)) {
     let text = header["__metadata__"]["shapsketch"].as_str().unwrap();
     let mut metadata: Value = serde_json::from_str(text).unwrap();
     change(&mut metadata["info"]);
+    metadata.as_object_mut().unwrap().remove("digest").unwrap();
     header["__metadata__"]["shapsketch"] = metadata.to_string().into();
     let header = header.to_string();
     let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
@@ -238,5 +239,78 @@ fn damaged_provenance_is_refused() {
         let message = Sketch::load(&path).unwrap_err().to_string();
         assert!(message.contains(reason), "{message:?} must contain {reason:?}");
     }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn impossible_provenance_is_refused_and_not_written() {
+    let path = temporary("impossible");
+    let (trees, regression, exact) =
+        (by_method(Method::Trees), by_method(Method::Regress), by_method(Method::Exact));
+    let r2 = |value: f64, low: f64, high: f64| json!({"value": value, "low": low, "high": high, "count": 9});
+    let impossible = "is impossible";
+    let cases = [
+        (&trees, "r2", r2(5.0, 4.0, 6.0), impossible),
+        (&trees, "r2", r2(0.5, 9.0, -9.0), impossible),
+        (&trees, "r2", r2(0.5, 0.6, 0.7), impossible),
+        (&trees, "r2", json!({"value": null, "low": 0.5, "high": 1.0, "count": 9}), impossible),
+        (&trees, "r2", json!({"value": 0.5, "low": null, "high": 1.0, "count": 9}), impossible),
+        (&trees, "r2", json!({"value": 0.5, "low": 0.4, "high": 0.6, "count": -9}), "invalid value"),
+        (&trees, "teacher", r2(1.5, 0.0, 1.0), "R² of the teacher 1.5"),
+        (&trees, "link", json!({"name": "log", "response_r2": r2(1.5, 0.0, 1.0)}), "scale of the model 1.5"),
+        (&trees, "noise", json!(-1.0), "noise must be at least 0, got -1"),
+        (&trees, "unexplained", json!(null), "unexplained must be at least 0, got NaN"),
+        (&trees, "n_queries", json!(-1), "invalid value"),
+        (&trees, "all_terms", json!([9, 1.5]), "R² 1.5 of all terms is above 1"),
+        (
+            &trees,
+            "candidates",
+            json!([{"name": "a", "r2": 1.5, "weight": 1.0}]),
+            "candidate \"a\" is above 1",
+        ),
+        (&trees, "candidates", json!([{"name": "a", "r2": 0.5, "weight": -1.0}]), "\"a\" has the weight -1"),
+        (&trees, "outcome", json!("exact"), "outcome 'exact' is impossible for the method \"trees\""),
+        (&regression, "method", json!("exact"), "method 'exact' needs the spectrum of all sequences"),
+        (&regression, "method", json!("trees"), "details of a regression are impossible for the method"),
+        (&exact, "n_queries", json!(255), "method 'exact' needs the spectrum of all sequences"),
+    ];
+    for (sketch, field, value, reason) in cases {
+        sketch.save(&path).unwrap();
+        rewritten(&path, |info| info[field] = value.clone());
+        let message = Sketch::load(&path).unwrap_err().to_string();
+        assert!(message.contains(reason), "{message:?} must contain {reason:?}");
+    }
+    for (field, value) in [("unseen", json!([[8, 0]])), ("unseen", json!([[0, 4]])), ("refit", json!(-1.0))] {
+        regression.save(&path).unwrap();
+        rewritten(&path, |info| info["regression"][field] = value.clone());
+        let message = Sketch::load(&path).unwrap_err().to_string();
+        assert!(message.contains("metadata is damaged: "), "{message}");
+    }
+    let mut forged = trees.clone();
+    forged.info.as_mut().unwrap().r2.value = 5.0;
+    let message = forged.to_bytes().unwrap_err().to_string();
+    assert!(message.starts_with("bytes of a sketch: R² 5 with the interval"), "{message}");
+    assert!(matches!(forged.save(&path), Err(Error::File { .. })));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn undefined_r2_is_saved_and_an_upper_end_above_one_is_one() {
+    let mut sketch = by_method(Method::Trees);
+    let info = sketch.info.as_mut().unwrap();
+    info.r2 = RSquared { value: f64::NAN, low: f64::NEG_INFINITY, high: 1.0, count: 20, n_effective: 2.5 };
+    (info.unexplained, info.noise) = (f64::NAN, 0.0);
+    let low = RSquared { value: -3.5, low: f64::NEG_INFINITY, high: 1.0, count: 20, n_effective: 2.5 };
+    info.teacher = Some(low);
+    let back = Sketch::from_bytes(&sketch.to_bytes().unwrap()).unwrap().info.unwrap();
+    assert!(back.r2.value.is_nan() && back.unexplained.is_nan());
+    assert_eq!((back.r2.low, back.r2.high, back.r2.count), (f64::NEG_INFINITY, 1.0, 20));
+    assert_eq!((back.teacher, back.noise), (Some(low), 0.0));
+    // Older versions could write an upper end above 1.
+    let path = temporary("above-one");
+    by_method(Method::Trees).save(&path).unwrap();
+    rewritten(&path, |info| info["r2"] = json!({"value": 0.5, "low": -0.5, "high": 1.25, "count": 9}));
+    let r2 = Sketch::load(&path).unwrap().info.unwrap().r2;
+    assert_eq!(r2, RSquared { value: 0.5, low: -0.5, high: 1.0, count: 9, n_effective: f64::NAN });
     std::fs::remove_file(path).unwrap();
 }

@@ -31,6 +31,7 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "response_r2": _number(sketch.response_r2),
         "link": sketch.link,
         "terms": sketch.n_terms,
+        "unverified": sketch.unverified,
         "candidates": [
             {"name": c.name, "r2": _number(c.r2), "seconds": c.seconds, "weight": c.weight}
             for c in sketch.candidates

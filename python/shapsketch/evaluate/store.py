@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,10 @@ class Store:
             raise FileError(f"{path}: this store does not exist; check the path")
         with store_file.connected(path, to_write=False) as connection:
             meta = store_file.read_meta(path, connection)
-            n, outputs = store_file.shape_of(path, meta)
+            space, outputs = store_file.shape_of(path, meta)
             width = 1 if outputs is None else len(outputs)
-            batches = list(store_file.read_batches(path, connection, meta, n, width))
-        codes = np.concatenate([np.empty((0, n), dtype=np.uint8), *(c for c, _ in batches)])
+            batches = list(store_file.read_batches(path, connection, meta, space.n, width))
+        codes = np.concatenate([np.empty((0, space.n), dtype=np.uint8), *(c for c, _ in batches)])
         values = np.concatenate([np.empty((0, width)), *(v for _, v in batches)])
         return codes, values[:, 0] if outputs is None else values
 
@@ -108,28 +109,25 @@ class Store:
             raise FileError(f"{old}: this store does not exist; check the path")
         if store_file.exists(new):
             raise FileError(f"{new} exists; choose a new file for the rescued store")
-        with store_file.connected(old, to_write=False) as connection:
+        with store_file.connected(old, to_write=False, rescue=True) as connection:
             meta = store_file.read_meta(old, connection, check=False)
-            n, outputs = store_file.shape_of(old, meta)
+            space, outputs = store_file.shape_of(old, meta)
             width = 1 if outputs is None else len(outputs)
-            try:
-                space = SequenceSpace(meta["alphabet"], n)
-            except InputError as error:
-                raise store_file.damaged(old, "its description is not that of a store") from error
+            batches = store_file.read_batches(old, connection, meta, space.n, width)
+            # If the first batch is damaged, or does not belong to the description, there is nothing to copy.
+            first = next(batches, None)
             store_file.create(new, meta)
-            cache = Cache(n, width)
+            cache = Cache(space.n, width)
             with store_file.connected(new) as target:
                 opened = OpenStore(self, new, target, meta, cache, space, list(range(width)))
-                batches = store_file.read_batches(old, connection, meta, n, width)
-                while True:
+                batch = first
+                while batch is not None:
+                    opened.keep(*batch)
                     try:
-                        codes, values = next(batches)
-                    except StopIteration:
-                        break
+                        batch = next(batches, None)
                     except FileError as error:
                         logger.warning("rescued %d values before the damage: %s", len(cache), error)
                         break
-                    opened.keep(codes, values)
         return len(cache)
 
     @contextmanager
@@ -159,29 +157,29 @@ class Store:
             store_file.create(path, wanted)
         with store_file.connected(path) as connection:
             meta = store_file.read_meta(path, connection)
+            stored_space, stored_outputs = store_file.shape_of(path, meta)
+            width = 1 if stored_outputs is None else len(stored_outputs)
+            batches = store_file.read_batches(path, connection, meta, stored_space.n, width)
+            first = next(batches, None)
             for key, value in wanted.items():
-                if meta[key] != value and not (key == "outputs" and _same_names(meta[key], outputs)):
+                if meta[key] != value and not (key == "outputs" and _same_names(stored_outputs, outputs)):
                     raise InputError(
                         f"{path} has values of another {store_file.KEYS[key]}: {meta[key]!r}, not {value!r}; "
                         "use a separate store for each model, space and list of outputs"
                         + (", or request all outputs of this one" if meta[key].startswith("[") else "")
                     )
             # Where each requested output is among the stored columns.
-            columns = [0] if outputs is None else list(map(json.loads(meta["outputs"]).index, outputs))
+            columns = [0] if outputs is None else list(map((stored_outputs or []).index, outputs))
             cache = Cache(space.n, len(columns))
-            for codes, values in store_file.read_batches(path, connection, meta, space.n, len(columns)):
+            for codes, values in chain([] if first is None else [first], batches):
                 cache.add(codes, values[:, columns])
             cache.settle()
             yield OpenStore(self, path, connection, meta, cache, space, columns)
 
 
-def _same_names(stored: str, outputs: tuple[str, ...] | None) -> bool:
+def _same_names(stored: list[str] | None, outputs: tuple[str, ...] | None) -> bool:
     """Return whether a store has these outputs, in any order."""
-    try:
-        names = json.loads(stored)
-    except ValueError:
-        return False
-    return isinstance(names, list) and outputs is not None and sorted(names) == sorted(outputs)
+    return stored is not None and outputs is not None and sorted(stored) == sorted(outputs)
 
 
 class OpenStore:

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from shapsketch.errors import FileError
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, SequenceSpace, Values
 
 # Identify the file as a store, and its version.
 APPLICATION = 0x73686170
@@ -36,6 +36,9 @@ VERSION = 1
 TRIES, PAUSE = 6, 0.02
 # The keys of `meta`, and what each of them describes.
 KEYS = {"alphabet": "alphabet", "length": "sequence length", "model": "model", "outputs": "list of outputs"}
+# What SQLite, and conversions of what it returns, raise for damaged files. SQLite's own messages quote the
+# file, and may not be UTF-8.
+DAMAGE = (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError)
 
 
 def exists(path: Path) -> bool:
@@ -88,8 +91,8 @@ def create(path: Path, meta: dict[str, str]) -> None:
 
 
 @contextmanager
-def connected(path: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connection]:
-    """Open a store for this process alone.
+def connected(path: Path, *, to_write: bool = True, rescue: bool = False) -> Iterator[sqlite3.Connection]:
+    """Open a store for this process alone; `rescue` opens damaged ones too, such as truncated ones.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def connected(path: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connecti
     mode = "mode=rw" if to_write or writable or not settled else "mode=ro&immutable=1"
     for left in reversed(range(TRIES)):
         try:
-            connection = _locked(path, mode)
+            connection = _locked(path, mode, rescue=rescue)
             break
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -118,15 +121,15 @@ def connected(path: Path, *, to_write: bool = True) -> Iterator[sqlite3.Connecti
                 ) from error
             # Two processes that open the store at the same moment may block each other: pause at random.
             time.sleep((1 + secrets.randbelow(10)) * PAUSE)
-        except sqlite3.DatabaseError as error:
-            raise damaged(path, str(error)) from error
+        except DAMAGE as error:
+            raise damaged(path, _text(error)) from error
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _locked(path: Path, mode: str) -> sqlite3.Connection:
+def _locked(path: Path, mode: str, *, rescue: bool) -> sqlite3.Connection:
     """Return an exclusive connection."""
     try:
         connection = sqlite3.connect(
@@ -137,6 +140,9 @@ def _locked(path: Path, mode: str) -> sqlite3.Connection:
     try:
         if path.stat().st_size == 0:
             raise damaged(path, "it is empty")
+        if rescue:
+            # The only pragma with which SQLite reads a file that is shorter than it should be.
+            connection.execute("PRAGMA writable_schema = ON")
         # With an exclusive lock the write-ahead log needs no shared memory. A killed process loses no
         # batch that was written.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -163,6 +169,13 @@ def damaged(path: Path, why: str) -> FileError:
     )
 
 
+def _text(error: Exception) -> str:
+    """Return the message of an error; that of SQLite if it is not UTF-8."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode(errors="replace")
+    return str(error)
+
+
 def read_meta(path: Path, connection: sqlite3.Connection, *, check: bool = True) -> dict[str, str]:
     """Return the rows of `meta`; `check` examines the whole file first."""
     try:
@@ -176,22 +189,23 @@ def read_meta(path: Path, connection: sqlite3.Connection, *, check: bool = True)
         if report != "ok":
             raise damaged(path, report)
         meta = dict(connection.execute("SELECT key, value FROM meta"))
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
+    except DAMAGE as error:
+        raise damaged(path, _text(error)) from error
     if set(meta) != set(KEYS) or not all(isinstance(value, str) for value in meta.values()):
         raise damaged(path, "its description is incomplete")
     return meta
 
 
-def shape_of(path: Path, meta: dict[str, str]) -> tuple[int, list[str] | None]:
-    """Return the sequence length, and the names of the outputs if there are several."""
+def shape_of(path: Path, meta: dict[str, str]) -> tuple[SequenceSpace, list[str] | None]:
+    """Return the space, and the names of the outputs if there are several."""
     try:
-        n, outputs = int(meta["length"]), json.loads(meta["outputs"])
-    except ValueError as error:
+        space, outputs = SequenceSpace(meta["alphabet"], int(meta["length"])), json.loads(meta["outputs"])
+    except DAMAGE as error:
         raise damaged(path, "its description is not that of a store") from error
-    if not (outputs is None or isinstance(outputs, list)):
+    names = [] if outputs is None else outputs
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise damaged(path, "its description is not that of a store")
-    return n, outputs
+    return space, outputs
 
 
 def read_batches(
@@ -207,9 +221,9 @@ def read_batches(
             rows = np.frombuffer(codes, dtype=np.uint8).reshape(-1, n)
             yield rows, np.frombuffer(scores, dtype="<f8").reshape(len(rows), width).astype(np.float64)
             before, expected = digest, expected + 1
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         raise damaged(path, str(error)) from error
-    except (TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise damaged(path, f"batch {expected} differs from what was written") from error
 
 

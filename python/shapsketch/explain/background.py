@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import array_of, integer, items
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
@@ -174,7 +174,7 @@ class Background:
         background.core  # noqa: B018
         return background
 
-    @cached_property
+    @lazy_property
     def core(self) -> _core.Background:
         """The background as an object of the core; for shuffles, which differ by sequence, a uniform one."""
         if self.probabilities is not None:
@@ -182,6 +182,9 @@ class Background:
         if self.references is not None:
             return _core.Background.references(self.space._core, self.references)
         return _core.Background.uniform(self.space._core)
+
+    def __reduce__(self) -> tuple[type[Background], tuple[Any, ...]]:
+        return Background, (self.space, self.probabilities, self.references, self.shuffles)
 
     @property
     def fixed(self) -> bool:

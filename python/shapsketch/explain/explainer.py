@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import array_of, boolean, choice, integer, iterator_of
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
@@ -80,11 +81,14 @@ class Explainer:
         self._link = self._sketch.link
         self._compiled: dict[tuple[str, int, bool], _core.Interactions] = {}
 
-    @cached_property
+    @lazy_property
     def _components(self) -> _core.Components:
         if self._background.uniform or self._background.shuffles is not None:
             return self._sketch._components
         return _core.Components(self._sketch._core, self._background.core)
+
+    def __reduce__(self) -> tuple[type[Explainer], tuple[Sketch, Background]]:
+        return Explainer, (self._sketch, self._background)
 
     @property
     def background(self) -> str:

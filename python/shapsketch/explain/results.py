@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
@@ -45,7 +45,7 @@ class Explanation(Table):
     _sketch: Sketch | None = None
     _stderr: Values | None = None
 
-    @cached_property
+    @lazy_property
     def stderr(self) -> Values:
         """Standard errors of the values (B, n).
 
@@ -137,7 +137,7 @@ class Interactions(Table):
     length: int
     stderr: Values | None = None
 
-    @cached_property
+    @lazy_property
     def _orders(self) -> npt.NDArray[np.int64]:
         return np.array([len(support) for support in self.supports], dtype=np.int64)
 

@@ -25,6 +25,7 @@ from shapsketch.fitting.holdout import (
 )
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch
+from shapsketch.trees.threads import forked
 
 FEATURES = ("auto", "onehot", "kmers", "letters")
 # Leaves of each tree that are tried; the first decides between kinds of features.
@@ -78,8 +79,9 @@ class Boosted:
 
     def predict(self, matrix: Any) -> Values:
         """Return the predictions for a feature matrix."""
-        predictions: Values = self.booster.predict(matrix, num_iteration=self.rounds) + self.centre
-        return predictions
+        threads = 1 if forked() else 0
+        trees: Values = self.booster.predict(matrix, num_iteration=self.rounds, num_threads=threads)
+        return trees + self.centre
 
 
 def boost(
@@ -128,7 +130,7 @@ def boost(
         "force_col_wise": True,
         "seed": seed % 2**31,
         # The result is the same for any number of threads.
-        "num_threads": 1 if len(data.values) * leaves < ONE_THREAD else 0,
+        "num_threads": 1 if forked() or len(data.values) * leaves < ONE_THREAD else 0,
         "verbosity": -1,
     }
     names: Any = list(range(categories)) if categories else "auto"

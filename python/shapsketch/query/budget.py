@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -68,6 +68,10 @@ class Plan:
     def total_queries(self) -> int:
         """Largest number of model evaluations of this plan."""
         return self.design_queries + self.validation_queries + self.test_queries
+
+    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[str, SequenceSpace, int, str, int]]:
+        core = self._core
+        return _unpickled, (self.method, SequenceSpace._wrap(core.space), core.budget, core.method, core.seed)
 
     def __str__(self) -> str:
         if self.design is None:
@@ -137,8 +141,12 @@ def plan(
     larger blocks from a budget of 58,296 on
     """
     core = budgeted(space, budget, method, random_state)
+    return _plan_of(core, method if core.method == "regress" else core.method)
+
+
+def _plan_of(core: _core.Plan, method: str) -> Plan:
     return Plan(
-        method if core.method == "regress" else core.method,
+        method,
         core.budget,
         core.design,
         core.design_queries,
@@ -149,6 +157,10 @@ def plan(
         core.memory,
         core,
     )
+
+
+def _unpickled(method: str, space: SequenceSpace, budget: int, core_method: str, seed: int) -> Plan:
+    return _plan_of(_core.Plan(space._core, budget, method=core_method, seed=seed), method)
 
 
 def budgeted(space: SequenceSpace, budget: int, method: str, random_state: int) -> _core.Plan:

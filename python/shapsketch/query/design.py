@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -88,15 +89,15 @@ class QueryDesign:
     ) -> None:
         space_of(space)
         self.space = space
-        self._core = _core.Design(
-            space._core,
-            b=integer("b", b, least=1),
-            groups=integer("groups", groups, least=1),
-            subsampling=choice("subsampling", subsampling, ("random", "simple")),
-            delays=choice("delays", delays, ("nso", "identity", "random", "zero")),
-            repeats=integer("repeats", repeats, least=1),
-            seed=integer("random_state", random_state, least=0),
-        )
+        self._options: dict[str, Any] = {
+            "b": integer("b", b, least=1),
+            "groups": integer("groups", groups, least=1),
+            "subsampling": choice("subsampling", subsampling, ("random", "simple")),
+            "delays": choice("delays", delays, ("nso", "identity", "random", "zero")),
+            "repeats": integer("repeats", repeats, least=1),
+        }
+        self._seed = integer("random_state", random_state, least=0)
+        self._core = _core.Design(space._core, **self._options, seed=self._seed)
 
     @property
     def matrices(self) -> list[Codes]:
@@ -126,6 +127,9 @@ class QueryDesign:
 
     def __len__(self) -> int:
         return len(self._core)
+
+    def __reduce__(self) -> tuple[partial[QueryDesign], tuple[SequenceSpace]]:
+        return partial(QueryDesign, **self._options, random_state=self._seed), (self.space,)
 
     def __repr__(self) -> str:
         return f"QueryDesign({self.space!r}, {len(self)} queries)"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import boolean, file_path
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
@@ -118,6 +119,10 @@ class Sketch:
     :func:`sketch`, :func:`fit`, :func:`from_trees` and :func:`load` return sketches. A sketch of a
     :class:`Spectrum` has no provenance and no R².
 
+    Sketches can be pickled and copied: the pickle contains the bytes of the file that :meth:`save` writes,
+    and the functions of a custom link and the teacher, if there are any. Those must be picklable themselves
+    (a lambda is not); :meth:`save` does not need that.
+
     Parameters
     ----------
     spectrum : Spectrum
@@ -140,15 +145,15 @@ class Sketch:
         sketch._link = loaded(name) if link is None else link
         return sketch
 
-    @cached_property
+    @lazy_property
     def _components(self) -> _core.Components:
         return _core.Components(self._core)
 
-    @cached_property
+    @lazy_property
     def _info(self) -> _core.SketchInfo | None:
         return self._core.info
 
-    @cached_property
+    @lazy_property
     def spectrum(self) -> Spectrum:
         """The surrogate as a spectrum, the Fourier coefficients of the same function.
 
@@ -159,7 +164,7 @@ class Sketch:
         """
         return Spectrum._wrap(self._core.spectrum())
 
-    @cached_property
+    @lazy_property
     def patterns(self) -> list[Pattern] | None:
         """The letter patterns of a regression, strongest first; None for other surrogates.
 
@@ -180,7 +185,7 @@ class Sketch:
         scale = float(self.space.q)
         return sorted(listed, key=lambda p: -abs(p.coefficient) * scale ** (-len(p.support) / 2))
 
-    @cached_property
+    @lazy_property
     def space(self) -> SequenceSpace:
         """The sequence space."""
         return SequenceSpace._wrap(self._core.space)
@@ -268,6 +273,14 @@ class Sketch:
         return None if teacher is None else teacher.value
 
     @property
+    def unverified(self) -> bool:
+        """Whether it was loaded from a file without a digest, in which damage cannot be detected.
+
+        Older versions wrote such files. Load and save one to add the digest.
+        """
+        return self._core.unverified
+
+    @property
     def n_terms(self) -> int:
         """Number of terms: Fourier coefficients, or letter patterns and the constant."""
         return len(self._core)
@@ -297,6 +310,8 @@ class Sketch:
                 lines.append("           LOW: explanations describe the sketch, not the model")
         lines.append(f"terms      {self.n_terms:,}")
         lines += self._orders()
+        if self.unverified:
+            lines.append("file       no digest (older version): damage cannot be detected; save it again")
         return "\n".join(lines)
 
     def _orders(self) -> list[str]:
@@ -325,9 +340,22 @@ class Sketch:
         """
         self._core.save(str(file_path(path)))
 
+    def __reduce__(self) -> tuple[Callable[..., Sketch], tuple[Any, ...]]:
+        # What the bytes of the file do not contain is pickled by its own means.
+        seconds = [candidate.seconds for candidate in self.candidates]
+        return _unpickled, (self._core.to_bytes(), self._link, self._teacher, seconds)
+
     def __repr__(self) -> str:
         r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
         return f"Sketch({self.space!r}, {self.n_terms} terms{r2})"
+
+
+def _unpickled(file: bytes, link: Link, teacher: FreePredictor | None, seconds: list[float | None]) -> Sketch:
+    core = _core.Sketch.from_bytes(file)
+    if core.info is not None:
+        pairs = zip(core.info.candidates, seconds, strict=True)
+        core = core.with_candidates([_core.Candidate(c.name, c.r2, s, c.weight) for c, s in pairs])
+    return Sketch._wrap(core, link, teacher)
 
 
 def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketch:

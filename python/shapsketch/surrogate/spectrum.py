@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import array_of, boolean, integer, number
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
@@ -72,19 +73,19 @@ class Spectrum:
         spectrum._core = core
         return spectrum
 
-    @cached_property
+    @lazy_property
     def space(self) -> SequenceSpace:
         """The sequence space."""
         return SequenceSpace._wrap(self._core.space)
 
-    @cached_property
+    @lazy_property
     def _terms(self) -> tuple[Codes, npt.NDArray[np.complex128]]:
         frequencies, coefficients = self._core.terms()
         frequencies.setflags(write=False)
         coefficients.setflags(write=False)
         return frequencies, coefficients
 
-    @cached_property
+    @lazy_property
     def _components(self) -> _core.Components:
         return _core.Components(_core.Sketch(self._core))
 
@@ -144,5 +145,12 @@ class Spectrum:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Spectrum], tuple[bytes]]:
+        return _unpickled, (_core.Sketch(self._core).to_bytes(),)
+
     def __repr__(self) -> str:
         return f"Spectrum({self.space!r}, {len(self)} coefficients)"
+
+
+def _unpickled(file: bytes) -> Spectrum:
+    return Spectrum._wrap(_core.Sketch.from_bytes(file).spectrum())

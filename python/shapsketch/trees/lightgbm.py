@@ -10,6 +10,7 @@ from shapsketch.models.estimators import TWO_CLASSES
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_class, choose_output, column, of_class
 from shapsketch.trees.objectives import link_of
+from shapsketch.trees.threads import forked
 
 
 def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -> Converted:
@@ -55,11 +56,16 @@ def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -
         # The raw score of a random forest is the sum of its trees, but its prediction is their mean.
         scale /= max(len(trees), 1)
 
+    def predicted(features: Values, *, raw_score: bool) -> Values:
+        threads = {"num_threads": 1} if forked() else {}
+        values: Values = booster.predict(features, raw_score=raw_score, num_iteration=best, **threads)
+        return values
+
     def scores(features: Values) -> Values:
-        return scale * column(booster.predict(features, raw_score=True, num_iteration=best), chosen)
+        return scale * column(predicted(features, raw_score=True), chosen)
 
     def responses(features: Values) -> Values:
-        return of_class(column(booster.predict(features, num_iteration=best), chosen), label, link)
+        return of_class(column(predicted(features, raw_score=False), chosen), label, link)
 
     return Converted(layout, trees, scale, link, scores, responses)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from shapsketch.link import SOFTMAX
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_class, choose_output, column
 from shapsketch.trees.objectives import link_of
+from shapsketch.trees.threads import forked
 
 
 def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -> Converted:
@@ -62,13 +64,17 @@ def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -
         scale *= 2.0
 
     def scores(features: Values) -> Values:
-        if not classes:
-            predicted: Values = model.predict(features)
-            return np.log(predicted) if link == "log" else predicted
-        return scale * column(model.decision_function(features), chosen)
+        with _threads():
+            if not classes:
+                predicted: Values = model.predict(features)
+                return np.log(predicted) if link == "log" else predicted
+            return scale * column(model.decision_function(features), chosen)
 
     def responses(features: Values) -> Values:
-        predicted: Values = model.predict_proba(features)[:, label] if classes else model.predict(features)
+        with _threads():
+            predicted: Values = (
+                model.predict_proba(features)[:, label] if classes else model.predict(features)
+            )
         return predicted
 
     if histogram:
@@ -76,6 +82,14 @@ def convert(model: Any, space: SequenceSpace, output: int | None, onehot: str) -
         return Converted(layout, trees, scale, link, scores, responses)
     trees = [_tree_of(stage[chosen].tree_, 0, None) for stage in model.estimators_]
     return Converted(layout, trees, scale * float(model.learning_rate), link, scores, responses)
+
+
+def _threads() -> AbstractContextManager[Any]:
+    """Return a context in which a forked process uses one thread."""
+    # scikit-learn depends on threadpoolctl.
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "openmp") if forked() else nullcontext()
 
 
 def _convert_forest(model: Any, layout: Layout, output: int | None, classes: int, single: bool) -> Converted:

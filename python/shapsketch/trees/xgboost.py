@@ -13,6 +13,7 @@ from shapsketch.models.estimators import TWO_CLASSES
 from shapsketch.space import SequenceSpace, Values
 from shapsketch.trees.forest import Converted, Layout, Tree, choose_class, choose_output, column, of_class
 from shapsketch.trees.objectives import link_of
+from shapsketch.trees.threads import forked
 
 
 def convert(
@@ -21,6 +22,9 @@ def convert(
     """Return a fitted XGBoost model in the common form."""
     xgboost = optional("xgboost", "trees", "converting an XGBoost model")
     booster = _booster(model, xgboost)
+    if forked():
+        # With more threads, this process could not even save the model.
+        booster.set_param({"nthread": 1})
     learner = json.loads(booster.save_raw("json"))["learner"]
     gradient, weights = learner["gradient_booster"], None
     if gradient["name"] == "gblinear":
@@ -58,6 +62,7 @@ def convert(
             feature_types=booster.feature_types,
             feature_names=booster.feature_names,
             enable_categorical=True,
+            nthread=1 if forked() else None,
         )
         limit = (0, 0) if best is None else (0, best + 1)
         values: Values = booster.predict(matrix, output_margin=margin, iteration_range=limit)

@@ -5,7 +5,7 @@ use shapsketch::sketch::Strategy;
 
 use super::queries::Queries;
 use crate::space::Space;
-use crate::work::{interruptible, short};
+use crate::work::interruptible;
 
 /// How a budget is spent.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
@@ -17,7 +17,18 @@ impl Plan {
     #[new]
     #[pyo3(signature = (space, budget, *, method, seed))]
     fn new(py: Python<'_>, space: Space, budget: usize, method: &str, seed: u64) -> PyResult<Self> {
-        short(py, || shapsketch::Plan::new(space.0, budget, Strategy::from_name(method)?, seed)).map(Self)
+        interruptible(py, |_| shapsketch::Plan::new(space.0, budget, Strategy::from_name(method)?, seed))
+            .map(Self)
+    }
+
+    #[getter]
+    fn space(&self) -> Space {
+        Space(self.0.space().clone())
+    }
+
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.0.seed()
     }
 
     #[getter]

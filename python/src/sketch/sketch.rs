@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use shapsketch::Surrogate;
 use shapsketch::explain::shapley_standard_errors;
 use shapsketch::frequency::Frequency;
@@ -70,6 +71,22 @@ impl Sketch {
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         interruptible(py, |_| self.0.save(&path))
+    }
+
+    /// The bytes of the file that `save` writes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        interruptible(py, |_| self.0.to_bytes()).map(|bytes| PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        interruptible(py, |_| shapsketch::Sketch::from_bytes(bytes)).map(Self::from)
+    }
+
+    /// Whether it was read from a file without a digest.
+    #[getter]
+    fn unverified(&self) -> bool {
+        self.0.unverified
     }
 
     fn with_outcome(&self, py: Python<'_>, outcome: &str) -> PyResult<Self> {

@@ -11,9 +11,10 @@
 //! Reading executes no code from the file and checks every field.
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
-//! field `status` repeats them as text. Older files have this text alone.
+//! field `status` repeats them as text. Older files have this text alone. The entry `digest` is described in
+//! `digest.rs`; older files do not have it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::read;
 use super::record::InfoRecord;
-use super::{Sketch, SketchInfo};
+use super::{Sketch, SketchInfo, digest, valid};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
@@ -52,7 +53,12 @@ struct Header {
     #[serde(default)]
     constant_variance: Option<f64>,
     info: Option<InfoRecord>,
+    #[serde(default)]
+    digest: Option<String>,
 }
+
+/// The fields of the metadata of files without a digest.
+const OLDER: [&str; 6] = ["version", "kind", "alphabet", "length", "constant_variance", "info"];
 
 /// The field of the metadata that all format versions have.
 #[derive(Deserialize)]
@@ -67,7 +73,7 @@ impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or the provenance is impossible, such as R² above 1.
     pub fn save(&self, path: &Path) -> Result<()> {
         let bytes = serialized(self).map_err(|reason| Error::File { path: path.to_owned(), reason })?;
         write_whole(path, &bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
@@ -76,15 +82,34 @@ impl Sketch {
     /// Reads a sketch.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a sketch, is damaged, or has a format version or kind that this crate does not
-    /// know.
+    /// If the file cannot be read, is not a sketch, is damaged, has a format version or kind that this crate does not
+    /// know, or an impossible provenance, such as R² above 1.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
     }
+
+    /// The bytes of the file that [`Sketch::save`] writes.
+    ///
+    /// # Errors
+    /// If the provenance is impossible, such as R² above 1.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serialized(self).map_err(|reason| Error::Bytes { reason })
+    }
+
+    /// The sketch in the bytes of a file.
+    ///
+    /// # Errors
+    /// As for [`Sketch::load`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        parse(bytes).map_err(|reason| Error::Bytes { reason })
+    }
 }
 
 fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
+    if let Some(info) = &sketch.info {
+        valid::check(info, &sketch.surrogate, sketch.uncertainty.is_some())?;
+    }
     let (kind, terms) = match &sketch.surrogate {
         Surrogate::Spectrum(spectrum) => (SPECTRUM, Terms::of_spectrum(spectrum)),
         Surrogate::Terms(terms) => match terms.basis {
@@ -101,6 +126,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         length: space.n(),
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
+        digest: Some(digest::ZEROS.into()),
     };
     let f64s = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let u16s = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
@@ -132,7 +158,9 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         })
         .collect::<Reason<Vec<_>>>()?;
     let metadata = HashMap::from([(KEY.to_owned(), json)]);
-    safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())
+    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
+    digest::seal(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes a file completely. If that fails, an existing file does not change.
@@ -182,6 +210,11 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
         .and_then(|entries| entries.get(KEY))
         .ok_or("a safetensors file, but not a shapsketch sketch (it has no `shapsketch` metadata)")?;
     let header = header(json)?;
+    if header.digest.as_ref().is_some_and(|expected| !digest::matches(bytes, expected)) {
+        return Err("the file is damaged: it does not match its digest; restore it from a backup, or make \
+                    the sketch again"
+            .into());
+    }
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
     let tensors = Tensors(file);
     let terms = tensors.terms(&header.kind)?;
@@ -211,7 +244,11 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
     };
     let info = header.info.map(SketchInfo::try_from).transpose();
     let info = info.map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    Ok(Sketch { surrogate, uncertainty, info, held_out: None })
+    if let Some(info) = &info {
+        valid::check(info, &surrogate, uncertainty.is_some())
+            .map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
+    }
+    Ok(Sketch { surrogate, uncertainty, info, held_out: None, unverified: header.digest.is_none() })
 }
 
 /// The metadata; an error if its format version or kind is unknown.
@@ -229,6 +266,13 @@ fn header(json: &str) -> Reason<Header> {
             "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
             header.kind
         ));
+    }
+    if header.digest.is_none() {
+        // A file of an older version, unless damage changed the name of the digest.
+        let fields: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_str(json).map_err(damaged)?;
+        if let Some(name) = fields.keys().find(|name| !OLDER.contains(&name.as_str())) {
+            return Err(format!("the sketch's metadata is damaged: no digest, but a field {name:?}"));
+        }
     }
     Ok(header)
 }

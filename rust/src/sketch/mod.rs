@@ -3,6 +3,7 @@
 //! The caller evaluates the model; this module only plans queries and receives their values: [`Plan`] → [`Queries`] →
 //! values → [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
 
+mod digest;
 mod file;
 mod plan;
 mod provenance;
@@ -11,6 +12,7 @@ mod read;
 mod record;
 #[expect(clippy::module_inception, reason = "the file has the name of its main type")]
 mod sketch;
+mod valid;
 
 pub use plan::{Plan, Strategy};
 pub use provenance::{

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
 use crate::regress::{Atoms, PenaltyFactors};
 use crate::validation::RSquared;
@@ -233,21 +231,20 @@ impl SketchInfo {
 }
 
 /// One of several methods that were tried on the same queries.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// Its name.
     pub name: String,
     /// R² on the validation queries.
     pub r2: f64,
     /// Run time in seconds; not saved, so that the same run gives the same file.
-    #[serde(skip)]
     pub seconds: Option<f64>,
     /// Its weight in the sketch; 0 if it was not chosen.
     pub weight: f64,
 }
 
 /// The scale of a sketch: the surrogate predicts `link(score)`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     /// The name of the link.
     pub name: String,

@@ -160,7 +160,7 @@ impl Queries {
         let info =
             SketchInfo { unexplained: peeling.unexplained, ..SketchInfo::new(provenance, r2, peeling.noise) };
         let held_out = HeldOut { values: values.to_vec(), predictions };
-        Ok(Sketch { surrogate, uncertainty: None, info: Some(info), held_out: Some(held_out) })
+        Ok(Sketch { info: Some(info), held_out: Some(held_out), ..Sketch::from(surrogate) })
     }
 
     /// Decodes at several noise levels. Returns the spectrum, or the constant, that predicts the validation values

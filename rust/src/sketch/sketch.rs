@@ -32,6 +32,8 @@ pub struct Sketch {
     pub info: Option<SketchInfo>,
     /// The data of its R²; not saved.
     pub held_out: Option<HeldOut>,
+    /// Whether it was read from a file without a digest, in which damage cannot be detected.
+    pub unverified: bool,
 }
 
 /// Held-out values, and predictions of them by fits that did not use them.
@@ -73,7 +75,7 @@ pub struct Fit {
 impl From<Surrogate> for Sketch {
     /// A sketch without provenance.
     fn from(surrogate: Surrogate) -> Self {
-        Self { surrogate, uncertainty: None, info: None, held_out: None }
+        Self { surrogate, uncertainty: None, info: None, held_out: None, unverified: false }
     }
 }
 
@@ -115,6 +117,7 @@ impl Sketch {
             surrogate,
             info: Some(SketchInfo { teacher, dependent, ..SketchInfo::new(provenance, r2, noise) }),
             held_out: Some(held_out),
+            unverified: false,
         })
     }
 
@@ -146,7 +149,7 @@ impl Sketch {
             ..SketchInfo::new(provenance, r2, regression.noise)
         };
         let held_out = HeldOut { values: sample.values().to_vec(), predictions: held_out_predictions };
-        Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out) }
+        Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out), unverified: false }
     }
 
     /// The same sketch with another outcome; a sketch without provenance stays as it is.
