@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import _core
-from shapsketch.explain.explainer import INDICES
+from shapsketch.explain.indices import INDICES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "shapsketch"

@@ -27,7 +27,8 @@ from shapsketch.cli.options import (
 )
 from shapsketch.cli.streaming import LONG, WIDE, RowSource, stream
 from shapsketch.explain import columns as tables
-from shapsketch.explain.explainer import INDICES, Explainer
+from shapsketch.explain.explainer import Explainer
+from shapsketch.explain.indices import INDICES
 from shapsketch.files.formats import COMPRESSED, number_in, reading, rows
 from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TABLES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
 from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.control_variate import MIN_CALLS, sample
+from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants
 from shapsketch.explain.refinement import difference, refined_pairs, refined_values
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
@@ -25,12 +26,6 @@ from shapsketch.space import Codes, Sequences, Values
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.surrogate.spectrum import Spectrum
 
-Index = Literal[
-    "SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius", "Faith-Shap"
-]
-INDICES: tuple[str, ...] = get_args(Index)
-# Indices whose default `max_order` is the length; that of the others is 2.
-ALL_ORDERS = ("Moebius", "Co-Moebius", "Faith-Shap")
 # Largest number of sequences that `attribution_map` explains at a time, and of their Shapley values.
 BATCH_SIZE, BATCH_VALUES = 65_536, 1 << 24
 
