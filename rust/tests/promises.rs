@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::explain::dinucleotide_shuffles;
 use shapsketch::peel::PeelingDecoder;
 use shapsketch::sketch::{Method, Strategy};
+use shapsketch::surrogate::Truncation;
 use shapsketch::synthetic::{Planted, add_noise};
+use shapsketch::transform::QaryTransform;
 use shapsketch::validation::RSquared;
-use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch};
+use shapsketch::{Background, Cancel, Components, Error, Plan, SequenceSpace, Sketch};
 
 fn noisy_sketch(q: usize, n: usize, budget: usize) -> (Sketch, Vec<u8>) {
     let cancel = Cancel::new();
@@ -186,4 +189,36 @@ fn r_squared_of_constants_is_defined() {
     let off = RSquared::new(&constant, &[0.2; 10]).unwrap();
     assert_eq!((off.value, off.low, off.high), (0.0, 0.0, 0.0));
     assert!(RSquared::new(&[1.0], &[1.0]).is_err());
+}
+
+#[test]
+fn canceled_work_ends_with_an_error() {
+    let canceled = Cancel::new();
+    canceled.set();
+    let space = SequenceSpace::of_size(4, 9).unwrap();
+    let planted = Planted { terms: 40, max_order: 3, magnitude: (0.5, 1.5), seed: 5 };
+    let spectrum = planted.spectrum(&space).unwrap();
+    let (terms, codes) = (spectrum.terms(), [1; 9]);
+    let components = Components::new(&terms).unwrap();
+    let interrupted = |outcome: Option<Error>, what: &str| {
+        assert!(matches!(outcome, Some(Error::Interrupted)), "{what}: {outcome:?}");
+    };
+    let uniform = Background::uniform(&space);
+    interrupted(Components::with_background(&terms, &uniform, &canceled).err(), "components");
+    interrupted(components.predict(&codes, &canceled).err(), "scores");
+    interrupted(components.shapley_values(&codes, &canceled).err(), "Shapley values");
+    interrupted(components.shapley_values_with_references(&codes, &codes, &canceled).err(), "references");
+    interrupted(components.mutation_effects(&codes, &canceled).err(), "mutations");
+    interrupted(components.pairs(&canceled).err(), "pairs");
+    interrupted(components.epistasis(&codes, &canceled).err(), "epistasis");
+    interrupted(components.variances(&canceled).err(), "variances");
+    interrupted(components.motifs(3, 9, &canceled).err(), "motifs");
+    interrupted(spectrum.truncate(Truncation::default(), &canceled).err(), "truncation");
+    interrupted(spectrum.dense(&canceled).err(), "frequencies");
+    interrupted(dinucleotide_shuffles(&space, &codes, 3, 0, &canceled).err(), "shuffles");
+    interrupted(QaryTransform::new(4, 2).forward(&[0.0; 16], &canceled).err(), "transform");
+    let design =
+        Arc::new(QueryDesign::complete(SequenceSpace::of_size(4, 3).unwrap(), &Cancel::new()).unwrap());
+    let observations = Observations::new(design, vec![0.5; 64]).unwrap();
+    interrupted(PeelingDecoder::default().decode(&observations, &canceled).err(), "exact transform");
 }
