@@ -221,7 +221,7 @@ def check_memory(what: str, need: float, advice: str) -> None:
 def shown(value: object) -> str:
     """Return a value and its type as messages show them; long values are cut."""
     try:
-        written = repr(value)
+        written = " ".join(repr(value).split())
     except Exception:
         written = "a value"
     written = written if len(written) <= SHOWN else f"{written[:SHOWN]}..."

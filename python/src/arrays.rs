@@ -30,6 +30,12 @@ pub(crate) fn coefficients(array: &Coefficients<'_>) -> Vec<Complex64> {
     array.as_array().iter().copied().collect()
 }
 
+/// Loads the parts of NumPy that arrays need. Otherwise the numpy crate loads them for the first array that is made or
+/// read, and panics if an interrupt is pending then.
+pub(crate) fn initialise(py: Python<'_>) {
+    vector::<u8>(py, Vec::new()).readonly();
+}
+
 pub(crate) fn vector<T: Element>(py: Python<'_>, data: Vec<T>) -> Vector<'_, T> {
     PyArray1::from_vec(py, data)
 }

@@ -56,8 +56,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // The numpy crate imports NumPy when it makes its first array, and panics if an interrupt is pending then.
-        super::arrays::vector::<u8>(module.py(), Vec::new());
+        super::arrays::initialise(module.py());
         module.add("NAMES", super::names(module.py())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

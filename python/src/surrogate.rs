@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::work::interruptible;
+use crate::work::{abandonable, interruptible};
 
 /// Frequencies `(s, n)` and coefficients `(s,)`.
 pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
@@ -25,7 +25,7 @@ impl Spectrum {
         real_part: bool,
     ) -> PyResult<Self> {
         let (rows, values) = (arrays::codes(&frequencies), arrays::coefficients(&coefficients));
-        interruptible(py, |_| {
+        abandonable(py, move || {
             space.0.check(&rows)?;
             let keys = rows.chunks_exact(space.0.n()).map(shapsketch::frequency::Frequency::from_dense);
             let terms = keys.zip(values).collect();

@@ -239,6 +239,50 @@ mod tests {
         }
     }
 
+    /// The same blocks as [`cover`]: at each step, every other position is tried.
+    fn slow_cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Vec<u16>> {
+        let mut uncovered: Vec<&Vec<u16>> = supports.iter().collect();
+        let mut blocks = Vec::new();
+        let within = |support: &[u16], positions: &[u16]| support.iter().all(|i| positions.contains(i));
+        let mut starts = uncovered.clone();
+        starts.sort_by_key(|support| std::cmp::Reverse(support.len()));
+        for start in starts {
+            if !uncovered.contains(&start) {
+                continue;
+            }
+            let mut positions = start.clone();
+            while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
+                let gain = |i: u16| {
+                    let wider = [&positions[..], &[i]].concat();
+                    uncovered.iter().filter(|s| s.contains(&i) && within(s, &wider)).count()
+                };
+                let others = (0..n as u16).rev().filter(|i| !positions.contains(i));
+                match others.max_by_key(|&i| gain(i)).filter(|&i| gain(i) > 0) {
+                    Some(i) => positions.push(i),
+                    None => break,
+                }
+            }
+            uncovered.retain(|support| !within(support, &positions));
+            positions.sort_unstable();
+            blocks.push(positions);
+        }
+        blocks.sort();
+        blocks
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_those_of_an_exhaustive_search(
+            supports in prop::collection::btree_set(prop::collection::btree_set(0_u16..9, 1..4), 1..25),
+            q in 2_usize..5,
+        ) {
+            let supports: Vec<Vec<u16>> = supports.into_iter().map(|s| s.into_iter().collect()).collect();
+            let blocks = cover(&supports, q, 9, 256);
+            let positions: Vec<Vec<u16>> = blocks.into_iter().map(|block| block.positions).collect();
+            prop_assert_eq!(positions, slow_cover(&supports, q, 9, 256));
+        }
+    }
+
     #[test]
     fn every_support_is_covered_once() {
         let supports: Vec<Vec<u16>> = subsets(&[0, 1, 2, 3, 4, 5, 6], 2);

@@ -9,11 +9,14 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::explain::dinucleotide_shuffles;
 use shapsketch::peel::PeelingDecoder;
 use shapsketch::sketch::{Method, Strategy};
+use shapsketch::surrogate::Truncation;
 use shapsketch::synthetic::{Planted, add_noise};
+use shapsketch::transform::QaryTransform;
 use shapsketch::validation::RSquared;
-use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch};
+use shapsketch::{Background, Cancel, Components, Error, Plan, SequenceSpace, Sketch};
 
 fn noisy_sketch(q: usize, n: usize, budget: usize) -> (Sketch, Vec<u8>) {
     let cancel = Cancel::new();
@@ -201,7 +204,7 @@ fn coverage(error: f64, rows: usize, draw: impl Fn(&mut ChaCha8Rng) -> f64) -> f
     let population: Vec<f64> = (0..400_000).map(|_| draw(&mut rng)).collect();
     let mean = population.iter().sum::<f64>() / 4e5;
     let variance = population.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 4e5;
-    // Each value is predicted as `mean + (1 - error) (value - mean)`, so R² of the population is `1 - error²`.
+    // Predictions have normal errors of this size, so R² of the population is `1 - error²`.
     let holds = |_: usize| {
         let values: Vec<f64> = (0..rows).map(|_| population[rng.random_range(0..400_000)]).collect();
         let noise: Vec<f64> = values.iter().map(|_| error * variance.sqrt() * normal(&mut rng)).collect();
@@ -240,4 +243,36 @@ fn no_interval_has_width_zero() {
     let farthest = values.iter().map(|v| v * v).fold(0.0, f64::max) / 1000.0;
     // Three further sequences like the farthest one could have been missed.
     assert!((1.0 - r2.low - 3.0 * farthest).abs() < 0.005 && r2.value == 1.0 && r2.high == 1.0, "{r2:?}");
+}
+
+#[test]
+fn canceled_work_ends_with_an_error() {
+    let canceled = Cancel::new();
+    canceled.set();
+    let space = SequenceSpace::of_size(4, 9).unwrap();
+    let planted = Planted { terms: 40, max_order: 3, magnitude: (0.5, 1.5), seed: 5 };
+    let spectrum = planted.spectrum(&space).unwrap();
+    let (terms, codes) = (spectrum.terms(), [1; 9]);
+    let components = Components::new(&terms).unwrap();
+    let interrupted = |outcome: Option<Error>, what: &str| {
+        assert!(matches!(outcome, Some(Error::Interrupted)), "{what}: {outcome:?}");
+    };
+    let uniform = Background::uniform(&space);
+    interrupted(Components::with_background(&terms, &uniform, &canceled).err(), "components");
+    interrupted(components.predict(&codes, &canceled).err(), "scores");
+    interrupted(components.shapley_values(&codes, &canceled).err(), "Shapley values");
+    interrupted(components.shapley_values_with_references(&codes, &codes, &canceled).err(), "references");
+    interrupted(components.mutation_effects(&codes, &canceled).err(), "mutations");
+    interrupted(components.pairs(&canceled).err(), "pairs");
+    interrupted(components.epistasis(&codes, &canceled).err(), "epistasis");
+    interrupted(components.variances(&canceled).err(), "variances");
+    interrupted(components.motifs(3, 9, &canceled).err(), "motifs");
+    interrupted(spectrum.truncate(Truncation::default(), &canceled).err(), "truncation");
+    interrupted(spectrum.dense(&canceled).err(), "frequencies");
+    interrupted(dinucleotide_shuffles(&space, &codes, 3, 0, &canceled).err(), "shuffles");
+    interrupted(QaryTransform::new(4, 2).forward(&[0.0; 16], &canceled).err(), "transform");
+    let design =
+        Arc::new(QueryDesign::complete(SequenceSpace::of_size(4, 3).unwrap(), &Cancel::new()).unwrap());
+    let observations = Observations::new(design, vec![0.5; 64]).unwrap();
+    interrupted(PeelingDecoder::default().decode(&observations, &canceled).err(), "exact transform");
 }

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import boolean, choice
+from shapsketch._validate import boolean, check_memory, choice
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Queries that are generated at a time.
 PART = 65_536
+# Predicted memory of the exact transform and of peeling for each query, in bytes; dense spectra need more.
+QUERY_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ class _Task:
             raise InputError(
                 "the budget covers every sequence, so the exact transform keeps all terms; remove max_terms, "
                 "and use sketch.spectrum.truncate(max_terms)"
+            )
+        if plan.method in ("exact", "peel"):
+            total = plan.design_queries + plan.validation_queries + plan.test_queries
+            check_memory(
+                f"the method {plan.method!r} with {total:,} queries",
+                total * QUERY_BYTES,
+                "use a smaller budget, or method='regress'",
             )
         target = check_target(target_r2, options.method)
         return cls(evaluator, space, plan, options, target, parse(link), check_progress(progress))

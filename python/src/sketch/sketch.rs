@@ -137,7 +137,8 @@ impl Sketch {
     }
 
     fn spectrum(&self, py: Python<'_>) -> PyResult<Spectrum> {
-        interruptible(py, |_| self.0.surrogate.spectrum().map(std::borrow::Cow::into_owned)).map(Spectrum)
+        let sketch = self.0.clone();
+        abandonable(py, move || sketch.surrogate.spectrum().map(std::borrow::Cow::into_owned)).map(Spectrum)
     }
 
     /// Number of terms of each order; `None` for a spectrum.
