@@ -269,7 +269,7 @@ def test_a_number_of_outputs_that_changes_is_an_error(width):
         ({"outputs": ["a", "a"]}, ss.InputError, "the name 'a' occurs twice"),
         ({"outputs": ["a", 3]}, ss.InputError, "name 1 is 3"),
         ({"outputs": ["a", "b"]}, ss.ModelError, r"shape \(40, 2\), got shape \(40,\)"),
-        ({"store": 3}, ss.InputError, "a store needs a path"),
+        ({"store": 3}, ss.InputError, "the path of a store must be a string or a path"),
     ],
 )
 def test_invalid_options(options, error, message):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch.fitting import boosting
+from shapsketch.fitting.holdout import Labelled
 
 SPACE = ss.SequenceSpace(ss.DNA, 8)
 CODES = np.random.default_rng(0).integers(0, 4, (2_000, 8)).astype(np.uint8)
@@ -97,7 +98,7 @@ def test_a_forked_process_boosts_trees_after_its_parent_used_several_threads(mon
     matrix = CODES.astype(float)
 
     def boosted():
-        return boosting.boost(matrix, VALUES, leaves=4, seed=0, rounds=5)
+        return boosting.boost(matrix, Labelled(CODES, VALUES), leaves=4, seed=0, rounds=5)
 
     def boosted_on_several_threads():
         monkeypatch.setattr(boosting, "ONE_THREAD", 0)
