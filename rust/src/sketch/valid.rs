@@ -40,10 +40,10 @@ pub(super) fn check(info: &SketchInfo, surrogate: &Surrogate, has_standard_error
     }
     let status = &info.provenance.status;
     if let Some(all) = status.all_terms {
-        require(!(all.r2 > 1.0), || format!("R² {} of all terms is above 1", all.r2))?;
+        require(all.r2 <= 1.0 || all.r2.is_nan(), || format!("R² {} of all terms is above 1", all.r2))?;
     }
     for Candidate { name, r2, weight, .. } in &info.provenance.candidates {
-        require(!(*r2 > 1.0), || format!("R² {r2} of the candidate {name:?} is above 1"))?;
+        require(*r2 <= 1.0 || r2.is_nan(), || format!("R² {r2} of the candidate {name:?} is above 1"))?;
         require(weight.is_finite() && *weight >= 0.0, || {
             format!("the candidate {name:?} has the weight {weight}")
         })?;
