@@ -11,10 +11,10 @@
 //!   the variance of `log θ` (Satterthwaite's approximation) or `Σs`, whichever is smaller, less one. With one such
 //!   sequence nothing is known.
 //! - *Selection.* The values that test a fit also choose its penalty or its method, and folds share training rows (Bates,
-//!   Hastie and Tibshirani 2024). The standard error is multiplied by [`INFLATION`].
+//!   Hastie and Tibshirani 2024). The standard error is multiplied by 1.4.
 //! - *What was not seen.* An event of probability `p` is absent from `N` sequences with probability `(1-p)^N`, so a feature
 //!   in fewer than `3/N` of all sequences can be absent (the rule of three). The upper limit of `θ` is at least the share
-//!   that [`UNSEEN`] further sequences would have, each as far from the mean as the farthest one that was seen, and
+//!   that three further sequences would have, each as far from the mean as the farthest one that was seen, and
 //!   predicted by the mean. A rare feature with a larger effect than any value seen remains invisible.
 //! - *More data.* The final fit learns from more values than the fit that was tested. [`Validation::gain`] raises the upper
 //!   end.
