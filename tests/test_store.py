@@ -454,10 +454,10 @@ def test_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": 3}, "needs a path, got int"),
+        ({"path": 3}, "must be a string or a path, got 3"),
         ({"path": "x", "model_name": 3}, "model_name must be a string"),
         ({"path": "x", "tolerance": -1.0}, "at least 0, got -1.0"),
-        ({"path": "x", "tolerance": float("nan")}, "at least 0, got nan"),
+        ({"path": "x", "tolerance": float("nan")}, "must be a finite number, got nan"),
         ({"path": "x", "tolerance": "0"}, "must be a number, got '0'"),
     ],
 )
