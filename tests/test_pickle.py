@@ -43,7 +43,11 @@ def model(codes):
 def sketches():
     options = {"inputs": "codes", "progress": False}
     peeled = ss.sketch(model, SPACE, budget=9_000, method="peel", **options)
-    tree = pytest.importorskip("sklearn.tree").DecisionTreeRegressor(max_depth=3).fit(CODES, VALUES)
+    tree = (
+        pytest.importorskip("sklearn.tree", reason="pip install scikit-learn")
+        .DecisionTreeRegressor(max_depth=3)
+        .fit(CODES, VALUES)
+    )
     found = {
         "regress": ss.fit(CODES, VALUES, SPACE),
         "link": ss.fit(CODES, VALUES, SPACE, link=(forward, inverse)),
@@ -73,7 +77,7 @@ def pickled(each, protocol=pickle.DEFAULT_PROTOCOL):
 def through_joblib(each):
     import io
 
-    joblib = pytest.importorskip("joblib")
+    joblib = pytest.importorskip("joblib", reason="pip install joblib")
     file = io.BytesIO()
     joblib.dump(each, file)
     file.seek(0)
@@ -200,13 +204,13 @@ def test_functions_that_pickle_cannot_find_are_refused_but_copied(sketches):
     with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
         pickle.dumps(sketch)
     assert_same(copy.deepcopy(sketch).predict(FEW, response=True), sketch.predict(FEW, response=True))
-    cloudpickle = pytest.importorskip("cloudpickle")
+    cloudpickle = pytest.importorskip("cloudpickle", reason="pip install cloudpickle")
     other = pickle.loads(cloudpickle.dumps(sketch))
     assert_same(other.predict(FEW, response=True), sketch.predict(FEW, response=True))
 
 
 def test_clones_of_estimators_are_not_fitted(estimators):
-    clone = pytest.importorskip("sklearn.base").clone
+    clone = pytest.importorskip("sklearn.base", reason="pip install scikit-learn").clone
     for estimator in estimators:
         other = clone(estimator)
         assert other.get_params() == estimator.get_params()

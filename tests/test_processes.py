@@ -93,7 +93,7 @@ def test_a_process_forked_during_a_computation_explains(parent):
 
 @needs_fork
 def test_a_forked_process_boosts_trees_after_its_parent_used_several_threads(monkeypatch):
-    lightgbm = pytest.importorskip("lightgbm")
+    lightgbm = pytest.importorskip("lightgbm", reason="pip install lightgbm")
     lightgbm.train({"num_threads": 2, "verbosity": -1}, lightgbm.Dataset(CODES, VALUES), 2)
     matrix = CODES.astype(float)
 
@@ -138,7 +138,7 @@ def test_all_parallel_work_runs_on_the_pool_of_the_process():
 @needs_fork
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost", "sklearn"])
 def test_a_forked_process_converts_trees(library):
-    module = pytest.importorskip(library)
+    module = pytest.importorskip(library, reason=f"pip install {library}")
     if library == "lightgbm":
         model = module.LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=2)
     elif library == "xgboost":
@@ -180,7 +180,7 @@ def test_a_pool_of_processes_explains_and_fits(parent, method):
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
 def test_joblib_explains_and_fits(parent, backend):
-    joblib = pytest.importorskip("joblib")
+    joblib = pytest.importorskip("joblib", reason="pip install joblib")
     run = joblib.Parallel(n_jobs=2, backend=backend, timeout=PATIENCE)
     for values in run(joblib.delayed(explained)(parent) for _ in range(2)):
         np.testing.assert_array_equal(values, explained(parent))

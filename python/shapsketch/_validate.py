@@ -103,6 +103,20 @@ def file_path(value: object, name: str = "path") -> Path:
     return Path(system_text(name, value))
 
 
+def path_text(name: str, value: object) -> str:
+    """Return the argument `name`, a string or a path object, as a string that may be no name of a file.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    plain = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(plain, str):
+        raise InputError(f"{name} must be a string or a path, got {shown(value)}")
+    return plain
+
+
 def system_text(name: str, value: object) -> str:
     """Return the argument `name`, a string or a path object, as a string for the operating system.
 
@@ -111,9 +125,7 @@ def system_text(name: str, value: object) -> str:
     InputError
         If it is something else, or has a character that file names and arguments of programs cannot have.
     """
-    plain = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(plain, str):
-        raise InputError(f"{name} must be a string or a path, got {shown(value)}")
+    plain = path_text(name, value)
     try:
         encoded = os.fsencode(plain)
     except UnicodeEncodeError as error:

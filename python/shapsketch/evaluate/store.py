@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapsketch._validate import file_path, number, string
+from shapsketch._validate import file_path, number, path_text, string
 from shapsketch.errors import FileError, InputError
 from shapsketch.evaluate import store_file
 from shapsketch.evaluate.cache import Cache
@@ -67,7 +67,7 @@ class Store:
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        file_path(self.path, "the path of a store")
+        path_text("the path of a store", self.path)
         string("model_name", self.model_name)
         if not number("tolerance", self.tolerance) >= 0.0:
             raise InputError(f"tolerance must be at least 0, got {self.tolerance}")

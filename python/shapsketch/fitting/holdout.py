@@ -89,34 +89,32 @@ def labelled(
         message names the first.
     """
     codes = space.encode(X)
-    values = _numbers("y", y, len(codes))
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        raise InputError(
-            f"y: value {values[wrong[0]]} at index {wrong[0]}, sequence "
-            f"{space.decode(codes[wrong[:1]])[0]!r}, is not finite ({len(wrong)} such values)",
-            advice="remove such rows",
-            index=int(wrong[0]),
-        )
+
+    def checked(
+        name: str, numbers: npt.ArrayLike | None, least: float, requirement: str, advice: str
+    ) -> Values:
+        array = real_array(name, numbers)
+        if array.shape != (len(codes),):
+            raise InputError(
+                f"{name} must have shape ({len(codes)},), one for each sequence, got {array.shape}"
+            )
+        values = array.astype(np.float64)
+        wrong = np.flatnonzero(~(np.isfinite(values) & (values > least)))
+        if len(wrong):
+            raise InputError(
+                f"{name}: value {values[wrong[0]]} at index {wrong[0]}, sequence "
+                f"{space.decode(codes[wrong[:1]])[0]!r}, is not {requirement} ({len(wrong)} such values)",
+                advice=advice,
+                index=int(wrong[0]),
+            )
+        return values
+
+    values = checked("y", y, -np.inf, "finite", "remove such rows")
     if sample_weight is None:
         return Labelled(codes, values)
-    weights = _numbers("sample_weight", sample_weight, len(codes))
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0.0)))
-    if len(wrong):
-        raise InputError(
-            f"sample_weight: {weights[wrong[0]]} at index {wrong[0]} is not a finite number above 0 "
-            f"({len(wrong)} such weights)",
-            advice="remove rows that should not count",
-            index=int(wrong[0]),
-        )
+    advice = "remove rows that should not count"
+    weights = checked("sample_weight", sample_weight, 0.0, "a finite number above 0", advice)
     return Labelled(codes, values, weights)
-
-
-def _numbers(name: str, numbers: npt.ArrayLike | None, count: int) -> Values:
-    array = real_array(name, numbers)
-    if array.shape != (count,):
-        raise InputError(f"{name} must have shape ({count},), one for each sequence, got {array.shape}")
-    return array.astype(np.float64)
 
 
 def r_squared(values: Values, predictions: Values, weights: Values | None = None) -> float:
