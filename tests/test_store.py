@@ -541,10 +541,9 @@ def test_other_files_are_refused(tmp_path):
     for path in ("no folder/values.db", "file/values.db"):
         with pytest.raises(ss.FileError, match="cannot create the store"):
             run(Counting(), tmp_path / path)
-    with pytest.raises(ss.FileError, match=r"cannot (access|create) the store"):
-        run(Counting(), tmp_path / ("x" * 300))
-    with pytest.raises(ss.InputError, match="the path of a store has a null character"):
-        run(Counting(), tmp_path / "a\0b")
+    for path in ("x" * 300, "a\0b"):
+        with pytest.raises(ss.FileError, match=r"cannot (access|create) the store"):
+            run(Counting(), tmp_path / path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(ss.FileError, match="folder is a folder; a store is a file"):
         run(Counting(), tmp_path / "folder")

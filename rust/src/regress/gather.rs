@@ -30,8 +30,6 @@ const ROWS_PER_CELL: usize = 16;
 /// Fewest rows of a letter pattern of order 2 and above. A pattern in fewer rows is no finding: cross-validation cannot
 /// test it, and one wrong value could cause it.
 pub(crate) const FEWEST_ROWS: usize = 3;
-/// Rows for each cell of a table above which all cells have [`FEWEST_ROWS`], if symbols are uniform.
-const PLENTY: usize = 100;
 
 /// The atoms of a list of supports on a set of sequences.
 #[derive(Clone, Debug)]
@@ -130,15 +128,11 @@ impl GatherOperator {
         if self.basis != Atoms::Letters {
             return;
         }
-        let rows = self.values.len();
         let tables: Vec<(usize, Vec<u32>)> = self
             .supports
             .par_iter()
             .enumerate()
-            .filter(|(_, support)| {
-                let cells = words::count(words::same(self.q, support.len()));
-                support.len() > 1 && rows < PLENTY.saturating_mul(cells)
-            })
+            .filter(|(_, support)| support.len() > 1)
             .map_init(
                 || RowCells::new(self.q, &self.columns),
                 |row_cells, (index, support)| {
