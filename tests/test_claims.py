@@ -190,3 +190,15 @@ def test_a_constant_is_better_than_a_bad_sketch():
     assert sketch.n_terms == 1
     assert "the sketch is a constant" in sketch.status
     np.testing.assert_allclose(sketch.predict(codes[:3]), noise.mean())
+
+
+def test_few_values_that_differ_do_not_inflate_an_average():
+    # 3 % of the values are 1, so 60 held-out values have two of them. Weights of the average were up to 7.
+    values = (additive(ALL, 117) > 5.0) * 1.0
+    evaluator = ss.Evaluator(lambda codes: values[codes.astype(int) @ PLACES], inputs="codes")
+    for seed in range(2):
+        sketch = ss.sketch(evaluator, DNA9, budget=300, method="auto", random_state=seed, progress=False)
+        assert sum(candidate.weight for candidate in sketch.candidates) <= 1.0 + 1e-9
+        low, high = sketch.r2_interval
+        assert low <= true_r2(sketch, values) <= high
+        assert true_r2(sketch, values) > -0.1

@@ -163,7 +163,7 @@ impl<'a> Validation<'a> {
     /// As for [`RSquared::new`].
     pub fn r_squared(&self) -> Result<RSquared> {
         self.check()?;
-        let (errors, spreads) = self.sums();
+        let (errors, spreads, of_final_fit) = self.sums();
         let count = errors.len();
         let (error, spread) = (errors.iter().sum::<f64>(), spreads.iter().sum::<f64>());
         if !vary(self.values) {
@@ -186,7 +186,7 @@ impl<'a> Validation<'a> {
         let unseen = (UNSEEN * farthest * rest).min(1.0);
         // Not 0 · ∞.
         let upper = if ratio > 0.0 { ratio * half_width.exp() } else { 0.0 };
-        let lower = ratio * (-half_width).exp() * (1.0 - self.gain.clamp(0.0, 1.0) * rest);
+        let lower = ratio * (-half_width).exp() * (1.0 - self.gain.clamp(0.0, 1.0) * (1.0 - of_final_fit));
         let precise = ratio <= PRECISE && rest > 0.0;
         Ok(RSquared {
             value: 1.0 - ratio,
@@ -223,22 +223,25 @@ impl<'a> Validation<'a> {
     }
 
     /// Squared errors, and squared deviations of the values from their mean: for each sequence the weighted sum over its
-    /// rows.
-    fn sums(&self) -> (Vec<f64>, Vec<f64>) {
+    /// rows. And the share of the sum of all errors that the final fit makes on its own rows, which no gain decreases.
+    fn sums(&self) -> (Vec<f64>, Vec<f64>, f64) {
         let rows = self.values.len();
         let count = self.sequences.map_or(rows, |numbers| numbers.iter().max().map_or(0, |last| last + 1));
         let weight = |row: usize| self.weights.map_or(1.0, |weights| weights[row]);
         let centre = mean(self.values, self.weights);
         let fraction = self.sampled_fraction;
         let (mut errors, mut spreads) = (vec![0.0; count], vec![0.0; count]);
+        let mut of_final_fit = 0.0;
         for row in 0..rows {
             let sequence = self.sequences.map_or(row, |numbers| numbers[row]);
             let error = |prediction: f64| (self.values[row] - prediction).powi(2);
-            errors[sequence] += weight(row)
-                * ((1.0 - fraction) * error(self.predictions[row]) + fraction * error(self.fitted[row]));
+            let fitted = weight(row) * fraction * error(self.fitted[row]);
+            errors[sequence] += weight(row) * (1.0 - fraction) * error(self.predictions[row]) + fitted;
+            of_final_fit += fitted;
             spreads[sequence] += weight(row) * (self.values[row] - centre).powi(2);
         }
-        (errors, spreads)
+        let error: f64 = errors.iter().sum();
+        (errors, spreads, if error > 0.0 { of_final_fit / error } else { 0.0 })
     }
 }
 

@@ -10,7 +10,7 @@ use shapsketch::regress::{Sample, SparseRegression};
 use shapsketch::sketch::{AllTerms, Candidate, Fit, HeldOut, Method, Outcome, Provenance, Status, Strategy};
 use shapsketch::surrogate::Keep;
 use shapsketch::trees::{Ensemble, Node};
-use shapsketch::validation::RSquared;
+use shapsketch::validation::{RSquared, Validation};
 use shapsketch::{Cancel, Components, Error, Plan, SequenceSpace, Sketch, Surrogate};
 
 fn temporary(name: &str) -> PathBuf {
@@ -61,7 +61,7 @@ fn tree() -> Surrogate {
 fn fitted(method: Method, surrogate: Surrogate) -> Sketch {
     let cancel = Cancel::new();
     let codes = uniform(&space(), 300, 11, &cancel).unwrap();
-    let held_out = HeldOut { values: scores(&codes), predictions: predictions(&surrogate, &codes) };
+    let held_out = HeldOut::new(scores(&codes), predictions(&surrogate, &codes));
     let outcome = if method == Method::Converted { Outcome::Exact } else { Outcome::Validated };
     let fit = Fit {
         teacher_predictions: (method == Method::Distill).then(|| held_out.values.clone()),
@@ -69,7 +69,6 @@ fn fitted(method: Method, surrogate: Surrogate) -> Sketch {
         codes,
         held_out,
         sampled_fraction: 0.0,
-        weights: None,
         dependent: Vec::new(),
         refit_gain: 0.5,
         provenance: Provenance {
@@ -150,21 +149,51 @@ fn a_fit_reports_what_its_held_out_values_show() {
 }
 
 #[test]
+fn a_gain_decreases_only_the_errors_of_held_out_sequences() {
+    let values: Vec<f64> = (0..100).map(|i| f64::from(i % 7)).collect();
+    let off = |by: f64| values.iter().enumerate().map(|(i, v)| v + by * (i as f64).sin()).collect::<Vec<_>>();
+    let (held_out, fitted) = (off(1.0), off(0.1));
+    let of = |gain: f64| {
+        let validation = Validation {
+            fitted: &fitted,
+            sampled_fraction: 0.5,
+            gain,
+            ..Validation::new(&values, &held_out)
+        };
+        1.0 - validation.r_squared().unwrap().high
+    };
+    // Squared errors of the final fit are a hundredth, for half of the space.
+    assert!((of(1.0) / of(0.0) - 0.01 / 1.01).abs() < 1e-9);
+    assert!((of(0.5) / of(0.0) - 0.51 / 1.01).abs() < 1e-9);
+}
+
+#[test]
 fn provenance_can_be_amended_and_is_saved() {
     let candidate = Candidate { name: "trees".into(), r2: 0.5, seconds: Some(1.5), weight: 1.0 };
-    let response = HeldOut { values: vec![1.0, 2.0, 3.0], predictions: vec![1.0, 2.5, 3.0] };
-    let sketch = by_method(Method::Regress)
+    let sketch = by_method(Method::Regress);
+    let exponents = |numbers: &[f64]| numbers.iter().map(|v| v.exp()).collect::<Vec<_>>();
+    let held_out = sketch.held_out.clone().unwrap();
+    let (values, predictions) = (exponents(&held_out.values), exponents(&held_out.predictions));
+    let too_few = sketch.clone().with_link("log", Some((&values[1..], &predictions[1..])));
+    assert!(too_few.unwrap_err().to_string().contains("value"));
+    let sketch = sketch
         .with_outcome(Outcome::BudgetSpent)
         .with_budget(77)
         .with_candidates(vec![candidate.clone()])
         .with_note("trees and distillation failed: too few; try more")
-        .with_link("log", Some(&response))
+        .with_link("log", Some((&values, &predictions)))
         .unwrap();
     let info = sketch.info.clone().unwrap();
     let text = "budget spent; trees and distillation failed: too few; try more";
     assert_eq!(info.provenance.status.to_string(), text);
     assert_eq!((info.provenance.budget, info.link.name.as_str()), (77, "log"));
-    assert_eq!(info.link.response_r2.unwrap().value, 0.875);
+    let expected = RSquared::new(&values, &predictions).unwrap();
+    assert!((info.link.response_r2.unwrap().value - expected.value).abs() < 1e-12);
+    let heavy = HeldOut { weights: Some((0..values.len()).map(|i| 1.0 + i as f64).collect()), ..held_out };
+    let weighted = Sketch { held_out: Some(heavy), ..sketch.clone() };
+    let response =
+        weighted.with_link("log", Some((&values, &predictions))).unwrap().info.unwrap().link.response_r2;
+    assert!((response.unwrap().value - expected.value).abs() > 1e-9);
     let path = temporary("amended");
     sketch.save(&path).unwrap();
     let back = Sketch::load(&path).unwrap().info.unwrap();

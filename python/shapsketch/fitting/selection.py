@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 GOOD = 0.9995
 # An average must lower the error of the best candidate by this fraction to be worth its terms.
 WORTHWHILE = 0.01
+# Factor of the row that fixes the sum of the weights of an average, relative to the other rows.
+SUM_FACTOR = 1e3
 # The note of a sketch that is a constant.
 CONSTANT = "no method predicts held-out values better than their mean, so the sketch is a constant"
 # Candidates with a smaller fraction of the sum of weights are removed from an average.
@@ -333,8 +335,8 @@ class Weights:
 def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> Weights:
     """Choose the best candidate on held-out data, or the best average if it is clearly better.
 
-    The average has non-negative weights (stacking: Breiman 1996, with non-negative least squares). If no
-    candidate predicts better than the constant `baseline`, there are no weights.
+    The average has non-negative weights with a sum of at most 1 (stacking: Breiman 1996). If no candidate
+    predicts better than the constant `baseline`, there are no weights.
     """
     errors = {name: held.error(p) for name, p in predictions.items()}
     best = min(errors, key=lambda name: errors[name])
@@ -343,15 +345,13 @@ def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> W
     single = Weights({best: 1.0}, 0.0)
     if len(predictions) == 1:
         return single
-    nnls = optional("scipy.optimize", "trees", "averaging sketches").nnls
-    scale = 1.0 if held.weights is None else np.sqrt(held.weights)[:, None]
     mean = partial(np.average, axis=0, weights=held.weights)
     truth = held.values[:, None]
     names = list(predictions)
     while True:
         table = np.stack([predictions[name] for name in names], axis=1)
         means = mean(table)
-        weights, _ = nnls(scale * (table - means), (scale * (truth - mean(truth))).ravel())
+        weights = _stacked(table - means, (truth - mean(truth)).ravel(), held.weights)
         kept = [name for name, w in zip(names, weights, strict=True) if w > NEGLIGIBLE * weights.sum()]
         if len(kept) == len(names) or not kept:
             break
@@ -362,6 +362,25 @@ def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> W
         dict(zip(names, map(float, weights), strict=True)), float(mean(truth)[0] - means @ weights)
     )
     return average if held.error(average.of(predictions)) < (1.0 - WORTHWHILE) * errors[best] else single
+
+
+def _stacked(table: Values, values: Values, row_weights: Values | None) -> Values:
+    """Return non-negative least-squares weights of the columns of `table`, with a sum of at most 1.
+
+    Without the limit, few held-out values that differ would give a poor candidate a weight far above 1.
+    """
+    nnls = optional("scipy.optimize", "trees", "averaging sketches").nnls
+    if row_weights is not None:
+        scale = np.sqrt(row_weights)
+        table, values = scale[:, None] * table, scale * values
+    weights: Values = nnls(table, values)[0]
+    if weights.sum() <= 1.0:
+        return weights
+    # One more row with a large factor makes the sum 1.
+    factor = SUM_FACTOR * max(float(np.linalg.norm(table)), float(np.linalg.norm(values)))
+    ones = np.ones((1, table.shape[1]))
+    weights = nnls(np.concatenate([table, factor * ones]), np.append(values, factor))[0]
+    return np.asarray(weights / weights.sum())
 
 
 def cross_fitted(predictions: dict[str, Values], held: Labelled, baseline: float, seed: int) -> Values:

@@ -14,7 +14,6 @@ pub(crate) struct Fit {
     codes: Vec<u8>,
     held_out: sketch::HeldOut,
     sampled_fraction: f64,
-    weights: Option<Vec<f64>>,
     dependent: Vec<(usize, usize)>,
     refit_gain: f64,
     provenance: sketch::Provenance,
@@ -54,11 +53,11 @@ impl Fit {
         let status = sketch::Status { outcome, all_terms, notes };
         let candidates = candidates.into_iter().map(sketch::Candidate::from).collect();
         let (values, predictions) = (arrays::values(&values), arrays::values(&predictions));
+        let weights = weights.map(|weights| arrays::values(&weights));
         Ok(Self {
             codes: arrays::codes(&codes),
-            held_out: sketch::HeldOut { values, predictions },
+            held_out: sketch::HeldOut { weights, ..sketch::HeldOut::new(values, predictions) },
             sampled_fraction,
-            weights: weights.map(|weights| arrays::values(&weights)),
             dependent,
             refit_gain,
             provenance: sketch::Provenance { method, status, budget, n_queries, seed, candidates },
@@ -74,7 +73,6 @@ impl Fit {
             codes: self.codes,
             held_out: self.held_out,
             sampled_fraction: self.sampled_fraction,
-            weights: self.weights,
             dependent: self.dependent,
             refit_gain: self.refit_gain,
             provenance: self.provenance,

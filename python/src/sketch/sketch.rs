@@ -115,11 +115,11 @@ impl Sketch {
         values: Option<Values<'_>>,
         predictions: Option<Values<'_>>,
     ) -> PyResult<Self> {
-        let held_out = values.zip(predictions).map(|(values, predictions)| sketch::HeldOut {
-            values: arrays::values(&values),
-            predictions: arrays::values(&predictions),
-        });
-        short(py, || self.core().with_link(name, held_out.as_ref())).map(Self::from)
+        let response = values.zip(predictions);
+        let response =
+            response.map(|(values, predictions)| (arrays::values(&values), arrays::values(&predictions)));
+        let response = response.as_ref().map(|(values, predictions)| (&values[..], &predictions[..]));
+        short(py, || self.core().with_link(name, response)).map(Self::from)
     }
 
     #[getter]

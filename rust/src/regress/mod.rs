@@ -77,6 +77,8 @@ pub(crate) const FEWEST: usize = 30;
 /// the data to five sixths. An error that falls as a power of the number of sequences gives `log(6/5) / log(5/3) = 0.36`.
 /// Near the number of sequences at which terms start to be detected, the error falls up to twice as fast.
 const LAST_SIXTH: f64 = 0.8;
+/// The final fit is another fit than those of the folds if its error on its own rows is below this fraction of theirs.
+const ANOTHER: f64 = 0.5;
 /// Number of reweighted fits with Huber's loss, after a fit with equal weights.
 const HUBER_FITS: usize = 3;
 
@@ -367,12 +369,13 @@ impl Data<'_> {
 
 /// Upper estimate of the fraction by which the error falls from the folds to the final fit, for two reasons. The error
 /// falls steadily with more data: see [`LAST_SIXTH`]. Or the final fit finds a term that the folds do not find: then it
-/// fits its own rows better than the folds fit theirs.
+/// fits its own rows better than the folds fit theirs. If it is another fit altogether (see [`ANOTHER`]), then the folds
+/// do not tell how good it is, and only the error on its own rows limits the gain.
 fn gain_of_data(best: &Best, residuals: &[f64]) -> f64 {
     let (half, five_sixths) = best.half_errors;
     let steady = if half > five_sixths { 1.0 - (five_sixths / half).powf(LAST_SIXTH) } else { 0.0 };
     let final_error = residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len() as f64;
-    let sudden =
-        if final_error < best.training_error { 1.0 - final_error / best.training_error } else { 0.0 };
+    let tested = if final_error < ANOTHER * best.training_error { best.error } else { best.training_error };
+    let sudden = if final_error < tested { 1.0 - final_error / tested } else { 0.0 };
     steady.max(sudden)
 }

@@ -159,7 +159,7 @@ impl Queries {
         };
         let info =
             SketchInfo { unexplained: peeling.unexplained, ..SketchInfo::new(provenance, r2, peeling.noise) };
-        let held_out = HeldOut { values: values.to_vec(), predictions };
+        let held_out = HeldOut::new(values.to_vec(), predictions);
         Ok(Sketch { info: Some(info), held_out: Some(held_out), ..Sketch::from(surrogate) })
     }
 

@@ -3,7 +3,7 @@
 use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
 use crate::anova::Components;
 use crate::cancel::Cancel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::regress::{Regression, Sample, uncertainty_from_residuals};
 use crate::surrogate::{Surrogate, Uncertainty};
 use crate::validation::{RSquared, Validation, root_mean_square};
@@ -43,6 +43,26 @@ pub struct HeldOut {
     pub values: Vec<f64>,
     /// Predictions.
     pub predictions: Vec<f64>,
+    /// Weight of each row; `None` for equal weights.
+    pub weights: Option<Vec<f64>>,
+    /// Number of the sequence of each row, from 0 without gaps; `None` if no sequence has several rows.
+    pub sequences: Option<Vec<usize>>,
+}
+
+impl HeldOut {
+    /// Values and predictions of distinct sequences of equal weights.
+    #[must_use]
+    pub fn new(values: Vec<f64>, predictions: Vec<f64>) -> Self {
+        Self { values, predictions, weights: None, sequences: None }
+    }
+
+    fn validation(&self) -> Validation<'_> {
+        Validation {
+            weights: self.weights.as_deref(),
+            sequences: self.sequences.as_deref(),
+            ..Validation::new(&self.values, &self.predictions)
+        }
+    }
 }
 
 /// A surrogate that was fitted outside [`crate::Queries`], and how it was tested.
@@ -52,13 +72,11 @@ pub struct Fit {
     pub surrogate: Surrogate,
     /// The held-out sequences, row-major codes.
     pub codes: Vec<u8>,
-    /// Their values, and predictions by a fit that did not use them.
+    /// Their values, and predictions by a fit that did not use them. [`Sketch::from_fit`] finds the rows of a sequence.
     pub held_out: HeldOut,
     /// Fraction of the space to which the final fit was fitted if values have no noise; else 0. R² uses the final fit
     /// for this fraction, and the held-out predictions for the rest.
     pub sampled_fraction: f64,
-    /// Weight of each held-out row; `None` for equal weights.
-    pub weights: Option<Vec<f64>>,
     /// Pairs of positions whose symbols depend on each other in the data; see
     /// [`crate::regress::dependent_positions`]. If there
     /// are any, the sketch has no standard errors.
@@ -87,20 +105,16 @@ impl Sketch {
     /// If the held-out codes, values and predictions do not match, there are fewer than two of them, a number is not
     /// finite, or the caller cancels.
     pub fn from_fit(fit: Fit, cancel: &Cancel) -> Result<Self> {
-        let Fit { surrogate, codes, held_out, sampled_fraction, refit_gain, provenance, dependent, .. } = fit;
-        let HeldOut { values, predictions } = &held_out;
+        let Fit {
+            surrogate, codes, mut held_out, sampled_fraction, refit_gain, provenance, dependent, ..
+        } = fit;
         let fitted = Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
-        let residuals: Vec<f64> = values.iter().zip(predictions).map(|(v, p)| v - p).collect();
-        let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals, fit.weights)?;
-        let sequences = residuals.distinct(None).rows;
-        let validation = Validation {
-            fitted: &fitted,
-            sampled_fraction,
-            weights: residuals.weights(),
-            sequences: Some(&sequences),
-            gain: refit_gain,
-            ..Validation::new(values, predictions)
-        };
+        let residuals = held_out.values.iter().zip(&held_out.predictions).map(|(v, p)| v - p).collect();
+        let weights = held_out.weights.clone();
+        let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals, weights)?;
+        held_out.sequences = Some(residuals.distinct(None).rows);
+        let validation =
+            Validation { fitted: &fitted, sampled_fraction, gain: refit_gain, ..held_out.validation() };
         let r2 = validation.r_squared()?;
         let noise = root_mean_square(residuals.values(), residuals.weights());
         let of_teacher = |predictions: Vec<f64>| {
@@ -148,7 +162,11 @@ impl Sketch {
             dependent: regression.dependent,
             ..SketchInfo::new(provenance, r2, regression.noise)
         };
-        let held_out = HeldOut { values: sample.values().to_vec(), predictions: held_out_predictions };
+        let held_out = HeldOut {
+            weights: sample.weights().map(<[f64]>::to_vec),
+            sequences: Some(sample.distinct(None).rows),
+            ..HeldOut::new(sample.values().to_vec(), held_out_predictions)
+        };
         Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out), unverified: false }
     }
 
@@ -176,14 +194,24 @@ impl Sketch {
         self.with_info(|info| info.provenance.candidates = candidates)
     }
 
-    /// The same sketch, marked as a sketch of `link(score)`; `held_out` has the held-out values and predictions on
-    /// the scale of the model. A sketch without provenance stays as it is.
+    /// The same sketch, marked as a sketch of `link(score)`; `response` has the values and predictions of
+    /// [`Sketch::held_out`] on the scale of the model. A sketch without provenance stays as it is.
     ///
     /// # Errors
-    /// If values and predictions do not match, or one is not finite.
-    pub fn with_link(self, name: &str, held_out: Option<&HeldOut>) -> Result<Self> {
-        let response_r2 =
-            held_out.map(|held_out| RSquared::new(&held_out.values, &held_out.predictions)).transpose()?;
+    /// If there are not as many values and predictions as held-out rows, or one is not finite.
+    pub fn with_link(self, name: &str, response: Option<(&[f64], &[f64])>) -> Result<Self> {
+        let response_r2 = match (response, &self.held_out) {
+            (None, _) => None,
+            (Some((values, predictions)), None) => Some(RSquared::new(values, predictions)?),
+            (Some((values, predictions)), Some(held_out)) => {
+                let (got, expected) = (values.len(), held_out.values.len());
+                if got != expected {
+                    return Err(Error::ValueCount { what: "value", got, expected });
+                }
+                let scaled = Validation { values, predictions, fitted: predictions, ..held_out.validation() };
+                Some(scaled.r_squared()?)
+            }
+        };
         Ok(self.with_info(|info| info.link = Link { name: name.into(), response_r2 }))
     }
 
