@@ -149,11 +149,12 @@ def _beam_search(
     components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
 ) -> Codes:
     """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
-    # A mutant is recognised by two sums of random numbers, one pair for each symbol at each position, because
-    # different orders of the same substitutions give the same mutant.
-    table = np.random.default_rng(0).integers(0, 2**64, (2, space.n * space.q), dtype=np.uint64)
+    # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because different
+    # orders of the same substitutions give the same mutant. In the largest search two mutants have the same sum
+    # with a probability of about 1e-6; one of them is then lost.
+    table = np.random.default_rng(0).integers(0, 2**64, space.n * space.q, dtype=np.uint64)
     start = np.arange(space.n) * space.q + row
-    beam, keys = row[None], table[:, start].sum(axis=1, dtype=np.uint64)[None]
+    beam, keys = row[None], np.zeros(1, dtype=np.uint64)
     original = start[None]
     size = max(1, CHUNK // (8 * space.n * space.q))
     for step in range(1, mutations + 1):
@@ -167,7 +168,7 @@ def _beam_search(
             scores[:, original] = -np.inf
             # At most `step` parents have the same child.
             parents, cells = _highest(scores, width * min(step, len(part)))
-            new = keys[first + parents] + table[:, cells].T - table[:, start[cells // space.q]].T
+            new = keys[first + parents] + table[cells]
             best.add(scores[parents, cells], first + parents, cells, new)
         parents, cells, keys = best.parents, best.cells, best.keys
         beam = beam[parents]
@@ -176,10 +177,12 @@ def _beam_search(
 
 
 def _highest(scores: Values, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the rows and columns of the `count` highest finite scores, and of scores equal to the last."""
+    """Return the rows and columns of the `count` highest finite scores; of equal scores those that come first."""
     flat = scores.ravel()
     least = -np.inf if count >= len(flat) else np.partition(flat, len(flat) - count)[len(flat) - count]
-    chosen = np.flatnonzero((flat >= least) & np.isfinite(flat))
+    chosen = np.flatnonzero((flat > least) & np.isfinite(flat))
+    if np.isfinite(least):
+        chosen = np.concatenate([chosen, np.flatnonzero(flat == least)[: count - len(chosen)]])
     rows, columns = np.divmod(chosen, scores.shape[1])
     return rows, columns
 
@@ -192,7 +195,7 @@ class _Candidates:
     scores : numpy.ndarray of float64, shape (k,), k at most `width`
     parents, cells : numpy.ndarray of int64, shape (k,)
         Index of the mutant that is substituted, and ``position * q + symbol`` of the substitution.
-    keys : numpy.ndarray of uint64, shape (k, 2)
+    keys : numpy.ndarray of uint64, shape (k,)
         Equal for equal mutants.
     """
 
@@ -200,7 +203,7 @@ class _Candidates:
         self._width = width
         self.scores = np.empty(0)
         self.parents, self.cells = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        self.keys = np.empty((0, 2), dtype=np.uint64)
+        self.keys = np.empty(0, dtype=np.uint64)
 
     def add(
         self,
@@ -213,7 +216,7 @@ class _Candidates:
         scores = np.concatenate([self.scores, scores])
         keys = np.concatenate([self.keys, keys])
         order = np.argsort(-scores, kind="stable")
-        _, first = np.unique(keys[order], axis=0, return_index=True)
+        _, first = np.unique(keys[order], return_index=True)
         order = order[np.sort(first)[: self._width]]
         self.scores, self.keys = scores[order], keys[order]
         self.parents = np.concatenate([self.parents, parents])[order]
