@@ -202,3 +202,17 @@ def test_few_values_that_differ_do_not_inflate_an_average():
         low, high = sketch.r2_interval
         assert low <= true_r2(sketch, values) <= high
         assert true_r2(sketch, values) > -0.1
+
+
+@pytest.mark.parametrize("method", ["regress", "trees"])
+@pytest.mark.parametrize("power", [-390, -270, 260, 390])
+def test_the_scale_of_the_values_changes_nothing_else(method, power):
+    codes = np.random.default_rng(8).integers(0, 4, (600, 9))
+    values = additive(codes) + 2.0 * word(codes, 3, (1, 2)) + NOISE[codes @ PLACES]
+    some, factor = ALL[::40_009], 2.0**power
+    one = ss.fit(codes, values, DNA9, method=method, progress=False)
+    other = ss.fit(codes, factor * values, DNA9, method=method, progress=False)
+    np.testing.assert_allclose((other.r2, *other.r2_interval), (one.r2, *one.r2_interval), rtol=1e-9)
+    first, second = ss.Explainer(one)(some), ss.Explainer(other)(some)
+    np.testing.assert_allclose(second.values / factor, first.values, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(second.stderr / factor, first.stderr, rtol=1e-9)

@@ -284,16 +284,24 @@ fn student(freedom: f64) -> f64 {
 }
 
 /// # Errors
-/// If there are not `expected` values, one is not finite, or their squares would overflow or vanish.
+/// If there are not `expected` values, one is not finite, or they are so large or small that their squares would
+/// overflow or vanish.
 pub(crate) fn check_values(what: &'static str, values: &[f64], expected: usize) -> Result<()> {
+    check_finite(what, values, expected)?;
+    let largest = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
+    if largest == 0.0 || SIZES.contains(&largest) { Ok(()) } else { Err(Error::Scale { what, largest }) }
+}
+
+/// # Errors
+/// If there are not `expected` values, or one is not finite.
+pub(crate) fn check_finite(what: &'static str, values: &[f64], expected: usize) -> Result<()> {
     if values.len() != expected {
         return Err(Error::ValueCount { what, got: values.len(), expected });
     }
     if let Some(index) = values.iter().position(|v| !v.is_finite()) {
         return Err(Error::NotFinite { what, index, value: values[index] });
     }
-    let largest = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
-    if largest == 0.0 || SIZES.contains(&largest) { Ok(()) } else { Err(Error::Scale { what, largest }) }
+    Ok(())
 }
 
 /// # Errors

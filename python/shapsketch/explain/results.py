@@ -58,8 +58,9 @@ class Explanation(Table):
         Raises
         ------
         InputError
-            If there are none: for peeled sketches, for sketches fitted to data far from uniform, and for
-            backgrounds other than the uniform one.
+            If there are none: for peeled sketches, for sketches fitted to data far from uniform, for trees,
+            distillation and averages if few held-out sequences decide R², and for backgrounds other than the
+            uniform one.
         """
         if self._stderr is not None:
             return self._stderr
@@ -71,7 +72,8 @@ class Explanation(Table):
                 return stderr
             reason = (
                 "the sketch has none (only sketches by regression, trees, distillation, and averages of "
-                "these have standard errors, and only if their sequences were uniform)"
+                "these have standard errors, and only if their sequences were uniform and enough of their "
+                "values differ; see sketch.summary())"
             )
         else:
             reason = f"they exist for the uniform background only, and this background is {self.background}"

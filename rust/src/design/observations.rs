@@ -24,9 +24,9 @@ impl Observations {
         Ok(Self { design, values })
     }
 
-    /// The same observations with a constant subtracted from each value.
-    pub(crate) fn minus(&self, constant: f64) -> Self {
-        Self { design: self.design.clone(), values: self.values.iter().map(|v| v - constant).collect() }
+    /// The same observations with another value in place of each value.
+    pub(crate) fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        Self { design: self.design.clone(), values: self.values.iter().map(|&v| change(v)).collect() }
     }
 
     /// The design.

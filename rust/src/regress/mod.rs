@@ -220,6 +220,18 @@ pub struct Regression {
     pub dependent: Vec<(usize, usize)>,
 }
 
+impl Regression {
+    /// The regression of values that are larger by a factor.
+    fn scaled(mut self, factor: f64) -> Self {
+        self.surrogate = self.surrogate.scaled(factor);
+        self.uncertainty = self.uncertainty.map(|uncertainty| uncertainty.scaled(factor));
+        self.held_out_predictions.iter_mut().for_each(|prediction| *prediction *= factor);
+        self.lambda *= factor;
+        self.noise *= factor;
+        self
+    }
+}
+
 impl SparseRegression {
     /// Fits a sample.
     ///
@@ -228,6 +240,16 @@ impl SparseRegression {
     /// valid for the space or too large, or the caller cancels.
     pub fn fit(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         self.check()?;
+        let scale = sample.scale();
+        if scale == 1.0 {
+            return self.fit_moderate(sample, cancel);
+        }
+        let scaled = Self { lambda: self.lambda.map(|lambda| lambda / scale), ..self.clone() };
+        Ok(scaled.fit_moderate(&sample.map(|v| v / scale), cancel)?.scaled(scale))
+    }
+
+    /// Fits a sample whose values have moderate magnitudes.
+    fn fit_moderate(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         let (sample, centre) = sample.centred();
         let mut regression = self.fit_centred(&sample, centre, None, cancel)?;
         if self.loss == Loss::Huber {

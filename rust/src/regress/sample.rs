@@ -9,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::design::Observations;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
-use crate::validation::{check_signal, check_values, mean};
+use crate::validation::{check_finite, check_signal, check_values, mean};
 
 /// Symbols count as uniform if their χ² statistic exceeds its mean by at most this number of standard deviations.
 const MAX_DEVIATIONS: f64 = 6.0;
@@ -18,6 +18,8 @@ const MAX_UNEVENNESS: f64 = 0.1;
 /// Two positions depend on each other if their χ² statistic is significant, and its share of the largest possible value
 /// (the square of Cramér's V) is at least this.
 const MIN_DEPENDENCE: f64 = 0.05;
+/// Magnitudes of the largest value that need no scaling.
+const MODERATE: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
 
 /// Sequences of a space with one value each.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ impl Sample {
         weights: Option<Vec<f64>>,
     ) -> Result<Self> {
         let count = space.check(&codes)?;
-        check_values("residual", &residuals, count)?;
+        check_finite("residual", &residuals, count)?;
         let sample = Self {
             space,
             codes,
@@ -140,12 +142,23 @@ impl Sample {
     /// Subtracts their weighted mean from the values. Returns the sample and the mean.
     pub(crate) fn centred(&self) -> (Self, f64) {
         let centre = mean(&self.values, self.weights());
-        let centred = Self {
-            values: self.values.iter().map(|v| v - centre).collect(),
-            observations: self.observations.as_ref().map(|observations| Arc::new(observations.minus(centre))),
+        (self.map(|v| v - centre), centre)
+    }
+
+    /// The same sample with another value in place of each value.
+    pub(crate) fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        Self {
+            values: self.values.iter().map(|&v| change(v)).collect(),
+            observations: self.observations.as_ref().map(|observations| Arc::new(observations.map(&change))),
             ..self.clone()
-        };
-        (centred, centre)
+        }
+    }
+
+    /// A power of two by which values outside of [`MODERATE`] are divided, so that their fourth powers keep all digits;
+    /// else 1.
+    pub(crate) fn scale(&self) -> f64 {
+        let largest = self.values.iter().map(|v| v.abs()).fold(0.0, f64::max);
+        if largest == 0.0 || MODERATE.contains(&largest) { 1.0 } else { largest.log2().round().exp2() }
     }
 
     /// The distinct sequences, in the order of their first rows. `factors` multiply the weights of the rows.

@@ -16,6 +16,7 @@
 //! The estimates hold for independent uniform sequences. For other samples there are no standard errors.
 
 use rayon::prelude::*;
+use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 
 use super::folds::FOLDS;
 use super::gather::GatherOperator;
@@ -38,6 +39,8 @@ const CONFIDENCE: f64 = 2.0;
 const SOLVER: f64 = 4.0;
 /// Number of rows with the mean squared residual that are added to the rows of a column.
 const PRIOR_ROWS: f64 = 10.0;
+/// Below minus this number of standard deviations a distribution has no positive part.
+const LOWEST: f64 = 30.0;
 /// Highest order of the components that are estimated from residuals.
 const MAX_ORDER: usize = 3;
 
@@ -88,7 +91,7 @@ pub(super) fn estimate<O: Operator>(
         .zip(&explained)
         .map(|((square, _), explained)| square - explained)
         .collect();
-    let shrunk = Shrinkage::new(&excess, &structure.positions);
+    let shrunk = Shrinkage::new(&excess, &structure);
     // Errors of the solver are of low order: in the worst case all of them are of order 1, where the mean squares of the
     // Shapley values add up to the variance.
     let variance = data.distinct.values.iter().map(|v| v * v).sum::<f64>() / residuals.len() as f64;
@@ -107,11 +110,7 @@ pub(super) fn estimate<O: Operator>(
         return Ok(Some(uncertainty));
     }
     for (variance, excess) in uncertainty.positions.iter_mut().zip(&excess) {
-        *variance =
-            (*variance + shrunk.mean + shrunk.weight * (excess - shrunk.mean) + shrunk.standard_error)
-                .max(0.0)
-                + higher
-                + of_solver;
+        *variance = (*variance + shrunk.of(*excess)).max(0.0) + higher + of_solver;
     }
     Ok(Some(uncertainty))
 }
@@ -208,14 +207,32 @@ struct Shrinkage {
 
 impl Shrinkage {
     /// `estimated` has the variance of each estimate as its second number.
-    fn new(estimates: &[f64], estimated: &[(f64, f64)]) -> Self {
+    fn new(estimates: &[f64], structure: &ResidualStructure) -> Self {
         let count = estimates.len() as f64;
         let mean = estimates.iter().sum::<f64>() / count;
-        let chance = estimated.iter().map(|(_, variance)| variance).sum::<f64>() / count;
+        let chance = structure.positions.iter().map(|(_, variance)| variance).sum::<f64>() / count;
         let spread = estimates.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
         let weight = if spread > chance { 1.0 - chance / spread } else { 0.0 };
-        Self { mean, weight, standard_error: (chance / count).sqrt() }
+        let standard_error = structure.variance_of_mean.sqrt();
+        Self { mean, weight, standard_error }
     }
+
+    /// The shrunk estimate of a position. What the surrogate leaves out has no negative variance, so the mean over the
+    /// positions is that of a normal distribution restricted to positive numbers.
+    fn of(&self, estimate: f64) -> f64 {
+        let mean = positive_mean(self.mean, self.standard_error);
+        mean + self.weight * (estimate - self.mean)
+    }
+}
+
+/// Mean of a normal distribution, given its mean and standard deviation, restricted to numbers above 0.
+fn positive_mean(mean: f64, sd: f64) -> f64 {
+    let z = mean / sd;
+    if !z.is_finite() || z < -LOWEST {
+        return mean.max(0.0);
+    }
+    let normal = Normal::standard();
+    mean + sd * normal.pdf(z) / normal.cdf(z)
 }
 
 /// Standard errors of any surrogate from its residuals at held-out sequences: for each position, the mean
@@ -230,7 +247,8 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
     if !residuals.is_uniform() {
         return Ok(None);
     }
-    let distinct = residuals.distinct(None);
+    let scale = residuals.scale();
+    let distinct = residuals.map(|v| v / scale).distinct(None);
     let values = &distinct.values;
     let rows = Rows {
         codes: &distinct.codes,
@@ -245,24 +263,29 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
         *square *= folds;
         *variance *= folds * folds;
     }
+    structure.variance_of_mean *= folds * folds;
     let squares: Vec<f64> = structure.positions.iter().map(|(square, _)| *square).collect();
-    let Shrinkage { mean, weight, standard_error } = Shrinkage::new(&squares, &structure.positions);
+    let shrunk = Shrinkage::new(&squares, &structure);
     let count = values.len() as f64;
     let centre = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / count;
     let higher = structure.higher_orders(variance - folds * structure.energy);
-    let position = |square: &f64| (mean + weight * (square - mean) + standard_error).max(0.0) + higher;
-    Ok(Some(Uncertainty {
+    let position = |square: &f64| shrunk.of(*square).max(0.0) + higher;
+    let uncertainty = Uncertainty {
         patterns: Vec::new(),
         positions: squares.iter().map(position).collect(),
         constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
-    }))
+    };
+    Ok(Some(uncertainty.scaled(scale)))
 }
 
 /// Estimates of the components of low order in held-out residuals.
 struct ResidualStructure {
     /// For each position: mean square of the Shapley value, and the variance of this estimate.
     positions: Vec<(f64, f64)>,
+    /// Variance of the mean of these estimates over positions. Positions share supports, so their estimates are not
+    /// independent.
+    variance_of_mean: f64,
     /// Variance of all these components.
     energy: f64,
     /// Highest order of these components.
@@ -323,11 +346,17 @@ impl ResidualStructure {
                 output.push((support, mean, variance));
             },
         )?;
-        let mut structure =
-            Self { positions: vec![(0.0, 0.0); n], energy: 0.0, max_order: dictionary.orders };
+        let mut structure = Self {
+            positions: vec![(0.0, 0.0); n],
+            variance_of_mean: 0.0,
+            energy: 0.0,
+            max_order: dictionary.orders,
+        };
         for (support, square, variance) in estimates {
             let support = &operator.supports()[support];
-            structure.energy += square * (support.len() * support.len()) as f64;
+            let order = support.len() as f64;
+            structure.energy += square * order * order;
+            structure.variance_of_mean += variance * (order / n as f64).powi(2);
             for &i in support {
                 structure.positions[i as usize].0 += square;
                 structure.positions[i as usize].1 += variance;

@@ -99,7 +99,7 @@ impl From<Surrogate> for Sketch {
 
 impl Sketch {
     /// The sketch of a fit: measures R² and noise on the held-out values, and estimates standard errors from their
-    /// residuals.
+    /// residuals. There are no standard errors if few held-out sequences carry R².
     ///
     /// # Errors
     /// If the held-out codes, values and predictions do not match, there are fewer than two of them, a number is not
@@ -109,9 +109,15 @@ impl Sketch {
             surrogate, codes, mut held_out, sampled_fraction, refit_gain, provenance, dependent, ..
         } = fit;
         let fitted = Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
-        let residuals = held_out.values.iter().zip(&held_out.predictions).map(|(v, p)| v - p).collect();
+        let errors = |predictions: &[f64]| -> Vec<f64> {
+            held_out.values.iter().zip(predictions).map(|(v, p)| v - p).collect()
+        };
         let weights = held_out.weights.clone();
-        let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals, weights)?;
+        let size = |residuals: &[f64]| root_mean_square(residuals, weights.as_deref());
+        // The final fit may drop small terms, so that it is worse than the tested one.
+        let residuals = [errors(&held_out.predictions), errors(&fitted)];
+        let residuals = if size(&residuals[1]) > size(&residuals[0]) { &residuals[1] } else { &residuals[0] };
+        let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals.clone(), weights)?;
         held_out.sequences = Some(residuals.distinct(None).rows);
         let validation =
             Validation { fitted: &fitted, sampled_fraction, gain: refit_gain, ..held_out.validation() };
@@ -122,10 +128,8 @@ impl Sketch {
             Validation { predictions, fitted: predictions, gain, ..validation }.r_squared()
         };
         let teacher = fit.teacher_predictions.map(of_teacher).transpose()?;
-        let uncertainty = match dependent.is_empty() && !r2.is_undefined() {
-            true => uncertainty_from_residuals(&residuals, cancel)?,
-            false => None,
-        };
+        let known = dependent.is_empty() && !r2.is_undefined() && !r2.is_carried_by_few();
+        let uncertainty = if known { uncertainty_from_residuals(&residuals, cancel)? } else { None };
         Ok(Self {
             uncertainty,
             surrogate,

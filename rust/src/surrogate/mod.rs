@@ -69,6 +69,14 @@ impl Surrogate {
         }
     }
 
+    /// The function multiplied by a number.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        match self {
+            Self::Spectrum(spectrum) => Self::Spectrum(spectrum.scaled(factor)),
+            Self::Terms(terms) => Self::Terms(terms.scaled(factor)),
+        }
+    }
+
     /// The surrogate as a sum of product terms.
     #[must_use]
     pub fn terms(&self) -> ProductTerms {

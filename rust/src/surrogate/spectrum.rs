@@ -11,6 +11,9 @@ use crate::space::SequenceSpace;
 
 /// Largest accepted `|F[k] - conj F[-k]|`, relative to the largest coefficient.
 const HERMITIAN_TOLERANCE: f64 = 1e-9;
+/// The largest coefficient of a spectrum has a magnitude in this range, so that energies keep their digits.
+const SMALLEST: f64 = 1e-140;
+pub(super) const LARGEST: f64 = 1e140;
 
 /// A sparse spectrum of a real function, in canonical form: sorted, with one frequency of each pair `k, -k`.
 ///
@@ -129,6 +132,12 @@ impl Spectrum {
             }
         }
         Ok(Self { space, half })
+    }
+
+    /// The spectrum of the function multiplied by a number.
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        self.half.iter_mut().for_each(|(_, value)| *value *= factor);
+        self
     }
 
     /// The spectrum of the function plus a constant.
@@ -271,7 +280,7 @@ impl Spectrum {
 }
 
 /// # Errors
-/// If a term is not finite or not of this space.
+/// If a term is not of this space or not finite, or if squares of the coefficients would overflow or vanish.
 fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> {
     for (index, (k, value)) in terms.iter().enumerate() {
         let bad = |reason: String| Err(Error::BadFrequency { index, reason });
@@ -287,6 +296,20 @@ fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> 
         if !(value.re.is_finite() && value.im.is_finite()) {
             return bad(format!("its coefficient {value} is not finite"));
         }
+        if value.norm() > LARGEST {
+            return bad(format!(
+                "its coefficient {value} is too large to square; rescale to at most {LARGEST:e}"
+            ));
+        }
     }
-    Ok(())
+    let largest = terms.iter().enumerate().max_by(|(_, a), (_, b)| a.1.norm().total_cmp(&b.1.norm()));
+    match largest {
+        Some((index, (_, value))) if (f64::MIN_POSITIVE..SMALLEST).contains(&value.norm()) => {
+            let reason = format!(
+                "its coefficient {value} is the largest, but too small to square; rescale to at least {SMALLEST:e}"
+            );
+            Err(Error::BadFrequency { index, reason })
+        }
+        _ => Ok(()),
+    }
 }

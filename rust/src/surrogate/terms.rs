@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex64;
 
 use super::Spectrum;
+use super::spectrum::LARGEST;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::{SequenceSpace, roots_of_unity};
@@ -106,6 +107,14 @@ impl ProductTerms {
         self.len() == 0
     }
 
+    /// The function multiplied by a number.
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        self.constant *= factor;
+        let coefficients = self.supports.iter_mut().flat_map(|group| &mut group.coefficients);
+        coefficients.for_each(|value| *value *= factor);
+        self
+    }
+
     /// Support, labels and coefficient of each term except the constant.
     pub fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
         self.supports.iter().flat_map(|group| {
@@ -174,8 +183,8 @@ impl ProductTerms {
         let (q, n) = (self.space.q(), self.space.n());
         let n_labels = self.basis.labels(q);
         let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
-        if !self.constant.is_finite() {
-            return bad("finite", format!("the constant {}", self.constant));
+        if self.constant.is_nan() || self.constant.abs() > LARGEST {
+            return bad("finite and at most 1e140 in magnitude", format!("the constant {}", self.constant));
         }
         if let Basis::Sets(sets) = &self.basis {
             let all = u64::MAX >> (64 - q);
@@ -196,8 +205,8 @@ impl ProductTerms {
                     format!("support {index}: {labels:?}"),
                 );
             }
-            if let Some(value) = coefficients.iter().find(|value| !value.is_finite()) {
-                return bad("finite", format!("support {index}: {value}"));
+            if let Some(value) = coefficients.iter().find(|value| value.is_nan() || value.norm() > LARGEST) {
+                return bad("finite and at most 1e140 in magnitude", format!("support {index}: {value}"));
             }
         }
         Ok(())

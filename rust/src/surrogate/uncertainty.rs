@@ -33,6 +33,13 @@ pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64
 }
 
 impl Uncertainty {
+    /// The uncertainty of the surrogate multiplied by a number.
+    pub(crate) fn scaled(mut self, factor: f64) -> Self {
+        let all = self.patterns.iter_mut().chain(&mut self.positions).chain([&mut self.constant]);
+        all.for_each(|variance| *variance *= factor * factor);
+        self
+    }
+
     /// # Errors
     /// If it does not belong to the surrogate, or a variance is negative or not finite.
     pub(crate) fn check(&self, surrogate: &Surrogate) -> Result<()> {
