@@ -104,9 +104,9 @@ def test_codes_and_values_of_a_data_frame():
 
 
 def test_advice_about_u_and_t_is_for_dna_and_rna_only():
-    with raises(r"'U' at position 0 is not in the alphabet 'ACDEFGHIKLMNPQRSTVWY'$"):
+    with raises(r"'U' at position 0 is not in the alphabet \"ACDEFGHIKLMNPQRSTVWY\"$"):
         ss.SequenceSpace(ss.PROTEIN, 1).encode(["U"])
-    with raises("'T' at position 0 is not in the alphabet 'XYZU'$"):
+    with raises("'T' at position 0 is not in the alphabet \"XYZU\"$"):
         ss.SequenceSpace("XYZU", 1).encode(["T"])
     with raises("write T for U"):
         ss.SequenceSpace("TGCA", 1).encode(["u"])
