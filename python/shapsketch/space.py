@@ -45,16 +45,15 @@ class SequenceSpace:
     Parameters
     ----------
     alphabet : str
-        2 to 64 distinct symbols that can be printed, no whitespace; the code of a symbol is its position in
-        this string.
+        2 to 64 distinct symbols that can be printed; the code of a symbol is its position in this string.
     length : int
         Number of symbols of a sequence, 1 to 4096.
 
     Raises
     ------
     InputError
-        If the alphabet repeats a symbol, has one that cannot be printed or is whitespace, or is the name of
-        an alphabet ("DNA", "RNA", "PROTEIN"); or if the number of symbols or the length is out of range.
+        If the alphabet repeats a symbol, has one that cannot be printed (such as a newline), or is the name
+        of an alphabet ("DNA", "RNA", "PROTEIN"); or if the number of symbols or the length is out of range.
 
     Examples
     --------
@@ -238,10 +237,10 @@ def _checked_alphabet(alphabet: object) -> str:
     """
     symbols = string("alphabet", alphabet)
     for position, symbol in enumerate(symbols):
-        if symbol.isspace() or not symbol.isprintable():
+        # A space is printable, and tables can hold it.
+        if not symbol.isprintable():
             raise InputError(
-                f"the alphabet has {symbol!r} at position {position}; whitespace and characters that cannot "
-                "be printed are not symbols: remove it",
+                f"the alphabet has {symbol!r} at position {position}, which cannot be printed; remove it",
                 position=position,
             )
     name = symbols.upper()
