@@ -4,8 +4,11 @@ import json
 import struct
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 import shapsketch as ss
+from shapsketch import plot
 from toys import by_evaluator, motif_model
 
 DNA4 = ss.SequenceSpace(ss.DNA, 4)
@@ -30,6 +33,14 @@ def raises(*parts, error=ss.InputError):
         ("ACGT", 4097, ["1 to 4096", "4097"]),
         ("ACGT", 4.0, ["length must be an integer", "float"]),
         ("ACGT", True, ["length must be an integer", "bool"]),
+        ("ACG\t", 4, [r"has '\\t' at position 3"]),
+        ("ACG\u3000", 4, ["u3000' at position 3"]),
+        ("AC\nG", 4, [r"has '\\n' at position 2"]),
+        ("\x07ACG", 4, [r"has '\\x07' at position 0", "cannot be printed"]),
+        ("ACG\u200b", 4, ["u200b' at position 3"]),
+        ("DNA", 4, ["has the symbols D, N, A", r"did you mean ss.DNA\?"]),
+        ("rna", 4, [r"did you mean ss.RNA\?"]),
+        ("Protein", 4, [r"did you mean ss.PROTEIN\?"]),
     ],
 )
 def test_spaces(alphabet, length, parts):
@@ -56,6 +67,15 @@ def test_spaces(alphabet, length, parts):
         (np.array([0, 1, 2, 3]), [r"shape \(B, 4\)", r"\(4,\)"]),
         (np.zeros((2, 5), int), [r"shape \(B, 4\)", r"\(2, 5\)"]),
         (np.zeros((0, 4), int), ["no sequences"]),
+        (pandas.DataFrame({"PEPT": ["ACGT"]}), ["got a DataFrame", r"df\['sequence'\]", "to_numpy"]),
+        (pandas.DataFrame([[0, 1, 2, 3]]), ["got a DataFrame", "to_numpy"]),
+        (pyarrow.table({"ACGT": ["ACGT"]}), ["got a Table", r"df\['sequence'\]"]),
+        ({"ACGT", "AAAA"}, ["got a set", "no order", "pass a list"]),
+        (frozenset(["ACGT"]), ["got a frozenset"]),
+        (["ACGT", "ACGT "], ["sequence 1 has 5 symbols", "'ACGT '", "' ' at position 4, which is not in"]),
+        (["ACGT\n"], [r"'ACGT\\n', with '\\n' at position 4"]),
+        (["ACGT*"], [r"'ACGT\*', with '\*' at position 4"]),
+        (["A" * 100], ["100 symbols, the space has length 4: 'A{60}'...$"]),
     ],
 )
 def test_sequences(sequences, parts):
@@ -64,6 +84,33 @@ def test_sequences(sequences, parts):
         DNA4.encode(sequences)
     with raises(*parts):
         explainer(sequences)
+
+
+def test_a_column_of_a_data_frame_is_a_list_of_sequences():
+    table = pandas.DataFrame({"sequence": ["ACGT", "TTTT"]})
+    np.testing.assert_array_equal(DNA4.encode(table["sequence"]), [[0, 1, 2, 3], [3, 3, 3, 3]])
+
+
+def test_codes_and_values_of_a_data_frame():
+    codes = pandas.DataFrame([[0, 1, 2, 3]] * 3, columns=list("wxyz"))
+    explainer = ss.Explainer(ss.Spectrum(DNA4, [[0, 0, 0, 0]], [1.0]))
+    with raises("codes: got a DataFrame", "to_numpy"):
+        DNA4.decode(codes)
+    with raises("sequences: got a DataFrame", "to_numpy"):
+        ss.fit(codes, [1.0, 2.0, 3.0], DNA4)
+    with raises("frequencies: got a DataFrame", "to_numpy"):
+        ss.Spectrum(DNA4, codes, [1.0, 2.0, 3.0])
+    with raises("batches must be a list", "got a DataFrame", "one column"):
+        list(explainer.stream(codes))
+
+
+def test_advice_about_u_and_t_is_for_dna_and_rna_only():
+    with raises(r"'U' at position 0 is not in the alphabet \"ACDEFGHIKLMNPQRSTVWY\"$"):
+        ss.SequenceSpace(ss.PROTEIN, 1).encode(["U"])
+    with raises("'T' at position 0 is not in the alphabet \"XYZU\"$"):
+        ss.SequenceSpace("XYZU", 1).encode(["T"])
+    with raises("write T for U"):
+        ss.SequenceSpace("TGCA", 1).encode(["u"])
 
 
 def test_ragged_arrays_and_other_spaces():
@@ -161,6 +208,7 @@ def test_an_exception_of_the_model_is_the_cause_of_an_error_with_its_batch():
         ({"batch_size": 0}, ["batch_size must be at least 1"]),
         ({"random_state": -1}, ["random_state must be at least 0"]),
         ({"random_state": None}, ["random_state must be an integer"]),
+        ({"teacher": dict}, ["teacher is the class dict; pass an instance", r"dict\(\)"]),
     ],
 )
 def test_arguments_of_sketch(arguments, parts):
@@ -176,8 +224,13 @@ def test_arguments_of_sketch(arguments, parts):
     ("frequencies", "coefficients", "parts"),
     [
         ([[0, 1, 0, 0]], [1j], ["conjugate", "real part"]),
-        ([[0, 1, 0]], [1.0], [r"shape \(B, 4\)"]),
-        ([[0, 9, 0, 0]], [1.0], ["code 9 at position 1"]),
+        ([[0, 1, 0]], [1.0], [r"frequencies must have shape \(s, 4\), got \(1, 3\)"]),
+        ([[0, 9, 0, 0]], [1.0], ["frequency 0: the entry 9 at position 1", "0 to 3", "modulo 4"]),
+        ([[0, 0, 0, 0], [0, 0, -1, 0]], [1.0, 1.0], ["frequency 1: the entry -1 at position 2"]),
+        ([[0.5, 0, 0, 0]], [1.0], ["frequencies must be an integer array, got dtype float64"]),
+        ([[0, 0, 0, 0], [0, 0, 0, 2]], [1.0, 1e200], ["coefficient 1e\\+200 of frequency 1", "rescale"]),
+        ([[0, 0, 0, 0], [0, 0, 0, 2]], [1.0, 1e-200], ["coefficient 1e-200 of frequency 1", "1e-120"]),
+        ([[0, 0, 0, 0]], [1.5e308 + 1.5e308j], ["frequency 0 has a magnitude outside 1e-120 to 1e"]),
         ([[0, 0, 0, 0]], [1.0, 2.0], ["1 frequencies but 2 coefficients"]),
         ([[0, 0, 0, 0]], [np.nan], ["frequency 0", "not finite"]),
         ([[0, 0, 0, 0]], ["x"], ["coefficients must be numbers"]),
@@ -196,12 +249,58 @@ def test_truncation_and_explanation_arguments():
         spectrum.truncate(max_terms=-1)
     with raises("expected a Sketch or a Spectrum", "str"):
         ss.Explainer("sketch")
+    for sequence in (["ACGT"], DNA4.encode(["ACGT", "AAAA"]), [[0, 1, 2, 3]]):
+        with raises("pass one sequence, a string or codes", r"\(4,\)"):
+            ss.Explainer(spectrum).best_mutants(sequence, 1)
     with raises("background must be 'uniform', a reference of"):
         ss.Explainer(spectrum, background="unifrom")
     with raises("index must be one of", "did you mean 'Moebius'"):
         ss.Explainer(spectrum).interactions(["ACGT"], index="Mobius")
     with raises("max_order must be at least 1"):
         ss.Explainer(spectrum).interactions(["ACGT"], max_order=0)
+
+
+def test_plots():
+    spectrum = ss.Spectrum(DNA4, [[0, 0, 0, 0], [0, 0, 2, 2]], [1.0, 2.0])
+    explainer = ss.Explainer(spectrum)
+    explanation = explainer(["ACGT"])
+    pairs = explainer.interactions(["ACGT"], index="SII", max_order=2)
+    for wrong in (explanation.values, pairs, None):
+        with raises("explanation must be an Explanation, got"):
+            plot.position_letter_map(wrong, DNA4)
+    for space in (ss.SequenceSpace("TGCA", 4), ss.SequenceSpace(ss.DNA, 5)):
+        with raises("space must be that of the explained sequences, over 'ACGT' of length 4, got"):
+            plot.position_letter_map(explanation, space)
+    with raises("space must be a SequenceSpace, got str"):
+        plot.position_letter_map(explanation, "ACGT")
+    with raises("ax must be the Axes of matplotlib, got 3"):
+        plot.position_letter_map(explanation, DNA4, ax=3)
+    with raises("ax must be the Axes of matplotlib, got 3"):
+        plot.pair_map(pairs, 4, ax=3)
+    with raises("interactions must be Interactions, got"):
+        plot.pair_map(explanation, 4)
+    with raises("n must be an integer, got '4'"):
+        plot.pair_map(pairs, "4")
+    for n in (3, 100):
+        with raises(f"n must be 4, the length of the explained sequences, got {n}"):
+            plot.pair_map(pairs, n)
+    singles = explainer.interactions(["ACGT"], index="SII", max_order=1)
+    for none in (singles, pairs.order(1), explainer.interactions(["ACGT"], index="SV", max_order=2)):
+        with raises("have no pairs", "max_order=2"):
+            plot.pair_map(none, 4)
+
+
+def test_pairs_without_interactions_are_drawn_as_zeros():
+    """No pair interacts: they were computed, and all are 0."""
+    import matplotlib.pyplot as plt
+
+    explainer = ss.Explainer(ss.Spectrum(DNA4, [[0, 0, 0, 2]], [1.0]))
+    pairs = explainer.interactions(["ACGT"], index="SII", max_order=2)
+    for drawn in (pairs, pairs.order(2)):
+        ax = plot.pair_map(drawn, 4)
+        means = ax.images[0].get_array().filled(np.nan)
+        assert (means[np.triu_indices(4, 1)] == 0).all()
+        plt.close(ax.figure)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,23 @@ ESTIMATORS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (ss.SparseRegressor(SPACE), "penalty_"),
+        (ss.TreeSketch(SPACE), "sketch_"),
+        (ss.PeelingDecoder(), "spectrum_"),
+    ],
+)
+def test_results_before_fit(estimator, name):
+    with pytest.raises(ss.NotFittedError, match=f"not fitted, so it has no {name}; call .*fit first"):
+        getattr(estimator, name)
+    assert not hasattr(estimator, name)
+    with pytest.raises(AttributeError, match="has no attribute 'no_'") as caught:
+        estimator.no_  # noqa: B018
+    assert not isinstance(caught.value, ss.NotFittedError)
+
+
 def as_lower_case(sequences):
     return [sequence.lower() for sequence in sequences]
 

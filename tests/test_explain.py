@@ -5,6 +5,8 @@ import math
 
 import lightgbm
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 import shapiq
 import shapsketch as ss
@@ -581,6 +583,44 @@ def test_a_composition_applies_to_every_position():
     spectrum, chances = random_spectrum(4, 5, 0), [0.3, 0.2, 0.2, 0.3]
     one, all_ = (ss.Explainer(spectrum, form)(["ACGTA"]) for form in (chances, np.tile(chances, (5, 1))))
     np.testing.assert_array_equal(one.values, all_.values)
+
+
+def test_labels_of_probabilities_are_the_symbols():
+    """The columns of a data frame and the index of a series have any order, and no other names."""
+    space = ss.SequenceSpace(ss.DNA, 6)
+    spectrum = random_spectrum(4, 6, 0)
+    spectrum = ss.Spectrum(space, spectrum.frequencies, spectrum.coefficients)
+    chances = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
+    expected = ss.Explainer(spectrum, chances).base_value
+    table = pandas.DataFrame(chances, columns=list("ACGT"))
+    for frame in (table, table[list("TGCA")], pyarrow.Table.from_pandas(table[list("GATC")])):
+        assert ss.Explainer(spectrum, frame).base_value == pytest.approx(expected)
+    composition = pandas.Series(chances[0], index=list("ACGT"))
+    expected = ss.Explainer(spectrum, chances[0]).base_value
+    assert ss.Explainer(spectrum, composition[list("TGCA")]).base_value == pytest.approx(expected)
+    # Without labels, the order of an array counts.
+    assert ss.Explainer(spectrum, composition[list("TGCA")].to_numpy()).base_value != pytest.approx(expected)
+    only_g = pandas.Series([1, 0, 0, 0], index=list("GATC"))
+    expected = ss.Explainer(spectrum, "GGGGGG").base_value
+    assert ss.Explainer(spectrum, only_g).base_value == pytest.approx(expected)
+    sequences = pandas.DataFrame({"sequence": ["GGGGGG"]})
+    assert ss.Explainer(spectrum, sequences["sequence"]).base_value == pytest.approx(expected)
+    for wrong, message in [
+        (
+            table.rename(columns={"A": "U"}),
+            "columns of this DataFrame, 'U', 'C', 'G', 'T', are not the symbols",
+        ),
+        (pandas.DataFrame(chances), "columns of this DataFrame, 0, 1, 2, 3, are not the symbols of 'ACGT'"),
+        (sequences, r"'sequence', are not the symbols .* one column, df\['sequence'\]"),
+        (table[::-1], r"rows of this DataFrame, 5, 4, 3, 2, 1, ..., are not in the order .*sort_index"),
+        (composition.rename({"A": "U"}), "labels of this Series, 'U', 'C', 'G', 'T', are not the symbols"),
+        (composition.reset_index(drop=True), "labels of this Series, 0, 1, 2, 3, are not the symbols"),
+        (table.astype(str), "column 'A' must be real numbers"),
+        ({"GGGGGG", "AAAAAA"}, "background: got a set, which has no order"),
+        (ss.DinucleotideShuffles, r"is the class DinucleotideShuffles; pass an instance, Dinucleotid"),
+    ]:
+        with pytest.raises(ss.InputError, match=message):
+            ss.Explainer(spectrum, wrong)
 
 
 def test_references_can_be_any_kind_of_list():

@@ -109,7 +109,6 @@ def test_work_beyond_the_limit_of_the_process_is_an_error_and_no_crash(processes
     "work",
     [
         lambda: ss.DinucleotideShuffles(10**14).of(DNA4, ["ACGT"]),
-        lambda: ss.Explainer(SPECTRUM, ss.DinucleotideShuffles(10**14))(["ACGT"]),
         lambda: ss.QueryDesign(ss.SequenceSpace("01", 4096), b=1, groups=1, delays="random", repeats=2**27),
     ],
 )
@@ -146,6 +145,7 @@ def far_reference():
         (lambda: list(ss.plan(DNA4, 256).batches()), "256 queries"),
         (lambda: ss.sketch(model, DNA4, budget=10**12), "the method 'exact' with 256 queries"),
         (lambda: DNA4.encode("ACGT" for _ in range(100_000)), "65,536 sequences"),
+        (lambda: DNA4.onehot(np.zeros((16, 4), dtype=int)), "16 sequences as one-hot arrays"),
     ],
 )
 def test_work_that_does_not_fit_into_memory_is_refused_before_it_starts(monkeypatch, work, need):
@@ -169,6 +169,20 @@ def test_the_beam_search_holds_scores_and_not_all_candidates():
     assert (np.diff(mutants.scores) <= 0).all()
     assert len(np.unique(mutants.codes, axis=0)) == 2000
     assert ((mutants.codes != 0).sum(axis=1) == 3).all()
+
+
+def test_a_background_has_at_most_a_million_shuffles():
+    with pytest.raises(ss.InputError, match=r"count must be at most 1,000,000 shuffles .* got 1,000,000,000"):
+        ss.Explainer(SPECTRUM, ss.DinucleotideShuffles(10**9))
+
+
+def test_a_long_beam_search_is_announced(monkeypatch, caplog):
+    work = {"sequence": "A" * 12, "mutations": 4, "limit": 0}
+    additive(12).best_mutants(**work)
+    assert not caplog.records
+    monkeypatch.setattr("shapsketch.explain.mutants.MANY_SCORED", 601 * 36)
+    additive(12).best_mutants(**work)
+    assert "scores about 2.2e+04 mutants, in 4 steps from 200 mutants each" in caplog.text
 
 
 def test_the_beam_search_finds_the_best_mutants_of_a_sum():

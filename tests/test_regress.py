@@ -9,6 +9,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapsketch.link import parse
 from sklearn.base import clone
 from sklearn.linear_model import Lasso
 from toys import by_evaluator
@@ -202,6 +203,12 @@ def test_links_make_a_multiplicative_model_additive(link, tmp_path):
         ("log", [1.0, 0.0], "value 0.0 at index 1 is outside the domain of the link 'log'"),
         ("logit", [0.5, 1.0], "value 1.0 at index 1"),
         ((np.sqrt, np.square), [1.0, -1.0], "value -1.0 at index 1"),
+        ((lambda v: np.log(abs(v)), np.exp), [1.0, -3.0], r"value -3.0 at index 1.* inverse\(forward\(x\)\)"),
+        (
+            (lambda v: 1e3 / v, lambda v: np.where(v > 0, 1e3 / v, np.nan)),
+            [1.0, -3.0],
+            "value -3.0 at index 1",
+        ),
     ],
 )
 def test_values_outside_the_domain_of_a_link_are_named(link, values, parts):
@@ -221,6 +228,30 @@ def test_invalid_links_are_refused():
         ss.fit(X, y, DNA8, link=(np.log, np.log))
     with pytest.raises(ss.InputError, match="keep the shape"):
         ss.fit(X, y, DNA8, link=(np.sum, np.exp))
+    with pytest.raises(ss.InputError, match=r"pair \(forward, inverse\) of functions on arrays, such as"):
+        ss.fit(X, y, DNA8, link=np.log)
+    with pytest.raises(ss.InputError, match=r"pair \(forward, inverse\) of functions on arrays; got 3"):
+        ss.fit(X, y, DNA8, link=3)
+    with pytest.raises(ss.InputError, match="link's forward function raised ZeroDivisionError: division by"):
+        ss.fit(X, y, DNA8, link=(lambda v: 1 / 0, np.exp))
+    with pytest.raises(ss.InputError, match="link's inverse function raised KeyError: 'x'"):
+        ss.fit(X, y, DNA8, link=(np.log, lambda v: {}["x"]))
+    with pytest.raises(
+        ss.InputError, match="link's forward function must be real numbers, got dtype complex128"
+    ):
+        ss.fit(X, y, DNA8, link=(lambda v: np.log(v + 0j), np.exp))
+    with pytest.raises(
+        ss.InputError, match="link's inverse function must be real numbers, got dtype complex128"
+    ):
+        ss.fit(X, y, DNA8, link=(np.log, lambda v: np.exp(v + 0j)))
+
+
+def test_an_inverse_link_that_is_undefined_for_a_prediction_is_refused():
+    """The sketch can predict scores outside the range of the forward function."""
+    scale = parse((np.square, np.sqrt))
+    np.testing.assert_array_equal(scale.to_response(np.array([4.0, 9.0])), [2.0, 3.0])
+    with pytest.raises(ss.InputError, match=r"returned nan for the predicted score -1.0 at index 1 \(1 of 2"):
+        scale.to_response(np.array([4.0, -1.0]))
 
 
 class Counting:

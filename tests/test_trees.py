@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -292,8 +293,12 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
         ss.from_trees(fitted, space, output=1)
     with pytest.raises(ss.InputError, match="space must be"):
         ss.from_trees(fitted, "ACGT")
-    with pytest.raises(ss.InputError, match="exact form of these trees"):
+    with pytest.raises(
+        ss.InputError, match=r"more than max_terms=3 terms; pass max_terms=\d+ or more"
+    ) as few:
         ss.from_trees(fitted, space, max_terms=3)
+    enough = int(re.search(r"pass max_terms=(\d+)", str(few.value))[1])
+    assert ss.from_trees(fitted, space, max_terms=enough).n_terms <= enough
 
 
 def hide(monkeypatch, *names):
@@ -370,6 +375,7 @@ def test_tree_sketch_follows_the_conventions_of_scikit_learn():
         ({"leaves": 1}, "leaves must be at least 2"),
         ({"dropped": 1.0}, "dropped must be"),
         ({"max_terms": 0}, "max_terms must be at least 1"),
+        ({"leaves": "many"}, "leaves must be 'auto' or an integer of at least 2, got 'many'"),
     ]:
         with pytest.raises(ss.InputError, match=message):
             ss.TreeSketch(SPACE, **options).fit(codes, motifs(codes))

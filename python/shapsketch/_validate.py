@@ -156,14 +156,56 @@ def iterator_of(name: str, value: Any, what: str) -> Iterator[Any]:
     Raises
     ------
     InputError
-        If it cannot be iterated over, or is a single string or a mapping.
+        If it cannot be iterated over, or is a single string, a mapping or a data frame.
     """
     if isinstance(value, (str, bytes, bytearray, Mapping)):
         raise InputError(f"{name} must be a list of {what}, got {shown(value)}; put it into a list")
+    if is_frame(value):
+        raise InputError(f"{name} must be a list of {what}, got a {type(value).__name__}; pass one column")
     try:
         return iter(value)
     except TypeError:
         raise InputError(f"{name} must be a list of {what}, got {shown(value)}") from None
+
+
+def is_frame(value: object) -> bool:
+    """Return whether a value is a data frame (pandas, polars, pyarrow), which iterates over columns."""
+    return hasattr(type(value), "columns") and hasattr(type(value), "shape")
+
+
+def refuse_frame(name: str, value: object) -> None:
+    """Refuse a data frame as the argument `name`, sequences or codes.
+
+    Raises
+    ------
+    InputError
+    """
+    if is_frame(value):
+        raise InputError(
+            f"{name}: got a {type(value).__name__}; pass one column, df['sequence'], or codes, df.to_numpy()"
+        )
+
+
+def refuse_set(name: str, value: object) -> None:
+    """Refuse a set as the argument `name`, whose results have the order of its items.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(value, (set, frozenset)):
+        raise InputError(f"{name}: got a {type(value).__name__}, which has no order; pass a list")
+
+
+def instance(name: str, value: object) -> None:
+    """Refuse a class as the argument `name`, which takes an instance of it.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(value, type):
+        raise InputError(f"{name} is the class {value.__name__}; pass an instance, {value.__name__}()")
 
 
 def mapping(name: str, value: object, what: str) -> dict[Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, real_array, shown
 from shapsketch.errors import InputError, ModelError
 from shapsketch.space import Values
 
@@ -20,6 +20,9 @@ NAMES = ("identity", "log", "logit", "softplus")
 # The link of a class of a converted model with several classes. The sketch predicts the raw score of the
 # class. Its probability also depends on the raw scores of the other classes, so it has no response.
 SOFTMAX = "softmax"
+# Largest difference between a value x and inverse(forward(x)) of a custom link, relative to |x| and to the
+# largest |x|.
+ROUND_TRIP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Link:
         ModelError
             If a value is outside the domain of the link; the message names the first such value.
         InputError
-            If the sketch was loaded and has a custom link, which files do not store.
+            If the sketch was loaded and has a custom link, which files do not store; or if a function of a
+            custom link fails, or does not return real numbers.
         """
         if self.name == "identity":
             return values
@@ -68,29 +72,39 @@ class Link:
         return self._linked(values)
 
     def _linked(self, values: Values) -> Values:
-        with np.errstate(all="ignore"):
-            return _applied(self.forward, values, "forward")
+        return _applied(self.forward, values, "forward")
 
     def outside(self, values: Values) -> npt.NDArray[np.bool_]:
-        """Return which values, of any shape, are outside the domain: the result for them is not finite."""
+        """Return which values, of any shape, are outside the domain.
+
+        For them the result is not finite, or the inverse function of a custom link does not return the value.
+        """
         if self.name == "identity":
             return np.zeros(values.shape, dtype=bool)
-        return ~np.isfinite(self._linked(values.ravel())).reshape(values.shape)
+        plain = values.ravel()
+        linked = self._linked(plain)
+        wrong = ~np.isfinite(linked)
+        if self.name not in NAMES and self.inverse is not None:
+            back = np.full(len(plain), np.nan)
+            back[~wrong] = _applied(self.inverse, linked[~wrong], "inverse")
+            wrong |= ~_equal(back, plain)
+        return wrong.reshape(values.shape)
 
     @property
     def domain(self) -> str:
         """The domain, in words that follow "numbers" in a message."""
         domains = {"log": "above 0", "logit": "between 0 and 1", "softplus": "above 0"}
-        return domains.get(self.name, "for which it is finite")
+        return domains.get(self.name, "x for which it is finite and inverse(forward(x)) is x")
 
-    def to_response(self, values: Values) -> Values:
+    def to_response(self, values: Values, *, allow_nan: bool = False) -> Values:
         """Return values on the model's scale.
 
         Raises
         ------
         InputError
-            If the sketch was loaded and has a custom link, which files do not store; or if it is the raw
-            score of one of several classes.
+            If the sketch was loaded and has a custom link, which files do not store; if it is the raw score
+            of one of several classes; or if a function of a custom link fails, does not return real numbers,
+            or returns NaN, which `allow_nan` allows.
         """
         if self.name == "identity":
             return values
@@ -102,7 +116,16 @@ class Link:
             )
         self.check_functions()
         assert self.inverse is not None
-        return _applied(self.inverse, values, "inverse")
+        response = _applied(self.inverse, values, "inverse")
+        undefined = np.flatnonzero(np.isnan(response))
+        if len(undefined) and not allow_nan:
+            index = int(undefined[0])
+            raise InputError(
+                f"the link's inverse function returned nan for the predicted score {values[index]} at index "
+                f"{index} ({len(undefined)} of {len(values)} scores); define it for all numbers",
+                index=index,
+            )
+        return response
 
     def check_functions(self) -> None:
         """Refuse a custom link whose functions are missing, because `load` did not receive them.
@@ -120,8 +143,23 @@ class Link:
 
 
 def _applied(function: Function, values: Values, which: str) -> Values:
-    """Return the values of a function of the link."""
-    result = np.asarray(function(values), dtype=np.float64)
+    """Return the values of a function of the link.
+
+    Raises
+    ------
+    InputError
+        If it fails, or does not return one real number for each value.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            returned = function(values)
+    except Exception as error:
+        raise InputError(
+            f"the link's {which} function raised {type(error).__name__}: {error}; it received {len(values)} "
+            "numbers as an array"
+        ) from error
+    numbers = real_array(f"the results of the link's {which} function", returned)
+    result: Values = numbers.astype(np.float64)
     if result.shape != values.shape:
         raise InputError(
             f"the link's {which} function must keep the shape {values.shape}, but it returned {result.shape}"
@@ -160,7 +198,8 @@ def parse(link: LinkLike) -> Link:
     Raises
     ------
     InputError
-        If the name is unknown, or the argument is not such a pair.
+        If the name is unknown, the argument is not such a pair, or the functions are not inverse to each
+        other.
     """
     if isinstance(link, tuple):
         if len(link) != 2 or not all(callable(function) for function in link):
@@ -174,6 +213,12 @@ def parse(link: LinkLike) -> Link:
         "logit": (_logit, _expit),
         "softplus": (_softplus_inverse, _softplus),
     }
+    if not isinstance(link, str):
+        example = ", such as (numpy.log, numpy.exp)" if callable(link) else ""
+        raise InputError(
+            f"link must be one of {', '.join(map(repr, NAMES))}, or a pair (forward, inverse) of functions "
+            f"on arrays{example}; got {shown(link)}"
+        )
     name = choice("link", link, NAMES)
     return Link(name, *functions[name])
 
@@ -181,13 +226,22 @@ def parse(link: LinkLike) -> Link:
 def _check_round_trip(forward: Function, inverse: Function) -> None:
     """Refuse functions that are not inverse to each other at three numbers between 0 and 1."""
     probes = np.array([0.25, 0.5, 0.75])
-    with np.errstate(all="ignore"):
-        linked = _applied(forward, probes, "forward")
-        if np.isfinite(linked).all() and not np.allclose(_applied(inverse, linked, "inverse"), probes):
-            raise InputError(
-                "the two functions of the link are not inverse to each other: "
-                f"inverse(forward(x)) at x = 0.25, 0.5, 0.75 is {_applied(inverse, linked, 'inverse')}"
-            )
+    linked = _applied(forward, probes, "forward")
+    if not np.isfinite(linked).all():
+        # The scores may be outside this range; `Link.outside` checks them.
+        return
+    back = _applied(inverse, linked, "inverse")
+    if not _equal(back, probes).all():
+        raise InputError(
+            "the two functions of the link are not inverse to each other: "
+            f"inverse(forward(x)) at x = 0.25, 0.5, 0.75 is {back}"
+        )
+
+
+def _equal(back: Values, values: Values) -> npt.NDArray[np.bool_]:
+    """Return which values the functions of a link give back."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return np.isclose(back, values, rtol=ROUND_TRIP, atol=ROUND_TRIP * largest)
 
 
 IDENTITY = parse("identity")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shapsketch._validate import optional
+from shapsketch._validate import integer, optional, shown
+from shapsketch.errors import InputError
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap
-from shapsketch.space import SequenceSpace
+from shapsketch.space import SequenceSpace, space_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +30,41 @@ def pyplot() -> Any:
     return optional("matplotlib.pyplot", "demo", "plotting")
 
 
+def _drawn_on(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
+    """Return the axes to draw on, by default those of a new figure.
+
+    Raises
+    ------
+    InputError
+        If `ax` is something else.
+    """
+    if ax is None:
+        axes: Axes = pyplot().subplots(figsize=figsize)[1]
+        return axes
+    kind: type = optional("matplotlib.axes", "demo", "plotting").Axes
+    if not isinstance(ax, kind):
+        raise InputError(f"ax must be the Axes of matplotlib, got {shown(ax)}")
+    return ax
+
+
 def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes | None = None) -> Axes:
     """Draw the mean Shapley value of each symbol at each position over the explained sequences.
 
     Symbols that no sequence has at a position are grey. Returns the axes.
+
+    Raises
+    ------
+    InputError
+        If an argument is of another type, or `space` is not the space of the explained sequences.
     """
-    ax = pyplot().subplots(figsize=(0.45 * space.n + 2, 0.35 * space.q + 1.4))[1] if ax is None else ax
+    if not isinstance(explanation, Explanation):
+        raise InputError(f"explanation must be an Explanation, got {shown(explanation)}")
+    alphabet, n = explanation._alphabet, explanation.values.shape[1]
+    if (space_of(space).alphabet, space.n) != (alphabet, n):
+        raise InputError(
+            f"space must be that of the explained sequences, over {alphabet!r} of length {n}, got {space}"
+        )
+    ax = _drawn_on(ax, (0.45 * space.n + 2, 0.35 * space.q + 1.4))
     attributions = AttributionMap.of(
         iter([(explanation.data, explanation.values)]), space, explanation.background
     )
@@ -55,8 +85,23 @@ def _units(link: str) -> str:
 
 
 def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
-    """Draw the mean absolute interaction of each pair of `n` positions. Returns the axes."""
-    ax = pyplot().subplots(figsize=(6, 5.2))[1] if ax is None else ax
+    """Draw the mean absolute interaction of each pair of `n` positions. Returns the axes.
+
+    Raises
+    ------
+    InputError
+        If an argument is of another type, `n` is not the length of the explained sequences, or pairs were not
+        computed.
+    """
+    if not isinstance(interactions, Interactions):
+        raise InputError(f"interactions must be Interactions, got {shown(interactions)}")
+    if integer("n", n, least=1) != interactions.length:
+        raise InputError(f"n must be {interactions.length}, the length of the explained sequences, got {n}")
+    if 2 not in interactions.orders:
+        raise InputError(
+            "these interactions have no pairs; compute them with an index of several orders and max_order=2"
+        )
+    ax = _drawn_on(ax, (6, 5.2))
     pairs = interactions.order(2)
     means = np.full((n, n), np.nan)
     means[np.triu_indices(n, 1)] = 0.0

@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import array_of, check_memory, integer, iterator_of, string
+from shapsketch._validate import (
+    SHOWN,
+    array_of,
+    check_memory,
+    integer,
+    iterator_of,
+    refuse_frame,
+    refuse_set,
+    string,
+)
 from shapsketch.errors import InputError
 
 DNA = "ACGT"
@@ -20,6 +29,8 @@ RNA = "ACGU"
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 """The twenty amino acids, by their one-letter codes in alphabetical order."""
 
+# The alphabets above, which a caller may want instead of the symbols of their names.
+NAMED = ("DNA", "RNA", "PROTEIN")
 # Sequences that are encoded or decoded at a time.
 PART = 65_536
 
@@ -34,14 +45,15 @@ class SequenceSpace:
     Parameters
     ----------
     alphabet : str
-        2 to 64 distinct symbols; the code of a symbol is its position in this string.
+        2 to 64 distinct symbols that can be printed; the code of a symbol is its position in this string.
     length : int
         Number of symbols of a sequence, 1 to 4096.
 
     Raises
     ------
     InputError
-        If the alphabet repeats a symbol, or the number of symbols or the length is out of range.
+        If the alphabet repeats a symbol, has one that cannot be printed (such as a newline), or is the name
+        of an alphabet ("DNA", "RNA", "PROTEIN"); or if the number of symbols or the length is out of range.
 
     Examples
     --------
@@ -55,7 +67,7 @@ class SequenceSpace:
     """
 
     def __init__(self, alphabet: str, length: int) -> None:
-        self._core = _core.Space(string("alphabet", alphabet), integer("length", length, least=1))
+        self._core = _core.Space(_checked_alphabet(alphabet), integer("length", length, least=1))
 
     @classmethod
     def _wrap(cls, core: _core.Space) -> SequenceSpace:
@@ -89,9 +101,13 @@ class SequenceSpace:
         Raises
         ------
         InputError
-            If the array has another shape, is empty, or has a code that is out of range.
+            If the array has another shape, is empty, or has a code that is out of range; or if the result
+            exceeds the memory.
         """
-        return np.eye(self.q, dtype=np.float32)[self._check_codes(codes)]
+        checked = self._check_codes(codes)
+        what = f"{len(checked):,} sequences as one-hot arrays"
+        check_memory(what, 4 * self.q * checked.size, "convert fewer at a time")
+        return np.eye(self.q, dtype=np.float32)[checked]
 
     def encode(self, sequences: Sequences) -> Codes:
         """Return the codes of sequences.
@@ -100,7 +116,7 @@ class SequenceSpace:
         ----------
         sequences : iterable of str, or integer array (B, n)
             A symbol may be in the other case, unless the alphabet has both cases. An integer array has
-            codes, which are checked.
+            codes, which are checked. A set is refused, because it has no order, and so is a data frame.
 
         Returns
         -------
@@ -114,6 +130,8 @@ class SequenceSpace:
         """
         if isinstance(sequences, (str, bytes)):
             raise InputError("expected a list of sequences, got a single string; put it into a list")
+        refuse_frame("sequences", sequences)
+        refuse_set("sequences", sequences)
         if isinstance(sequences, np.ndarray) and sequences.dtype.kind not in "UO":
             return self._check_codes(sequences)
         what = f"strings, or an integer array (B, {self.n})"
@@ -145,13 +163,30 @@ class SequenceSpace:
                 string(f"sequence {index}", row)
             raise
         except InputError as error:
-            if error.index is None or not start:
+            if error.index is None:
                 raise
             index = start + error.index
             message = error.message.replace(f"sequence {error.index}", f"sequence {index}", 1)
-            raise InputError(message, index=index, position=error.position, detail=error.detail) from None
+            # An error without a position is about the length.
+            seen = self._seen(rows[error.index]) if error.position is None else ""
+            raise InputError(
+                message + seen, index=index, position=error.position, detail=error.detail + seen
+            ) from None
+
+    def _seen(self, sequence: str) -> str:
+        """Return a sequence of another length, and its first symbol outside the alphabet, for a message."""
+        cut = "..." if len(sequence) > SHOWN else ""
+        symbols = {*self.alphabet, *self.alphabet.swapcase()}
+        position = next((i for i, symbol in enumerate(sequence) if symbol not in symbols), None)
+        outside = (
+            ""
+            if position is None
+            else f", with {sequence[position]!r} at position {position}, which is not in the alphabet"
+        )
+        return f": {sequence[:SHOWN]!r}{cut}{outside}"
 
     def _check_codes(self, array: object) -> Codes:
+        refuse_frame("codes", array)
         codes = array_of("codes", array)
         if codes.dtype.kind not in "iu":
             raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
@@ -190,6 +225,31 @@ class SequenceSpace:
 
     def __repr__(self) -> str:
         return f"SequenceSpace({self.alphabet!r}, length={self.n})"
+
+
+def _checked_alphabet(alphabet: object) -> str:
+    """Return an alphabet if its symbols can be seen in a sequence and it is not the name of another one.
+
+    Raises
+    ------
+    InputError
+        If it is not such a string.
+    """
+    symbols = string("alphabet", alphabet)
+    for position, symbol in enumerate(symbols):
+        # A space is printable, and tables can hold it.
+        if not symbol.isprintable():
+            raise InputError(
+                f"the alphabet has {symbol!r} at position {position}, which cannot be printed; remove it",
+                position=position,
+            )
+    name = symbols.upper()
+    if name in NAMED:
+        raise InputError(
+            f"the alphabet {symbols!r} has the symbols {', '.join(symbols)}; did you mean ss.{name}? "
+            "For these symbols, list them in another order"
+        )
+    return symbols
 
 
 def space_of(space: object) -> SequenceSpace:

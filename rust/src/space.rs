@@ -142,14 +142,17 @@ impl SequenceSpace {
         Ok(codes)
     }
 
+    /// Whether the alphabet has these four symbols and no others.
+    fn has_bases(&self, bases: &str) -> bool {
+        self.q() == bases.len() && bases.chars().all(|base| self.code(base).is_some())
+    }
+
     fn hint(&self, symbol: char) -> &'static str {
         match symbol {
-            'U' | 'u' if self.code('T').is_some() => {
+            'U' | 'u' if self.has_bases("ACGT") => {
                 " (this space is DNA: write T for U, or make an RNA space)"
             }
-            'T' | 't' if self.code('U').is_some() => {
-                " (this space is RNA: write U for T, or make a DNA space)"
-            }
+            'T' | 't' if self.has_bases("ACGU") => " (this space is RNA: write U for T, or make a DNA space)",
             'N' | 'n' | 'X' | 'x' | '-' | '*' => {
                 " (ambiguity codes and gaps do not stand for a single symbol: resolve them, or add the symbol to the alphabet)"
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,12 +12,15 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, integer, items
+from shapsketch._validate import array_of, instance, integer, is_frame, items, real_array, refuse_set
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 
 # Bytes of background sequences that are in memory at a time.
 PART_BYTES = 1 << 26
+# Largest number of shuffles of each sequence in a background. The standard error of an explanation falls with
+# the square root of their number.
+MAX_SHUFFLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class DinucleotideShuffles:
     Parameters
     ----------
     count : int
-        Number of shuffles of each sequence.
+        Number of shuffles of each sequence; a background has at most 1,000,000.
     random_state : int
 
     Examples
@@ -82,6 +86,56 @@ def _accepted_forms(space: SequenceSpace) -> str:
     )
 
 
+def _by_symbol(background: object, space: SequenceSpace) -> object:
+    """Return probabilities with labels as an array in the order of the alphabet, and a column as a list.
+
+    Raises
+    ------
+    InputError
+        If a data frame has other columns than the symbols, or a series other labels.
+    """
+    if is_frame(background):
+        frame: Any = background
+        columns = list(frame.column_names if hasattr(type(frame), "column_names") else frame.columns)
+        if not _are_symbols(columns, space):
+            raise InputError(
+                f"background: the columns of this {type(frame).__name__}, {_listed(columns)}, are not the "
+                f"symbols of {space.alphabet!r}; name them so, or pass probabilities as df.to_numpy(), and "
+                "sequences as one column, df['sequence']"
+            )
+        positions = list(getattr(frame, "index", ()))
+        if all(isinstance(i, Integral) for i in positions) and positions != sorted(positions):
+            raise InputError(
+                f"background: the rows of this {type(frame).__name__}, {_listed(positions)}, are not in the "
+                "order of the positions; sort them, df.sort_index()"
+            )
+        parts = [real_array(f"background: column {symbol!r}", frame[symbol]) for symbol in space.alphabet]
+        return np.column_stack(parts).astype(np.float64)
+    if not hasattr(type(background), "to_numpy"):
+        return background
+    series: Any = background
+    array: npt.NDArray[Any] = series.to_numpy()
+    if array.dtype.kind not in "fiu":
+        return array.tolist()
+    labels = list(getattr(series, "index", ()))
+    if _are_symbols(labels, space):
+        return np.array([series[symbol] for symbol in space.alphabet], dtype=np.float64)
+    if array.dtype.kind == "f" and labels:
+        raise InputError(
+            f"background: the labels of this {type(series).__name__}, {_listed(labels)}, are not the symbols "
+            f"of {space.alphabet!r}; name them so, or pass an array"
+        )
+    return array
+
+
+def _are_symbols(labels: list[Any], space: SequenceSpace) -> bool:
+    return len(labels) == space.q and set(labels) == set(space.alphabet)
+
+
+def _listed(labels: list[Any]) -> str:
+    return ", ".join(map(repr, labels[:5])) + (", ..." if len(labels) > 5 else "")
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """A background of a space, of one of four kinds; without any of the three fields it is uniform.
@@ -115,7 +169,15 @@ class Background:
         if isinstance(background, DinucleotideShuffles):
             integer("count", background.count, least=1)
             integer("random_state", background.random_state, least=0)
+            if background.count > MAX_SHUFFLES:
+                raise InputError(
+                    f"count must be at most {MAX_SHUFFLES:,} shuffles of each sequence in a background, got "
+                    f"{background.count:,}"
+                )
             return cls(space, shuffles=background)
+        instance("background", background)
+        refuse_set("background", background)
+        background = _by_symbol(background, space)
         if isinstance(background, str):
             return cls._of_string(background, space)
         if isinstance(background, Iterator):

@@ -10,14 +10,14 @@ import numpy as np
 
 from shapsketch import _core
 from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, boolean, choice, integer, iterator_of
+from shapsketch._validate import boolean, choice, integer, iterator_of
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
 from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.control_variate import MIN_CALLS, sample
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
-from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants
+from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
 from shapsketch.explain.refinement import difference, refined_pairs, refined_values
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
@@ -44,9 +44,10 @@ class Explainer:
     background : "uniform", array, str, list or DinucleotideShuffles
         The distribution from which missing positions are drawn. "uniform": all symbols are equally likely. A
         float array (n, q): a product distribution, such as a position weight matrix; a float array (q,): one
-        composition for all positions. A string or codes (n,): one reference sequence, such as the wild type.
-        A list of strings or codes (R, n): these sequences, equally likely. :class:`DinucleotideShuffles`:
-        shuffles of each explained sequence.
+        composition for all positions. The labels of a pandas object must be the symbols, in any order: the
+        columns of a DataFrame (n, q), and the index of a Series (q,). A string or codes (n,): one reference
+        sequence, such as the wild type. A list of strings or codes (R, n): these sequences, equally likely.
+        :class:`DinucleotideShuffles`: shuffles of each explained sequence.
 
     Raises
     ------
@@ -218,7 +219,8 @@ class Explainer:
             codes, partial(components.values, core), partial(components.values_with_references, core)
         )
         supports = [tuple(support) for support in core.supports]
-        return Interactions(supports, values, name, self.background, self._link, base, n)
+        orders = range(1, highest + 1)
+        return Interactions(supports, values, name, self.background, self._link, base, n, orders)
 
     def _compile(self, index: str, max_order: int, *, with_references: bool) -> _core.Interactions:
         key = (index, max_order, with_references)
@@ -263,7 +265,8 @@ class Explainer:
 
         All mutants with exactly `mutations` substitutions are compared if there are at most `limit`.
         Otherwise a beam search keeps the best 200 mutants after each substitution (`count` if larger), and
-        ``exact`` is False.
+        ``exact`` is False. Its time is proportional to the product of `mutations`, the mutants that it keeps,
+        the length, and the number of terms; a search that scores more than 5e7 mutants logs a warning first.
 
         Parameters
         ----------
@@ -282,12 +285,10 @@ class Explainer:
         InputError
             If a number is out of range, or the sequence does not belong to the space.
         """
-        sequences = [sequence] if isinstance(sequence, str) else array_of("sequence", sequence)[None]
-        row, components = self._space.encode(sequences)[0], self._sketch._components
         return best_mutants(
-            components,
+            self._sketch._components,
             self._space,
-            row,
+            one_sequence(sequence, self._space),
             mutations=mutations,
             count=count,
             minimize=boolean("minimize", minimize),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
@@ -11,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import check_memory, integer
+from shapsketch._validate import array_of, check_memory, integer, shown
 from shapsketch.errors import InputError
 from shapsketch.explain.table import Record, Table
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values
+
+logger = logging.getLogger(__name__)
 
 # Default of `limit`: the largest number of mutants that are all compared.
 MAX_COMPARED = 5_000_000
@@ -24,6 +27,8 @@ CHUNK = 1 << 26
 MUTANT_BYTES = 400
 # Smallest number of mutants that the beam search keeps after each step.
 BEAM_WIDTH = 200
+# Number of scored mutants from which a beam search takes long enough, several seconds, for a warning.
+MANY_SCORED = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,26 @@ class Mutants(Table):
         ]
 
 
+def one_sequence(sequence: object, space: SequenceSpace) -> Codes:
+    """Return the codes (n,) of one sequence, a string or codes (n,).
+
+    Raises
+    ------
+    InputError
+        If it is something else, or does not belong to the space.
+    """
+    batch: Sequences
+    if isinstance(sequence, str):
+        batch = [sequence]
+    else:
+        codes = array_of("sequence", sequence)
+        if codes.ndim != 1 or codes.dtype.kind not in "iu":
+            raise InputError(f"pass one sequence, a string or codes ({space.n},), got {shown(sequence)}")
+        batch = codes[None]
+    row: Codes = space.encode(batch)[0]
+    return row
+
+
 def best_mutants(
     components: _core.Components,
     space: SequenceSpace,
@@ -94,6 +119,16 @@ def best_mutants(
     if exact:
         best, scores = _compare_all(components, space, row, mutations, min(count, total), sign)
     else:
+        # The first step has one parent, the others have `kept`.
+        scored = (1 + (mutations - 1) * kept) * space.n * (space.q - 1)
+        if scored >= MANY_SCORED:
+            logger.warning(
+                "the beam search scores about %.1e mutants, in %d steps from %d mutants each; a smaller "
+                "count or fewer mutations take less time",
+                scored,
+                mutations,
+                kept,
+            )
         best = _beam_search(components, space, row, mutations, kept, sign)
         scores = components.predict(best)
         order = np.argsort(-sign * scores, kind="stable")[:count]
@@ -149,9 +184,9 @@ def _beam_search(
     components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
 ) -> Codes:
     """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
-    # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because different
-    # orders of the same substitutions give the same mutant. In the largest search two mutants have the same sum
-    # with a probability of about 1e-6; one of them is then lost.
+    # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because
+    # different orders of the same substitutions give the same mutant. In the largest search two mutants have
+    # the same sum with a probability of about 1e-6; one of them is then lost.
     table = np.random.default_rng(0).integers(0, 2**64, space.n * space.q, dtype=np.uint64)
     start = np.arange(space.n) * space.q + row
     beam, keys = row[None], np.zeros(1, dtype=np.uint64)
@@ -177,7 +212,7 @@ def _beam_search(
 
 
 def _highest(scores: Values, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the rows and columns of the `count` highest finite scores; of equal scores those that come first."""
+    """Return the rows and columns of the `count` highest finite scores; of equal scores the first ones."""
     flat = scores.ravel()
     least = -np.inf if count >= len(flat) else np.partition(flat, len(flat) - count)[len(flat) - count]
     chosen = np.flatnonzero((flat > least) & np.isfinite(flat))

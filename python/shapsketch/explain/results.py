@@ -126,6 +126,8 @@ class Interactions(Table):
         The surrogate's mean over the background.
     length : int
         Number of positions of a sequence.
+    orders : range
+        The orders that were computed. A support of one of them that is not listed has the interaction 0.
     stderr : numpy.ndarray of float64, shape (B, n_supports), or None
         Standard errors of sampling; None unless the interactions were refined.
     """
@@ -137,10 +139,11 @@ class Interactions(Table):
     link: str
     base_values: Values
     length: int
+    orders: range
     stderr: Values | None = None
 
     @lazy_property
-    def _orders(self) -> npt.NDArray[np.int64]:
+    def _sizes(self) -> npt.NDArray[np.int64]:
         return np.array([len(support) for support in self.supports], dtype=np.int64)
 
     def order(self, order: int) -> Interactions:
@@ -152,10 +155,14 @@ class Interactions(Table):
             If the order is not such an integer.
         """
         order = integer("order", order, least=1)
-        columns = np.flatnonzero(self._orders == order)
+        columns = np.flatnonzero(self._sizes == order)
         stderr = None if self.stderr is None else self.stderr[:, columns]
         return replace(
-            self, supports=[self.supports[i] for i in columns], values=self.values[:, columns], stderr=stderr
+            self,
+            supports=[self.supports[i] for i in columns],
+            values=self.values[:, columns],
+            orders=range(order, order + 1) if order in self.orders else range(0),
+            stderr=stderr,
         )
 
     def top(self, count: int) -> list[tuple[Support, float]]:

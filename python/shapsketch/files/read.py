@@ -228,7 +228,7 @@ class SequenceReader:
             problem = "it has no sequence"
             if sequence:
                 try:
-                    rows.append(self._space._core.encode([sequence]))
+                    rows.append(self._space._encode_part([sequence], 0))
                     encoded.append(index)
                     continue
                 except InputError as error:

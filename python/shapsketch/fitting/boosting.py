@@ -333,7 +333,8 @@ class TreeSketch(Regressor):
         space_of(self.space)
         features = choice("features", self.features, FEATURES)
         if isinstance(self.leaves, str):
-            choice("leaves", self.leaves, ("auto",))
+            if self.leaves != "auto":
+                raise InputError(f"leaves must be 'auto' or an integer of at least 2, got {self.leaves!r}")
             leaves: tuple[int, ...] = LEAVES
         else:
             leaves = (integer("leaves", self.leaves, least=2),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shapsketch._validate import boolean, choice
 from shapsketch.errors import NotFittedError
@@ -52,6 +52,16 @@ class Estimator:
 
     def __sklearn_is_fitted__(self) -> bool:
         return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
+
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, for which every attribute would exist.
+        def __getattr__(self, name: str) -> Any:
+            """Raise `NotFittedError` for a result of `fit` before `fit`, and `AttributeError` otherwise."""
+            annotated = any(name in vars(base).get("__annotations__", {}) for base in type(self).__mro__)
+            if annotated and name.endswith("_"):
+                kind = type(self).__name__
+                raise NotFittedError(f"this {kind} is not fitted, so it has no {name}; call {kind}.fit first")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _check_fitted(self) -> None:
         """Raise `NotFittedError` before `fit`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shapsketch._validate import boolean, choice, integer, optional
+from shapsketch._validate import boolean, choice, instance, integer, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.query.budget import METHODS
@@ -51,6 +51,7 @@ class FitOptions:
         integer("random_state", self.seed, least=0)
         boolean("fast", self.fast)
         if self.teacher is not None:
+            instance("teacher", self.teacher)
             if method not in ("auto", "distill"):
                 raise InputError(
                     f"a teacher is used by method='distill' and 'auto' only, not by {method!r}; remove it, "

@@ -55,7 +55,8 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
         return core
     if scale.name == SOFTMAX:
         return core.with_link(scale.name)
-    values, predictions = (scale.to_response(part) for part in (held_out.values, held_out.predictions))
+    values = scale.to_response(held_out.values)
+    predictions = scale.to_response(held_out.predictions, allow_nan=True)
     if not np.isfinite(predictions).all():
         return core.with_link(scale.name)
     return core.with_link(scale.name, values, predictions)

@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, boolean, integer, number
+from shapsketch._validate import array_of, boolean, integer, number, refuse_frame
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
+
+# Magnitudes of coefficients whose squares, and sums of squares, neither overflow nor underflow.
+MAGNITUDES = (1e-120, 1e120)
 
 
 class Spectrum:
@@ -26,7 +29,7 @@ class Spectrum:
     ----------
     space : SequenceSpace
     frequencies : integer array, shape (s, n), values 0 to q - 1
-    coefficients : complex array, shape (s,)
+    coefficients : complex array, shape (s,), with magnitudes of 0 or from 1e-120 to 1e120
     real_part : bool
         Use the real part of a function that is not real; by default such a function is an error.
 
@@ -54,15 +57,17 @@ class Spectrum:
     ) -> None:
         space_of(space)
         values: npt.NDArray[Any] = array_of("coefficients", coefficients)
+        refuse_frame("frequencies", frequencies)
         rows: npt.NDArray[Any] = array_of("frequencies", frequencies)
         if values.ndim != 1 or values.dtype.kind not in "fiubc":
             raise InputError(f"coefficients must be numbers of shape (s,), got {values.dtype} {values.shape}")
         if rows.size == 0 and len(values) == 0:
             rows = np.zeros((0, space.n), dtype=np.uint8)
         else:
-            rows = space._check_codes(rows)
+            rows = _checked_frequencies(rows, space)
         if len(rows) != len(values):
             raise InputError(f"{len(rows)} frequencies but {len(values)} coefficients")
+        _check_magnitudes(values)
         self._core = _core.Spectrum(
             space._core, rows, values.astype(np.complex128), boolean("real_part", real_part)
         )
@@ -150,6 +155,51 @@ class Spectrum:
 
     def __repr__(self) -> str:
         return f"Spectrum({self.space!r}, {len(self)} coefficients)"
+
+
+def _checked_frequencies(rows: npt.NDArray[Any], space: SequenceSpace) -> Codes:
+    """Return frequencies (s, n) of a space as uint8.
+
+    Raises
+    ------
+    InputError
+        If the dtype, the shape or an entry is wrong.
+    """
+    if rows.dtype.kind not in "iu":
+        raise InputError(f"frequencies must be an integer array, got dtype {rows.dtype}")
+    if rows.ndim != 2 or rows.shape[1] != space.n:
+        raise InputError(f"frequencies must have shape (s, {space.n}), got {rows.shape}")
+    wrong = np.argwhere((rows < 0) | (rows >= space.q))
+    if len(wrong):
+        index, position = (int(i) for i in wrong[0])
+        raise InputError(
+            f"frequency {index}: the entry {rows[index, position]} at position {position} is out of range, "
+            f"entries must be 0 to {space.q - 1} (take it modulo {space.q})",
+            index=index,
+            position=position,
+        )
+    return np.ascontiguousarray(rows, dtype=np.uint8)
+
+
+def _check_magnitudes(coefficients: npt.NDArray[Any]) -> None:
+    """Refuse coefficients whose squares overflow or underflow; the core refuses those that are not finite.
+
+    Raises
+    ------
+    InputError
+    """
+    least, most = MAGNITUDES
+    with np.errstate(over="ignore"):
+        sizes = np.abs(coefficients.astype(np.complex128))
+    wrong = np.flatnonzero(np.isfinite(coefficients) & (sizes > 0) & ((sizes < least) | (sizes > most)))
+    if len(wrong):
+        index = int(wrong[0])
+        raise InputError(
+            f"the coefficient {coefficients[index]} of frequency {index} has a magnitude outside {least:g} "
+            f"to {most:g}, whose square overflows or underflows; rescale the function, or set it to 0 if it "
+            "is negligible",
+            index=index,
+        )
 
 
 def _unpickled(file: bytes) -> Spectrum:

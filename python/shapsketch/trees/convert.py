@@ -145,7 +145,7 @@ def _sketch_of(converted: Converted, space: SequenceSpace, name: str, limit: int
             f"cannot convert this {name}: its predictions differ from the sum of its trees "
             f"by up to {difference:.2g}; does it use an encoder or an initial model?"
         )
-    core = forest.ensemble(constant).exact(limit)
+    core = _exact(forest.ensemble(constant), limit, name)
     predictions = _core.Components(core).predict(probes)
     scale = loaded(converted.link)
     _check_responses(scale, predictions, responses, allowed, converted.rounding, name)
@@ -160,6 +160,37 @@ def _sketch_of(converted: Converted, space: SequenceSpace, name: str, limit: int
         seed=0,
     )
     return Sketch._wrap(on_link(_core.Sketch.from_fit(core, fit), scale), scale)
+
+
+def _exact(ensemble: _core.Ensemble, limit: int, name: str) -> _core.Sketch:
+    """Return an ensemble as a sketch of at most `limit` terms.
+
+    Raises
+    ------
+    InputError
+        If it has more terms; the message says which `max_terms` is enough.
+    """
+    try:
+        return ensemble.exact(limit)
+    except InputError as error:
+        if limit >= MAX_TERMS:
+            raise InputError(f"cannot convert this {name} with max_terms={limit}: {error}") from error
+    # The conversion stops at the limit. It also counts terms that cancel, so their number can be too small.
+    enough = len(_exact(ensemble, MAX_TERMS, name))
+    while enough < MAX_TERMS and not _fits(ensemble, enough):
+        enough *= 2
+    raise InputError(
+        f"this {name} has more than max_terms={limit} terms; pass max_terms={enough} or more, or fit smaller "
+        "trees"
+    )
+
+
+def _fits(ensemble: _core.Ensemble, limit: int) -> bool:
+    try:
+        ensemble.exact(limit)
+    except InputError:
+        return False
+    return True
 
 
 def _check_responses(
