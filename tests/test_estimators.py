@@ -48,6 +48,21 @@ def test_results_before_fit(estimator, name):
     assert not isinstance(caught.value, ss.NotFittedError)
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"penalty": -1}, "penalty must be above 0, got -1"),
+        ({"penalty": 0.0}, "penalty must be above 0, got 0"),
+        ({"tol": 0}, "tol must be above 0, got 0"),
+        ({"space": "ACGT"}, "space must be a SequenceSpace, got str"),
+        ({"space": None}, "pass the space"),
+    ],
+)
+def test_errors_name_the_parameters_of_a_regression(params, message):
+    with pytest.raises(ss.InputError, match=message):
+        ss.SparseRegressor(**{"space": SPACE, **params}).fit(CODES, VALUES)
+
+
 def as_lower_case(sequences):
     return [sequence.lower() for sequence in sequences]
 

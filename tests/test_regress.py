@@ -367,8 +367,8 @@ def test_data_that_cannot_be_fitted(X, y, parts):
     [
         ({"dictionary": "windows"}, "dictionary must be a Dictionary or 'auto'"),
         ({"basis": "letter"}, "did you mean 'letters'"),
-        ({"penalty": -1.0}, "lambda must be finite and above 0"),
-        ({"tol": 0.0}, "tolerance must be finite and above 0"),
+        ({"penalty": -1.0}, "penalty must be above 0, got -1"),
+        ({"tol": 0.0}, "tol must be above 0, got 0"),
         ({"strengths": (1.0, 1.0)}, "strengths must be"),
         ({"strengths": (0.0, 1.0, 1.0, None)}, "strengths must be finite and above 0"),
         (

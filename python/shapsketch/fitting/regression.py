@@ -15,7 +15,7 @@ from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.query.design import Observations
-from shapsketch.space import Sequences, SequenceSpace
+from shapsketch.space import Sequences, SequenceSpace, space_of
 from shapsketch.surrogate.sketch import Sketch
 
 # Names of the functions that a regression may select.
@@ -127,6 +127,20 @@ def parse_dictionary(dictionary: object) -> Dictionary | None:
     if isinstance(dictionary, str) and dictionary == "auto":
         return None
     raise InputError(f"dictionary must be a Dictionary or 'auto', got {shown(dictionary)}")
+
+
+def _above_0(name: str, value: object) -> float:
+    """Return the argument `name` as a float.
+
+    Raises
+    ------
+    InputError
+        If it is not a finite number above 0.
+    """
+    result = number(name, value)
+    if result <= 0.0:
+        raise InputError(f"{name} must be above 0, got {result:g}")
+    return result
 
 
 class SparseRegressor(Regressor):
@@ -259,8 +273,9 @@ class SparseRegressor(Regressor):
             space, design = X.design.space, X.design._core
             data = Labelled(np.zeros((0, space.n), dtype=np.uint8), X.values)
         else:
-            if not isinstance(self.space, SequenceSpace):
+            if self.space is None:
                 raise InputError("pass the space: SparseRegressor(space).fit(X, y)")
+            space_of(self.space)
             space = self.space
             data = labelled(X, y, space, sample_weight)
         return self._fit(space, data, design)
@@ -288,11 +303,11 @@ class SparseRegressor(Regressor):
             dictionary=None if dictionary is None else dictionary._core,
             basis=choice("basis", self.basis, BASES),
             strengths=strengths,
-            penalty=None if self.penalty is None else number("penalty", self.penalty),
+            penalty=None if self.penalty is None else _above_0("penalty", self.penalty),
             loss=choice("loss", self.loss, LOSSES),
             growth=boolean("growth", self.growth),
             refit=boolean("refit", self.refit),
-            tolerance=number("tol", self.tol),
+            tolerance=_above_0("tol", self.tol),
             memory=integer("memory_limit", self.memory_limit, least=1),
             seed=integer("random_state", self.random_state, least=0),
         )
