@@ -2,6 +2,7 @@
 
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas
@@ -180,6 +181,9 @@ def test_values_whose_squares_overflow_or_underflow(size):
         (lambda s: None, ["real numbers", "NoneType"]),
         (lambda s: np.ones(len(s)) * 1j, ["real numbers", "complex"]),
         (lambda s: ["a"] * len(s), ["real numbers", "dtype <U1"]),
+        (lambda s: [1.0, None, *[1.0] * (len(s) - 2)], ["real numbers", r"None \(NoneType\) for query 1, '"]),
+        (lambda s: [1.0, "n.d.", *[1.0] * (len(s) - 2)], ["real numbers", r"'n.d.' \(str\) for query 1, '"]),
+        (lambda s: [10**400] * len(s), [r"1000.*\(int\), which is too large for float64 for query 0"]),
         (lambda s: [float("nan") if x[0] == "G" else 0.0 for x in s], ["nan", "query", "'G", "finite score"]),
         (lambda s: [np.inf] * len(s), ["inf", "query 0"]),
     ],
@@ -422,3 +426,168 @@ def test_errors_can_be_caught_by_kind():
     assert issubclass(ss.MissingExtraError, ImportError)
     for error in (ss.InputError, ss.FileError, ss.ModelError, ss.MissingExtraError):
         assert issubclass(error, ss.ShapsketchError)
+
+
+def two(sequences):
+    return [[s.count("G"), s.count("A")] for s in sequences]
+
+
+def named(sequences, names=("a", "b")):
+    return {name: [float(s.count("G")) for s in sequences] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        (
+            two,
+            [
+                r"output\[:, 0\], or sketch each of them with",
+                r"sketch_outputs\(model, .*'output 0', 'output 1'",
+            ],
+        ),
+        (
+            named,
+            ["several outputs, 'a', 'b', on", r"select\(model, 'b'\)", r"outputs\(model, .*=\['a', 'b'\], "],
+        ),
+        (lambda s: named(s, ["a"]), ["an output with a name, 'a', on", r"select\(model, 'a'\)$"]),
+        (lambda s: {**named(s, "a"), "sequence": s}, ["'a', 'sequence', on", r"select\(model, 'a'\)$"]),
+        (
+            lambda s: dict(zip(s, range(len(s)), strict=True)),
+            ["keys are the sequences", "in the order of the"],
+        ),
+    ],
+)
+def test_the_advice_for_several_outputs_can_be_followed(model, parts):
+    with raises(*parts, error=ss.ModelError):
+        ss.sketch(model, RNA9, budget=300, progress=False)
+
+
+def test_the_advice_of_these_messages_works():
+    space = ss.SequenceSpace(ss.RNA, 5)
+    options = {"budget": 300, "method": "regress", "progress": False}
+    first = ss.sketch(lambda s: np.array(two(s))[:, 0], space, **options)
+    each = ss.sketch_outputs(two, space, outputs=["output 0", "output 1"], **options)
+    selected = ss.sketch(ss.models.select(named, "b"), space, **options)
+    np.testing.assert_array_equal(each["output 0"].predict(["GGGGG"]), first.predict(["GGGGG"]))
+    np.testing.assert_array_equal(selected.predict(["GGGGG"]), first.predict(["GGGGG"]))
+
+
+def test_messages_list_the_first_of_many_names():
+    names = [f"output number {index}" for index in range(900)]
+    calls = [
+        lambda: ss.sketch(lambda s: named(s, names), RNA9, budget=300, progress=False),
+        lambda: ss.sketch(lambda s: np.zeros((len(s), 900)), RNA9, budget=300, progress=False),
+        lambda: ss.sketch_outputs(lambda s: named(s, names), RNA9, outputs=["x"], budget=300, progress=False),
+        lambda: by_evaluator(ss.sketch, lambda s: dict.fromkeys(s, 1.0), RNA9, budget=3000, batch_size=3000),
+        lambda: ss.models.select(ss.models.select(lambda s: named(s, names), 0), "x")(["A"]),
+    ]
+    for call in calls:
+        with pytest.raises(ss.ModelError) as caught:
+            call()
+        assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        (lambda s: {"a": [1.0] * len(s), "b": [np.nan] * len(s)}, ["nan as the output 'b' for query 0"]),
+        (lambda s: {"a": [1.0] * len(s), "b": [2.0]}, [r"got shape \(1,\) for the output 'b' on queries"]),
+        (
+            lambda s: {"a": [1.0] * len(s), "b": ["x"] * len(s)},
+            ["for the output 'b'", r"'x' \(str\) for query 0"],
+        ),
+        (
+            lambda s: [{"a": 1.0, "b": 2.0} for _ in s],
+            [r"\(dict\) for query 0", "a dict with one array for each"],
+        ),
+        (lambda s: dict.fromkeys(s, 1.0), ["keys are the sequences"]),
+    ],
+)
+def test_several_outputs(model, parts):
+    with raises(*parts, error=ss.ModelError):
+        ss.sketch_outputs(model, RNA9, outputs=["a", "b"], budget=300, progress=False)
+
+
+X = np.random.default_rng(0).integers(0, 4, (600, 4))
+Y = 1.0 * (X[:, 0] == 2) + np.random.default_rng(1).normal(0, 0.1, 600)
+
+
+@pytest.mark.parametrize(
+    ("y", "parts"),
+    [
+        (None, [r"y must be real numbers, got None"]),
+        ([*Y[:-1], None], [r"y must be real numbers.*None \(NoneType\) at index 599"]),
+        ([*Y[:-1], "n.d."], [r"'n.d.' \(str\) at index 599"]),
+        ([*Y[:-1], 10**400], [r"\(int\), which is too large for float64 at index 599"]),
+        (pandas.Series([*Y[:-1], "n.d."]), [r"'n.d.' \(str\) at index 599"]),
+        (Y.astype(object), ["dtype object; convert them to float"]),
+        (Y * 1e200, ["y: the largest magnitude", "at index", "rescale y to magnitudes from 1e-120"]),
+        (Y * 1e-130, ["y: the largest magnitude", "rescale y"]),
+    ],
+)
+def test_one_bad_value_of_y_is_named(y, parts):
+    for fit in (ss.TreeSketch(DNA4).fit, ss.SparseRegressor(DNA4).fit, lambda *a: ss.fit(*a, DNA4)):
+        with raises(*parts):
+            fit(X, y)
+
+
+def test_bad_weights_and_values_outside_a_link_are_named():
+    with raises("sample_weight: the largest magnitude, 1e\\+300 at index 0", "rescale sample_weight"):
+        ss.fit(X, Y, DNA4, sample_weight=np.r_[1e300, np.ones(599)])
+    with raises("sample_weight: the largest magnitude, 1e-300 at index 0"):
+        ss.fit(X, Y, DNA4, sample_weight=np.full(600, 1e-300))
+    with raises("sample_weight must be real numbers", "at index 599"):
+        ss.fit(X, Y, DNA4, sample_weight=[*np.ones(599), None])
+    with raises("y: value -", "outside the domain of the link 'log'") as caught:
+        ss.fit(X, Y, DNA4, link="log")
+    assert not isinstance(caught.value, ss.ModelError)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_values_that_cannot_be_squared_are_refused_after_the_first_batch(size):
+    evaluated = []
+
+    def model(sequences):
+        evaluated.extend(sequences)
+        return [size * (1 + s.count("G")) for s in sequences]
+
+    with raises("first 16 values have magnitudes", "link='log'"):
+        ss.sketch(model, RNA9, budget=300, method="regress", progress=False)
+    assert len(evaluated) == 16
+    with raises("values of the output 'b' have magnitudes"):
+        ss.sketch_outputs(lambda s: [(1.0, v) for v in model(s)], RNA9, outputs=["a", "b"], budget=300)
+    # An evaluation alone squares nothing, and neither does a fit of logarithms.
+    assert ss.Evaluator(model).evaluate(["G" * 9], RNA9, progress=False)[0] == size * 10
+    assert ss.sketch(model, RNA9, budget=300, method="regress", link="log", progress=False).r2 > 0.8
+
+
+def test_a_few_values_that_are_tiny_by_chance_are_not_refused():
+    def model(sequences):
+        return [1e-200 if s == "AAA" else float(s.count("G")) for s in sequences]
+
+    space = ss.SequenceSpace(ss.DNA, 3)
+    evaluator = ss.Evaluator(model, batch_size=1)
+    assert ss.sketch(evaluator, space, budget=64, progress=False).r2 == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["trees", "distill"])
+def test_trees_need_a_budget_of_300(method):
+    def model(sequences):
+        raise AssertionError("evaluated")
+
+    parts = ["budget of 299 is too small", f"method='{method}' needs 300", "budget=300", "'regress'"]
+    with raises(*parts, error=ss.BudgetError):
+        ss.plan(RNA9, 299, method=method)
+    with raises(*parts, error=ss.BudgetError):
+        ss.sketch(model, RNA9, budget=299, method=method, progress=False)
+    with raises("this space has 256", "method='exact' with budget=256", error=ss.BudgetError):
+        ss.plan(DNA4, 1000, method=method)
+    assert ss.plan(RNA9, 300, method=method).total_queries == 300
+
+
+def test_the_class_of_an_executor_is_refused():
+    with raises(
+        r"executor is the class ThreadPoolExecutor; pass an instance, such as ThreadPoolExecutor\(4\)"
+    ):
+        ss.Evaluator(motif_model, executor=ThreadPoolExecutor)

@@ -230,6 +230,8 @@ def test_sketch_warns_about_a_constant_model(shell, folder):
         ["-o", "x.safetensors", "--model", "mine:score", "--model-name", "1"],
         ["-o", "x.safetensors", "--model", "mine:score", "--link", "cube"],
         ["--model", "mine:score"],
+        ["-o", "x.safetensors", "--command", ""],
+        ["-o", "x.safetensors", "--model", "mine:both", "--outputs", "a,,b"],
     ],
 )
 def test_wrong_usage_of_sketch(shell, wrong):
@@ -248,6 +250,16 @@ def test_wrong_usage_of_sketch(shell, wrong):
         (["--command", "no-such-program", "-o", "x.safetensors"], "no-such-program"),
         (["--model", "mine:score", "-o", "none/x.safetensors"], "is not a writable folder"),
         (["--model", "mine:score", "-o", "."], "is a folder"),
+        (
+            ["--model", "mine", "-o", "x.safetensors"],
+            "--model: path must be 'package.module:name', got 'mine'",
+        ),
+        (["--model", "./mine:score", "-o", "x.safetensors"], "pass 'mine:score'\n"),
+        (["--model", "mine:both", "-o", "x.safetensors"], "; name all outputs with --outputs A,B\n"),
+        (
+            ["--model", "mine:score", "--method", "regress", "--max-terms", 5, "-o", "x.safetensors"],
+            "not 'regress'; remove --max-terms, or choose another --method\n",
+        ),
     ],
 )
 def test_errors_of_sketch(shell, wrong, message):
@@ -695,3 +707,17 @@ def test_errors_of_programs_tables_and_stores(shell, tmp_path):
     assert (code, "--format" not in err and "use one of .fasta" in err) == (1, True)
     code, _, err = shell(*options, "--model", "mine:score", "--store", ".")
     assert (code, ". is a folder; a store is a file" in err) == (1, True)
+
+
+def test_messages_name_the_option_that_is_wrong(shell, folder):
+    code, _, err = shell("plan", *SPACE, "--budget", 500, "--queries", "none/q.csv")
+    assert code == 1
+    assert err.endswith("none is not a writable folder; choose another --queries\n")
+    background = f"@{folder / 'bad.fasta'}"
+    options = ["-o", "x.csv", "--on-error", "skip", "--background", background]
+    code, _, err = shell("explain", folder / "motifs.safetensors", folder / "seqs.fasta", *options)
+    assert code == 1
+    assert err.startswith("shapsketch: --background: ")
+    assert "line 3, record 'short'" in err
+    # The option is there already, and is not about the background.
+    assert "--on-error" not in err

@@ -280,7 +280,7 @@ def test_invalid_options(options, error, message):
 def test_named_outputs_without_outputs_option_are_an_error():
     with pytest.raises(
         ss.ModelError,
-        match=r"several outputs, 'a', 'c', on queries .* outputs=\[\.\.\.\], or select one with",
+        match=r"several outputs, 'a', 'c', on queries .* select one with .*sketch_outputs\(.*=\['a', 'c'\]",
     ):
         run(lambda codes: {"a": codes[:, 0], "c": codes[:, 1]})
 

@@ -627,7 +627,7 @@ class TestSelect:
         with pytest.raises(ss.InputError, match="did you mean 'second'"):
             models.select(declared, "secnd")
         with pytest.raises(
-            ss.InputError, match="output 2 is out of range, the model has 2 outputs: first, second"
+            ss.InputError, match="output 2 is out of range, the model has 2 outputs: 'first', 'second'"
         ):
             models.select(declared, 2)
         with pytest.raises(ss.InputError, match="output must be at least 0"):
@@ -885,7 +885,9 @@ class TestTable:
         model = models.table(self.write(tmp_path / "a.csv", rows))
         assert repr(model).endswith("a.csv', 7 sequences)")
         assert model(["αβ", "NA", "αβγ", "null"]).tolist() == [4, 1, 3, 2]
-        assert np.isnan(model(["C", "G", "GG"])).all()
+        for line, missing in ((7, "C"), (8, "G"), (9, "GG")):
+            with pytest.raises(ss.ModelError, match=f"line {line}: the score of '{missing}' is missing"):
+                model(["NA", missing])
         for near in ("nulls", "nul", "N", "", "Z"):
             with pytest.raises(ss.ModelError, match=f"no score for '{near}'; 1 of the 2 requested"):
                 model(["NA", near])
@@ -1180,3 +1182,82 @@ def test_errors_show_what_a_program_printed():
         models.command([sys.executable, "-c", code], output=("csv", "score"))(["A"])
     with pytest.raises(ss.InputError, match="env must map strings to strings, got 'Q': 1"):
         models.command(["x"], env={"Q": 1})
+
+
+def test_constant_symbols_of_a_template_belong_to_its_alphabet():
+    def model(sequences):
+        return [float(s.count("G")) for s in sequences]
+
+    with pytest.raises(ss.InputError, match="symbol 'N' at position 2 is neither free nor in the alphabet"):
+        models.template(model, "GGNN", positions=[0], alphabet=ss.DNA)
+    # Without an alphabet, the model may know what N means.
+    assert models.template(model, "GGNN", positions=[0])(["A"]) == [1.0]
+    assert models.template(model, "ggNN", alphabet=ss.DNA)(["AA"]) == [0.0]
+
+
+def test_features_with_another_number_of_rows_name_the_function():
+    codes = np.random.default_rng(0).integers(0, 4, (50, 4))
+    linear = pytest.importorskip("sklearn.linear_model")
+    estimator = linear.Ridge().fit(np.eye(4)[codes].reshape(50, -1), codes[:, 0])
+    for rows in (np.zeros((3, 16)), np.zeros((3, 16)).tolist()):
+        model = models.sklearn(estimator, features=lambda _, rows=rows: rows)
+        with pytest.raises(ss.ModelError, match="passed as features= returned 3 rows for 2 sequences"):
+            model(["ACGT", "AAAA"])
+
+
+def test_a_crash_and_binary_output_of_a_program_are_readable():
+    def run(code):
+        models.command([sys.executable, "-c", code])(["ACG", "GGG"])
+
+    with pytest.raises(ss.ModelError, match=r"crashed or was stopped \(signal 11, SIGSEGV\)"):
+        run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(ss.ModelError, match="output begins:") as caught:
+        run("import sys; sys.stdout.buffer.write(bytes(range(256)))")
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("mine", "such as 'mine:predict'"),
+        ("./mine:predict", "modules have no folder: pass 'mine:predict'$"),
+        ("models/mine.py:predict", "pass 'mine:predict', and start Python in the folder 'models'"),
+    ],
+)
+def test_paths_of_files_are_not_paths_of_modules(path, hint):
+    with pytest.raises(ss.InputError, match=hint):
+        models.imported(path)
+
+
+def test_a_missing_score_is_named_with_its_line(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("sequence,score\nACG,1\nGGG,\n")
+    model = models.table(path)
+    assert model(["ACG"]) == [1.0]
+    with pytest.raises(
+        ss.ModelError, match=r"scores\.csv, line 3: the score of 'GGG' is missing \(1 of the 2"
+    ):
+        model(["ACG", "GGG"])
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"sequence": ["ACG", "GGG"], "s": [1.0, None]}).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(ss.ModelError, match="row 1: the score of 'GGG' is missing"):
+        models.table(tmp_path / "scores.parquet")(["GGG"])
+    # With several outputs, another one may be used.
+    path.write_text("sequence,a,b\nACG,1,2\nGGG,,3\n")
+    assert models.select(models.table(path), "b")(["GGG"]) == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "message"),
+    [
+        ("a.csv", "sequence,score\nACG,1\n", [], "column: the list is empty"),
+        ("a.csv", "sequence,score\nACG,1\n", "sequence", "column: 'sequence' has the sequences"),
+        ("a.csv", "sequence\tscore\nACG\t1\n", None, "seems to be a tab, but CSV needs a comma.* to .tsv$"),
+        ("a.csv", "sequence|score\nACG|1\n", None, r"line 1: the delimiter seems to be '\|'"),
+        ("a.tsv", "sequence,score\nACG,1\n", None, "seems to be a comma, but TSV needs a tab.* to .csv$"),
+    ],
+)
+def test_tables_of_scores_that_cannot_be_used(tmp_path, name, text, column, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ss.InputError, match=message):
+        models.table(tmp_path / name, column=column)

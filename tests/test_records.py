@@ -240,19 +240,19 @@ def test_only_the_first_malformed_records_are_logged(tmp_path, caplog):
     [
         ("a.fasta", b"ACGT\n", ["a.fasta, line 1", "Expected '>'"]),
         ("a.fasta", b"#x\n\nPK\x03\x04", ["a.fasta, line 3", "Expected '>'"]),
-        ("a.fasta", b">a\n\xff\xfe\n", ["not a text file"]),
+        ("a.fasta", b">a\n\xff\xfe\n", ["a.fasta, line 2: the byte 0xff is not UTF-8"]),
         ("a.fasta", b"", ["no records"]),
         ("a.fasta", b"\n\n", ["no records"]),
         ("a.fastq", b"", ["no records"]),
         ("a.fastq", b"@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIII\n", ["a.fastq, line 8", "[Ll]ength"]),
         ("a.fastq", b"@a\nACGT\n+\nIIII\n@b\nACGT\n", ["a.fastq, line", "[Pp]remature end"]),
-        ("a.fastq", b">a\nACGT\n>b\nACGT\n", ["a.fastq, line 1", "'@'"]),
+        ("a.fastq", b">a\nACGT\n>b\nACGT\n", ["a.fastq, line 1: the file is FASTA, not FASTQ"]),
         ("a.csv", b"", ["no records"]),
         ("a.csv", b"\n\n", ["no records"]),
         ("a.csv", b"sequence\n", ["no records"]),
         ("a.csv", b"sequence\n\n", ["no records"]),
-        ("a.csv", b"sequence\nAC\xff\xff\n", ["not a text file"]),
-        ("a.csv", b"\xff\n", ["not a text file"]),
+        ("a.csv", b"sequence\nAC\xff\xff\n", ["a.csv, line 2: the byte 0xff is not UTF-8"]),
+        ("a.csv", b"\xff\n", ["a.csv, line 1: the byte 0xff is not UTF-8"]),
         ("a.csv", b'"sequence\nACGT\n', ["a.csv, line 1: unexpected end"]),
         ("a.csv", b'sequence\nACGT\n\n"AC"G\n', ["a.csv, line 4: ',' expected"]),
         ("a.csv", b"sequence\nACGT\n" + b"A" * 200_000, ["a.csv, line 3: field larger"]),
@@ -351,7 +351,8 @@ def test_reading_is_lazy(tmp_path, kind):
     with read_sequences(path, DNA4, batch_size=100) as reader:
         assert next(reader).names == [f"record{i:09}" for i in range(100)]
     assert reader.count == 100
-    assert list(reader) == []
+    with says("a file is read once; call read_sequences again"):
+        list(reader)
 
 
 THREADS = """
@@ -531,3 +532,90 @@ def test_links_stay_links_and_devices_stay_devices(tmp_path):
     assert (tmp_path / "real.csv").read_text() == '"name","sequence"\n"query0","AAAA"\n'
     write_sequences("/dev/null", DNA4, [np.zeros((1, 4), dtype=np.uint8)], format="csv")
     assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("end", ["read", "closed", "left"])
+def test_a_file_is_read_once(tmp_path, end):
+    path = tmp_path / "x.fa"
+    path.write_text(">a\nACGT\n")
+    reader = read_sequences(path, DNA4)
+    if end == "read":
+        assert len(list(reader)) == 1
+    elif end == "closed":
+        reader.close()
+    else:
+        with reader:
+            assert next(reader).names == ["a"]
+    with says("read once; call read_sequences again"):
+        list(reader)
+
+
+def test_a_loop_over_a_reader_can_be_continued(tmp_path):
+    path = tmp_path / "x.fa"
+    path.write_text(">a\nACGT\n>b\nACGT\n")
+    reader = read_sequences(path, DNA4, batch_size=1)
+    first = next(iter(reader))
+    assert [first.names, *(records.names for records in reader)] == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "wrong"),
+    [
+        ("o.fa", "a\n>c", "'\\\\n' at position 1"),
+        ("o.fa", "a b", "' ' at position 1"),
+        ("o.csv", "\0", "x00"),
+    ],
+)
+def test_names_that_would_break_a_file_are_refused(tmp_path, name, prefix, wrong):
+    with says("prefix: the character", wrong, "cannot be part of a name"):
+        write_sequences(tmp_path / name, DNA4, [DNA4.encode(["ACGT"])], prefix=prefix)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("x.fa", ">a\nACGT\n".encode("utf-16"), ["x.fa, line 1: it is UTF-16; save the file as UTF-8"]),
+        (
+            "x.fa",
+            ">a\nACGT\n>g\xe8ne\nACGT\n".encode("latin-1"),
+            ["line 3: the byte 0xe8 is not UTF-8; save"],
+        ),
+        (
+            "x.csv",
+            "sequence,n\nACGT,a\nACGT,g\xe8ne\n".encode("latin-1"),
+            ["line 3: the byte 0xe8", "as UTF-8"],
+        ),
+        ("x.csv.gz", gzip.compress("sequence\nACGT\n\xe8".encode("latin-1")), ["line 3: the byte 0xe8"]),
+        ("x.csv", "sequence\nACGT\n".encode("utf-16"), ["line 1: it is UTF-16"]),
+        ("x.fq", b">a\nACGT\n", ["line 1: the file is FASTA, not FASTQ", "format='fasta'"]),
+    ],
+    ids=["utf-16", "latin-1", "table", "compressed", "utf-16 table", "fasta"],
+)
+def test_files_of_another_encoding_or_format(tmp_path, name, content, parts):
+    (tmp_path / name).write_bytes(content)
+    with says(*parts, error=ss.FileError):
+        everything(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        (
+            "x.csv",
+            "ACGT\nGGGG\n",
+            ["line 1: this line must have the names", "sequence 'ACGT'; add a line"],
+        ),
+        ("x.csv", "sequence,sequence\nACGT,GGGG\n", ["'sequence' appears twice", "rename one"]),
+        ("x.csv", "name\tsequence\na\tACGT\n", ["a tab, but CSV needs a comma", "format='tsv'"]),
+        ("x.csv", "name|sequence\na|ACGT\n", [r"'\|', but CSV needs a comma; replace it"]),
+        ("x.tsv", "name,sequence\na,ACGT\n", ["a comma, but TSV needs a tab", "format='csv'"]),
+        ("x.tsv", "name;sequence\na;ACGT\n", ["a semicolon, but TSV needs a tab; replace it"]),
+        ("x.csv", "seq\nACGT\n", ["'sequence' is missing; the columns are 'seq'", "column="]),
+        ("x.csv", ",".join("abcdefghij") + "\n", [r"'e', \.\.\. \(10 in total\)"]),
+    ],
+)
+def test_headers_that_cannot_be_used(tmp_path, name, content, parts):
+    (tmp_path / name).write_text(content)
+    with says(*parts):
+        everything(tmp_path / name)

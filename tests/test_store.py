@@ -879,3 +879,31 @@ def test_values_of_a_model_check_are_used(tmp_path, caplog):
         return motif(codes)
 
     run(flaky, None, check=True, inputs="codes", retries=1)
+
+
+def test_files_that_are_not_stores_say_what_they_are(tmp_path):
+    sketch, other, empty, text = (tmp_path / name for name in ("s.safetensors", "other.db", "e.db", "t.db"))
+    run(Counting(), tmp_path / "values.db").save(sketch)
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    empty.write_bytes(b"")
+    text.write_text("values")
+    messages = {
+        sketch: "a safetensors file, such as a sketch, which ss.load reads; choose another path",
+        other: "a database of another program; choose another path",
+        empty: "it is empty; choose another path",
+        text: "it does not start as a database does",
+    }
+    for path, message in messages.items():
+        for call in (ss.Store(path).read, lambda path=path: ss.Store(path).rescue(tmp_path / "new.db")):
+            with pytest.raises(ss.FileError, match=message) as caught:
+                call()
+            # `rescue` cannot help.
+            assert "rescue" not in str(caught.value)
+
+
+def test_a_store_is_rescued_into_a_folder_that_exists(tmp_path):
+    run(Counting(), tmp_path / "values.db")
+    with pytest.raises(ss.FileError, match=r"new\.db: the folder .*none does not exist; create it first"):
+        ss.Store(tmp_path / "values.db").rescue(tmp_path / "none" / "new.db")

@@ -83,7 +83,8 @@ def test_comments_that_hide_rows_are_an_error(tmp_path):
         list(ss.read_sequences(path, DNA4))
     path.write_text("#name,sequence\na,ACGT\n")
     with pytest.raises(
-        ss.InputError, match=r"a.csv, line 2, the first line that is not a comment: the column 'seq"
+        ss.InputError,
+        match=r"a.csv, line 2, the first line that is not a comment: this line must have the names",
     ):
         list(ss.read_sequences(path, DNA4))
     path.write_text("# nothing else\n")

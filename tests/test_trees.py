@@ -18,6 +18,8 @@ import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.selection import choose
 from sklearn import ensemble, tree
 from sklearn.linear_model import Ridge
 from toys import by_evaluator, game, shapley_values
@@ -602,3 +604,33 @@ def test_a_large_mean_does_not_reduce_precision():
     np.testing.assert_allclose(
         ss.Explainer(far)(X[:20]).values, ss.Explainer(plain)(X[:20]).values, atol=1e-2
     )
+
+
+@pytest.mark.parametrize("size", [1e-35, 1e40])
+def test_values_of_any_size_are_fitted_equally_well(size):
+    codes = np.random.default_rng(0).integers(0, 4, (400, 6))
+    y = 1.0 * (codes[:, 0] == 2) + 3.0 * ((codes[:, 3] == 1) & (codes[:, 4] == 3))
+    y += np.random.default_rng(1).normal(0, 0.1, 400)
+    options = {"features": "onehot", "leaves": 8}
+    expected = ss.TreeSketch(space_of(4, 6), **options).fit(codes, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = ss.TreeSketch(space_of(4, 6), **options).fit(codes, size * y)
+        weighted = ss.TreeSketch(space_of(4, 6), **options).fit(codes, y, np.full(400, size))
+    assert expected.sketch_.r2 > 0.9
+    assert scaled.sketch_.r2 == pytest.approx(expected.sketch_.r2, abs=1e-6)
+    np.testing.assert_allclose(scaled.predict(codes) / size, expected.predict(codes), atol=1e-5)
+    np.testing.assert_allclose(weighted.predict(codes), expected.predict(codes), atol=1e-6)
+
+
+def test_the_average_of_candidates_does_not_depend_on_the_size_of_the_values():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (300, 6)).astype(np.uint8)
+    truth = rng.normal(size=300)
+    candidates = {"a": truth + 0.5 * rng.normal(size=300), "b": truth + 0.5 * rng.normal(size=300)}
+    expected = choose(candidates, Labelled(codes, truth), 0.0).weights
+    assert set(expected) == {"a", "b"}
+    for size in (1e-100, 1e100):
+        scaled = {name: size * predictions for name, predictions in candidates.items()}
+        weights = choose(scaled, Labelled(codes, size * truth, np.full(300, size)), 0.0).weights
+        assert weights == pytest.approx(expected)

@@ -15,8 +15,10 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch.errors import InputError, MissingExtraError
 
-# Characters of a value that a message shows.
-SHOWN = 60
+# Characters of a value that a message shows, names of a list, and choices that are listed completely.
+SHOWN, NAMED, CHOICES = 60, 5, 20
+# Magnitudes of values that the core squares and sums without loss.
+SMALLEST, LARGEST = 1e-120, 1e120
 # Bytes of a gibibyte.
 GIB = 1 << 30
 
@@ -252,9 +254,50 @@ def real_array(name: str, value: object) -> npt.NDArray[Any]:
         If it is something else, or entries are masked.
     """
     array = array_of(name, value)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
-    return array
+    if array.dtype.kind in "fiub":
+        return array
+    if array.ndim == 0:
+        raise InputError(f"{name} must be real numbers, got {shown(value)}")
+    wrong = not_real(value, array)
+    if wrong is None:
+        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}; convert them to float")
+    index, entry = wrong
+    raise InputError(
+        f"{name} must be real numbers, got dtype {array.dtype}: {shown_number(entry)} at index "
+        f"{', '.join(map(str, index))}",
+        index=index[0],
+    )
+
+
+def not_real(value: object, array: npt.NDArray[Any]) -> tuple[tuple[int, ...], object] | None:
+    """Return the first entry that is not a real number, with its index; None if there is none.
+
+    `array` is `value` as an array of one dimension or more. Of a list of mixed types, NumPy makes an array of
+    strings, so the entries of the list itself are examined.
+    """
+    entries: Iterable[tuple[tuple[int, ...], object]] = np.ndenumerate(array)
+    if isinstance(value, (list, tuple)) and array.ndim == 1:
+        entries = (((index,), entry) for index, entry in enumerate(value))
+    for index, entry in entries:
+        if not isinstance(entry, (Real, np.bool_)):
+            return index, entry
+        try:
+            float(entry)
+        except OverflowError:
+            return index, entry
+    return None
+
+
+def shown_number(value: object) -> str:
+    """Return an entry that is not a real number of float64, as messages show it."""
+    return f"{shown(value)}, which is too large for float64" if isinstance(value, Real) else shown(value)
+
+
+def not_squarable(values: npt.NDArray[np.float64]) -> int | None:
+    """Return the index of the largest magnitude if the core cannot square it; None if it can."""
+    index = int(np.argmax(np.abs(values)))
+    largest = abs(values[index])
+    return None if largest == 0.0 or SMALLEST <= largest <= LARGEST else index
 
 
 def check_memory(what: str, need: float, advice: str) -> None:
@@ -282,6 +325,13 @@ def shown(value: object) -> str:
     return f"{written} ({type(value).__name__})"
 
 
+def listed(names: Iterable[object]) -> str:
+    """Return names as messages list them: the first few, and how many there are."""
+    written = [text if len(text) <= SHOWN else f"{text[:SHOWN]}..." for text in map(repr, names)]
+    first = ", ".join(written[:NAMED])
+    return first if len(written) <= NAMED else f"{first}, ... ({len(written)} in total)"
+
+
 def choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return the argument `name` if it is one of `choices`.
 
@@ -292,10 +342,11 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
     """
     if isinstance(value, str) and value in choices:
         return value
-    listed = ", ".join(map(repr, choices))
+    # Choices of the interface are few; names of a user's own may be many.
+    all_choices = ", ".join(map(repr, choices)) if len(choices) <= CHOICES else listed(choices)
     hint = suggestion(value, choices) if isinstance(value, str) else ""
     got = repr(value) if isinstance(value, str) else shown(value)
-    raise InputError(f"{name} must be one of {listed}, got {got}{hint}")
+    raise InputError(f"{name} must be one of {all_choices}, got {got}{hint}")
 
 
 def suggestion(value: object, choices: Iterable[str], count: int = 1) -> str:

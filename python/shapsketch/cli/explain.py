@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 import shapsketch as ss
-from shapsketch._validate import suggestion
+from shapsketch._validate import listed, suggestion
 from shapsketch.cli.options import (
     FLOAT32,
     READING,
@@ -75,8 +75,13 @@ def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
             raise ss.InputError(f"--background: COUNT of shuffles must be a number, got {text!r}")
         return ss.DinucleotideShuffles(int(count), random_state=seed)
     if text.startswith("@"):
-        with read_sequences(text[1:], space) as reader:
-            return np.concatenate([records.codes for records in reader])
+        try:
+            with read_sequences(text[1:], space) as reader:
+                return np.concatenate([records.codes for records in reader])
+        except ss.InputError as error:
+            # The options for reading a file are those of SEQS. A background without some of its sequences
+            # would be another one.
+            raise ss.InputError(f"--background: {error.message}; correct the file") from error
     path = Path(text)
     suffixes = [s.lower() for s in path.suffixes if s[1:].lower() not in COMPRESSED]
     if suffixes and suffixes[-1] in (".csv", ".tsv"):
@@ -102,7 +107,7 @@ def _probabilities(path: Path, space: ss.SequenceSpace, kind: str) -> Any:
                 hint = f"; for sequences, pass @{path}" if "sequence" in header else ""
                 raise ss.InputError(
                     f"{path}, line {top}: the column for the symbol {symbol!r} {how}; the columns are "
-                    f"{', '.join(map(repr, header[:20]))}{hint}"
+                    f"{listed(header)}{hint}"
                 )
         columns = [header.index(symbol) for symbol in space.alphabet]
         table = []

@@ -33,6 +33,7 @@ ADVICE = {
     "format": "or choose one with --format",
     "output_format": "or choose one with --output-format",
     "inputs": "choose another kind with --inputs",
+    "max_terms": "remove --max-terms, or choose another --method",
     "on_error": "--on-error skip skips such records",
     "outputs": "name all outputs with --outputs A,B",
     "stderr": "remove --stderr; in Python, Explainer.refine estimates them with further evaluations",
@@ -288,17 +289,21 @@ def refuse(
     formats: Iterable[str] = (),
     chosen: str | None = None,
     sources: Iterable[Path | None] = (),
+    option: str = "-o",
 ) -> None:
     """Refuse outputs that cannot be written, before any work is done.
 
-    `chosen` is the requested format, one of `formats`; `sources` are never replaced.
+    `chosen` is the requested format, one of `formats`; `sources` are never replaced; `option` names the
+    outputs.
     """
     for path in paths:
         if formats:
             format_of(path, formats, chosen, option="output_format")
         for source in sources:
             if source is not None and (path == source or (path.exists() and _same(path, source))):
-                raise ss.FileError(f"{path} is an input and cannot also be the output; choose another -o")
+                raise ss.FileError(
+                    f"{path} is an input and cannot also be the output; choose another {option}"
+                )
         if path.is_dir():
             raise ss.FileError(f"cannot write {path}: it is a folder; add a file name")
         if is_stream(path):
@@ -307,7 +312,9 @@ def refuse(
             raise ss.FileError(f"{path} exists; --force replaces it")
         folder = path.resolve().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ss.FileError(f"cannot write {path}: {folder} is not a writable folder; choose another -o")
+            raise ss.FileError(
+                f"cannot write {path}: {folder} is not a writable folder; choose another {option}"
+            )
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -45,7 +45,7 @@ def plan(request: Request, queries: Path | None, output_format: Any, force: bool
     """
     space, planned = request.space(), request.plan()
     if queries is not None:
-        refuse(force, queries, formats=QUERIES, chosen=output_format)
+        refuse(force, queries, formats=QUERIES, chosen=output_format, option="--queries")
     elif output_format is not None:
         raise click.UsageError("--output-format is for --queries")
     report: dict[str, Any] = {

@@ -54,7 +54,10 @@ class Source:
     def adapter(self, inputs: Any) -> Any:
         """Return the model."""
         if self.source is not None:
-            return models.imported(self.source, inputs=inputs)
+            try:
+                return models.imported(self.source, inputs=inputs)
+            except ss.InputError as error:
+                raise ss.InputError(f"--model: {error}") from error
         if self.values is not None:
             columns = None if self.column is None else self.column.split(",")
             return models.table(self.values, column=columns[0] if columns and len(columns) == 1 else columns)
@@ -198,6 +201,10 @@ def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, t
         names = outputs_of(model)
     if evaluation.outputs is not None:
         names = tuple(name.strip() for name in evaluation.outputs.split(","))
+        if "" in names:
+            raise click.UsageError(
+                f"--outputs: name {names.index('')} of {evaluation.outputs!r} is empty; pass names as A,B"
+            )
     paths = _paths(target.output, names, "--column" if source.values is not None else "--outputs")
     refuse(target.force, *paths.values(), sources=(evaluation.store, source.values))
     with stdout_to_stderr(), workers(evaluation.workers, evaluation.threads) as running:
@@ -262,6 +269,9 @@ def _report(sketches: dict[str, ss.Sketch], paths: dict[str, Path], as_json: boo
 
 def _arguments(command: str) -> list[str]:
     try:
-        return shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError as error:
         raise click.UsageError(f"--command: {error} in {command!r}") from error
+    if not arguments:
+        raise click.UsageError("--command is empty; pass a program and its arguments")
+    return arguments

@@ -13,7 +13,7 @@ import numpy as np
 
 from shapsketch._validate import boolean
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Keep, Progress, check_progress, evaluate
+from shapsketch.evaluate.batches import Keep, Progress, Sizes, check_progress, evaluate
 from shapsketch.evaluate.cache import Cache
 from shapsketch.evaluate.diagnostics import examine, tolerance
 from shapsketch.evaluate.executor import Resources
@@ -231,13 +231,17 @@ class Session:
         resources = replace(self._evaluator._resources, batch_size=len(codes))
         return self._evaluate(iter([codes]), len(codes), resources, None, progress=False)
 
-    def values(self, parts: Parts, count: int) -> Values:
-        """Return the values (N, k) of sequences; only those not in the cache are evaluated."""
+    def values(self, parts: Parts, count: int, *, to_fit: bool = False) -> Values:
+        """Return the values (N, k) of sequences; only those not in the cache are evaluated.
+
+        If they are `to_fit`, values that a fit cannot square are refused early.
+        """
         if self._evaluator.check and self._space not in self._evaluator._checked:
             self._examine(next(parts())[:CHECKED])
         resources, cache = self._evaluator._resources, self._cache
+        sizes = Sizes(self._link, self._evaluator.outputs) if to_fit else None
         if cache is None:
-            values = self._evaluate(parts(), count, resources, None, progress=self._progress)
+            values = self._evaluate(parts(), count, resources, None, progress=self._progress, sizes=sizes)
             return values.reshape(count, self._width)
         cache.settle()
         values = np.empty((count, self._width))
@@ -246,6 +250,8 @@ class Session:
         for part in parts():
             hits, cached = cache.find(part)
             values[start + np.flatnonzero(hits)] = cached
+            if sizes is not None:
+                sizes.add(cached.reshape(-1, self._width))
             rows = np.flatnonzero(~hits)
             missing.append(start + rows)
             keys.append(cache.keys(part[rows]))
@@ -268,7 +274,7 @@ class Session:
                     yield part[chosen]
 
         evaluated = self._evaluate(
-            new_parts(), len(new), resources, self._keep(cache), progress=self._progress
+            new_parts(), len(new), resources, self._keep(cache), progress=self._progress, sizes=sizes
         ).reshape(len(new), self._width)
         values[rows] = evaluated[np.searchsorted(new, rows[first])[repeats.reshape(-1)]]
         return values
@@ -281,9 +287,19 @@ class Session:
         keep: Keep | None,
         *,
         progress: Progress,
+        sizes: Sizes | None = None,
     ) -> Values:
         self.n_evaluated += count
-        return evaluate(self._call(), parts, count, resources, progress=progress, keep=keep, link=self._link)
+        return evaluate(
+            self._call(),
+            parts,
+            count,
+            resources,
+            progress=progress,
+            keep=keep,
+            link=self._link,
+            sizes=sizes,
+        )
 
     def _call(self) -> ModelCall:
         evaluator = self._evaluator

@@ -36,6 +36,9 @@ class Resources:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.executor, type):
+            name = self.executor.__name__
+            raise InputError(f"executor is the class {name}; pass an instance, such as {name}(4)")
         if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
             raise InputError(
                 "executor must be a concurrent.futures.Executor or a distributed.Client, got "

@@ -6,12 +6,14 @@ This is the only module that calls a model.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from shapsketch._validate import listed, not_real, shown_number
 from shapsketch.errors import ModelError, ShapsketchError
 from shapsketch.models._protocol import Model, by_name, check_alphabet, columns_of, outputs_of
 from shapsketch.space import Codes, SequenceSpace, Values
@@ -56,7 +58,7 @@ class ModelCall:
         started = time.perf_counter()
         output = self._call(codes, where)
         seconds = time.perf_counter() - started
-        return self._checked(output, codes, columns, where), seconds
+        return self._checked(output, codes, columns, first, where), seconds
 
     def _call(self, codes: Codes, where: str) -> Any:
         # A copy, because a model may write into its input, and the codes are still needed.
@@ -80,51 +82,90 @@ class ModelCall:
                 option="inputs",
             ) from error
 
-    def _checked(self, output: Any, codes: Codes, columns: tuple[int, ...] | None, where: str) -> Values:
+    def _checked(
+        self, output: Any, codes: Codes, columns: tuple[int, ...] | None, first: int, where: str
+    ) -> Values:
         """Return an output as an array of the right shape, (B,) or (B, k)."""
         names, count = self.outputs, len(codes)
         named = by_name(output)
-        array = self._array(output, named, where)
-        if array.dtype.kind not in "fiub":
-            raise MalformedError(
-                f"the {self.what} must return real numbers, got {_kind(output, array)} {where}"
-            )
+        if named is not None:
+            # The columns are selected by their names.
+            return self._by_name(named, codes, first, where)
+        array = self._real(output, codes, first, where)
         if names is None:
             self._check_shape(array, (count,), where)
             return array.astype(np.float64)
-        # If the output names its columns, they are selected already. Otherwise their order is that of the
-        # model's `outputs`, or, if it has none, the order of the names here.
-        columns = columns if named is None else None
+        # The order of the columns is that of the model's `outputs`, or, if it has none, of the names here.
         width = len(names) if columns is None else len(outputs_of(self.model) or ())
         if width == 1 and array.ndim == 1:
             array = array[:, None]
         self._check_shape(array, (count, width), where)
-        if count == width > 1 and named is None and isinstance(output, (list, tuple)):
+        if count == width > 1 and isinstance(output, (list, tuple)):
             self._check_rows(codes, width, where)
         return array.astype(np.float64)[:, list(columns or range(width))]
 
-    def _array(self, output: Any, named: Any, where: str) -> npt.NDArray[Any]:
-        """Return an output as an array, with the columns in the order of `outputs` if they have names."""
-        names = self.outputs
-        listed = "" if named is None else ", ".join(map(repr, named))
-        if names is None and named is not None:
-            raise MalformedError(
-                f"the {self.what} returned several outputs, {listed}, {where}",
-                advice="name the outputs to sketch with outputs=[...], or select one with ss.models.select",
-                option="outputs",
-            )
-        if names is not None and named is not None:
-            missing = [name for name in names if name not in named]
-            if missing:
+    def _by_name(self, named: Mapping[Any, Any], codes: Codes, first: int, where: str) -> Values:
+        """Return the requested columns (B, k) of an output whose columns have names."""
+        if self.outputs is None:
+            raise self._named_outputs(named, codes, where)
+        columns = []
+        for name in self.outputs:
+            if name not in named:
+                self._check_keys(named, codes, where)
                 raise MalformedError(
-                    f"the {self.what} returned outputs {listed}, without {missing[0]!r} {where}"
+                    f"the {self.what} returned the outputs {listed(named)}, without {name!r} {where}"
                 )
+            column = self._real(named[name], codes, first, where, f"the output {name!r}")
+            if column.shape not in ((len(codes),), (len(codes), 1)):
+                raise MalformedError(
+                    f"the {self.what} must return one number for each sequence, shape ({len(codes)},), got "
+                    f"shape {column.shape} for the output {name!r} {where}"
+                )
+            columns.append(column.astype(np.float64).reshape(-1))
+        return np.stack(columns, axis=1)
+
+    def _named_outputs(self, named: Mapping[Any, Any], codes: Codes, where: str) -> MalformedError:
+        """Return the error for named columns, of which none was requested."""
+        self._check_keys(named, codes, where)
+        columns = _numeric(named) or list(named)
+        what = "several outputs" if len(named) > 1 else "an output with a name"
+        advice = f"select one with ss.models.select(model, {columns[-1]!r})"
+        if len(columns) > 1:
+            advice += f", or sketch each of them with {_sketch_outputs(columns)}"
+        return MalformedError(
+            f"the {self.what} returned {what}, {listed(named)}, {where}",
+            advice=advice if self.what == "model" else "return one array of numbers",
+            option="outputs",
+        )
+
+    def _check_keys(self, named: Mapping[Any, Any], codes: Codes, where: str) -> None:
+        """Refuse a mapping of sequences to values."""
+        if any(sequence in named for sequence in self.space.decode(codes)):
+            raise MalformedError(
+                f"the {self.what} returned a mapping whose keys are the sequences {where}; return the values "
+                "alone, in the order of the sequences, such as [scores[s] for s in sequences]"
+            )
+
+    def _real(self, output: Any, codes: Codes, first: int, where: str, subject: str = "") -> npt.NDArray[Any]:
+        """Return an output, or the column of it that `subject` names, as an array of real numbers."""
         try:
-            if names is not None and named is not None:
-                return np.column_stack([_as_array(named[name]) for name in names])
-            return _as_array(output)
+            array = _as_array(output)
         except Exception as error:
             raise MalformedError(f"the {self.what}'s output is not an array: {error} {where}") from error
+        if array.dtype.kind in "fiub":
+            return array
+        wrong = not_real(output, array) if array.ndim and len(array) == len(codes) else None
+        example = ""
+        if wrong is not None and array.dtype.kind != "c":
+            (row, *_), entry = wrong
+            sequence = self.space.decode(codes[row : row + 1])[0]
+            example = f": {shown_number(entry)} for query {first + row}, {sequence!r}"
+            if isinstance(entry, Mapping):
+                example += "; return a dict with one array for each output"
+        of = f" for {subject}" if subject else ""
+        raise MalformedError(
+            f"the {self.what} must return real numbers, got {_kind(output, array)}{of} {where}{example}"
+        )
 
     def _check_rows(self, codes: Codes, width: int, where: str) -> None:
         """Refuse a list of one array for each output, which for B = k looks like a row for each sequence."""
@@ -142,16 +183,31 @@ class ModelCall:
         advice, option = "", None
         if len(shape) == 1 and array.shape == (*shape, 1):
             advice = "return the one column as `output[:, 0]`"
-        elif len(shape) == 1 and array.ndim > 1 and len(array) == shape[0]:
-            names = outputs_of(self.model)
-            listed = list(names) if names else "[...]"
-            advice, option = f"return one output for each sequence, or name all: outputs={listed}", "outputs"
+        elif len(shape) == 1 and array.ndim == 2 and len(array) == shape[0]:
+            advice = "return one output for each sequence, such as output[:, 0]"
+            if self.what == "model":
+                names = outputs_of(self.model) or [f"output {i}" for i in range(array.shape[1])]
+                advice += f", or sketch each of them with {_sketch_outputs(names)}"
+            option = "outputs"
         raise MalformedError(
             f"the {self.what} must return {each} for each sequence, shape {shape}, "
             f"got shape {array.shape} {where}",
             advice=advice,
             option=option,
         )
+
+
+def _sketch_outputs(names: Sequence[object]) -> str:
+    """Return a call, for a message, that sketches every output."""
+    return f"ss.sketch_outputs(model, space, outputs=[{listed(names)}], ...)"
+
+
+def _numeric(named: Any) -> list[Any]:
+    """Return the names of the columns that have real numbers."""
+    try:
+        return [name for name in named if _as_array(named[name]).dtype.kind in "fiub"]
+    except Exception:
+        return []
 
 
 def _as_array(output: Any) -> npt.NDArray[Any]:

@@ -109,6 +109,7 @@ class Store:
             raise FileError(f"{old}: this store does not exist; check the path")
         if store_file.exists(new):
             raise FileError(f"{new} exists; choose a new file for the rescued store")
+        store_file.check_folder(new)
         with store_file.connected(old, to_write=False, rescue=True) as connection:
             meta = store_file.read_meta(old, connection, check=False)
             space, outputs = store_file.shape_of(old, meta)
@@ -149,11 +150,7 @@ class Store:
             "outputs": json.dumps(None if outputs is None else list(outputs)),
         }
         if not store_file.exists(path):
-            if not path.absolute().parent.is_dir():
-                raise FileError(
-                    f"cannot create the store {path}: the folder {path.parent} does not exist; "
-                    "create it first"
-                )
+            store_file.check_folder(path)
             store_file.create(path, wanted)
         with store_file.connected(path) as connection:
             meta = store_file.read_meta(path, connection)

@@ -32,6 +32,8 @@ from shapsketch.space import Codes, SequenceSpace, Values
 # Identify the file as a store, and its version.
 APPLICATION = 0x73686170
 VERSION = 1
+# The first bytes of every SQLite database.
+START = b"SQLite format 3\0"
 # Attempts to open a locked store; unit of the random pause between them, in seconds (1 to 10 units).
 TRIES, PAUSE = 6, 0.02
 # The keys of `meta`, and what each of them describes.
@@ -56,6 +58,19 @@ def exists(path: Path) -> bool:
     if folder:
         raise FileError(f"{path} is a folder; a store is a file")
     return exists
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a new store in a folder that does not exist.
+
+    Raises
+    ------
+    FileError
+    """
+    if not path.absolute().parent.is_dir():
+        raise FileError(
+            f"cannot create the store {path}: the folder {path.parent} does not exist; create it first"
+        )
 
 
 def create(path: Path, meta: dict[str, str]) -> None:
@@ -138,8 +153,7 @@ def _locked(path: Path, mode: str, *, rescue: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise FileError(f"cannot open the store {path}: {error}") from error
     try:
-        if path.stat().st_size == 0:
-            raise damaged(path, "it is empty")
+        _check_start(path)
         if rescue:
             # The only pragma with which SQLite reads a file that is shorter than it should be.
             connection.execute("PRAGMA writable_schema = ON")
@@ -149,7 +163,10 @@ def _locked(path: Path, mode: str, *, rescue: bool) -> sqlite3.Connection:
         # Do not touch a database of another program.
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != APPLICATION:
-            raise damaged(path, "it is a database of another program")
+            raise FileError(
+                f"{path} is not a store, or is damaged: it is a database of another program; choose another "
+                "path for the store"
+            )
         if mode == "mode=rw":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -159,6 +176,28 @@ def _locked(path: Path, mode: str, *, rescue: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_start(path: Path) -> None:
+    """Refuse a file that does not start as databases do; nothing of it could be rescued.
+
+    Raises
+    ------
+    FileError
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(START))
+    except OSError as error:
+        raise FileError(f"cannot open the store {path}: {error}") from error
+    if start == START:
+        return
+    what = "it is empty" if not start else "it does not start as a database does"
+    if start[8:9] == b"{":
+        what = "it is a safetensors file, such as a sketch, which ss.load reads"
+    raise FileError(
+        f"{path} is not a store, or is damaged: {what}; choose another path, or restore it from a backup"
+    )
 
 
 def damaged(path: Path, why: str) -> FileError:

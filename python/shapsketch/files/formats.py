@@ -12,10 +12,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from shapsketch._validate import choice, optional
+from shapsketch._validate import choice, listed, optional
 from shapsketch.errors import FileError, InputError, MissingExtraError
 from shapsketch.files.bounded import BoundedLines, BoundedRows
 from shapsketch.files.header_lines import HeaderLines
+from shapsketch.files.text import check_header, delimiter_of, not_utf8
 from shapsketch.space import SequenceSpace
 
 # Formats of sequence files, and the extensions of each.
@@ -146,7 +147,7 @@ def reading(path: Path) -> Iterator[None]:
     except (FileError, InputError, MissingExtraError):
         raise
     except UnicodeDecodeError as error:
-        raise FileError(f"{path}: it is not a text file: {error}") from error
+        raise not_utf8(path, error, opener()[1]) from error
     except EOFError as error:
         raise FileError(f"{path}: the file is cut off ({error}); copy it again") from error
     except OSError as error:
@@ -219,7 +220,14 @@ def fastq(path: Path, size: int, n: int) -> Iterator[Raw]:
     """Yield the records of a FASTQ file, up to `size` in a batch; `n` is the length of the space."""
     dnaio, xopen = opener()
     with xopen(path, "rb", threads=0) as file:
-        lines = BoundedLines(_without_byte_order_mark(file), path)
+        text = _without_byte_order_mark(file)
+        if text.peek(1)[:1] == b">":
+            raise FileError(
+                f"{path}, line 1: the file is FASTA, not FASTQ; change its extension",
+                advice="or pass format='fasta'",
+                option="format",
+            )
+        lines = BoundedLines(text, path)
         reader = (_parsed(record.id, record.sequence, n) for record in dnaio.FastqReader(lines))
         size = min(size, MAX_PARSED)
         line = 1
@@ -264,11 +272,13 @@ def _without_byte_order_mark(file: Any) -> Any:
 
 def _columns(where: str, header: list[str], column: str) -> list[str]:
     """Return the columns to read: the sequences, and the names if there are any."""
-    if header.count(column) != 1:
-        problem = "appears twice" if column in header else "is missing"
-        listed = ", ".join(map(repr, header[:20])) + (", ..." if len(header) > 20 else "")
+    if header.count(column) > 1:
         raise InputError(
-            f"{where}: the column {column!r} {problem}; the columns are {listed}",
+            f"{where}: the column {column!r} appears twice; the columns are {listed(header)}; rename one"
+        )
+    if column not in header:
+        raise InputError(
+            f"{where}: the column {column!r} is missing; the columns are {listed(header)}",
             advice="choose one with column=",
             option="column",
         )
@@ -320,11 +330,6 @@ def _titles(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def delimiter_of(kind: str) -> str:
-    """Return the delimiter of a text table that is written."""
-    return "\t" if kind == "tsv" else ","
-
-
 def number_in(text: str) -> float:
     """Return the number in a field of a table.
 
@@ -346,13 +351,15 @@ def count_of(row: list[str], header: list[str]) -> str | None:
     return f"it has {len(row)} values, but the header has {len(header)}{hint}"
 
 
-def table(path: Path, column: str, kind: str, size: int, n: int) -> Iterator[Raw]:
-    """Yield the records of a CSV or TSV file, up to `size` in a batch; `n` is the length of the space."""
+def table(path: Path, column: str, kind: str, size: int, space: SequenceSpace) -> Iterator[Raw]:
+    """Yield the records of a CSV or TSV file, up to `size` in a batch."""
     with closing(rows(path, kind)) as reader:
         top, header = next(reader, (0, []))
         if not header:
             return
         where = f"{path}, line {top}" + (", the first line that is not a comment" if top > 1 else "")
+        if column not in header:
+            check_header(where, kind, header, space)
         sequence_at, *name_at = map(header.index, _columns(where, header, column))
 
         # Other columns are not kept.
@@ -361,7 +368,7 @@ def table(path: Path, column: str, kind: str, size: int, n: int) -> Iterator[Raw
             if problem is not None:
                 return line, problem, ("", None, 0)
             name = row[name_at[0]] if name_at else str(number)
-            return line, None, _parsed(name, row[sequence_at], n)
+            return line, None, _parsed(name, row[sequence_at], space.n)
 
         parsed = (parse(number, line, row) for number, (line, row) in enumerate(reader))
         while True:
@@ -371,7 +378,7 @@ def table(path: Path, column: str, kind: str, size: int, n: int) -> Iterator[Raw
                 if problem is not None:
                     raw.malformed.append((line, "", problem))
                 else:
-                    raw.add_one(line, name, sequence, length, n)
+                    raw.add_one(line, name, sequence, length, space.n)
             if records:
                 yield raw
             if failure is not None:
@@ -390,7 +397,7 @@ def parquet(path: Path, column: str, size: int, n: int) -> Iterator[Raw]:
             try:
                 texts = [batch.column(name).cast(pa.string()).to_pylist() for name in columns]
             except pa.lib.ArrowException as error:
-                raise FileError(f"{path}: the columns {columns} are not text: {error}") from error
+                raise FileError(f"{path}: the columns {listed(columns)} are not text: {error}") from error
             numbers = list(range(row, row + batch.num_rows))
             names = texts[1] if len(texts) > 1 else [str(i) for i in numbers]
             raw = Raw()

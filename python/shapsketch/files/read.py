@@ -85,7 +85,7 @@ def read_sequences(
     Returns
     -------
     SequenceReader
-        An iterator of :class:`Records`; also a context manager that closes the file.
+        An iterator of :class:`Records`, for one loop; also a context manager that closes the file.
 
     Raises
     ------
@@ -112,7 +112,9 @@ def read_sequences(
 
 
 class SequenceReader:
-    """Iterates over the records of a file; :func:`read_sequences` returns it.
+    """Iterates once over the records of a file; :func:`read_sequences` returns it.
+
+    A second loop, or one after `close`, raises :class:`InputError`.
 
     Attributes
     ----------
@@ -141,13 +143,15 @@ class SequenceReader:
         self._size = integer("batch_size", batch_size, least=1)
         self._skip = choice("on_error", on_error, ("raise", "skip")) == "skip"
         self.count = self.skipped = 0
+        # Whether there is nothing more to read.
+        self._ended = False
         self._first_problem: str | None = None
         parsers: dict[str, Callable[[], Iterator[Raw]]] = {
             "fasta": lambda: formats.fasta(self.path, self._size, space.n),
             "fastq": lambda: formats.fastq(self.path, self._size, space.n),
             **dict.fromkeys(
                 ("csv", "tsv"),
-                lambda: formats.table(self.path, column, self.format, self._size, space.n),
+                lambda: formats.table(self.path, column, self.format, self._size, space),
             ),
             "parquet": lambda: formats.parquet(self.path, column, self._size, space.n),
         }
@@ -164,13 +168,23 @@ class SequenceReader:
                 raise FileError(f"cannot read {self.path}: {os.strerror(code)}")
 
     def __iter__(self) -> SequenceReader:
+        if self._ended:
+            raise InputError(
+                f"{self.path}: this reader is at the end of the file, or closed, and a file is read once; "
+                "call read_sequences again"
+            )
         return self
 
     def __next__(self) -> Records:
-        return next(self._records)
+        try:
+            return next(self._records)
+        except BaseException:
+            self._ended = True
+            raise
 
     def close(self) -> None:
         """Close the file."""
+        self._ended = True
         self._records.close()
 
     def __enter__(self) -> SequenceReader:

@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from shapsketch._validate import choice, file_path, iterator_of, mapping, string
+from shapsketch._validate import choice, file_path, iterator_of, listed, mapping, string
 from shapsketch.errors import InputError
 from shapsketch.files.atomic import replacing, writing
-from shapsketch.files.formats import check_symbols, delimiter_of, format_of, pyarrow
+from shapsketch.files.formats import check_symbols, format_of, pyarrow
+from shapsketch.files.text import delimiter_of
 from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Kinds of columns: strings, strings that are often repeated, and numbers.
@@ -151,7 +152,7 @@ class TableWriter:
         names = list(mapping("batch", batch, "names to columns"))
         if names != list(self._columns):
             raise InputError(
-                f"{self.path}: the batch has the columns {names}, expected {list(self._columns)}"
+                f"{self.path}: the batch has the columns {listed(names)}, expected {listed(self._columns)}"
             )
         pa = self._pyarrow
         try:
@@ -233,14 +234,14 @@ def write_sequences(
     space : SequenceSpace
     batches : iterable of codes (B, n)
     prefix : str
-        Names are this prefix and a number, from 0.
+        Names are this prefix and a number, from 0. It has no control characters, and for FASTA no spaces.
     format : {"fasta", "csv", "tsv", "parquet"}, optional
         By default, from the extension. Tables have the columns ``name`` and ``sequence``.
 
     Raises
     ------
     InputError
-        If codes do not belong to the space, or the format cannot hold the alphabet.
+        If codes do not belong to the space, or the format cannot hold the alphabet or the prefix.
     FileError
         If the file cannot be written.
     MissingExtraError
@@ -260,6 +261,14 @@ def write_sequences(
     space_of(space)
     string("prefix", prefix)
     kind = format_of(path, ("fasta", *TABLES), format)
+    for position, symbol in enumerate(prefix):
+        # In FASTA, white space ends the name.
+        if not symbol.isprintable() or (kind == "fasta" and symbol.isspace()):
+            raise InputError(
+                f"prefix: the character {symbol!r} at position {position} cannot be part of a name in a "
+                f"{kind.upper()} file; remove it",
+                position=position,
+            )
     parts = iterator_of("batches", batches, f"arrays of codes (B, {space.n})")
     written = 0
     if kind == "fasta":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -142,7 +142,7 @@ def _values(session: Session, plan: _core.Plan, queries: _core.Queries) -> Value
         for start in range(0, len(queries), PART):
             yield queries.batch(start, min(start + PART, len(queries)))
 
-    return session.values(parts, len(queries))
+    return session.values(parts, len(queries), to_fit=True)
 
 
 def sketch(  # noqa: PLR0913 - public
@@ -368,7 +368,6 @@ def fit(  # noqa: PLR0913 - public
     space_of(space)
     shows_steps = boolean("progress", progress)
     scale = parse(link)
-    measured = labelled(X, y, space, sample_weight)
     choice("method", method, UNIFORM)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
     if parse_dictionary(dictionary) is not None and method in ("trees", "distill"):
@@ -378,7 +377,7 @@ def fit(  # noqa: PLR0913 - public
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
-    rows = replace(measured, values=scale.to_link(measured.values, "y"))
+    rows = labelled(X, y, space, sample_weight, scale)
 
     def regress() -> _core.Sketch:
         return regressor._fit(space, rows).sketch_._core

@@ -65,9 +65,10 @@ class Boosted:
     leaves : int
     error : float
         Mean squared error on held-out values; NaN if there are none.
-    centre : float
-        Constant that is added to the trees. LightGBM fits in single precision, in which a large mean of the
-        values would hide their differences.
+    centre, scale : float
+        LightGBM fits in single precision: a large mean of the values would hide their differences, and it
+        cannot hold values of 1e40 or 1e-50. So it fits ``(value - centre) / scale``. The scale is a power of
+        two, which changes no digit.
     """
 
     booster: Any
@@ -76,12 +77,13 @@ class Boosted:
     leaves: int
     error: float
     centre: float
+    scale: float
 
     def predict(self, matrix: Any) -> Values:
         """Return the predictions for a feature matrix."""
         threads = 1 if forked() else 0
         trees: Values = self.booster.predict(matrix, num_iteration=self.rounds, num_threads=threads)
-        return trees + self.centre
+        return self.scale * trees + self.centre
 
 
 def boost(
@@ -135,12 +137,13 @@ def boost(
     }
     names: Any = list(range(categories)) if categories else "auto"
     centre = float(np.average(data.values, weights=data.weights))
+    scale = power_of_two(float(np.abs(data.values - centre).max()))
 
     def dataset(features: Any, data: Labelled, reference: Any = None) -> Any:
         return lightgbm.Dataset(
             features,
-            data.values - centre,
-            weight=data.weights,
+            (data.values - centre) / scale,
+            weight=None if data.weights is None else data.weights / data.weights.mean(),
             reference=reference,
             params=parameters,
             categorical_feature=names,
@@ -151,7 +154,7 @@ def boost(
     if held is None:
         assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds)
-        return Boosted(booster, rounds, rounds, leaves, float("nan"), centre)
+        return Boosted(booster, rounds, rounds, leaves, float("nan"), centre, scale)
     errors: dict[str, Any] = {}
     callbacks = [lightgbm.record_evaluation(errors)]
     if rounds is None:
@@ -165,7 +168,13 @@ def boost(
     )
     curve = errors["valid_0"]["l2"]
     best = int(np.argmin(curve)) + 1
-    return Boosted(booster, rounds or best, best, leaves, float(curve[best - 1]), centre)
+    error = scale**2 * float(curve[best - 1])
+    return Boosted(booster, rounds or best, best, leaves, error, centre, scale)
+
+
+def power_of_two(size: float) -> float:
+    """Return the largest power of two up to `size`; 1 for 0."""
+    return float(np.ldexp(0.5, np.frexp(size)[1])) if size > 0.0 else 1.0
 
 
 F = TypeVar("F", bound=Features)
@@ -201,7 +210,7 @@ def closed_form(
 ) -> tuple[_core.Sketch, float]:
     """Return trees as a sketch, and the fraction of their variance that the sketch keeps."""
     boosted = trees.boosted
-    ensemble = trees.features.ensemble(boosted.booster, boosted.rounds, boosted.centre)
+    ensemble = trees.features.ensemble(boosted.booster, boosted.rounds, boosted.centre, boosted.scale)
     return ensemble.truncated(dropped, max_terms)
 
 

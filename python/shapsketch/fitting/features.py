@@ -105,11 +105,13 @@ class PositionalFeatures:
                     symbols = [number // q ** (k - 1 - i) % q for i in range(k)]
                     yield tuple((start + i, 1 << symbol) for i, symbol in enumerate(symbols))
 
-    def ensemble(self, booster: Any, rounds: int, constant: float) -> _core.Ensemble:
-        """Return the first `rounds` trees of a LightGBM booster, plus a constant, as conditions."""
+    def ensemble(self, booster: Any, rounds: int, constant: float, scale: float) -> _core.Ensemble:
+        """Return the first `rounds` trees of a LightGBM booster times `scale`, plus a constant."""
         forest = Forest(self.space)
         dump = booster.dump_model(num_iteration=rounds)["tree_info"]
         trees = [tree_of(info["tree_structure"]) for info in dump]
+        for tree in trees:
+            tree.value = [scale * value for value in tree.value]
         if self.categorical:
             layout = Layout(self.space, self.space.n, "LightGBM")
             for tree in trees:

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import real_array
-from shapsketch.errors import InputError
+from shapsketch._validate import LARGEST, SMALLEST, not_squarable, real_array
+from shapsketch.errors import InputError, ModelError
+from shapsketch.link import IDENTITY, Link
+from shapsketch.query.budget import FEWEST
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 
 # Fraction of the distinct sequences that is held out, and bounds of their number.
 HELD_OUT = 0.2
 HELD_OUT_BOUNDS = (50, 4000)
-# Fewest distinct sequences that trees can be fitted to and validated on.
-FEWEST = 300
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,20 @@ class Split:
 
 
 def labelled(
-    X: Sequences, y: npt.ArrayLike | None, space: SequenceSpace, sample_weight: npt.ArrayLike | None = None
+    X: Sequences,
+    y: npt.ArrayLike | None,
+    space: SequenceSpace,
+    sample_weight: npt.ArrayLike | None = None,
+    link: Link = IDENTITY,
 ) -> Labelled:
-    """Return sequences with their values and weights.
+    """Return sequences with their values, on the scale of the link, and weights.
 
     Raises
     ------
     InputError
-        If the shapes do not match, a value is not a finite real number, or a weight is not above 0; the
-        message names the first.
+        If the shapes do not match, a value is not a finite real number in the domain of the link, a weight is
+        not above 0, or magnitudes are too large or too small to be squared; the message names the first such
+        number.
     """
     codes = space.encode(X)
 
@@ -110,11 +115,34 @@ def labelled(
         return values
 
     values = checked("y", y, -np.inf, "finite", "remove such rows")
+    try:
+        values = link.to_link(values, "y")
+    except ModelError as error:
+        # There is no model: the values are an argument.
+        raise InputError(error.message, index=error.index) from None
+    _check_size("y", values)
     if sample_weight is None:
         return Labelled(codes, values)
     advice = "remove rows that should not count"
     weights = checked("sample_weight", sample_weight, 0.0, "a finite number above 0", advice)
+    _check_size("sample_weight", weights)
     return Labelled(codes, values, weights)
+
+
+def _check_size(name: str, values: Values) -> None:
+    """Refuse numbers that the core cannot square.
+
+    Raises
+    ------
+    InputError
+    """
+    index = not_squarable(values)
+    if index is not None:
+        raise InputError(
+            f"{name}: the largest magnitude, {values[index]:g} at index {index}, cannot be squared without "
+            f"loss; rescale {name} to magnitudes from {SMALLEST:g} to {LARGEST:g}",
+            index=index,
+        )
 
 
 def r_squared(values: Values, predictions: Values, weights: Values | None = None) -> float:

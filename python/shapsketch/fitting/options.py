@@ -68,8 +68,9 @@ class FitOptions:
                     )
         if self.max_terms is not None and method not in ("auto", "trees", "distill"):
             raise InputError(
-                f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}; "
-                "use truncate() to shorten a spectrum"
+                f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}",
+                advice="use truncate() to shorten a spectrum",
+                option="max_terms",
             )
 
     @property

@@ -17,10 +17,9 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._validate import optional
 from shapsketch.errors import InputError, MissingExtraError
-from shapsketch.fitting.boosting import REFIT_GAIN
+from shapsketch.fitting.boosting import REFIT_GAIN, power_of_two
 from shapsketch.fitting.distillation import Teacher
 from shapsketch.fitting.holdout import (
-    FEWEST,
     Labelled,
     Split,
     check_enough,
@@ -35,6 +34,7 @@ from shapsketch.fitting.learners import (
 )
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.steps import Log
+from shapsketch.query.budget import FEWEST
 from shapsketch.space import SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
@@ -373,6 +373,9 @@ def _stacked(table: Values, values: Values, row_weights: Values | None) -> Value
     if row_weights is not None:
         scale = np.sqrt(row_weights)
         table, values = scale[:, None] * table, scale * values
+    # The tolerance of `nnls` of SciPy 1.12 to 1.14 is too large for small values.
+    size = power_of_two(float(np.abs(values).max()))
+    table, values = table / size, values / size
     weights: Values = nnls(table, values)[0]
     if weights.sum() <= 1.0:
         return weights

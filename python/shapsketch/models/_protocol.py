@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from shapsketch._validate import choice, items, string, suggestion
+from shapsketch._validate import choice, items, listed, string, suggestion
 from shapsketch.errors import InputError
 
 Inputs: TypeAlias = Literal["strings", "codes", "onehot"]
@@ -103,7 +103,7 @@ def columns_of(model: object, outputs: tuple[str, ...] | None) -> tuple[int, ...
         if name not in declared:
             raise InputError(
                 f"outputs: the model has no output {name!r}, its outputs are "
-                f"{', '.join(map(repr, declared))}{suggestion(name, declared)}"
+                f"{listed(declared)}{suggestion(name, declared)}"
             )
     return tuple(declared.index(name) for name in outputs)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice
+from shapsketch._validate import choice, listed
 from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import FLAT, Flat, Numbers, arrange, as_values, output_index
 
@@ -99,7 +99,7 @@ def sklearn(
             )
     elif target is not None:
         if target not in classes:
-            raise InputError(f"target must be one of the classes {classes}, got {target!r}")
+            raise InputError(f"target must be one of the classes [{listed(classes)}], got {target!r}")
         index = classes.index(target)
     elif len(classes) > 2:
         names = tuple(map(str, classes))
@@ -280,10 +280,17 @@ def _feature_matrix(features: Columns, batch: Any, expected: int | None, name: s
     Raises
     ------
     ModelError
-        If their number is not `expected`, the number that the model was fitted on; not checked if None.
+        If there is not one row for each sequence, or the number of features is not `expected`, the number
+        that the model was fitted on; not checked if None.
     """
     if callable(features):
         matrix = features(list(batch))
+        rows = (len(matrix),) if isinstance(matrix, (list, tuple)) else getattr(matrix, "shape", ())[:1]
+        if rows and rows[0] != len(batch):
+            raise ModelError(
+                f"the function passed as features= returned {rows[0]} rows for {len(batch)} sequences; "
+                "return one row for each"
+            )
     else:
         matrix = arrange(batch, features, "int64" if features == "codes" else "float64")
     shape: Any = getattr(matrix, "shape", ())

@@ -48,6 +48,14 @@ def imported(path: str, *, inputs: Inputs | None = None) -> _Imported:
         hint = ""
         if isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+(\(\))?", path):
             hint = f"; did you mean {':'.join(path.rsplit('.', 1))!r}?"
+        elif isinstance(path, str) and re.fullmatch(r"\w+", path):
+            hint = f"; add the name of the model in the module {path!r}, such as '{path}:predict'"
+        elif isinstance(path, str) and re.fullmatch(r"[^:]*[/\\][^:]*:[^:]*", path):
+            module, _, name = path.partition(":")
+            folder, module = os.path.split(module.replace("\\", "/"))
+            hint = f"; modules have no folder: pass '{module.removesuffix('.py')}:{name}'"
+            if folder != ".":
+                hint += f", and start Python in the folder {folder!r}, or add it to PYTHONPATH"
         raise InputError(f"path must be 'package.module:name', got {path!r}{hint}")
     return _Imported(path, None if inputs is None else choice("inputs", inputs, INPUTS))
 

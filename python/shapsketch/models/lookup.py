@@ -13,9 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from shapsketch._validate import file_path, items, string
+from shapsketch._validate import file_path, items, listed, string
 from shapsketch.errors import FileError, InputError, ModelError
-from shapsketch.files.formats import NAMES, count_of, format_of, number_in, pyarrow, reading, rows
+from shapsketch.files.formats import (
+    NAMES,
+    count_of,
+    format_of,
+    number_in,
+    pyarrow,
+    reading,
+    rows,
+)
+from shapsketch.files.text import check_header
 from shapsketch.models._base import Numbers
 
 # Rows that are converted to Python objects at a time.
@@ -66,24 +75,32 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
         for index, name in enumerate(columns):
             if string(f"column: name {index}", name) in columns[:index]:
                 raise InputError(f"column: the name {name!r} occurs twice; pass each column once")
+            if name == "sequence":
+                raise InputError("column: 'sequence' has the sequences; pass the columns of scores")
+        if not columns:
+            raise InputError("column: the list is empty; name the columns of scores, or omit it for all")
     kind = format_of(file, ("csv", "tsv", "parquet"), option=None)
     keys: list[Numbers] = []
     values: list[Numbers] = []
+    missing: dict[str, str] = {}
     with reading(file):
         parts = _parquet(file, columns) if kind == "parquet" else _text(file, columns, kind)
         with closing(parts):
             names = next(parts)
-            for sequences, scores in parts:
+            for sequences, scores, numbers in parts:
                 keys.append(np.array([sequence.encode() for sequence in sequences], dtype=bytes))
                 values.append(scores)
+                unit = "row" if kind == "parquet" else "line"
+                for i in np.flatnonzero(np.isnan(scores).any(axis=1)):
+                    missing.setdefault(sequences[i], f"{unit} {numbers[i]:,}")
     if not keys:
         raise FileError(f"{file}: the file has no rows")
     unique = _sorted(file, np.concatenate(keys), np.concatenate(values), names)
-    return _Table(str(file), *unique, outputs=names if len(names) > 1 else None)
+    return _Table(str(file), *unique, missing, outputs=names if len(names) > 1 else None)
 
 
 def _parquet(file: Path, chosen: list[str] | None) -> Generator[Any, None, None]:
-    """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
+    """Yield the names of the columns of scores, then sequences, scores (rows, columns) and row numbers."""
     pa = pyarrow()
     with pa.parquet.ParquetFile(file) as opened:
         names = _score_columns(file, opened.schema_arrow.names, chosen)
@@ -98,6 +115,7 @@ def _parquet(file: Path, chosen: list[str] | None) -> Generator[Any, None, None]
             yield (
                 texts,
                 np.column_stack([_numbers(file, row, name, batch.column(name), pa) for name in names]),
+                range(row, row + len(texts)),
             )
             row += len(texts)
 
@@ -112,11 +130,12 @@ def _numbers(file: Path, row: int, name: str, column: Any, pa: Any) -> Numbers:
 
 
 def _text(file: Path, chosen: list[str] | None, kind: str) -> Generator[Any, None, None]:
-    """Yield the names of the columns of scores, then pairs of sequences and scores (rows, columns)."""
+    """Yield the names of the columns of scores, then sequences, scores (rows, columns) and lines."""
     with closing(rows(file, kind)) as reader:
-        _, header = next(reader, (0, []))
+        top, header = next(reader, (0, []))
         if not header:
             raise FileError(f"{file}: the file has no rows")
+        check_header(f"{file}, line {top:,}", kind, header, option=None)
         names = _score_columns(file, header, chosen)
         yield names
         key, *indices = (header.index(name) for name in ("sequence", *names))
@@ -129,7 +148,7 @@ def _text(file: Path, chosen: list[str] | None, kind: str) -> Generator[Any, Non
             scores = [
                 [_score(f"{file}, line {line:,}", header[i], row[i]) for i in indices] for line, row in chunk
             ]
-            yield [row[key] for _, row in chunk], np.array(scores)
+            yield [row[key] for _, row in chunk], np.array(scores), [line for line, _ in chunk]
 
 
 def _check_length(file: Path, where: str, sequence: str) -> None:
@@ -158,11 +177,11 @@ def _score_columns(file: Path, columns: list[str], chosen: list[str] | None) -> 
     """Return the names of the columns of scores."""
     names = tuple(name for name in columns if not _is_label(name)) if chosen is None else tuple(chosen)
     if not names:
-        raise InputError(f"{file}: there is no column of scores, the columns are {columns}; add one")
+        raise InputError(f"{file}: there is no column of scores, the columns are {listed(columns)}; add one")
     for name in ("sequence", *names):
         if columns.count(name) != 1:
             problem = "there are several columns" if name in columns else "there is no column"
-            raise InputError(f"{file}: {problem} {name!r}, the columns are {columns}")
+            raise InputError(f"{file}: {problem} {name!r}, the columns are {listed(columns)}")
     return names
 
 
@@ -196,6 +215,8 @@ class _Table:
     path: str
     sequences: Numbers
     values: Numbers
+    # Where the file has a sequence of which a score is missing.
+    missing: dict[str, str]
     inputs: str = "strings"
     outputs: tuple[str, ...] | None = None
 
@@ -214,7 +235,18 @@ class _Table:
                 f"{self.path} has no score for {batch[missing[0]]!r}; {len(missing)} of the {len(batch)} "
                 f"requested sequences are missing; {self._advice(batch[missing[0]])}"
             )
-        return self.values[rows, 0] if self.outputs is None else self.values[rows]
+        if self.outputs is not None:
+            # Another output may be the one that is used.
+            return self.values[rows]
+        values: Numbers = self.values[rows, 0]
+        lost = np.flatnonzero(np.isnan(values))
+        if len(lost):
+            sequence = batch[lost[0]]
+            raise ModelError(
+                f"{self.path}, {self.missing[sequence]}: the score of {sequence!r} is missing ({len(lost)} "
+                f"of the {len(batch)} requested scores are); every sequence needs a score"
+            )
+        return values
 
     def _advice(self, sequence: str) -> str:
         for other in (sequence.lower(), sequence.upper()):

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import choice, integer, items, mapping, number, shown, system_text
+from shapsketch._validate import choice, integer, items, listed, mapping, number, shown, system_text
 from shapsketch.errors import InputError, ModelError
 from shapsketch.files.formats import number_in
 from shapsketch.models._base import Numbers
@@ -182,7 +182,7 @@ class _Command:
             )
         if process.returncode != 0:
             end = f"; the end of its error output: {errors}" if errors else ""
-            raise ModelError(f"the program {program!r} ended with status {process.returncode}{end}")
+            raise ModelError(f"the program {program!r} {_ended(process.returncode)}{end}")
         return printed
 
     def _scores(self, printed: str, count: int) -> Numbers:
@@ -198,15 +198,17 @@ class _Command:
                 header = rows.pop(0) if rows else []
                 if self.column not in header:
                     raise ModelError(
-                        f"the program {program!r} printed no column {self.column!r}, its header is {header}"
+                        f"the program {program!r} printed no column {self.column!r}, its header is "
+                        f"[{listed(header)}]"
                     )
                 if header.count(self.column) > 1:
                     raise ModelError(
-                        f"the program {program!r} printed two columns {self.column!r}: {header}; rename one"
+                        f"the program {program!r} printed two columns {self.column!r}: [{listed(header)}]; "
+                        "rename one"
                     )
                 column, first_line = header.index(self.column), 2
         if len(rows) != count:
-            start = "".join(f"\n  {line}" for line in lines[:3])
+            start = "".join(f"\n  {_readable(line)}" for line in lines[:3])
             raise ModelError(
                 f"the program {program!r} printed {len(rows)} scores for {count} sequences"
                 f"{'; its output begins:' + start if start else ''}"
@@ -221,6 +223,21 @@ class _Command:
                     f"the program {program!r} printed no number in line {index + first_line}, which {content}"
                 ) from None
         return scores
+
+
+def _ended(status: int) -> str:
+    """Return how a program ended, in words."""
+    if status > 0:
+        return f"ended with status {status}"
+    names = {int(number): number.name for number in signal.Signals}
+    name = f", {names[-status]}" if -status in names else ""
+    return f"crashed or was stopped (signal {-status}{name})"
+
+
+def _readable(line: str) -> str:
+    """Return a line as messages show it: without what is not printable, and not too long."""
+    text = line if line.isprintable() else repr(line)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 class _Streams:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import array_of, choice, integer, items, shown, string
+from shapsketch._validate import array_of, choice, integer, items, listed, shown, string
 from shapsketch.errors import InputError, ModelError
 from shapsketch.models._base import Numbers, as_values
 from shapsketch.models._protocol import Inputs, Model, by_name, check_alphabet, inputs_of, outputs_of
@@ -49,7 +49,8 @@ def template(
         The free positions, instead of marks: increasing integers from 0, or a mask. The symbols of the
         template at these positions do not matter, so it may be a wild type.
     alphabet : str, optional
-        Required if the model takes codes or one-hot arrays, to encode the constant positions.
+        Required if the model takes codes or one-hot arrays, to encode the constant positions. If it is given,
+        all constant symbols must belong to it.
     inputs : {"strings", "codes", "onehot"}, optional
         What the model takes; by default what it declares, or strings.
 
@@ -100,13 +101,14 @@ def template(
                 "with it, or pass free= or positions="
             )
         _check_marks(template, free, alphabet)
-    codes = None
-    if kind != "strings" and alphabet is not None:
-        codes = _codes(template, set(indices.tolist()), alphabet)
+    # Also without codes, because a symbol that is not in the alphabet may be a mark that was overlooked.
+    codes = None if alphabet is None else _codes(template, set(indices.tolist()), alphabet)
     ends = [-1, *indices.tolist(), len(template)]
     constants = tuple(template[start + 1 : stop] for start, stop in pairwise(ends))
     if codes is not None and alphabet is not None:
         check_alphabet(model, kind, alphabet)
+    if kind == "strings":
+        codes = None
     return _Template(model, constants, indices, codes, alphabet or "", kind, outputs_of(model))
 
 
@@ -378,7 +380,7 @@ def select(model: Model, output: int | str, *, inputs: Inputs | None = None) -> 
         output = integer("output", output, least=0)
         if names is not None and output >= len(names):
             raise InputError(
-                f"output {output} is out of range, the model has {len(names)} outputs: {', '.join(names)}"
+                f"output {output} is out of range, the model has {len(names)} outputs: {listed(names)}"
             )
     return _Select(model, output, names, kind)
 
@@ -404,9 +406,7 @@ class _Select:
             if isinstance(name, int) and name < len(names):
                 name = names[name]
             if name not in columns:
-                raise ModelError(
-                    f"the model returned the outputs {', '.join(map(repr, columns))}, without {name!r}"
-                )
+                raise ModelError(f"the model returned the outputs {listed(columns)}, without {name!r}")
             return as_values(columns[name], len(batch), "model")
         index = self.output
         if isinstance(index, str):

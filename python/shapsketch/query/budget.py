@@ -8,12 +8,16 @@ from typing import Literal, TypeAlias
 
 from shapsketch import _core
 from shapsketch._validate import choice, integer
+from shapsketch.errors import BudgetError
 from shapsketch.query.design import gathered
 from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Methods of `sketch`.
 METHODS = ("auto", "regress", "peel", "trees", "distill", "exact")
 Method: TypeAlias = Literal["auto", "regress", "peel", "trees", "distill", "exact"]
+# Methods that fit boosted trees, and the fewest distinct sequences on which they can be fitted and validated.
+TREES = ("trees", "distill")
+FEWEST = 300
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Plan:
                 "distill": "a teacher and its students",
             }[self.method]
             queries = f"{methods}: {self.design_queries:,} uniform queries of a budget of {self.budget:,}"
-            if self.method in ("trees", "distill"):
+            if self.method in TREES:
                 return (
                     f"{queries},\n"
                     "a fifth held out to report R², a fifth of the others to choose options; "
@@ -167,9 +171,19 @@ def budgeted(space: SequenceSpace, budget: int, method: str, random_state: int) 
     """Return the core's plan. Trees and distillation use the uniform queries of a regression."""
     space_of(space)
     name = choice("method", method, METHODS)
+    count = integer("budget", budget, least=1)
+    if name in TREES and min(count, space.size) < FEWEST:
+        reason = f"method={name!r} needs {FEWEST} distinct sequences to fit and validate trees"
+        if space.size < FEWEST:
+            raise BudgetError(
+                f"{reason}, and this space has {space.size}; use method='exact' with budget={space.size}"
+            )
+        raise BudgetError(
+            f"a budget of {count} is too small: {reason}; use budget={FEWEST} or more, or method='regress'"
+        )
     return _core.Plan(
         space._core,
-        integer("budget", budget, least=1),
-        method="regress" if name in ("trees", "distill") else name,
+        count,
+        method="regress" if name in TREES else name,
         seed=integer("random_state", random_state, least=0),
     )

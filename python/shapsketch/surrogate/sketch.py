@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._lazy import lazy_property
-from shapsketch._validate import boolean, file_path
+from shapsketch._validate import boolean, file_path, not_squarable
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace
@@ -57,7 +57,10 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
         return core.with_link(scale.name)
     values = scale.to_response(held_out.values)
     predictions = scale.to_response(held_out.predictions, allow_nan=True)
-    if not np.isfinite(predictions).all():
+    # R² squares the values. Those of a model on a log scale may be too large or too small for that.
+    if not np.isfinite(predictions).all() or any(
+        not_squarable(part) is not None for part in (values, predictions)
+    ):
         return core.with_link(scale.name)
     return core.with_link(scale.name, values, predictions)
 
