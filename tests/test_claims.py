@@ -216,3 +216,23 @@ def test_the_scale_of_the_values_changes_nothing_else(method, power):
     first, second = ss.Explainer(one)(some), ss.Explainer(other)(some)
     np.testing.assert_allclose(second.values / factor, first.values, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(second.stderr / factor, first.stderr, rtol=1e-9)
+
+
+def test_the_scale_of_a_model_does_not_change_its_faithfulness():
+    space = ss.SequenceSpace(ss.DNA, 6)
+
+    def correlation(power):
+        def model(sequences):
+            return [2.0**power * (x.count("G") + 2.0 * x.startswith("AC") + x.count("CA")) for x in sequences]
+
+        sketch = ss.sketch(model, space, budget=300, method="regress", progress=False)
+        explainer = ss.Explainer(sketch)
+        with pytest.raises(ss.InputError, match="cannot be squared without loss"):
+            explainer.refine(lambda s: [1e200 * (1 + x.count("G")) for x in s], ["ACGTAC"], progress=False)
+        found = ss.faithfulness(model, explainer, ["ACGTAC", "GGCATA"], budget=2_000, progress=False)
+        return found.shapley_correlation["sketch"].value
+
+    one = correlation(0)
+    assert one > 0.9
+    for power in (-270, 260):
+        np.testing.assert_allclose(correlation(power), one, rtol=1e-9)

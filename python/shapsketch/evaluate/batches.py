@@ -79,12 +79,12 @@ def evaluate(
 
 
 class Sizes:
-    """The largest magnitude of each output so far, so that a fit is refused before the whole budget is spent.
+    """The largest magnitude of each output so far, so that work is refused before the whole budget is spent.
 
     Parameters
     ----------
     link : Link
-        Its scale is that of the fit.
+        Its scale is that of the values that are squared.
     outputs : tuple of str, or None for a single output
     """
 
@@ -103,7 +103,7 @@ class Sizes:
                 self._largest[output] = max(self._largest[output], largest)
 
     def check(self) -> None:
-        """Refuse values that a fit cannot square.
+        """Refuse values whose squares overflow or vanish.
 
         Raises
         ------

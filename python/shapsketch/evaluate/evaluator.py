@@ -231,15 +231,15 @@ class Session:
         resources = replace(self._evaluator._resources, batch_size=len(codes))
         return self._evaluate(iter([codes]), len(codes), resources, None, progress=False)
 
-    def values(self, parts: Parts, count: int, *, to_fit: bool = False) -> Values:
+    def values(self, parts: Parts, count: int, *, to_square: bool = False) -> Values:
         """Return the values (N, k) of sequences; only those not in the cache are evaluated.
 
-        If they are `to_fit`, values that a fit cannot square are refused early.
+        If they are `to_square`, values whose squares overflow or vanish are refused early.
         """
         if self._evaluator.check and self._space not in self._evaluator._checked:
             self._examine(next(parts())[:CHECKED])
         resources, cache = self._evaluator._resources, self._cache
-        sizes = Sizes(self._link, self._evaluator.outputs) if to_fit else None
+        sizes = Sizes(self._link, self._evaluator.outputs) if to_square else None
         if cache is None:
             values = self._evaluate(parts(), count, resources, None, progress=self._progress, sizes=sizes)
             return values.reshape(count, self._width)

@@ -396,7 +396,7 @@ class Explainer:
 
         def values_of(parts: Parts, count: int) -> Values:
             with evaluator.open(self._space, link=link, progress=progress) as session:
-                return link.to_link(session.values(parts, count)[:, 0], "model")
+                return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
 
         residuals_of, background = difference(values_of, self._sketch), self._background
         # Explain with the sketch first: if that fails, no evaluation was spent.

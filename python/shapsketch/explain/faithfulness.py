@@ -267,7 +267,7 @@ def _measure(
     link = surrogate._link
 
     def values_of(parts: Parts, count: int) -> Values:
-        return link.to_link(session.values(parts, count)[:, 0], "model")
+        return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
 
     def scores_of(rows: Codes) -> Values:
         """Return the scores of codes (B, n), each distinct sequence evaluated once."""
@@ -373,11 +373,18 @@ def _curves(
 
 def _correlations(a: Values, b: Values) -> Values:
     """Return the correlation of each row of a with that of b, shape (B,); NaN if one of them is constant."""
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    a, b = _scaled(a - a.mean(axis=1, keepdims=True)), _scaled(b - b.mean(axis=1, keepdims=True))
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     undefined = np.full(len(a), np.nan)
     correlations: Values = np.divide((a * b).sum(axis=1), size, out=undefined, where=size > 0)
     return correlations
+
+
+def _scaled(rows: Values) -> Values:
+    """Divide each row by its largest magnitude, so that squares neither overflow nor vanish."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled: Values = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
+    return scaled
 
 
 def _ranks(values: Values) -> Values:

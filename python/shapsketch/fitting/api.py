@@ -142,7 +142,7 @@ def _values(session: Session, plan: _core.Plan, queries: _core.Queries) -> Value
         for start in range(0, len(queries), PART):
             yield queries.batch(start, min(start + PART, len(queries)))
 
-    return session.values(parts, len(queries), to_fit=True)
+    return session.values(parts, len(queries), to_square=True)
 
 
 def sketch(  # noqa: PLR0913 - public
