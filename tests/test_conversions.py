@@ -334,7 +334,7 @@ def test_the_softplus_link_inverts_and_is_kept_in_files(tmp_path):
     low_and_high = ["AAAAA", "BAAAA"]
     np.testing.assert_allclose(fitted.predict(low_and_high), [np.log(np.expm1(1e-3)), 1e3], rtol=1e-9)
     np.testing.assert_allclose(fitted.predict(low_and_high, response=True), [1e-3, 1e3], rtol=1e-9)
-    with pytest.raises(ss.ModelError, match="domain of the link 'softplus', which takes numbers above 0"):
+    with pytest.raises(ss.InputError, match="domain of the link 'softplus', which takes numbers above 0"):
         ss.fit(X, np.where(X[:, 0] == 1, 1.0, 0.0), SPACE, link="softplus", progress=False)
 
 

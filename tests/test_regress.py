@@ -212,7 +212,7 @@ def test_links_make_a_multiplicative_model_additive(link, tmp_path):
     ],
 )
 def test_values_outside_the_domain_of_a_link_are_named(link, values, parts):
-    with pytest.raises(ss.ModelError, match=parts):
+    with pytest.raises(ss.InputError, match=parts):
         ss.fit(np.tile(uniform(2), (20, 1)), np.tile(values, 20), DNA8, link=link)
     with pytest.raises(ss.ModelError, match="outside the domain"):
         ss.sketch(lambda s: np.resize(values, len(s)), DNA8, budget=500, link=link, progress=False)
