@@ -206,7 +206,14 @@ def test_few_values_that_differ_do_not_inflate_an_average():
 
 @pytest.mark.parametrize(
     ("method", "power"),
-    [("regress", -390), ("regress", -270), ("regress", 260), ("regress", 390), ("trees", -390), ("trees", 390)],
+    [
+        ("regress", -390),
+        ("regress", -270),
+        ("regress", 260),
+        ("regress", 390),
+        ("trees", -390),
+        ("trees", 390),
+    ],
 )
 def test_the_scale_of_the_values_changes_nothing_else(method, power):
     codes = np.random.default_rng(8).integers(0, 4, (600, 9))
