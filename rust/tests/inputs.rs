@@ -150,6 +150,10 @@ fn frequencies_and_truncations() {
     );
     let constant = vec![(Frequency::default(), f64::NAN.into())];
     fails_with(Spectrum::real_part(dna(2), constant), "frequency 0: its coefficient NaN+0i is not finite");
+    for (size, reason) in [(1e200, "too large to square"), (1e-200, "too small to square")] {
+        let constant = vec![(Frequency::default(), size.into())];
+        fails_with(Spectrum::new(dna(2), constant), reason);
+    }
     let spectrum = Spectrum::real_part(dna(2), one(&[1, 0])).unwrap();
     assert_eq!(spectrum.coefficient(&Frequency::from_dense(&[9, 0])), Complex64::ZERO);
     for energy in [-0.1, 1.1, f64::NAN] {

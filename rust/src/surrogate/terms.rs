@@ -184,7 +184,7 @@ impl ProductTerms {
         let n_labels = self.basis.labels(q);
         let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
         if self.constant.is_nan() || self.constant.abs() > LARGEST {
-            return bad("finite and at most 1e140 in magnitude", format!("the constant {}", self.constant));
+            return bad("at most 1e140 in magnitude and finite", format!("the constant {}", self.constant));
         }
         if let Basis::Sets(sets) = &self.basis {
             let all = u64::MAX >> (64 - q);
@@ -206,7 +206,7 @@ impl ProductTerms {
                 );
             }
             if let Some(value) = coefficients.iter().find(|value| value.is_nan() || value.norm() > LARGEST) {
-                return bad("finite and at most 1e140 in magnitude", format!("support {index}: {value}"));
+                return bad("at most 1e140 in magnitude and finite", format!("support {index}: {value}"));
             }
         }
         Ok(())
