@@ -245,3 +245,17 @@ def test_the_scale_of_a_model_does_not_change_its_faithfulness():
     assert one > 0.9
     for power in (-270, 260):
         np.testing.assert_allclose(correlation(power), one, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_does_not_shrink_standard_errors(seed):
+    # With seed 1, pairs of residuals show less error than the terms have, by chance. Coverage was 0.30.
+    truth = additive(ALL) / additive(ALL).std()
+    rng = np.random.default_rng([seed, 500, 1])
+    chosen = rng.choice(len(ALL), 500)
+    values = truth[chosen] + 0.5 * rng.normal(size=500)
+    sketch = ss.fit(ALL[chosen], values, DNA9, random_state=seed, progress=False)
+    some = ALL[::8001]
+    explanation = ss.Explainer(sketch)(some)
+    errors = np.abs(explanation.values - weights(1)[np.arange(9), some] / additive(ALL).std())
+    assert (errors < 1.96 * explanation.stderr).mean() > 0.8

@@ -33,8 +33,9 @@ use crate::validation::PRECISE;
 const MAX_CELLS: u128 = 1 << 22;
 /// Smallest factor by which variances of terms are multiplied.
 const MIN_SCALE: f64 = 0.1;
-/// Number of standard errors that are added to the error of the terms that residuals show.
-const CONFIDENCE: f64 = 2.0;
+/// Number of standard errors that are added to the error of the terms that residuals show. With fewer, chance reduces the
+/// standard errors of noisy data.
+const CONFIDENCE: f64 = 3.0;
 /// Largest error of the solver in the final fit, as a multiple of the mean squared held-out residual.
 const SOLVER: f64 = 4.0;
 /// Number of rows with the mean squared residual that are added to the rows of a column.
