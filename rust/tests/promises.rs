@@ -53,22 +53,21 @@ fn files_restore_the_sketch_and_have_the_same_bytes_every_time() {
 #[test]
 fn damaged_files_are_errors_and_never_panics() {
     let (sketch, _) = noisy_sketch(2, 10, 1024);
+    let bytes = sketch.to_bytes().unwrap();
     let path = temporary("damaged");
-    sketch.save(&path).unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    for length in (0..bytes.len()).step_by(7).chain([bytes.len() - 1]) {
+    for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..length]).unwrap();
         assert!(matches!(Sketch::load(&path), Err(Error::File { .. })), "cut to {length} bytes");
     }
-    let mut refused = 0;
+    std::fs::remove_file(path).unwrap();
+    for length in 0..bytes.len() {
+        assert!(Sketch::from_bytes(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
     for index in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[index] ^= 0x41;
-        std::fs::write(&path, damaged).unwrap();
-        refused += usize::from(Sketch::load(&path).is_err());
+        assert!(Sketch::from_bytes(&damaged).is_err(), "a change of byte {index}");
     }
-    assert!(refused > bytes.len() / 20, "a flip in the header or the frequencies must be noticed: {refused}");
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -77,7 +76,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         .map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let (sketch, batch) = noisy_sketch(4, 14, 30_000);
+                let (sketch, batch) = noisy_sketch(4, 14, 8_000);
                 let components = Components::new(&sketch.surrogate.terms()).unwrap();
                 let values = components.shapley_values(&batch, &Cancel::new()).unwrap();
                 let path = temporary(&format!("threads-{threads}"));
