@@ -76,7 +76,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         .map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let (sketch, batch) = noisy_sketch(4, 14, 8_000);
+                let (sketch, batch) = noisy_sketch(4, 12, 2_000);
                 let components = Components::new(&sketch.surrogate.terms()).unwrap();
                 let values = components.shapley_values(&batch, &Cancel::new()).unwrap();
                 let path = temporary(&format!("threads-{threads}"));
