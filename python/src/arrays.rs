@@ -11,6 +11,8 @@ pub(crate) type Codes<'py> = PyReadonlyArray2<'py, u8>;
 pub(crate) type Values<'py> = PyReadonlyArray1<'py, f64>;
 /// Coefficients `(s,)`, complex128, as an argument.
 pub(crate) type Coefficients<'py> = PyReadonlyArray1<'py, Complex64>;
+/// Parameters `(members, P)`, float32, as an argument.
+pub(crate) type Parameters<'py> = PyReadonlyArray2<'py, f32>;
 /// A result of one dimension.
 pub(crate) type Vector<'py, T> = Bound<'py, PyArray1<T>>;
 /// A vector in a field of a class.
@@ -24,6 +26,10 @@ pub(crate) fn codes(array: &Codes<'_>) -> Vec<u8> {
 
 pub(crate) fn values(array: &Values<'_>) -> Vec<f64> {
     array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[f64]>::to_vec)
+}
+
+pub(crate) fn rows(array: &Parameters<'_>) -> Vec<Vec<f32>> {
+    array.as_array().rows().into_iter().map(|row| row.to_vec()).collect()
 }
 
 pub(crate) fn coefficients(array: &Coefficients<'_>) -> Vec<Complex64> {

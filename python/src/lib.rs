@@ -9,6 +9,7 @@ mod design;
 mod errors;
 mod explain;
 mod memory;
+mod networks;
 mod peel;
 mod regress;
 mod sketch;
@@ -35,6 +36,8 @@ mod _core {
     use super::explain::{Interactions, dinucleotide_shuffles};
     #[pymodule_export]
     use super::memory::memory_limit;
+    #[pymodule_export]
+    use super::networks::Networks;
     #[pymodule_export]
     use super::peel::{Peeling, peel};
     #[pymodule_export]

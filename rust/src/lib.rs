@@ -8,6 +8,7 @@ mod error;
 pub mod explain;
 pub mod frequency;
 pub mod memory;
+pub mod networks;
 pub mod peel;
 pub mod regress;
 pub mod sketch;

@@ -1,0 +1,214 @@
+//! Networks against a slow network in double precision.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::pass::{Workspace, flipped};
+use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape};
+use super::{Ensemble, Training};
+use crate::cancel::Cancel;
+use crate::space::SequenceSpace;
+
+fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// The output for one sequence, neuron by neuron.
+fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> f64 {
+    let &Shape { n, q, channels, hidden } = shape;
+    let of = |block: Block, row: usize, columns: usize, column: usize| {
+        parameters[shape.range(block).start + row * columns + column]
+    };
+    let inside = |i: usize, place: usize, width: usize| (i + place).checked_sub(width / 2).filter(|&j| j < n);
+    let mut first = vec![vec![0.0; channels]; n];
+    for (i, row) in first.iter_mut().enumerate() {
+        for (c, out) in row.iter_mut().enumerate() {
+            let windows = (0..FIRST_WIDTH).filter_map(|place| Some((place, inside(i, place, FIRST_WIDTH)?)));
+            let sum: f64 = windows
+                .map(|(place, j)| of(Block::First, place * q + sequence[j] as usize, channels, c))
+                .sum();
+            *out = silu(sum + of(Block::FirstBias, 0, channels, c));
+        }
+    }
+    let mut both = first.clone();
+    for (i, row) in both.iter_mut().enumerate() {
+        for (c, out) in row.iter_mut().enumerate() {
+            let mut sum = of(Block::SecondBias, 0, channels, c);
+            for place in 0..SECOND_WIDTH {
+                if let Some(j) = inside(i, place, SECOND_WIDTH) {
+                    for (d, value) in first[j].iter().enumerate() {
+                        sum += value * of(Block::Second, place * channels + d, channels, c);
+                    }
+                }
+            }
+            *out += silu(sum);
+        }
+    }
+    let mut features = Vec::new();
+    for row in &both {
+        for p in 0..PLACED {
+            let sum: f64 =
+                row.iter().enumerate().map(|(c, value)| value * of(Block::Placed, c, PLACED, p)).sum();
+            features.push(sum + of(Block::PlacedBias, 0, PLACED, p));
+        }
+    }
+    features.extend((0..channels).map(|c| both.iter().map(|row| row[c]).sum::<f64>() / n as f64));
+    features.extend((0..channels).map(|c| both.iter().map(|row| row[c]).fold(f64::NEG_INFINITY, f64::max)));
+    let layer = |inputs: &[f64], weights, bias| -> Vec<f64> {
+        let sum = |h| -> f64 {
+            inputs.iter().enumerate().map(|(i, value)| value * of(weights, i, hidden, h)).sum()
+        };
+        (0..hidden).map(|h| silu(sum(h) + of(bias, 0, hidden, h))).collect()
+    };
+    let dense = layer(&features, Block::Dense, Block::DenseBias);
+    let residual = layer(&dense, Block::Residual, Block::ResidualBias);
+    let mut out = of(Block::OutputBias, 0, 1, 0);
+    for h in 0..hidden {
+        out += (dense[h] + residual[h]) * of(Block::Output, h, 1, 0);
+    }
+    out + sequence.iter().enumerate().map(|(i, &a)| of(Block::Linear, i * q + a as usize, 1, 0)).sum::<f64>()
+}
+
+fn random_codes(q: usize, count: usize, seed: u64) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random_range(0..q as u32) as u8).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn outputs_and_gradients_are_those_of_the_slow_network(
+        n in 1_usize..12,
+        q in 2_usize..6,
+        channels in 1_usize..10,
+        hidden in 1_usize..10,
+        count in 1_usize..6,
+        seed in 0_u64..1_000,
+    ) {
+        let shape = Shape { n, q, channels, hidden };
+        let parameters = shape.random(seed, 1);
+        let exact: Vec<f64> = parameters.iter().map(|&value| f64::from(value)).collect();
+        let codes = random_codes(q, count * n, seed);
+        let slopes: Vec<f32> = (0..count).map(|i| 0.5 + i as f32).collect();
+        let total = |parameters: &[f64]| -> f64 {
+            let outputs = codes.chunks(n).map(|sequence| slow(&shape, parameters, sequence));
+            outputs.zip(&slopes).map(|(output, &slope)| output * f64::from(slope)).sum()
+        };
+        // A longer chunk before must leave nothing behind.
+        let mut workspace = Workspace::new(shape, 8, true);
+        workspace.forward(&parameters, &random_codes(q, 8 * n, seed + 1));
+        workspace.backward(&parameters, &flipped(shape, &parameters), &random_codes(q, 8 * n, seed + 1), &[1.0; 8]);
+        for (output, sequence) in workspace.forward(&parameters, &codes).iter().zip(codes.chunks(n)) {
+            let expected = slow(&shape, &exact, sequence);
+            prop_assert!((f64::from(*output) - expected).abs() <= 2e-6 * (1.0 + expected.abs()));
+        }
+        workspace.backward(&parameters, &flipped(shape, &parameters), &codes, &slopes);
+        // Central differences of the slow network have an error of about 1e-9.
+        let step = 1e-5;
+        let mut largest = 0.0_f64;
+        let mut errors = Vec::new();
+        for (index, &gradient) in workspace.gradient.iter().enumerate() {
+            let mut moved = exact.clone();
+            moved[index] += step;
+            let above = total(&moved);
+            moved[index] -= 2.0 * step;
+            let expected = (above - total(&moved)) / (2.0 * step);
+            largest = largest.max(expected.abs());
+            errors.push((index, f64::from(gradient), expected));
+        }
+        for (index, gradient, expected) in errors {
+            // Relative to the gradient, or to rounding in single precision of terms that cancel.
+            let allowed = 1e-4 * expected.abs() + 1e-6 * largest;
+            prop_assert!((gradient - expected).abs() <= allowed, "{index}: {gradient} for {expected}");
+        }
+    }
+}
+
+fn toy(count: usize, weights: bool) -> (SequenceSpace, Vec<u8>, Vec<f64>, Option<Vec<f64>>) {
+    let space = SequenceSpace::new("ACGT", 9).unwrap();
+    let codes = random_codes(4, count * 9, 3);
+    let motif = |word: &[u8]| word.windows(3).filter(|triple| *triple == [2, 0, 3]).count() as f64;
+    let values = codes.chunks(9).map(|word| 1e6 + 10.0 * motif(word) + f64::from(word[0])).collect();
+    let weights = weights.then(|| (0..count).map(|i| 1.0 + (i % 3) as f64).collect());
+    (space, codes, values, weights)
+}
+
+#[test]
+fn a_motif_at_any_place_is_learned() {
+    let (space, codes, values, weights) = toy(1_500, true);
+    let cancel = Cancel::new();
+    let training = Training { members: 1, channels: 16, hidden: 16, ..Training::default() };
+    let ensemble = Ensemble::train(
+        &space,
+        &codes[..9_000],
+        &values[..1_000],
+        weights.as_deref().map(|w| &w[..1_000]),
+        &training,
+        &cancel,
+    )
+    .unwrap();
+    let predicted = ensemble.predict(&codes[9_000..], &cancel).unwrap();
+    let test = &values[1_000..];
+    let mean = test.iter().sum::<f64>() / test.len() as f64;
+    let error: f64 = predicted.iter().zip(test).map(|(p, v)| (p - v).powi(2)).sum();
+    let variance: f64 = test.iter().map(|v| (v - mean).powi(2)).sum();
+    assert!(error < 0.1 * variance, "{}", error / variance);
+    let (parameters, standard) = (ensemble.parameters().map(<[f32]>::to_vec).collect(), ensemble.standard());
+    let again = Ensemble::new(space, 16, 16, parameters, standard).unwrap();
+    assert_eq!(again.predict(&codes[9_000..], &cancel).unwrap(), predicted);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (space, codes, values, weights) = toy(300, true);
+    let training = Training { members: 2, channels: 8, hidden: 8, epochs: 3, ..Training::default() };
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let train =
+            || Ensemble::train(&space, &codes, &values, weights.as_deref(), &training, &Cancel::new());
+        let ensemble = pool.install(train).unwrap();
+        let bits: Vec<u32> = ensemble.parameters().flatten().map(|value| value.to_bits()).collect();
+        (bits, pool.install(|| ensemble.predict(&codes, &Cancel::new())).unwrap())
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(4));
+}
+
+#[test]
+fn bad_input_is_refused_with_its_place() {
+    let (space, codes, values, _) = toy(200, false);
+    let train = |codes: &[u8], values: &[f64], weights: Option<&[f64]>, training: &Training| {
+        Ensemble::train(&space, codes, values, weights, training, &Cancel::new()).unwrap_err().to_string()
+    };
+    let usual = Training::default();
+    assert!(train(&codes, &values[1..], None, &usual).contains("199 values for 200"));
+    assert!(train(&codes, &values, Some(&values[..5]), &usual).contains("5 values for 200"));
+    assert!(train(&codes[..90], &values[..10], None, &usual).contains("at least 100"));
+    assert!(train(&codes, &[2.0; 200], None, &usual).contains("200 times 2"));
+    let mut wrong = values.clone();
+    wrong[7] = f64::NAN;
+    assert!(train(&codes, &wrong, None, &usual).contains("index 7"));
+    let mut outside = codes.clone();
+    outside[10] = 9;
+    assert!(train(&outside, &values, None, &usual).contains("sequence 1"));
+    for (training, expected) in [
+        (Training { members: 0, ..usual.clone() }, "members"),
+        (Training { channels: 0, ..usual.clone() }, "channels"),
+        (Training { hidden: 2_000, ..usual.clone() }, "hidden"),
+        (Training { epochs: 0, ..usual.clone() }, "epochs"),
+        (Training { rate: f64::NAN, ..usual.clone() }, "rate"),
+    ] {
+        let message = train(&codes, &values, None, &training);
+        assert!(message.contains(expected), "{message}");
+    }
+    let canceled = Cancel::new();
+    canceled.set();
+    assert!(Ensemble::train(&space, &codes, &values, None, &usual, &canceled).is_err());
+    let few = Ensemble::new(space.clone(), 4, 4, vec![vec![0.0; 3]], (0.0, 1.0)).unwrap_err().to_string();
+    assert!(few.contains("3 parameters"), "{few}");
+}
