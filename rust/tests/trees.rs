@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shapsketch::design::uniform;
 use shapsketch::surrogate::Keep;
-use shapsketch::trees::{Condition, Ensemble, Node};
+use shapsketch::trees::{Condition, Count, CountingArrays, CountingTrees, Ensemble, Node, Test};
 use shapsketch::{Cancel, Components, Error, SequenceSpace, Sketch, Surrogate};
 
 /// Random trees whose splits test sets of symbols at up to `width` adjacent positions.
@@ -201,4 +201,252 @@ fn components_are_compiled_while_others_wait_for_them() {
         let sum = shapley[..12].iter().sum::<f64>() + components.base_value();
         assert!((sum - values[0]).abs() < 1e-9);
     }
+}
+
+/// The parts of random trees that test symbols at positions and counts.
+type Parts = (Vec<Condition>, Vec<Count>, Vec<Vec<Node<Test>>>);
+
+/// Random trees; about half of the splits test counts.
+fn random_counting(q: usize, n: usize, trees: usize, leaves: usize, seed: u64) -> Parts {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = |bound: usize| rng.random_range(0..bound as u64) as usize;
+    let conditions: Vec<Condition> = (0..6)
+        .map(|_| {
+            let first = below(n);
+            let all = u64::MAX >> (64 - q);
+            (first..n.min(first + 1 + below(2)))
+                .map(|i| (i as u16, (below(1 << 20) as u64 * 0x9e37_79b9) & all))
+                .collect()
+        })
+        .collect();
+    let counts: Vec<Count> = (0..8)
+        .map(|_| {
+            let length = 1 + below(n.min(3));
+            let first = below(n - length + 1);
+            let last = first + below(n - length + 1 - first);
+            let kmer = (0..length).map(|_| below(q) as u8).collect();
+            Count { kmer, first: first as u16, last: last as u16, step: 1 + below(4) as u16 }
+        })
+        .collect();
+    let forest = (0..trees)
+        .map(|_| {
+            let mut tree = vec![Node::Leaf(below(1000) as f64 / 7.0)];
+            for _ in 1..leaves {
+                let index = loop {
+                    let index = below(tree.len());
+                    if matches!(tree[index], Node::Leaf(_)) {
+                        break index;
+                    }
+                };
+                let condition = match below(2) {
+                    0 => Test::Condition(below(conditions.len()) as u32),
+                    _ => Test::AtMost {
+                        count: below(counts.len()) as u32,
+                        threshold: below(n.min(4) + 1) as u32,
+                    },
+                };
+                let (yes, no) = (tree.len() as u32, tree.len() as u32 + 1);
+                tree[index] = Node::Split { condition, yes, no };
+                tree.extend([Node::Leaf(below(1000) as f64 / 7.0), Node::Leaf(below(1000) as f64 / 7.0)]);
+            }
+            tree
+        })
+        .collect();
+    (conditions, counts, forest)
+}
+
+/// The value of one sequence, by the definition.
+fn slow_value(constant: f64, (conditions, counts, trees): &Parts, row: &[u8]) -> f64 {
+    let passes = |test| match test {
+        Test::Condition(index) => {
+            conditions[index as usize].iter().all(|&(i, set): &(u16, u64)| set >> row[i as usize] & 1 == 1)
+        }
+        Test::AtMost { count, threshold } => {
+            let Count { kmer, first, last, step } = &counts[count as usize];
+            let starts = (*first..=*last).step_by(*step as usize);
+            let occurs = |start: &u16| row[*start as usize..].starts_with(kmer);
+            starts.filter(occurs).count() <= threshold as usize
+        }
+    };
+    let mut value = constant;
+    for tree in trees {
+        let mut node = 0;
+        value += loop {
+            match tree[node] {
+                Node::Leaf(value) => break value,
+                Node::Split { condition, yes, no } => {
+                    node = if passes(condition) { yes } else { no } as usize;
+                }
+            }
+        };
+    }
+    value
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn counting_trees_are_those_of_the_definition_and_of_their_arrays(
+        q in prop::sample::select(vec![2usize, 3, 4, 5, 20, 64]), n in 1usize..40, leaves in 1usize..20,
+        rows in 0usize..300, seed: u64,
+    ) {
+        let cancel = Cancel::new();
+        let space = SequenceSpace::of_size(q, n).unwrap();
+        let parts = random_counting(q, n, 5, leaves, seed);
+        let (conditions, counts, forest) = parts.clone();
+        let trees = CountingTrees::new(space.clone(), 0.25, conditions, counts, forest).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // Few symbols in each sequence, so that k-mers occur several times.
+        let codes: Vec<u8> = (0..rows)
+            .flat_map(|_| {
+                let pair = [rng.random_range(0..q as u8), rng.random_range(0..q as u8)];
+                (0..n).map(|_| pair[usize::from(rng.random::<bool>())]).collect::<Vec<_>>()
+            })
+            .collect();
+        let expected: Vec<f64> = codes.chunks(n).map(|row| slow_value(0.25, &parts, row)).collect();
+        prop_assert_eq!(&trees.predict(&codes, &cancel).unwrap(), &expected);
+        let arrays = trees.to_arrays();
+        let again = CountingTrees::from_arrays(space, arrays.clone()).unwrap();
+        prop_assert_eq!(&again.predict(&codes, &cancel).unwrap(), &expected);
+        prop_assert_eq!(again.to_arrays(), arrays);
+    }
+}
+
+#[test]
+fn counting_trees_predict_the_same_bits_for_any_number_of_threads_and_can_be_canceled() {
+    let (conditions, counts, forest) = random_counting(4, 30, 50, 12, 1);
+    let space = SequenceSpace::of_size(4, 30).unwrap();
+    let trees = CountingTrees::new(space.clone(), 0.1, conditions, counts, forest).unwrap();
+    let codes = uniform(&space, 2_000, 3, &Cancel::new()).unwrap();
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| trees.predict(&codes, &Cancel::new()).unwrap())
+    };
+    let one = on(1);
+    assert_eq!(on(2), one);
+    assert_eq!(on(7), one);
+    let single: Vec<f64> =
+        codes.chunks(30).flat_map(|row| trees.predict(row, &Cancel::new()).unwrap()).collect();
+    assert_eq!(single, one);
+    let canceled = Cancel::new();
+    canceled.set();
+    assert!(matches!(trees.predict(&codes, &canceled), Err(Error::Interrupted)));
+    assert!(trees.predict(&[0; 31], &Cancel::new()).is_err());
+}
+
+#[test]
+fn counts_of_long_sequences_are_exact() {
+    let space = SequenceSpace::of_size(2, 4096).unwrap();
+    let count = Count { kmer: vec![1], first: 0, last: 4095, step: 1 };
+    let node = |threshold| {
+        let condition = Test::AtMost { count: 0, threshold };
+        vec![Node::Split { condition, yes: 1, no: 2 }, Node::Leaf(1.0), Node::Leaf(0.0)]
+    };
+    let forest = [0, 2047, 2048, 4095, 4096, u32::MAX].map(node).to_vec();
+    let trees = CountingTrees::new(space, 0.0, vec![], vec![count], forest).unwrap();
+    let codes: Vec<u8> = [0, 1, 2048, 2049, 4096]
+        .iter()
+        .flat_map(|&ones| (0..4096).map(move |i| u8::from(i < ones)))
+        .collect();
+    assert_eq!(trees.predict(&codes, &Cancel::new()).unwrap(), [6.0, 5.0, 4.0, 3.0, 2.0]);
+}
+
+#[test]
+fn nodes_of_counting_trees_may_share_children() {
+    let space = SequenceSpace::of_size(2, 2).unwrap();
+    let split = |condition, yes, no| Node::Split { condition: Test::Condition(condition), yes, no };
+    let tree = vec![split(0, 1, 2), split(1, 2, 2), split(1, 3, 4), Node::Leaf(1.0), Node::Leaf(2.0)];
+    let trees = CountingTrees::new(space, 0.0, vec![vec![(0, 1)], vec![(1, 1)]], vec![], vec![tree]).unwrap();
+    assert_eq!(trees.predict(&[0, 0, 0, 1, 1, 0, 1, 1], &Cancel::new()).unwrap(), [1.0, 2.0, 1.0, 2.0]);
+}
+
+#[test]
+fn malformed_counting_trees_are_refused_with_the_place() {
+    let leaf = Node::Leaf(1.0);
+    let at_most = |count| Test::AtMost { count, threshold: 1 };
+    let split = |condition, yes, no| Node::Split { condition, yes, no };
+    let good = Count { kmer: vec![2, 1], first: 0, last: 1, step: 1 };
+    let message = |count: &Count, tree: Vec<Node<Test>>, constant: f64| {
+        let space = SequenceSpace::new("ACGT", 3).unwrap();
+        CountingTrees::new(
+            space,
+            constant,
+            vec![vec![(1, 0b11)]],
+            vec![good.clone(), count.clone()],
+            vec![vec![leaf], tree],
+        )
+        .map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let tree = || vec![split(at_most(1), 1, 2), leaf, split(Test::Condition(0), 3, 4), leaf, leaf];
+    assert_eq!(message(&good, tree(), 0.0), "");
+    assert!(message(&good, tree(), f64::NAN).starts_with("constant must be finite"));
+    for count in [
+        Count { kmer: vec![], ..good.clone() },
+        Count { kmer: vec![0, 4], ..good.clone() },
+        Count { last: 2, ..good.clone() },
+        Count { first: 2, ..good.clone() },
+        Count { step: 0, ..good.clone() },
+        Count { kmer: vec![0; 4], first: 0, last: 0, step: 1 },
+        Count { first: u16::MAX, last: u16::MAX, ..good.clone() },
+    ] {
+        let got = message(&count, tree(), 0.0);
+        assert!(got.starts_with("counts must be ") && got.contains("got count 1: "), "{got}");
+    }
+    for (bad, place) in [
+        (vec![], "no node"),
+        (vec![Node::Leaf(f64::INFINITY)], "node 0"),
+        (vec![split(at_most(2), 1, 2), leaf, leaf], "node 0"),
+        (vec![split(Test::Condition(1), 1, 2), leaf, leaf], "node 0"),
+        (vec![split(at_most(0), 1, 2), leaf, split(at_most(0), 1, 3), leaf], "node 2"),
+        (vec![split(at_most(0), 0, 1), leaf], "node 0"),
+        (vec![split(at_most(0), 1, 2), leaf], "node 0"),
+    ] {
+        let got = message(&good, bad, 0.0);
+        assert!(got.starts_with("trees must be ") && got.contains("tree 1") && got.contains(place), "{got}");
+    }
+}
+
+#[test]
+fn hostile_arrays_are_refused() {
+    type Change = fn(&mut CountingArrays);
+    let space = || SequenceSpace::of_size(4, 12).unwrap();
+    let (conditions, counts, forest) = random_counting(4, 12, 3, 6, 5);
+    let good = CountingTrees::new(space(), 0.5, conditions, counts, forest).unwrap().to_arrays();
+    let changes: [(&str, Change); 25] = [
+        ("constant", |a| a.constant = f64::NAN),
+        ("starts", |a| a.starts.clear()),
+        ("starts", |a| a.starts[0] = 1),
+        ("starts", |a| a.starts[1] = u64::MAX),
+        ("starts", |a| a.starts.push(u64::MAX)),
+        ("conditions", |a| a.starts[1] = 0),
+        ("conditions", |a| a.positions[0] = 12),
+        ("sets", |a| a.sets.clear()),
+        ("conditions", |a| a.sets[0] = 1 << 4),
+        ("firsts, lasts and steps", |a| a.firsts.clear()),
+        ("kmers", |a| a.lengths[0] = u16::MAX),
+        ("kmers", |a| a.kmers.push(0)),
+        ("counts", |a| a.kmers[0] = 4),
+        ("counts", |a| a.lasts[7] = 12),
+        ("counts", |a| a.steps[3] = 0),
+        ("roots", |a| a.roots.clear()),
+        ("roots", |a| a.roots[1] = u64::MAX),
+        ("trees", |a| a.roots[1] = 0),
+        ("conditions", |a| a.conditions[0] = -2),
+        ("conditions", |a| a.conditions[0] = i64::MAX),
+        ("trees", |a| a.conditions[0] = 14),
+        ("thresholds, yes, no and values", |a| a.yes.clear()),
+        ("trees", |a| a.yes[0] = 0),
+        ("trees", |a| a.no[0] = u32::MAX),
+        ("trees", |a| a.values.fill(f64::NEG_INFINITY)),
+    ];
+    for (index, (name, change)) in changes.into_iter().enumerate() {
+        let mut arrays = good.clone();
+        change(&mut arrays);
+        let error = CountingTrees::from_arrays(space(), arrays).unwrap_err();
+        assert_eq!(error.option(), Some(name), "change {index}: {error}");
+    }
+    let none = CountingArrays { starts: vec![0], roots: vec![0], constant: 2.0, ..CountingArrays::default() };
+    let trees = CountingTrees::from_arrays(space(), none).unwrap();
+    assert_eq!(trees.predict(&[0; 24], &Cancel::new()).unwrap(), [2.0, 2.0]);
 }

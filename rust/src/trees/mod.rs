@@ -9,13 +9,19 @@
 //!   `f = f_no + 1[pattern]·(f_yes - f_no)`.
 //! - [`Ensemble::truncated`] keeps all but a given fraction of the variance, for ensembles whose exact form
 //!   is too long: a chain of `m` absent patterns has `2^m` products, nearly all of them negligible.
+//!
+//! [`CountingTrees`] also test how often a k-mer occurs. Such trees have no closed form of reasonable size: they
+//! only predict.
 
+mod blocks;
+mod counting;
 mod exact;
 mod products;
 mod truncated;
 
 use rayon::prelude::*;
 
+pub use counting::{Count, CountingArrays, CountingTrees, Test};
 pub use truncated::Truncated;
 
 use crate::cancel::Cancel;
@@ -29,13 +35,14 @@ const ROWS: usize = 256;
 /// `a` represents the symbol with code `a`).
 pub type Condition = Vec<(u16, u64)>;
 
-/// A node of a tree.
+/// A node of a tree. A split of an [`Ensemble`] refers to a condition by its index, a split of [`CountingTrees`] has a
+/// [`Test`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Node {
+pub enum Node<C = u32> {
     /// Tests a condition. Both children come after the split in the tree.
     Split {
-        /// Index of the condition.
-        condition: u32,
+        /// The condition.
+        condition: C,
         /// Index of the child for sequences that satisfy the condition.
         yes: u32,
         /// Index of the child for other sequences.
@@ -78,34 +85,9 @@ impl Ensemble {
         conditions: Vec<Condition>,
         trees: Vec<Vec<Node>>,
     ) -> Result<Self> {
-        let bad = |name, expected, got: String| Err(Error::Parameter { name, expected, got });
-        let (q, n) = (space.q(), space.n());
-        if !constant.is_finite() {
-            return bad("constant", "finite", constant.to_string());
-        }
-        for (index, condition) in conditions.iter().enumerate() {
-            let got = || format!("condition {index}: {condition:?}");
-            let ascending = condition.is_sorted_by(|a, b| a.0 < b.0);
-            if !ascending || condition.last().is_none_or(|&(i, _)| i as usize >= n) {
-                return bad("conditions", "lists of ascending positions of the space", got());
-            }
-            if condition.iter().any(|&(_, set)| q < 64 && set >> q != 0) {
-                return bad("conditions", "sets of symbols of the alphabet", got());
-            }
-        }
-        for (index, tree) in trees.iter().enumerate() {
-            let valid = |(parent, node): (usize, &Node)| match *node {
-                Node::Leaf(value) => value.is_finite(),
-                Node::Split { condition, yes, no } => {
-                    let child = |next: u32| (next as usize) > parent && (next as usize) < tree.len();
-                    (condition as usize) < conditions.len() && child(yes) && child(no)
-                }
-            };
-            if tree.is_empty() || !tree.iter().enumerate().all(valid) {
-                let expected = "made of finite leaves, and of splits on listed conditions that come before their children";
-                return bad("trees", expected, format!("tree {index}, which has another node or no node"));
-            }
-        }
+        check_constant(constant)?;
+        check_conditions(&space, &conditions)?;
+        check_trees(&trees, |condition| (condition as usize) < conditions.len())?;
         Ok(Self { space, constant, conditions, trees })
     }
 
@@ -156,6 +138,53 @@ impl Ensemble {
         })?;
         Ok(out)
     }
+}
+
+fn check_constant(constant: f64) -> Result<()> {
+    if constant.is_finite() { Ok(()) } else { Err(bad("constant", "finite", constant.to_string())) }
+}
+
+fn check_conditions(space: &SequenceSpace, conditions: &[Condition]) -> Result<()> {
+    let (q, n) = (space.q(), space.n());
+    for (index, condition) in conditions.iter().enumerate() {
+        let got = || format!("condition {index}: {condition:?}");
+        let ascending = condition.is_sorted_by(|a, b| a.0 < b.0);
+        if !ascending || condition.last().is_none_or(|&(i, _)| i as usize >= n) {
+            return Err(bad("conditions", "lists of ascending positions of the space", got()));
+        }
+        if condition.iter().any(|&(_, set)| q < 64 && set >> q != 0) {
+            return Err(bad("conditions", "sets of symbols of the alphabet", got()));
+        }
+    }
+    Ok(())
+}
+
+/// Checks trees. `exists` returns whether the condition of a split exists.
+fn check_trees<C: Copy>(trees: &[Vec<Node<C>>], exists: impl Fn(C) -> bool) -> Result<()> {
+    for (index, tree) in trees.iter().enumerate() {
+        let invalid = |(parent, node): (usize, &Node<C>)| match *node {
+            Node::Leaf(value) => !value.is_finite(),
+            Node::Split { condition, yes, no } => {
+                let child = |next: u32| (next as usize) > parent && (next as usize) < tree.len();
+                !(exists(condition) && child(yes) && child(no))
+            }
+        };
+        let got = if tree.is_empty() {
+            format!("tree {index}, which has no node")
+        } else if let Some(node) = tree.iter().enumerate().position(invalid) {
+            format!("tree {index}, whose node {node} is not")
+        } else {
+            continue;
+        };
+        let expected =
+            "made of finite leaves, and of splits on listed conditions that come before their children";
+        return Err(bad("trees", expected, got));
+    }
+    Ok(())
+}
+
+fn bad(name: &'static str, expected: &'static str, got: String) -> Error {
+    Error::Parameter { name, expected, got }
 }
 
 /// Restricts the allowed symbols at each position to the symbols of a condition, calls `f`, and restores them.
