@@ -152,7 +152,7 @@ def side_auto(kind, queries):
         return values
 
     started = time.perf_counter()
-    sketch = ss.sketch(model, space, budget=queries, inputs="codes", fast=kind == "fast", progress=False)
+    sketch = ss.sketch(model, space, budget=queries, inputs="codes", effort=kind, progress=False)
     seconds = time.perf_counter() - started - in_model
     codes = np.random.default_rng(9).integers(0, 4, (20_000, 50))
     truth = translation(codes)
@@ -165,7 +165,7 @@ def side_auto(kind, queries):
                 "mib": peak(),
                 "r2": r2,
                 "reported": sketch.r2,
-                "teacher": sketch.teacher_r2,
+                "predictor": None if sketch.predictor is None else sketch.predictor.r2,
                 "candidates": candidates,
             }
         )
@@ -173,14 +173,14 @@ def side_auto(kind, queries):
 
 
 def auto(queries):
-    print("| | s | peak MiB | R² | reported R² | R² of the teacher | candidates: R² (weight) |")
+    print("| | s | peak MiB | R² | reported R² | R² of the predictor | candidates: R² (weight) |")
     print("|---|--:|--:|--:|--:|--:|---|")
-    for kind in ("fast", "full"):
+    for kind in ("quick", "standard", "thorough"):
         r = in_process("side-auto", kind, "--queries", queries, script=__file__)
         candidates = ", ".join(f"{name} {r2:.3f} ({weight:.2f})" for name, r2, weight in r["candidates"])
-        teacher = f"{r['teacher']:.3f}" if r["teacher"] else ""
+        predictor = f"{r['predictor']:.3f}" if r["predictor"] else ""
         print(
-            f"| {kind} | {r['s']:.0f} | {r['mib']:.0f} | {r['r2']:.3f} | {r['reported']:.3f} | {teacher} | {candidates} |",
+            f"| {kind} | {r['s']:.0f} | {r['mib']:.0f} | {r['r2']:.3f} | {r['reported']:.3f} | {predictor} | {candidates} |",
             flush=True,
         )
 

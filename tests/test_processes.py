@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch.fitting import boosting
-from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.features import PositionalFeatures
+from shapsketch.fitting.holdout import Labelled, predict
 
 SPACE = ss.SequenceSpace(ss.DNA, 8)
 CODES = np.random.default_rng(0).integers(0, 4, (2_000, 8)).astype(np.uint8)
@@ -92,20 +93,16 @@ def test_a_process_forked_during_a_computation_explains(parent):
 
 
 @needs_fork
-def test_a_forked_process_boosts_trees_after_its_parent_used_several_threads(monkeypatch):
+def test_a_forked_process_boosts_trees_after_its_parent_used_several_threads():
     lightgbm = pytest.importorskip("lightgbm", reason="pip install lightgbm")
     lightgbm.train({"num_threads": 2, "verbosity": -1}, lightgbm.Dataset(CODES, VALUES), 2)
-    matrix = CODES.astype(float)
+    features = PositionalFeatures(SPACE, "onehot")
 
     def boosted():
-        return boosting.boost(matrix, Labelled(CODES, VALUES), leaves=4, seed=0, rounds=5)
+        trees = boosting.boost_all(features, Labelled(CODES, VALUES), leaves=4, rounds=5, seed=0)
+        return predict(boosting.closed_form(trees, 0.0, None)[0], CODES)
 
-    def boosted_on_several_threads():
-        monkeypatch.setattr(boosting, "ONE_THREAD", 0)
-        return boosted().predict(matrix)
-
-    expected = boosted().predict(matrix)
-    np.testing.assert_array_equal(in_process(boosted_on_several_threads), expected)
+    np.testing.assert_array_equal(in_process(boosted), boosted())
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="run it on Linux, which lists threads")

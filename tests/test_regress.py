@@ -280,7 +280,7 @@ def test_rounds_end_if_more_queries_do_not_pay_or_none_are_left():
     space = ss.SequenceSpace(ss.DNA, length=20)
     noise = np.random.default_rng(0)
     noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
-    arguments = {"inputs": "codes", "progress": False, "fast": True}
+    arguments = {"inputs": "codes", "progress": False}
     sketch = by_evaluator(ss.sketch, noisy, space, budget=100_000, target_r2=0.95, **arguments)
     assert sketch.status == "more queries no longer pay"
     assert len(noisy.evaluated) == sketch.n_queries <= 4000

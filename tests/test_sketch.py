@@ -42,7 +42,7 @@ class Counting:
 def test_the_budget_is_a_hard_cap_on_distinct_evaluations(q, n, budget):
     spectrum = random_spectrum(q, n, seed=3)
     model = Counting(spectrum.predict)
-    sketch = ss.sketch(model, spectrum.space, budget=budget, fast=True, progress=False)
+    sketch = ss.sketch(model, spectrum.space, budget=budget, progress=False)
     assert len(model.evaluated) == len(set(model.evaluated)) == sketch.n_queries <= budget
 
 

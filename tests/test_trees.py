@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from shapsketch.fitting.holdout import Labelled
-from shapsketch.fitting.selection import choose
+from shapsketch.fitting.stacking import choose
 from sklearn import ensemble, tree
 from sklearn.linear_model import Ridge
 from toys import by_evaluator, game, shapley_values
@@ -387,7 +387,7 @@ def test_tree_sketch_follows_the_conventions_of_scikit_learn():
 
 def test_auto_chooses_by_held_out_queries(caplog):
     with caplog.at_level(logging.INFO, logger="shapsketch"):
-        sketch = sketched("auto", fast=True)
+        sketch = sketched("auto")
     names = {c.name for c in sketch.candidates}
     assert names == {"regress", "trees"}
     assert "trees of 31 leaves on kmers" in caplog.text
@@ -406,34 +406,33 @@ def test_no_other_method_is_tried_if_regression_is_exact():
 def test_distillation():
     sketch = sketched("distill")
     assert sketch.method == "distill"
-    assert sketch.teacher_r2 > 0.9
+    predictor = sketch.predictor
+    assert predictor.r2 > 0.9
     assert true_r2(sketch) > 0.85
-    # Shapley values of the teacher are sampled, but their sum is exact (efficiency).
+    # Shapley values of the predictor are sampled, but their sum is exact (efficiency).
     codes = np.random.default_rng(0).integers(0, 4, (3, 14))
     explainer = ss.Explainer(sketch)
-    values = explainer.values_of_teacher(codes, calls_per_sequence=1500)
-    teacher = sketch._teacher
+    values = explainer.values_of_predictor(codes, calls_per_sequence=1500)
     np.testing.assert_allclose(
-        values.values.sum(axis=1) + values.base_values, teacher.predict(codes.astype(np.uint8)), atol=1e-9
+        values.values.sum(axis=1) + values.base_values, predictor.predict(codes), atol=1e-9
     )
-    finer = explainer.values_of_teacher(codes, calls_per_sequence=12000, random_state=1)
+    finer = explainer.values_of_predictor(codes, calls_per_sequence=12000, random_state=1)
     z = (values.values - finer.values) / np.hypot(values.stderr, finer.stderr)
     assert np.abs(z).max() < 4.5
     assert 0.5 < np.sqrt((z**2).mean()) < 1.6
     with pytest.raises(ss.InputError, match="calls_per_sequence must be at least 32"):
-        explainer.values_of_teacher(codes, calls_per_sequence=2)
-    with pytest.raises(ss.InputError, match="no teacher"):
-        ss.Explainer(sketched("regress")).values_of_teacher(codes)
+        explainer.values_of_predictor(codes, calls_per_sequence=2)
+    with pytest.raises(ss.InputError, match="no predictor"):
+        ss.Explainer(sketched("regress")).values_of_predictor(codes)
 
 
-def test_sampled_values_of_a_teacher_agree_with_brute_force():
+def test_sampled_values_of_a_predictor_agree_with_brute_force():
     space = ss.SequenceSpace("ABC", 6)
     codes = np.random.default_rng(0).integers(0, 3, (600, 6))
     sketch = ss.fit(codes, (codes == 1).sum(axis=1) ** 2.0, space, method="distill", progress=False)
     row = codes[:1]
-    sampled = ss.Explainer(sketch).values_of_teacher(row, calls_per_sequence=2800)
-    teacher = sketch._teacher
-    exact, _ = brute_force(lambda x: teacher.predict(np.asarray(x, dtype=np.uint8)), row[0], 3)
+    sampled = ss.Explainer(sketch).values_of_predictor(row, calls_per_sequence=2800)
+    exact, _ = brute_force(sketch.predictor.predict, row[0], 3)
     assert (np.abs(sampled.values[0] - exact) <= 4.5 * sampled.stderr[0] + 1e-9).all()
 
 
@@ -506,7 +505,6 @@ def test_few_distinct_sequences_and_sequences_of_sixteen_positions():
         space,
         budget=800,
         inputs="codes",
-        fast=True,
         progress=False,
     )
     assert sketch.r2 > 0.8
@@ -526,7 +524,7 @@ def test_labelled_data_are_fitted_by_all_methods():
     codes = np.random.default_rng(3).integers(0, 4, (1200, 14))
     y = motifs(codes) + 0.05 * np.random.default_rng(4).normal(size=1200)
     doubled = np.concatenate([codes, codes[:100]])
-    sketch = ss.fit(doubled, np.concatenate([y, y[:100]]), SPACE, method="auto", fast=True, progress=False)
+    sketch = ss.fit(doubled, np.concatenate([y, y[:100]]), SPACE, method="auto", progress=False)
     assert true_r2(sketch) > 0.85
     linked = ss.fit(codes, np.exp(y), SPACE, method="trees", link="log", progress=False)
     assert linked.link == "log"
@@ -565,7 +563,7 @@ def test_any_number_of_threads_gives_the_same_sketch(tmp_path):
         "import sys; sys.path.insert(0, 'tests')\n"
         "import test_trees as t\n"
         "import logging; logging.disable(50)\n"
-        "t.sketched('auto', budget=700, fast=True).save(sys.argv[1])\n"
+        "t.sketched('auto', budget=700).save(sys.argv[1])\n"
     )
     files = []
     for threads in ("1", "2"):

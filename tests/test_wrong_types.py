@@ -275,8 +275,8 @@ def cases(folder):
             {"model": evaluator, "sequences": CODES[:1], "calls_per_sequence": 32, "progress": False},
         ),
         Case(
-            "Explainer.values_of_teacher",
-            with_teacher(sketch).values_of_teacher,
+            "Explainer.values_of_predictor",
+            with_predictor(sketch).values_of_predictor,
             {"sequences": CODES[:1], "calls_per_sequence": 32},
         ),
         Case(
@@ -324,12 +324,11 @@ def shuffled(**arguments):
     return ss.Explainer(ss.Spectrum(SPACE, [[0, 0, 0]], [1.0]), shuffles)
 
 
-def with_teacher(sketch):
-    class Teacher:
-        def predict(self, codes):
-            return codes.sum(axis=1) * 1.0
-
-    return ss.Explainer(ss.Sketch._wrap(sketch._core, teacher=Teacher()))
+def with_predictor(sketch):
+    r2 = ss._core.RSquared(np.arange(9.0), np.arange(9.0))
+    parts = [("regress", 1.0, 1.0, sketch._core)]
+    predictor = ss._core.Predictor(sketch.space._core, constant=0.0, parts=parts, r2=r2)
+    return ss.Explainer(ss.Sketch._wrap(sketch._core.with_predictor(predictor)))
 
 
 def adapters(table):

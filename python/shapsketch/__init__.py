@@ -33,6 +33,7 @@ from shapsketch.fitting.regression import Dictionary, SparseRegressor
 from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
+from shapsketch.surrogate.predictor import Predictor, PredictorPart
 from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.trees.convert import from_trees
@@ -65,6 +66,8 @@ __all__ = [
     "Pattern",
     "PeelingDecoder",
     "Plan",
+    "Predictor",
+    "PredictorPart",
     "QueryDesign",
     "Records",
     "SequenceReader",

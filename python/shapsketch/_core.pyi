@@ -1,6 +1,7 @@
 """The extension module. The Python package documents its functions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +149,9 @@ class RSquared:
         values: npt.NDArray[np.float64],
         predictions: npt.NDArray[np.float64],
         weights: npt.NDArray[np.float64] | None = None,
+        *,
+        sequences: list[int] | None = None,
+        gain: float = 0.0,
     ) -> RSquared: ...
     @property
     def value(self) -> float: ...
@@ -229,8 +233,6 @@ class SketchInfo:
     @property
     def link(self) -> Link: ...
     @property
-    def teacher(self) -> RSquared | None: ...
-    @property
     def dependent(self) -> list[tuple[int, int]]: ...
 
 class HeldOut:
@@ -258,7 +260,6 @@ class Fit:
         all_terms: tuple[int, float] | None = None,
         notes: Sequence[str] = (),
         candidates: Sequence[Candidate] = (),
-        teacher_predictions: npt.NDArray[np.float64] | None = None,
     ) -> Fit: ...
 
 class Sketch:
@@ -285,6 +286,10 @@ class Sketch:
         values: npt.NDArray[np.float64] | None = None,
         predictions: npt.NDArray[np.float64] | None = None,
     ) -> Sketch: ...
+    def with_predictor(self, predictor: Predictor) -> Sketch: ...
+    def without_predictor(self) -> Sketch: ...
+    @property
+    def predictor(self) -> Predictor | None: ...
     @property
     def space(self) -> Space: ...
     def __len__(self) -> int: ...
@@ -300,6 +305,59 @@ class Sketch:
     def held_out(self) -> HeldOut | None: ...
     @property
     def info(self) -> SketchInfo | None: ...
+
+class Networks:
+    def __new__(
+        cls,
+        space: Space,
+        parameters: npt.NDArray[np.float32],
+        *,
+        channels: int,
+        hidden: int,
+        centre: float,
+        scale: float,
+    ) -> Networks: ...
+    @staticmethod
+    def train(
+        space: Space,
+        codes: npt.NDArray[np.uint8],
+        values: npt.NDArray[np.float64],
+        weights: npt.NDArray[np.float64] | None,
+        *,
+        members: int,
+        channels: int,
+        hidden: int,
+        epochs: int,
+        rate: float,
+        decay: float,
+        seed: int,
+    ) -> Networks: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    @property
+    def parameters(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def standard(self) -> tuple[float, float]: ...
+
+class Predictor:
+    def __new__(
+        cls,
+        space: Space,
+        *,
+        constant: float,
+        parts: list[tuple[str, float, float, Sketch | CountingTrees | Networks]],
+        r2: RSquared,
+    ) -> Predictor: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    @property
+    def r2(self) -> RSquared: ...
+    @property
+    def constant(self) -> float: ...
+    @property
+    def parts(self) -> list[tuple[str, str, float, float]]: ...
 
 class Ensemble:
     def __new__(
@@ -319,6 +377,30 @@ class Ensemble:
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
     def exact(self, max_terms: int) -> Sketch: ...
     def truncated(self, dropped: float, max_terms: int | None) -> tuple[Sketch, float]: ...
+
+class CountingTrees:
+    def __new__(
+        cls,
+        space: Space,
+        *,
+        constant: float,
+        starts: npt.NDArray[np.uint64],
+        positions: npt.NDArray[np.uint16],
+        sets: npt.NDArray[np.uint64],
+        lengths: npt.NDArray[np.uint16],
+        firsts: npt.NDArray[np.uint16],
+        lasts: npt.NDArray[np.uint16],
+        steps: npt.NDArray[np.uint16],
+        kmers: npt.NDArray[np.uint8],
+        roots: npt.NDArray[np.uint64],
+        conditions: npt.NDArray[np.int64],
+        thresholds: npt.NDArray[np.uint32],
+        yes: npt.NDArray[np.uint32],
+        no: npt.NDArray[np.uint32],
+        values: npt.NDArray[np.float64],
+    ) -> CountingTrees: ...
+    def arrays(self) -> dict[str, Any]: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
 
 def combine(
     sketches: list[Sketch], weights: list[float], *, constant: float, dropped: float, max_terms: int | None

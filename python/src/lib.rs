@@ -11,6 +11,7 @@ mod explain;
 mod memory;
 mod networks;
 mod peel;
+mod predictor;
 mod regress;
 mod sketch;
 mod space;
@@ -41,6 +42,8 @@ mod _core {
     #[pymodule_export]
     use super::peel::{Peeling, peel};
     #[pymodule_export]
+    use super::predictor::Predictor;
+    #[pymodule_export]
     use super::regress::{Dictionary, dependent_positions, regress};
     #[pymodule_export]
     use super::sketch::{
@@ -51,7 +54,7 @@ mod _core {
     #[pymodule_export]
     use super::surrogate::{Spectrum, combine};
     #[pymodule_export]
-    use super::trees::Ensemble;
+    use super::trees::{CountingTrees, Ensemble};
     #[pymodule_export]
     use super::validation::RSquared;
 

@@ -9,7 +9,7 @@ use crate::work::{interruptible, short};
 
 /// The mean of several networks.
 #[pyclass(frozen, module = "shapsketch._core")]
-pub(crate) struct Networks(Ensemble);
+pub(crate) struct Networks(pub(crate) Ensemble);
 
 #[pymethods]
 impl Networks {

@@ -7,7 +7,7 @@ use crate::arrays::{self, Values};
 use crate::work::short;
 
 /// R² and its 95 % interval.
-#[pyclass(frozen, get_all, eq, module = "shapsketch._core")]
+#[pyclass(frozen, get_all, eq, from_py_object, module = "shapsketch._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct RSquared {
     value: f64,
@@ -22,17 +22,27 @@ pub(crate) struct RSquared {
 #[pymethods]
 impl RSquared {
     #[new]
-    #[pyo3(signature = (values, predictions, weights = None))]
+    #[pyo3(signature = (values, predictions, weights = None, *, sequences = None, gain = 0.0))]
     fn new(
         py: Python<'_>,
         values: Values<'_>,
         predictions: Values<'_>,
         weights: Option<Values<'_>>,
+        sequences: Option<Vec<usize>>,
+        gain: f64,
     ) -> PyResult<Self> {
         let (values, predictions) = (arrays::values(&values), arrays::values(&predictions));
         let weights = weights.map(|weights| arrays::values(&weights));
-        let validation = Validation { weights: weights.as_deref(), ..Validation::new(&values, &predictions) };
+        let (weights, sequences) = (weights.as_deref(), sequences.as_deref());
+        let validation = Validation { weights, sequences, gain, ..Validation::new(&values, &predictions) };
         short(py, || validation.r_squared()).map(Self::from)
+    }
+}
+
+impl From<RSquared> for shapsketch::validation::RSquared {
+    fn from(r2: RSquared) -> Self {
+        let RSquared { value, low, high, count, n_effective, .. } = r2;
+        Self { value, low, high, count, n_effective }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod frequency;
 pub mod memory;
 pub mod networks;
 pub mod peel;
+pub mod predictor;
 pub mod regress;
 pub mod sketch;
 mod space;

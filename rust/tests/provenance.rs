@@ -64,7 +64,6 @@ fn fitted(method: Method, surrogate: Surrogate) -> Sketch {
     let held_out = HeldOut::new(scores(&codes), predictions(&surrogate, &codes));
     let outcome = if method == Method::Converted { Outcome::Exact } else { Outcome::Validated };
     let fit = Fit {
-        teacher_predictions: (method == Method::Distill).then(|| held_out.values.clone()),
         surrogate,
         codes,
         held_out,
@@ -115,7 +114,6 @@ fn every_method_makes_tests_and_saves_a_sketch() {
         let sketch = by_method(method);
         let info = sketch.info.clone().unwrap();
         assert_eq!(info.provenance.method, method);
-        assert_eq!(info.teacher.is_some(), method == Method::Distill);
         assert_eq!(info.regression.is_some(), method == Method::Regress);
         let held_out = sketch.held_out.clone().unwrap();
         let r2 = RSquared::new(&held_out.values, &held_out.predictions).unwrap();
@@ -285,7 +283,6 @@ fn impossible_provenance_is_refused_and_not_written() {
         (&trees, "r2", json!({"value": null, "low": 0.5, "high": 1.0, "count": 9}), impossible),
         (&trees, "r2", json!({"value": 0.5, "low": null, "high": 1.0, "count": 9}), impossible),
         (&trees, "r2", json!({"value": 0.5, "low": 0.4, "high": 0.6, "count": -9}), "invalid value"),
-        (&trees, "teacher", r2(1.5, 0.0, 1.0), "R² of the teacher 1.5"),
         (&trees, "link", json!({"name": "log", "response_r2": r2(1.5, 0.0, 1.0)}), "scale of the model 1.5"),
         (&trees, "noise", json!(-1.0), "noise must be at least 0, got -1"),
         (&trees, "unexplained", json!(null), "unexplained must be at least 0, got NaN"),
@@ -330,11 +327,11 @@ fn undefined_r2_is_saved_and_an_upper_end_above_one_is_one() {
     info.r2 = RSquared { value: f64::NAN, low: f64::NEG_INFINITY, high: 1.0, count: 20, n_effective: 2.5 };
     (info.unexplained, info.noise) = (f64::NAN, 0.0);
     let low = RSquared { value: -3.5, low: f64::NEG_INFINITY, high: 1.0, count: 20, n_effective: 2.5 };
-    info.teacher = Some(low);
+    info.link.response_r2 = Some(low);
     let back = Sketch::from_bytes(&sketch.to_bytes().unwrap()).unwrap().info.unwrap();
     assert!(back.r2.value.is_nan() && back.unexplained.is_nan());
     assert_eq!((back.r2.low, back.r2.high, back.r2.count), (f64::NEG_INFINITY, 1.0, 20));
-    assert_eq!((back.teacher, back.noise), (Some(low), 0.0));
+    assert_eq!((back.link.response_r2, back.noise), (Some(low), 0.0));
     // Older versions could write an upper end above 1.
     let path = temporary("above-one");
     by_method(Method::Trees).save(&path).unwrap();

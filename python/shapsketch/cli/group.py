@@ -22,6 +22,7 @@ from shapsketch.cli.options import (
     signals_as_interrupts,
 )
 from shapsketch.cli.plan import plan
+from shapsketch.cli.predict import predict
 from shapsketch.cli.sketch import sketch
 
 
@@ -88,5 +89,5 @@ def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
     )
 
 
-for command in (plan, sketch, info, explain, mutate, demo):
+for command in (plan, sketch, info, predict, explain, mutate, demo):
     shapsketch.add_command(command)

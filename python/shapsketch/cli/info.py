@@ -18,7 +18,7 @@ def _number(value: float | None) -> float | None:
 
 def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
     """Return what is known about a sketch, for JSON; numbers that are not finite are null."""
-    interval = sketch.r2_interval
+    interval, predictor = sketch.r2_interval, sketch.predictor
     return {
         "sketch": str(path),
         "alphabet": sketch.space.alphabet,
@@ -36,6 +36,16 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
             {"name": c.name, "r2": _number(c.r2), "seconds": c.seconds, "weight": c.weight}
             for c in sketch.candidates
         ],
+        "predictor": None
+        if predictor is None
+        else {
+            "r2": _number(predictor.r2),
+            "r2_interval": [_number(bound) for bound in predictor.r2_interval],
+            "parts": [
+                {"name": p.name, "kind": p.kind, "r2": _number(p.r2), "weight": p.weight}
+                for p in predictor.parts
+            ],
+        },
         "shapsketch": ss.__version__,
     }
 

@@ -28,6 +28,7 @@ from shapsketch.cli.options import (
     stdout_to_stderr,
 )
 from shapsketch.cli.workers import Workers, workers
+from shapsketch.fitting.effort import EFFORTS
 from shapsketch.link import NAMES as LINKS
 from shapsketch.models._protocol import INPUTS, outputs_of
 
@@ -104,7 +105,7 @@ class Fit:
     """How to fit the sketch."""
 
     link: Any
-    fast: bool
+    effort: Any
     max_terms: int | None
     target_r2: float | None
 
@@ -173,7 +174,12 @@ FIT = grouped(
         default="identity",
         help="Scale of the sketch.",
     ),
-    click.option("--fast", is_flag=True, help="Skip distillation and large trees."),
+    click.option(
+        "--effort",
+        type=click.Choice(EFFORTS),
+        default="standard",
+        help="quick: regression alone; standard: 30 seconds, or as long as the model; thorough: all methods.",
+    ),
     click.option("--max-terms", type=click.IntRange(min=1), help="Largest number of terms of the sketch."),
     click.option("--target-r2", type=float, help="Evaluate in rounds, and stop when R² reaches this."),
 )

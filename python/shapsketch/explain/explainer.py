@@ -407,40 +407,39 @@ class Explainer:
         sampled = sample(residuals_of, codes, background, calls=calls, seed=seed, pairs=True)
         return refined_pairs(pairs, sampled)
 
-    def values_of_teacher(
+    def values_of_predictor(
         self, sequences: Sequences, *, calls_per_sequence: int = 4000, random_state: int = 0
     ) -> Explanation:
-        """Return Shapley values of the teacher that the sketch was distilled from.
+        """Return Shapley values of the best predictor of the sketch.
 
-        A teacher can represent functions that no sum of few terms can, such as a motif at any position, but
-        it has no closed form. Its values are sampled in the same way as :meth:`refine` samples those of a
-        model. Only the teacher is evaluated, never the model.
+        The predictor is closer to the model than the sketch, but it has no closed form. Its values are
+        sampled in the same way as :meth:`refine` samples those of a model, and the sketch supplies exactly
+        what it can explain. Only the predictor is evaluated, never the model.
 
         Parameters
         ----------
         sequences : iterable of str, or integer array (B, n)
         calls_per_sequence : int
-            Largest number of predictions of the teacher for each sequence, at least 32.
+            Largest number of predictions for each sequence, at least 32.
         random_state : int
 
         Raises
         ------
         InputError
-            If the sketch has no teacher: it was not distilled, or it was loaded from a file, which does not
-            contain the teacher.
+            If the sketch has no predictor.
         """
-        teacher = self._sketch._teacher
-        if teacher is None:
+        predictor = self._sketch.predictor
+        if predictor is None:
             raise InputError(
-                "this sketch has no teacher: it was not distilled, or it was loaded from a file, which does "
-                "not contain the teacher; sketch the model with method='distill'"
+                "this sketch has no predictor besides its closed form; sketch the model with method='auto' "
+                "and effort='standard' or 'thorough'"
             )
         calls = integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS)
         seed = integer("random_state", random_state, least=0)
         codes = self._space.encode(sequences)
 
         def values_of(parts: Parts, count: int) -> Values:
-            predictions = np.concatenate([teacher.predict(batch) for batch in parts()])
+            predictions = np.concatenate([predictor.predict(batch) for batch in parts()])
             assert len(predictions) == count
             return predictions
 

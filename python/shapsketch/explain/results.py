@@ -53,7 +53,7 @@ class Explanation(Table):
         effect of the terms that were left out: ``values ± 1.96 stderr`` is a 95 % interval for the Shapley
         values of the model itself. For measured data (:func:`fit`), interactions above order 3 cannot be
         separated from noise, and the standard errors of a regression do not include them. For an exact sketch
-        they are 0. For refined values and values of a teacher they are the errors of sampling.
+        they are 0. For refined values and values of a predictor they are the errors of sampling.
 
         Raises
         ------

@@ -75,5 +75,5 @@ def fit_in_rounds(
             outcome = "more queries no longer pay"
         if outcome is not None:
             core = fitted.core.with_outcome(outcome).with_budget(budget)
-            return Fitted(core, fitted.teacher, fitted.regression_r2)
+            return Fitted(core, fitted.custom, fitted.regression_r2)
         count = min(GROWTH * count, budget)

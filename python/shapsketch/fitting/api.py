@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,12 @@ from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
+from shapsketch.fitting.effort import Effort
+from shapsketch.fitting.final import Data
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.fitting.options import UNIFORM, FitOptions
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
-from shapsketch.fitting.selection import Data, Fitted, fit_values
+from shapsketch.fitting.selection import Fitted, fit_values
 from shapsketch.fitting.steps import steps
 from shapsketch.link import Link, LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
@@ -84,9 +87,11 @@ class _Task:
         with self.evaluator.open(self.space, link=self.link, progress=self.progress) as session:
             if self.target is None:
                 queries = self.plan.queries()
+                started = time.perf_counter()
                 values = _values(session, self.plan, queries)
+                seconds = time.perf_counter() - started
                 fitted = [
-                    self._fit(self.plan, queries, np.ascontiguousarray(values[:, output]))
+                    self._fit(self.plan, queries, np.ascontiguousarray(values[:, output]), seconds)
                     for output in range(width)
                 ]
             else:
@@ -101,17 +106,19 @@ class _Task:
                     )
                     for output in range(width)
                 ]
-        sketches = [Sketch._wrap(f.core, self.link, f.teacher) for f in fitted]
+        sketches = [Sketch._wrap(f.core, self.link, f.custom) for f in fitted]
         for sketch in sketches:
             warn_if_low(sketch)
         return sketches
 
     def _round(self, session: Session, output: int, plan: _core.Plan) -> Fitted:
         queries = plan.queries()
+        started = time.perf_counter()
         values = _values(session, plan, queries)
-        return self._fit(plan, queries, np.ascontiguousarray(values[:, output]))
+        seconds = time.perf_counter() - started
+        return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds)
 
-    def _fit(self, plan: _core.Plan, queries: _core.Queries, values: Values) -> Fitted:
+    def _fit(self, plan: _core.Plan, queries: _core.Queries, values: Values, seconds: float) -> Fitted:
         if np.ptp(values) == 0.0:
             logger.warning(
                 "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in "
@@ -128,10 +135,10 @@ class _Task:
         else:
             codes = queries.batch(0, len(queries))
             fraction = len(queries) / self.space.size
-            data = Data(self.space, Labelled(codes, linked), plan.budget, fraction)
+            data = Data(self.space, Labelled(codes, linked), plan.budget, fraction, seconds)
             with steps(self.progress is True) as log:
                 fitted = fit_values(data, self.options, lambda: queries.sketch(linked), log)
-        return Fitted(on_link(fitted.core, self.link), fitted.teacher, fitted.regression_r2)
+        return Fitted(on_link(fitted.core, self.link), fitted.custom, fitted.regression_r2)
 
 
 def _values(session: Session, plan: _core.Plan, queries: _core.Queries) -> Values:
@@ -158,7 +165,7 @@ def sketch(  # noqa: PLR0913 - public
     progress: Progress = True,
     teacher: Predictor | None = None,
     max_terms: int | None = None,
-    fast: bool = False,
+    effort: Effort = "standard",
 ) -> Sketch:
     """Sketch a model: evaluate at most `budget` sequences, and fit a closed form of its scores.
 
@@ -198,8 +205,10 @@ def sketch(  # noqa: PLR0913 - public
     max_terms : int, optional
         Largest number of terms (``auto``, ``trees``, ``distill``). Fewer terms are faster but less accurate;
         ``sketch.status`` reports R² with all terms.
-    fast : bool
-        Let ``auto`` skip distillation and large trees.
+    effort : {"quick", "standard", "thorough"}
+        Time that the fit may take. ``quick``: regression alone. ``standard``: at most 30 seconds, or as long
+        as the evaluation of the model took if that is longer; ``sketch.status`` names what was left out.
+        ``thorough``: all methods, several minutes. Only the first and the last depend on the seed alone.
 
     Returns
     -------
@@ -228,7 +237,7 @@ def sketch(  # noqa: PLR0913 - public
     """
     space_of(space)
     evaluator = Evaluator.of(model, inputs, remember=target_r2 is not None).single_output()
-    options = FitOptions(method, max_terms, teacher, evaluator.inputs, fast, random_state)
+    options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
     task = _Task.checked(evaluator, space, budget, options, target_r2, link, progress)
     return task.run()[0]
 
@@ -246,7 +255,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     progress: Progress = True,
     teacher: Predictor | None = None,
     max_terms: int | None = None,
-    fast: bool = False,
+    effort: Effort = "standard",
 ) -> dict[str, Sketch]:
     """Sketch every output of a model with several; each sequence is evaluated once for all of them.
 
@@ -260,7 +269,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     outputs : list of str, optional
         Names of the outputs. By default those of the :class:`Evaluator`, or those that an adapter of
         :mod:`shapsketch.models` declares.
-    method, target_r2, link, random_state, progress, teacher, max_terms, fast
+    method, target_r2, link, random_state, progress, teacher, max_terms, effort
         As for :func:`sketch`. With `target_r2`, each output has its own rounds; queries are shared.
 
     Returns
@@ -300,7 +309,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
             "the names of the outputs are unknown; pass outputs=[...], or use ss.sketch for a single output",
             option="outputs",
         )
-    options = FitOptions(method, max_terms, teacher, evaluator.inputs, fast, random_state)
+    options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
     task = _Task.checked(evaluator, space, budget, options, target_r2, link, progress)
     return dict(zip(names, task.run(), strict=True))
 
@@ -319,7 +328,7 @@ def fit(  # noqa: PLR0913 - public
     teacher: Predictor | None = None,
     inputs: Inputs = "codes",
     max_terms: int | None = None,
-    fast: bool = False,
+    effort: Effort = "standard",
     progress: bool = True,
 ) -> Sketch:
     """Sketch labelled data: a measured library or a deep mutational scan, instead of a model.
@@ -347,7 +356,7 @@ def fit(  # noqa: PLR0913 - public
     teacher : object with ``fit`` and ``predict``, optional
     inputs : {"strings", "codes", "onehot"}
         What that teacher takes.
-    max_terms, fast, progress
+    max_terms, effort, progress
         As for :func:`sketch`.
 
     Raises
@@ -369,7 +378,7 @@ def fit(  # noqa: PLR0913 - public
     shows_steps = boolean("progress", progress)
     scale = parse(link)
     choice("method", method, UNIFORM)
-    options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), fast, random_state)
+    options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
     if parse_dictionary(dictionary) is not None and method in ("trees", "distill"):
         raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
     if choice("loss", loss, LOSSES) != "squared" and method != "regress":
@@ -387,6 +396,6 @@ def fit(  # noqa: PLR0913 - public
     else:
         with steps(shows_steps) as log:
             fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
-    sketch = Sketch._wrap(on_link(fitted.core, scale), scale, fitted.teacher)
+    sketch = Sketch._wrap(on_link(fitted.core, scale), scale, fitted.custom)
     warn_if_low(sketch)
     return sketch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -23,9 +25,9 @@ from shapsketch.fitting.holdout import (
     predict,
     predictions_after_truncation,
 )
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
+from shapsketch.fitting.parallel import StoppedError, at_once
+from shapsketch.space import Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch
-from shapsketch.trees.threads import forked
 
 FEATURES = ("auto", "onehot", "kmers", "letters")
 # Leaves of each tree that are tried; the first decides between kinds of features.
@@ -38,12 +40,8 @@ PATIENCE = 50
 # If the number of rounds is fixed, boosting continues to this multiple of it, to find how many rounds a fit
 # to more values needs.
 FURTHER = 1.5
-# Number of values times leaves below which one thread is faster than several.
-ONE_THREAD = 200_000
 # Smallest number of values in a leaf.
 LEAF_VALUES = 10
-# Sequences whose features are computed at a time.
-CHUNK = 16_384
 # A fit to all values has a smaller error than the validated fit to four fifths of them. This is the largest
 # fraction of the error that it may remove; the upper end of the interval of R² allows for it.
 REFIT_GAIN = 0.1
@@ -79,42 +77,41 @@ class Boosted:
     centre: float
     scale: float
 
-    def predict(self, matrix: Any) -> Values:
-        """Return the predictions for a feature matrix."""
-        threads = 1 if forked() else 0
-        trees: Values = self.booster.predict(matrix, num_iteration=self.rounds, num_threads=threads)
-        return self.scale * trees + self.centre
-
 
 def boost(
-    matrix: Any,
+    features: Features,
     data: Labelled,
     *,
     leaves: int,
     seed: int,
-    categories: int = 0,
-    held: tuple[Any, Labelled] | None = None,
+    held: Labelled | None = None,
     rounds: int | None = None,
     rate: float = RATE,
+    stop: Event | None = None,
 ) -> Boosted:
     """Boost trees.
 
     Parameters
     ----------
-    matrix : array or sparse matrix (N, F)
+    features : Features
+        What the trees can test.
     data : Labelled
-        The values and weights of N sequences.
     leaves : int
         Leaves of each tree.
     seed : int
-    categories : int
-        How many of the features, counted from the first, are categories.
-    held : (matrix, data), optional
-        Held-out features and data. Without `rounds` they choose the number of rounds. With `rounds` they
-        choose only ``refit_rounds``.
+    held : Labelled, optional
+        Held-out data. Without `rounds` they choose the number of rounds. With `rounds` they choose only
+        ``refit_rounds``.
     rounds : int, optional
     rate : float
         Shrinkage of each tree.
+    stop : Event, optional
+        Ends the fit when it is set.
+
+    Raises
+    ------
+    StoppedError
+        If `stop` is set.
     """
     lightgbm = optional("lightgbm", "trees", "fitting trees")
     parameters = {
@@ -131,17 +128,18 @@ def boost(
         "deterministic": True,
         "force_col_wise": True,
         "seed": seed % 2**31,
-        # The result is the same for any number of threads.
-        "num_threads": 1 if forked() or len(data.values) * leaves < ONE_THREAD else 0,
+        # Threads of LightGBM wait for each other at every step, which takes many times longer if other
+        # programs use the cores. So each fit has one thread, and independent fits run at once.
+        "num_threads": 1,
         "verbosity": -1,
     }
-    names: Any = list(range(categories)) if categories else "auto"
+    names: Any = list(range(features.n_categories)) or "auto"
     centre = float(np.average(data.values, weights=data.weights))
     scale = power_of_two(float(np.abs(data.values - centre).max()))
 
-    def dataset(features: Any, data: Labelled, reference: Any = None) -> Any:
+    def dataset(data: Labelled, reference: Any = None) -> Any:
         return lightgbm.Dataset(
-            features,
+            features.matrix(data.codes),
             (data.values - centre) / scale,
             weight=None if data.weights is None else data.weights / data.weights.mean(),
             reference=reference,
@@ -150,20 +148,24 @@ def boost(
             free_raw_data=True,
         )
 
-    train = dataset(matrix, data)
+    def check(_: Any) -> None:
+        if stop is not None and stop.is_set():
+            raise StoppedError
+
+    train = dataset(data)
     if held is None:
         assert rounds is not None
-        booster = lightgbm.train(parameters, train, num_boost_round=rounds)
+        booster = lightgbm.train(parameters, train, num_boost_round=rounds, callbacks=[check])
         return Boosted(booster, rounds, rounds, leaves, float("nan"), centre, scale)
     errors: dict[str, Any] = {}
-    callbacks = [lightgbm.record_evaluation(errors)]
+    callbacks = [lightgbm.record_evaluation(errors), check]
     if rounds is None:
         callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
     booster = lightgbm.train(
         parameters,
         train,
         num_boost_round=MOST_ROUNDS if rounds is None else int(FURTHER * rounds) + PATIENCE,
-        valid_sets=[dataset(*held, reference=train)],
+        valid_sets=[dataset(held, reference=train)],
         callbacks=callbacks,
     )
     curve = errors["valid_0"]["l2"]
@@ -187,22 +189,18 @@ class FittedTrees(Generic[F]):
     features: F
     boosted: Boosted
 
-    def predict(self, codes: Codes) -> Values:
-        """Return predictions (B,) for codes."""
-        chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
-        return np.concatenate([self.boosted.predict(self.features.matrix(chunk)) for chunk in chunks])
-
     def refit(self, data: Labelled, seed: int) -> FittedTrees[F]:
         """Return the same trees, fitted to other data."""
-        boosted = boost(
-            self.features.matrix(data.codes),
-            data,
-            leaves=self.boosted.leaves,
-            seed=seed,
-            categories=self.features.n_categories,
-            rounds=self.boosted.refit_rounds,
-        )
-        return FittedTrees(self.features, boosted)
+        boosted = self.boosted
+        return boost_all(self.features, data, leaves=boosted.leaves, rounds=boosted.refit_rounds, seed=seed)
+
+
+def boost_all(
+    features: F, data: Labelled, *, leaves: int, rounds: int, seed: int, rate: float = RATE
+) -> FittedTrees[F]:
+    """Boost trees with features, leaves and rounds that were chosen before."""
+    boosted = boost(features, data, leaves=leaves, seed=seed, rounds=rounds, rate=rate)
+    return FittedTrees(features, boosted)
 
 
 def closed_form(
@@ -229,25 +227,23 @@ def choose_trees(
     """
     inner = split.inner(seed)
 
-    def fit(part: Split, features: F, size: int, rounds: int | None = None) -> FittedTrees[F]:
+    def fit(
+        part: Split, features: F, size: int, rounds: int | None = None, stop: Event | None = None
+    ) -> FittedTrees[F]:
         boosted = boost(
-            features.matrix(part.train.codes),
-            part.train,
-            leaves=size,
-            seed=seed,
-            categories=features.n_categories,
-            held=(features.matrix(part.held.codes), part.held),
-            rounds=rounds,
+            features, part.train, leaves=size, seed=seed, held=part.held, rounds=rounds, stop=stop
         )
         return FittedTrees(features, boosted)
 
-    def attempt(features: F, size: int) -> FittedTrees[F]:
-        log(f"{what} of {size} leaves on {features.name}")
-        return fit(inner, features, size)
+    def best_of(attempts: list[tuple[F, int]]) -> FittedTrees[F]:
+        log(f"{what}: " + ", ".join(f"{size} leaves on {features.name}" for features, size in attempts))
+        tasks = [partial(fit, inner, features, size, None) for features, size in attempts]
+        return min(at_once(tasks), key=lambda trees: trees.boosted.error)
 
-    best = min((attempt(each, leaves[0]) for each in candidates), key=lambda trees: trees.boosted.error)
-    for size in leaves[1:]:
-        best = min(best, attempt(best.features, size), key=lambda trees: trees.boosted.error)
+    best = best_of([(each, leaves[0]) for each in candidates])
+    if len(leaves) > 1:
+        others = best_of([(best.features, size) for size in leaves[1:]])
+        best = min(best, others, key=lambda trees: trees.boosted.error)
     log(f"the chosen {what}")
     return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
 

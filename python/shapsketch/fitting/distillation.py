@@ -13,20 +13,24 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
-from shapsketch.fitting.boosting import CHUNK, DROPPED, FittedTrees, boost, choose_trees, closed_form
-from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
-from shapsketch.fitting.holdout import Labelled, Split
+from shapsketch.fitting.boosting import DROPPED, boost_all, closed_form
+from shapsketch.fitting.features import PositionalFeatures
+from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.regression import SparseRegressor
+from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
-# Leaves of the teacher's trees that are tried; the first decides between levels of count features.
-LEAVES = (15, 8, 31)
+# Sequences that a custom teacher predicts at a time.
+CHUNK = 16_384
 # Predictions of the teacher for a student of trees: symbols in all predicted sequences, and bounds of the
 # number of predictions.
 SYMBOLS = 5_000_000
 TREE_PREDICTIONS = (20_000, 100_000)
-# Predictions of the teacher for a student of regression.
+# Predictions of the teacher for a student of regression, and for one that must be fast.
 REGRESSION_PREDICTIONS = 20_000
+FEW_PREDICTIONS = 10_000
+# Penalty factors of a regression that must be fast: pairs, higher orders, scattered supports, growth.
+STRENGTHS = (3.0, 1.3, 2.0, 2.0)
 # A space of at most this size and length is predicted completely and transformed exactly.
 EXACT_SIZE = 2**18
 EXACT_LENGTH = 15
@@ -46,16 +50,6 @@ class Predictor(Protocol):
         """Return a value for each input."""
 
 
-class Teacher(Protocol):
-    """A fitted teacher."""
-
-    def predict(self, codes: Codes) -> Values:
-        """Return predictions (B,) for codes."""
-
-    def refit(self, data: Labelled, seed: int) -> Teacher:
-        """Return the same teacher, fitted to other data."""
-
-
 @dataclass(frozen=True)
 class CustomTeacher:
     """A predictor of the user; it receives the same inputs as the model."""
@@ -69,7 +63,7 @@ class CustomTeacher:
         call = ModelCall(self.predictor.predict, self.space, self.inputs, what="teacher")
         return evaluate(call, _chunks(codes), len(codes), Resources())
 
-    def refit(self, data: Labelled, seed: int) -> CustomTeacher:  # noqa: ARG002
+    def refit(self, data: Labelled) -> CustomTeacher:
         """Fit the predictor to other data; return self."""
         inputs: Any = data.codes
         if self.inputs == "strings":
@@ -93,41 +87,53 @@ def _chunks(codes: Codes) -> Iterator[Codes]:
         yield codes[start : start + CHUNK]
 
 
-def choose_teacher(
-    split: Split, positional: PositionalFeatures, *, seed: int, log: Callable[[str], None]
-) -> FittedTrees[CountFeatures]:
-    """Choose count features, then the size of the trees, on an inner split; fit to the outer split."""
-    candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
-    return choose_trees(split, candidates, leaves=LEAVES, seed=seed, what="teacher", log=log)
+class Students:
+    """Sketches of a teacher's predictions.
 
+    Parameters
+    ----------
+    positional : PositionalFeatures
+        The features of a student of trees.
+    thorough : bool
+        Whether trees are one of the students, and regression chooses its penalty factors; otherwise one
+        regression with fixed factors is the only student, unless the space is small.
+    seed : int
+    log : callable
+    """
 
-def students(
-    teacher: Teacher, positional: PositionalFeatures, *, seed: int, log: Callable[[str], None]
-) -> dict[str, _core.Sketch]:
-    """Sketch a teacher's predictions in every way that suits the space; return sketches by name."""
-    space = positional.space
-    if space.size <= EXACT_SIZE and space.n <= EXACT_LENGTH:
-        log("student: every sequence")
-        queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
-        return {"distill": queries.sketch(teacher.predict(queries.batch(0, len(queries))))}
-    rng = np.random.default_rng([seed, 2])
-    count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
-    codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
-    log(f"teacher: {count:,} predictions")
-    predictions = teacher.predict(codes)
-    log("student: trees")
-    boosted = boost(
-        positional.matrix(codes),
-        Labelled(codes, predictions),
-        leaves=STUDENT_LEAVES,
-        seed=seed,
-        categories=positional.n_categories,
-        rounds=STUDENT_ROUNDS,
-        rate=STUDENT_RATE,
-    )
-    trees, _ = closed_form(FittedTrees(positional, boosted), DROPPED, None)
-    log("student: regression")
-    some = slice(0, REGRESSION_PREDICTIONS)
-    regressor = SparseRegressor(space, basis="letters", random_state=seed)
-    regression = regressor.fit(codes[some], predictions[some]).sketch_._core
-    return {"distill (trees)": trees, "distill (regress)": regression}
+    def __init__(self, positional: PositionalFeatures, *, thorough: bool, seed: int, log: Log) -> None:
+        self._positional, self._thorough, self._seed, self._log = positional, thorough, seed, log
+
+    def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
+        """Sketch a teacher in every way that suits the space; return sketches by name."""
+        space, seed, log = self._positional.space, self._seed, self._log
+        if space.size <= EXACT_SIZE and space.n <= EXACT_LENGTH:
+            log("student: every sequence")
+            queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
+            return {"distill": queries.sketch(teacher(queries.batch(0, len(queries))))}
+        rng = np.random.default_rng([seed, 2])
+        count = FEW_PREDICTIONS
+        if self._thorough:
+            count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
+        codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+        log(f"teacher: {count:,} predictions")
+        predictions = teacher(codes)
+        fitted: dict[str, _core.Sketch] = {}
+        if self._thorough:
+            log("student: trees")
+            data = Labelled(codes, predictions)
+            boosted = boost_all(
+                self._positional,
+                data,
+                leaves=STUDENT_LEAVES,
+                rounds=STUDENT_ROUNDS,
+                rate=STUDENT_RATE,
+                seed=seed,
+            )
+            fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
+        log("student: regression")
+        some = slice(0, REGRESSION_PREDICTIONS)
+        fast: dict[str, Any] = {} if self._thorough else {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
+        regressor = SparseRegressor(space, basis="letters", random_state=seed, **fast)
+        fitted["distill (regress)"] = regressor.fit(codes[some], predictions[some]).sketch_._core
+        return fitted

@@ -1,66 +1,96 @@
-"""Learners: regression, boosted trees and distillation, with one interface."""
+"""Learners with one interface: regression, boosted trees, trees with counts, networks, a custom one."""
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from typing import Protocol
 
 from shapsketch import _core
+from shapsketch.fitting import networks
 from shapsketch.fitting.boosting import (
     DROPPED,
-    LEAVES,
     FittedTrees,
     choose_trees,
     closed_form,
     positional_candidates,
 )
-from shapsketch.fitting.distillation import CustomTeacher, Predictor, Teacher, choose_teacher, students
-from shapsketch.fitting.features import PositionalFeatures
+from shapsketch.fitting.distillation import CustomTeacher
+from shapsketch.fitting.effort import NetworkSize
+from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
-logger = logging.getLogger(__name__)
 
-# Leaves that are tried when fitting fast.
-FAST_LEAVES = (31, 8)
+class Model(Protocol):
+    """A fitted model, which costs no evaluation of the user's model."""
+
+    def predict(self, codes: Codes) -> Values:
+        """Return predictions (B,) for codes."""
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """A sketch as a model."""
+
+    sketch: _core.Sketch
+
+    def predict(self, codes: Codes) -> Values:
+        """Return predictions (B,) for codes."""
+        return predict(self.sketch, codes)
 
 
 class Learner(Protocol):
-    """A way to fit values, with one or more candidates as results."""
+    """A way to fit values.
 
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Fit without the held-out values; return each candidate's predictions of them by name."""
+    Attributes
+    ----------
+    name : str
+    fitted : Model or None
+        The model that was fitted without the held-out values, after `fit`; None for a regression, whose
+        held-out predictions come from cross-validation.
+    """
 
-    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:
-        """Return a candidate's sketch of all data."""
+    name: str
+    fitted: Model | None
+
+    def fit(self, split: Split) -> Values:
+        """Fit without the held-out values; return predictions of them."""
+
+    def fit_all(self, data: Labelled) -> Model:
+        """Return the model of all data."""
 
 
 class RegressionLearner:
     """A regression, which is cross-validated already."""
 
+    name = "regress"
+    fitted: Model | None = None
+
     def __init__(self, codes: Codes, sketch: _core.Sketch) -> None:
         self._codes, self._sketch = codes, sketch
 
-    def fit(self, split: Split) -> dict[str, Values]:
+    def fit(self, split: Split) -> Values:
         """Return the cross-validated predictions of the held-out sequences."""
         held_out = self._sketch.held_out
         assert held_out is not None
         rows = {row.tobytes(): index for index, row in enumerate(self._codes)}
-        return {"regress": held_out.predictions[[rows[row.tobytes()] for row in split.held.codes]]}
+        return held_out.predictions[[rows[row.tobytes()] for row in split.held.codes]]
 
-    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:  # noqa: ARG002
+    def fit_all(self, data: Labelled) -> ClosedForm:  # noqa: ARG002
         """Return the regression, which was fitted to all values."""
-        return self._sketch
+        return ClosedForm(self._sketch)
 
 
 class BoostingLearner:
-    """Boosted trees on positional features."""
+    """Boosted trees on positional features, in closed form."""
 
-    def __init__(self, space: SequenceSpace, *, fast: bool, seed: int, log: Log) -> None:
-        self._space, self._seed, self._log = space, seed, log
-        self._leaves = FAST_LEAVES if fast else LEAVES
+    name = "trees"
+
+    def __init__(self, space: SequenceSpace, *, leaves: tuple[int, ...], seed: int, log: Log) -> None:
+        self._space, self._leaves, self._seed, self._log = space, leaves, seed, log
         self._chosen: FittedTrees[PositionalFeatures] | None = None
+        self.fitted: Model | None = None
 
     def choose(self, split: Split) -> FittedTrees[PositionalFeatures]:
         """Return the trees chosen on a split; they are chosen only once."""
@@ -75,63 +105,88 @@ class BoostingLearner:
             )
         return self._chosen
 
-    def fit(self, split: Split) -> dict[str, Values]:
+    def fit(self, split: Split) -> Values:
         """Return the predictions of the chosen trees in closed form."""
         trees = self.choose(split)
         self._log("trees in closed form")
-        sketch, _ = closed_form(trees, DROPPED, None)
-        return {"trees": predict(sketch, split.held.codes)}
+        self.fitted = ClosedForm(closed_form(trees, DROPPED, None)[0])
+        return self.fitted.predict(split.held.codes)
 
-    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:  # noqa: ARG002
+    def fit_all(self, data: Labelled) -> ClosedForm:
         """Return the chosen trees, fitted to all values, in closed form."""
         assert self._chosen is not None
-        return closed_form(self._chosen.refit(data, self._seed), DROPPED, None)[0]
+        return ClosedForm(closed_form(self._chosen.refit(data, self._seed), DROPPED, None)[0])
 
 
-class DistillationLearner:
-    """Students of a teacher: trees with count features, or the user's own predictor.
+class CountingLearner:
+    """Boosted trees on positional features and on counts of k-mers."""
 
-    Attributes
-    ----------
-    held_out : array (M,) or None
-        The teacher's predictions of held-out values, after `fit`.
-    teacher : Teacher or None
-        The teacher of all values, after `fit_all`.
-    """
+    name = "trees (counts)"
 
-    def __init__(
-        self, boosting: BoostingLearner, custom: CustomTeacher | None, *, seed: int, log: Log
-    ) -> None:
-        self._boosting, self._custom, self._seed, self._log = boosting, custom, seed, log
-        self._fitted: Teacher | None = None
-        self._students: dict[str, _core.Sketch] = {}
-        self.held_out: Values | None = None
-        self.teacher: Teacher | None = None
+    def __init__(self, boosting: BoostingLearner, *, leaves: tuple[int, ...], seed: int, log: Log) -> None:
+        self._boosting, self._leaves, self._seed, self._log = boosting, leaves, seed, log
+        self._chosen: FittedTrees[CountFeatures] | None = None
+        self.fitted: Model | None = None
 
-    def fit(self, split: Split) -> dict[str, Values]:
-        """Return each student's predictions of the held-out values."""
+    def fit(self, split: Split) -> Values:
+        """Choose count features, then the size of the trees; return predictions of the held-out sequences."""
         positional = self._boosting.choose(split).features
-        if self._custom is None:
-            self._fitted = choose_teacher(split, positional, seed=self._seed, log=self._log)
-        else:
-            self._log("the teacher")
-            self._fitted = self._custom.refit(split.train, self._seed)
-        self.held_out = self._fitted.predict(split.held.codes)
-        sketches = students(self._fitted, positional, seed=self._seed, log=self._log)
-        self._positional = positional
-        return {name: predict(sketch, split.held.codes) for name, sketch in sketches.items()}
+        candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
+        self._chosen = choose_trees(
+            split, candidates, leaves=self._leaves, seed=self._seed, what="trees with counts", log=self._log
+        )
+        self.fitted = counting_trees(self._chosen)
+        return self.fitted.predict(split.held.codes)
 
-    def fit_all(self, data: Labelled, name: str) -> _core.Sketch:
-        """Return one student of the teacher of all values."""
-        # All students share one teacher.
-        if self.teacher is None:
-            assert self._fitted is not None
-            self._log("the teacher again, with all values")
-            self.teacher = self._fitted.refit(data, self._seed)
-            self._students = students(self.teacher, self._positional, seed=self._seed, log=self._log)
-        return self._students[name]
+    def fit_all(self, data: Labelled) -> _core.CountingTrees:
+        """Return the chosen trees, fitted to all values."""
+        assert self._chosen is not None
+        return counting_trees(self._chosen.refit(data, self._seed))
 
 
-def custom_teacher(predictor: Predictor | None, space: SequenceSpace, inputs: str) -> CustomTeacher | None:
-    """Return the user's predictor as a teacher, if there is one."""
-    return None if predictor is None else CustomTeacher(predictor, space, inputs)
+def counting_trees(trees: FittedTrees[CountFeatures]) -> _core.CountingTrees:
+    """Return trees with counts as trees of the core."""
+    boosted = trees.boosted
+    return trees.features.counting_trees(boosted.booster, boosted.rounds, boosted.centre, boosted.scale)
+
+
+class NetworkLearner:
+    """Convolutional networks."""
+
+    name = "networks"
+
+    def __init__(self, space: SequenceSpace, size: NetworkSize, *, seed: int, log: Log) -> None:
+        self._space, self._size, self._seed, self._log = space, size, seed, log
+        self.fitted: Model | None = None
+
+    def fit(self, split: Split) -> Values:
+        """Train networks; return their predictions of the held-out sequences."""
+        self._log("networks")
+        self.fitted = networks.train(self._space, split.train, self._size, self._seed)
+        return self.fitted.predict(split.held.codes)
+
+    def fit_all(self, data: Labelled) -> _core.Networks:
+        """Return networks trained on all values."""
+        self._log("networks, with all queries")
+        return networks.train(self._space, data, self._size, self._seed)
+
+
+class CustomLearner:
+    """A predictor of the user."""
+
+    name = "teacher"
+
+    def __init__(self, teacher: CustomTeacher, log: Log) -> None:
+        self._teacher, self._log = teacher, log
+        self.fitted: Model | None = None
+
+    def fit(self, split: Split) -> Values:
+        """Fit the predictor; return its predictions of the held-out sequences."""
+        self._log("the teacher")
+        self.fitted = self._teacher.refit(split.train)
+        return self.fitted.predict(split.held.codes)
+
+    def fit_all(self, data: Labelled) -> CustomTeacher:
+        """Return the predictor, fitted to all values."""
+        self._log("the teacher, with all queries")
+        return self._teacher.refit(data)

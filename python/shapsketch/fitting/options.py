@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shapsketch._validate import boolean, choice, instance, integer, optional
+from shapsketch._validate import choice, instance, integer, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.distillation import Predictor
+from shapsketch.fitting.effort import EFFORTS, Effort
 from shapsketch.query.budget import METHODS
 
 # Methods that learn from uniform queries, and therefore also from labelled data.
@@ -27,8 +28,8 @@ class FitOptions:
         The user's teacher for distillation.
     teacher_inputs : {"strings", "codes", "onehot"}
         What that teacher takes.
-    fast : bool
-        Skip distillation and large trees.
+    effort : {"quick", "standard", "thorough"}
+        How much time the fit may take.
     seed : int
 
     Raises
@@ -41,7 +42,7 @@ class FitOptions:
     max_terms: int | None
     teacher: Predictor | None
     teacher_inputs: str
-    fast: bool
+    effort: Effort
     seed: int
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class FitOptions:
         if self.max_terms is not None:
             integer("max_terms", self.max_terms, least=1)
         integer("random_state", self.seed, least=0)
-        boolean("fast", self.fast)
+        choice("effort", self.effort, EFFORTS)
         if self.teacher is not None:
             instance("teacher", self.teacher)
             if method not in ("auto", "distill"):
@@ -57,9 +58,10 @@ class FitOptions:
                     f"a teacher is used by method='distill' and 'auto' only, not by {method!r}; remove it, "
                     "or choose one of these methods"
                 )
-            if self.fast:
+            if self.effort == "quick":
                 raise InputError(
-                    "`teacher` is not used when fast=True, which skips distillation; remove one of the two"
+                    "`teacher` is not used when effort='quick', which fits only a regression; remove one of "
+                    "the two"
                 )
             for name in ("fit", "predict"):
                 if not callable(getattr(self.teacher, name, None)):

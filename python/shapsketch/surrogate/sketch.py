@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from shapsketch._lazy import lazy_property
 from shapsketch._validate import boolean, file_path, not_squarable
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
-from shapsketch.space import Codes, Sequences, SequenceSpace
+from shapsketch.space import Sequences, SequenceSpace
+from shapsketch.surrogate.predictor import CustomPart, Predictor
 from shapsketch.surrogate.spectrum import Spectrum
-from shapsketch.surrogate.summary import info_lines
+from shapsketch.surrogate.summary import info_lines, predictor_lines
 
 logger = logging.getLogger(__name__)
 
@@ -110,13 +111,6 @@ class Candidate:
     weight: float
 
 
-class FreePredictor(Protocol):
-    """A predictor that costs no evaluation of the model, such as the teacher of a distilled sketch."""
-
-    def predict(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Return predictions (B,) for codes."""
-
-
 class Sketch:
     """A closed form that approximates a model, with its provenance and R².
 
@@ -124,8 +118,8 @@ class Sketch:
     :class:`Spectrum` has no provenance and no R².
 
     Sketches can be pickled and copied: the pickle contains the bytes of the file that :meth:`save` writes,
-    and the functions of a custom link and the teacher, if there are any. Those must be picklable themselves
-    (a lambda is not); :meth:`save` does not need that.
+    and the functions of a custom link and your own predictor, if there are any. Those must be picklable
+    themselves (a lambda is not); :meth:`save` does not need that.
 
     Parameters
     ----------
@@ -137,14 +131,12 @@ class Sketch:
             raise InputError(f"spectrum must be a Spectrum, got {type(spectrum).__name__}")
         self._core = _core.Sketch(spectrum._core)
         self._link = IDENTITY
-        self._teacher: FreePredictor | None = None
+        self._custom: CustomPart | None = None
 
     @classmethod
-    def _wrap(
-        cls, core: _core.Sketch, link: Link | None = None, teacher: FreePredictor | None = None
-    ) -> Sketch:
+    def _wrap(cls, core: _core.Sketch, link: Link | None = None, custom: CustomPart | None = None) -> Sketch:
         sketch = cls.__new__(cls)
-        sketch._core, sketch._teacher = core, teacher
+        sketch._core, sketch._custom = core, custom
         name = "identity" if core.info is None else core.info.link.name
         sketch._link = loaded(name) if link is None else link
         return sketch
@@ -270,11 +262,15 @@ class Sketch:
         candidates = [] if self._info is None else self._info.candidates
         return [Candidate(c.name, c.r2, c.seconds, c.weight) for c in candidates]
 
-    @property
-    def teacher_r2(self) -> float | None:
-        """R² of the teacher on held-out queries; None if the sketch was not distilled from one."""
-        teacher = None if self._info is None else self._info.teacher
-        return None if teacher is None else teacher.value
+    @lazy_property
+    def predictor(self) -> Predictor | None:
+        """The best predictor that the queries allow, which has no closed form.
+
+        It adds boosted trees that count k-mers, and networks, to the closed forms. None if no such model
+        predicts held-out queries better, or none was fitted (``effort="quick"``, ``peel``, ``exact``).
+        """
+        core = self._core.predictor
+        return None if core is None else Predictor(core, self.space, self._link, self._custom)
 
     @property
     def unverified(self) -> bool:
@@ -310,6 +306,8 @@ class Sketch:
         lines = [f"sketch of sequences over {self.space.alphabet!r} of length {self.space.n}"]
         if self._info is not None:
             lines += info_lines(self._info, self.space.alphabet)
+            if self.predictor is not None:
+                lines += predictor_lines(self.predictor)
             if self._info.r2.value < LOW_FIDELITY:
                 lines.append("           LOW: explanations describe the sketch, not the model")
         lines.append(f"terms      {self.n_terms:,}")
@@ -335,6 +333,9 @@ class Sketch:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sketch to a safetensors file; equal sketches give equal bytes.
 
+        The file contains the predictor, unless a predictor of yours (``teacher=``) is part of it: then a
+        warning is logged.
+
         Raises
         ------
         FileError
@@ -342,24 +343,28 @@ class Sketch:
         InputError
             If `path` is neither a string nor a path.
         """
-        self._core.save(str(file_path(path)))
+        core = self._core
+        if self._custom is not None:
+            logger.warning("the file does not contain the predictor, because your own is part of it")
+            core = core.without_predictor()
+        core.save(str(file_path(path)))
 
     def __reduce__(self) -> tuple[Callable[..., Sketch], tuple[Any, ...]]:
         # What the bytes of the file do not contain is pickled by its own means.
         seconds = [candidate.seconds for candidate in self.candidates]
-        return _unpickled, (self._core.to_bytes(), self._link, self._teacher, seconds)
+        return _unpickled, (self._core.to_bytes(), self._link, self._custom, seconds)
 
     def __repr__(self) -> str:
         r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
         return f"Sketch({self.space!r}, {self.n_terms} terms{r2})"
 
 
-def _unpickled(file: bytes, link: Link, teacher: FreePredictor | None, seconds: list[float | None]) -> Sketch:
+def _unpickled(file: bytes, link: Link, custom: CustomPart | None, seconds: list[float | None]) -> Sketch:
     core = _core.Sketch.from_bytes(file)
     if core.info is not None:
         pairs = zip(core.info.candidates, seconds, strict=True)
         core = core.with_candidates([_core.Candidate(c.name, c.r2, s, c.weight) for c, s in pairs])
-    return Sketch._wrap(core, link, teacher)
+    return Sketch._wrap(core, link, custom)
 
 
 def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapsketch import _core
+from shapsketch.surrogate.predictor import Predictor
 
 # Symbols without any sequence, or pairs of dependent positions, that a summary lists.
 LISTED = 8
@@ -35,8 +36,6 @@ def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
         )
     if info.dependent:
         lines.append(_dependent(info.dependent))
-    if info.teacher is not None:
-        lines.append(f"teacher    R² {info.teacher.value:.4f} on the same queries")
     if len(info.candidates) > 1:
         lines.append("tried      R²      seconds  weight")
         for each in info.candidates:
@@ -50,6 +49,17 @@ def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
         lines.append(_unseen(info.regression.unseen, alphabet))
     if info.method == "peel" and info.status.outcome != "converged":
         lines.append(f"           {info.unexplained:.1%} of the variance on the design is unexplained")
+    return lines
+
+
+def predictor_lines(predictor: Predictor) -> list[str]:
+    """Return the lines of a summary about a predictor: its R², and the R² and weight of its parts."""
+    low, high = predictor.r2_interval
+    lines = [
+        f"predictor  R² {predictor.r2:.4f}  ({low:.4f} to {high:.4f}): no closed form, not explained here"
+    ]
+    for part in predictor.parts:
+        lines.append(f"           {part.r2:<7.4f} {'':>7} {part.weight:7.2f}  {part.name}")
     return lines
 
 

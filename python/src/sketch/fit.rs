@@ -17,7 +17,6 @@ pub(crate) struct Fit {
     dependent: Vec<(usize, usize)>,
     refit_gain: f64,
     provenance: sketch::Provenance,
-    teacher_predictions: Option<Vec<f64>>,
 }
 
 #[pymethods]
@@ -26,7 +25,7 @@ impl Fit {
     #[pyo3(signature = (
         *, codes, values, predictions, method, outcome, budget, n_queries, seed, sampled_fraction = 0.0,
         refit_gain = 0.0, weights = None, dependent = Vec::new(), all_terms = None, notes = Vec::new(),
-        candidates = Vec::new(), teacher_predictions = None
+        candidates = Vec::new()
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the constructor of a record")]
     fn new(
@@ -46,7 +45,6 @@ impl Fit {
         all_terms: Option<(usize, f64)>,
         notes: Vec<String>,
         candidates: Vec<Candidate>,
-        teacher_predictions: Option<Values<'_>>,
     ) -> PyResult<Self> {
         let (method, outcome) = short(py, || Ok((Method::from_name(method)?, Outcome::from_name(outcome)?)))?;
         let all_terms = all_terms.map(|(n_terms, r2)| AllTerms { n_terms, r2 });
@@ -61,7 +59,6 @@ impl Fit {
             dependent,
             refit_gain,
             provenance: sketch::Provenance { method, status, budget, n_queries, seed, candidates },
-            teacher_predictions: teacher_predictions.map(|teacher| arrays::values(&teacher)),
         })
     }
 }
@@ -76,7 +73,6 @@ impl Fit {
             dependent: self.dependent,
             refit_gain: self.refit_gain,
             provenance: self.provenance,
-            teacher_predictions: self.teacher_predictions,
         }
     }
 }

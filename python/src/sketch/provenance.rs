@@ -118,7 +118,6 @@ pub(crate) struct SketchInfo {
     unexplained: f64,
     regression: Option<RegressionInfo>,
     link: Link,
-    teacher: Option<RSquared>,
     dependent: Vec<(usize, usize)>,
 }
 
@@ -137,7 +136,6 @@ impl From<sketch::SketchInfo> for SketchInfo {
             unexplained: info.unexplained,
             regression: info.regression.map(RegressionInfo::from),
             link: Link { name: info.link.name, response_r2: info.link.response_r2.map(RSquared::from) },
-            teacher: info.teacher.map(RSquared::from),
             dependent: info.dependent,
         }
     }

@@ -13,6 +13,7 @@ use shapsketch::surrogate::Basis;
 
 use super::{Candidate, Fit, HeldOut, SketchInfo};
 use crate::arrays::{self, Codes, Matrix, Values, Vector};
+use crate::predictor::Predictor;
 use crate::space::Space;
 use crate::surrogate::Spectrum;
 use crate::work::{abandonable, interruptible, short};
@@ -120,6 +121,20 @@ impl Sketch {
             response.map(|(values, predictions)| (arrays::values(&values), arrays::values(&predictions)));
         let response = response.as_ref().map(|(values, predictions)| (&values[..], &predictions[..]));
         short(py, || self.core().with_link(name, response)).map(Self::from)
+    }
+
+    /// The same sketch with a predictor.
+    fn with_predictor(&self, py: Python<'_>, predictor: Predictor) -> PyResult<Self> {
+        short(py, || self.core().with_predictor(predictor.0)).map(Self::from)
+    }
+
+    fn without_predictor(&self) -> Self {
+        self.core().without_predictor().into()
+    }
+
+    #[getter]
+    fn predictor(&self) -> Option<Predictor> {
+        self.0.predictor.clone().map(Predictor)
     }
 
     #[getter]

@@ -12,20 +12,24 @@
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
 //! field `status` repeats them as text. Older files have this text alone. The entry `digest` is described in
-//! `digest.rs`; older files do not have it.
+//! `digest.rs`; older files do not have it. The entry `predictor` describes a predictor, whose tensors have names that
+//! begin with `predictor.`; see `predictor_file.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustfft::num_complex::Complex64;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use super::predictor_file::{self, PredictorRecord};
 use super::read::read;
 use super::record::InfoRecord;
+use super::tensors::{Reason, Tensor, Tensors};
 use super::{Sketch, SketchInfo, digest, valid};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
@@ -53,6 +57,8 @@ struct Header {
     #[serde(default)]
     constant_variance: Option<f64>,
     info: Option<InfoRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    predictor: Option<PredictorRecord>,
     #[serde(default)]
     digest: Option<String>,
 }
@@ -65,9 +71,6 @@ const OLDER: [&str; 6] = ["version", "kind", "alphabet", "length", "constant_var
 struct Version {
     version: u32,
 }
-
-/// The reason why a file cannot be read or written.
-type Reason<T> = std::result::Result<T, String>;
 
 impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
@@ -86,7 +89,7 @@ impl Sketch {
     /// know, or an impossible provenance, such as R² above 1.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        parse(&bytes).map_err(|reason| Error::File { path: path.to_owned(), reason })
+        parse(&bytes, Part::Whole).map_err(|reason| Error::File { path: path.to_owned(), reason })
     }
 
     /// The bytes of the file that [`Sketch::save`] writes.
@@ -102,7 +105,21 @@ impl Sketch {
     /// # Errors
     /// As for [`Sketch::load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        parse(bytes).map_err(|reason| Error::Bytes { reason })
+        parse(bytes, Part::Whole).map_err(|reason| Error::Bytes { reason })
+    }
+}
+
+/// Whether bytes are a file, or a part of the predictor in a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    OfPredictor,
+}
+
+impl Sketch {
+    /// The sketch in a part of a predictor.
+    pub(super) fn of_part(bytes: &[u8]) -> Reason<Self> {
+        parse(bytes, Part::OfPredictor)
     }
 }
 
@@ -126,37 +143,30 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         length: space.n(),
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
+        predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
         digest: Some(digest::ZEROS.into()),
     };
-    let f64s = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-    let u16s = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let parts: Vec<f64> = terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect();
     let mut data = vec![
-        ("coefficients", Dtype::F64, vec![terms.order.len(), 2], f64s(&parts)),
-        ("order", Dtype::U16, vec![terms.order.len()], u16s(&terms.order)),
-        ("support", Dtype::U16, vec![terms.support.len()], u16s(&terms.support)),
+        Tensor::f64s("coefficients", &parts).with_rows(terms.order.len()),
+        Tensor::u16s("order", &terms.order),
+        Tensor::u16s("support", &terms.support),
     ];
-    let n_labels = vec![terms.labels.len()];
     if let Surrogate::Terms(ProductTerms { basis: Basis::Sets(sets), .. }) = &sketch.surrogate {
-        let bits = sets.iter().flat_map(|set| set.to_le_bytes()).collect();
-        data.push(("labels", Dtype::U16, n_labels, u16s(&terms.labels)));
-        data.push(("sets", Dtype::U64, vec![sets.len()], bits));
+        data.push(Tensor::u16s("labels", &terms.labels));
+        data.push(Tensor::u64s("sets", sets.iter().copied()));
     } else {
-        let labels = terms.labels.iter().map(|&label| label as u8).collect();
-        data.push(("labels", Dtype::U8, n_labels, labels));
+        data.push(Tensor::u8s("labels", terms.labels.iter().map(|&label| label as u8).collect()));
     }
     if let Some(Uncertainty { patterns, positions, .. }) = &sketch.uncertainty {
-        data.push(("position_variances", Dtype::F64, vec![positions.len()], f64s(positions)));
-        data.push(("variances", Dtype::F64, vec![patterns.len()], f64s(patterns)));
+        data.push(Tensor::f64s("position_variances", positions));
+        data.push(Tensor::f64s("variances", patterns));
+    }
+    if let Some(predictor) = &sketch.predictor {
+        data.extend(predictor_file::tensors(predictor)?);
     }
     let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
-    let tensors = data
-        .iter()
-        .map(|(name, dtype, shape, bytes)| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| e.to_string())?;
-            Ok((*name, view))
-        })
-        .collect::<Reason<Vec<_>>>()?;
+    let tensors = data.iter().map(Tensor::view).collect::<Reason<Vec<_>>>()?;
     let metadata = HashMap::from([(KEY.to_owned(), json)]);
     let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
     digest::seal(&mut bytes)?;
@@ -198,7 +208,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     written
 }
 
-fn parse(bytes: &[u8]) -> Reason<Sketch> {
+fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
     let damaged = |e: &dyn std::fmt::Display| {
         format!("not a complete safetensors file ({e}); it may be truncated or not a sketch")
     };
@@ -217,7 +227,7 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
     }
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
     let tensors = Tensors(file);
-    let terms = tensors.terms(&header.kind)?;
+    let terms = Terms::read(&tensors, &header.kind)?;
     let surrogate = if header.kind == SPECTRUM {
         let spectrum = Spectrum::from_file(space, terms.into_frequencies())
             .map_err(|e| format!("its spectrum is damaged: {e}"))?;
@@ -248,7 +258,16 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
         valid::check(info, &surrogate, uncertainty.is_some())
             .map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
     }
-    Ok(Sketch { surrogate, uncertainty, info, held_out: None, unverified: header.digest.is_none() })
+    let predictor = match header.predictor {
+        None => None,
+        Some(_) if part == Part::OfPredictor => return Err("a part of a predictor has a predictor".into()),
+        Some(record) => {
+            let predictor = record.into_predictor(surrogate.space(), &tensors);
+            Some(Arc::new(predictor.map_err(|e| format!("its predictor is damaged: {e}"))?))
+        }
+    };
+    let unverified = header.digest.is_none();
+    Ok(Sketch { surrogate, uncertainty, info, held_out: None, predictor, unverified })
 }
 
 /// The metadata; an error if its format version or kind is unknown.
@@ -277,40 +296,25 @@ fn header(json: &str) -> Reason<Header> {
     Ok(header)
 }
 
-/// The tensors of a file.
-struct Tensors<'a>(SafeTensors<'a>);
+/// Terms in the layout of the tensors.
+#[derive(Default)]
+struct Terms {
+    order: Vec<u16>,
+    support: Vec<u16>,
+    labels: Vec<u16>,
+    coefficients: Vec<Complex64>,
+}
 
-impl Tensors<'_> {
-    fn bytes(&self, name: &str, dtype: Dtype) -> Reason<Vec<u8>> {
-        let view = self.0.tensor(name).map_err(|_| format!("the tensor {name:?} is missing"))?;
-        if view.dtype() != dtype {
-            return Err(format!("the tensor {name:?} is of type {:?}, expected {dtype:?}", view.dtype()));
-        }
-        Ok(view.data().to_vec())
-    }
-
-    fn u16s(&self, name: &str) -> Reason<Vec<u16>> {
-        let bytes = self.bytes(name, Dtype::U16)?;
-        Ok(bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect())
-    }
-
-    fn u64s(&self, name: &str) -> Reason<Vec<u64>> {
-        self.bytes(name, Dtype::U64).map(|bytes| words_of(&bytes).collect())
-    }
-
-    fn f64s(&self, name: &str) -> Reason<Vec<f64>> {
-        self.bytes(name, Dtype::F64).map(|bytes| words_of(&bytes).map(f64::from_bits).collect())
-    }
-
+impl Terms {
     /// The terms of a surrogate of this kind.
-    fn terms(&self, kind: &str) -> Reason<Terms> {
-        let parts = self.f64s("coefficients")?;
-        let terms = Terms {
-            order: self.u16s("order")?,
-            support: self.u16s("support")?,
+    fn read(tensors: &Tensors<'_>, kind: &str) -> Reason<Self> {
+        let parts = tensors.f64s("coefficients")?;
+        let terms = Self {
+            order: tensors.u16s("order")?,
+            support: tensors.u16s("support")?,
             labels: match kind {
-                SETS => self.u16s("labels")?,
-                _ => self.bytes("labels", Dtype::U8)?.into_iter().map(u16::from).collect(),
+                SETS => tensors.u16s("labels")?,
+                _ => tensors.u8s("labels")?.into_iter().map(u16::from).collect(),
             },
             coefficients: parts.chunks_exact(2).map(|pair| Complex64::new(pair[0], pair[1])).collect(),
         };
@@ -323,23 +327,7 @@ impl Tensors<'_> {
         }
         Ok(terms)
     }
-}
 
-/// Little-endian numbers of 8 bytes.
-fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.chunks_exact(8).map(|c| u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
-}
-
-/// Terms in the layout of the tensors.
-#[derive(Default)]
-struct Terms {
-    order: Vec<u16>,
-    support: Vec<u16>,
-    labels: Vec<u16>,
-    coefficients: Vec<Complex64>,
-}
-
-impl Terms {
     fn push(&mut self, support: &[u16], labels: impl IntoIterator<Item = u16>, coefficient: Complex64) {
         self.order.push(support.len() as u16);
         self.support.extend_from_slice(support);

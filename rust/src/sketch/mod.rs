@@ -6,12 +6,14 @@
 mod digest;
 mod file;
 mod plan;
+mod predictor_file;
 mod provenance;
 mod queries;
 mod read;
 mod record;
 #[expect(clippy::module_inception, reason = "the file has the name of its main type")]
 mod sketch;
+mod tensors;
 mod valid;
 
 pub use plan::{Plan, Strategy};

@@ -203,14 +203,12 @@ pub struct SketchInfo {
     pub regression: Option<RegressionInfo>,
     /// The scale of the sketch.
     pub link: Link,
-    /// R² of the teacher, if the sketch was distilled.
-    pub teacher: Option<RSquared>,
     /// Pairs of positions whose symbols depend on each other in the data, so that their effects cannot be told apart.
     pub dependent: Vec<(usize, usize)>,
 }
 
 impl SketchInfo {
-    /// Information without a regression, a teacher and a link.
+    /// Information without a regression and a link.
     pub(super) fn new(mut provenance: Provenance, r2: RSquared, noise: f64) -> Self {
         if r2.is_undefined() {
             provenance.status.notes.push("R² is undefined, because all values are equal".into());
@@ -224,7 +222,6 @@ impl SketchInfo {
             unexplained,
             regression: None,
             link: Link::default(),
-            teacher: None,
             dependent: Vec::new(),
         }
     }

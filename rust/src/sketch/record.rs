@@ -28,8 +28,6 @@ pub(super) struct InfoRecord {
     #[serde(default)]
     candidates: Vec<CandidateRecord>,
     #[serde(default)]
-    teacher: Option<R2Record>,
-    #[serde(default)]
     outcome: Option<String>,
     /// Number of terms, and R² with all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +41,7 @@ pub(super) struct InfoRecord {
 
 /// A number that need not be finite. JSON has no such numbers: NaN is `null`, infinities are `"inf"` and `"-inf"`.
 #[derive(Clone, Copy)]
-struct Number(f64);
+pub(super) struct Number(pub(super) f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -84,7 +82,7 @@ enum Infinity {
 
 /// An [`RSquared`].
 #[derive(Serialize, Deserialize)]
-struct R2Record {
+pub(super) struct R2Record {
     value: Number,
     low: Number,
     high: Number,
@@ -187,7 +185,6 @@ impl From<&SketchInfo> for InfoRecord {
             regression: info.regression.as_ref().map(RegressionRecord::from),
             link: LinkRecord::from(&info.link),
             candidates: candidates.into_iter().map(CandidateRecord::from).collect(),
-            teacher: info.teacher.as_ref().map(R2Record::from),
             outcome: Some(status.outcome.name().into()),
             all_terms: status.all_terms.map(|all| (all.n_terms, Number(all.r2))),
             notes: status.notes,
@@ -222,7 +219,6 @@ impl TryFrom<InfoRecord> for SketchInfo {
             unexplained: record.unexplained.0,
             regression: record.regression.map(RegressionInfo::try_from).transpose()?,
             link: record.link.into(),
-            teacher: record.teacher.map(RSquared::from),
             dependent: record.dependent,
         })
     }

@@ -1,9 +1,12 @@
 //! Sketches: a surrogate and its provenance.
 
+use std::sync::Arc;
+
 use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
 use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::predictor::Predictor;
 use crate::regress::{Regression, Sample, uncertainty_from_residuals};
 use crate::surrogate::{Surrogate, Uncertainty};
 use crate::validation::{RSquared, Validation, root_mean_square};
@@ -32,6 +35,8 @@ pub struct Sketch {
     pub info: Option<SketchInfo>,
     /// The data of its R²; not saved.
     pub held_out: Option<HeldOut>,
+    /// The best predictor of the same values, if one was fitted; it is closer to the model than the closed form.
+    pub predictor: Option<Arc<Predictor>>,
     /// Whether it was read from a file without a digest, in which damage cannot be detected.
     pub unverified: bool,
 }
@@ -86,14 +91,12 @@ pub struct Fit {
     pub refit_gain: f64,
     /// How the surrogate was made.
     pub provenance: Provenance,
-    /// Predictions of the held-out values by the teacher, if the surrogate was distilled.
-    pub teacher_predictions: Option<Vec<f64>>,
 }
 
 impl From<Surrogate> for Sketch {
     /// A sketch without provenance.
     fn from(surrogate: Surrogate) -> Self {
-        Self { surrogate, uncertainty: None, info: None, held_out: None, unverified: false }
+        Self { surrogate, uncertainty: None, info: None, held_out: None, predictor: None, unverified: false }
     }
 }
 
@@ -123,18 +126,14 @@ impl Sketch {
             Validation { fitted: &fitted, sampled_fraction, gain: refit_gain, ..held_out.validation() };
         let r2 = validation.r_squared()?;
         let noise = root_mean_square(residuals.values(), residuals.weights());
-        let of_teacher = |predictions: Vec<f64>| {
-            let (predictions, gain) = (&predictions[..], 0.0);
-            Validation { predictions, fitted: predictions, gain, ..validation }.r_squared()
-        };
-        let teacher = fit.teacher_predictions.map(of_teacher).transpose()?;
         let known = dependent.is_empty() && !r2.is_undefined() && !r2.is_carried_by_few();
         let uncertainty = if known { uncertainty_from_residuals(&residuals, cancel)? } else { None };
         Ok(Self {
             uncertainty,
             surrogate,
-            info: Some(SketchInfo { teacher, dependent, ..SketchInfo::new(provenance, r2, noise) }),
+            info: Some(SketchInfo { dependent, ..SketchInfo::new(provenance, r2, noise) }),
             held_out: Some(held_out),
+            predictor: None,
             unverified: false,
         })
     }
@@ -171,7 +170,29 @@ impl Sketch {
             sequences: Some(sample.distinct(None).rows),
             ..HeldOut::new(sample.values().to_vec(), held_out_predictions)
         };
-        Self { surrogate, uncertainty, info: Some(info), held_out: Some(held_out), unverified: false }
+        Self {
+            surrogate,
+            uncertainty,
+            info: Some(info),
+            held_out: Some(held_out),
+            predictor: None,
+            unverified: false,
+        }
+    }
+
+    /// The same sketch with a predictor.
+    ///
+    /// # Errors
+    /// If the predictor belongs to another space.
+    pub fn with_predictor(self, predictor: Arc<Predictor>) -> Result<Self> {
+        self.surrogate.space().check_same(predictor.space())?;
+        Ok(Self { predictor: Some(predictor), ..self })
+    }
+
+    /// The same sketch without its predictor.
+    #[must_use]
+    pub fn without_predictor(self) -> Self {
+        Self { predictor: None, ..self }
     }
 
     /// The same sketch with another outcome; a sketch without provenance stays as it is.

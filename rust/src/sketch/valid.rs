@@ -31,7 +31,6 @@ pub(super) fn check_r2(what: &str, r2: &RSquared) -> Impossible {
 pub(super) fn check(info: &SketchInfo, surrogate: &Surrogate, has_standard_errors: bool) -> Impossible {
     let space = surrogate.space();
     check_r2("R²", &info.r2)?;
-    info.teacher.iter().try_for_each(|r2| check_r2("R² of the teacher", r2))?;
     info.link.response_r2.iter().try_for_each(|r2| check_r2("R² on the scale of the model", r2))?;
     let undefined = info.r2.value.is_nan();
     for (name, value) in [("noise", info.noise), ("unexplained", info.unexplained)] {

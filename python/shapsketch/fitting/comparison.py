@@ -1,0 +1,99 @@
+"""Candidates on the same held-out values: learners, and students of those without a closed form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from shapsketch import _core
+from shapsketch.fitting.distillation import Students
+from shapsketch.fitting.effort import CORES, Clock
+from shapsketch.fitting.holdout import Labelled, Split, predict
+from shapsketch.fitting.learners import BoostingLearner, Learner, Model, RegressionLearner
+from shapsketch.fitting.stacking import Weights, choose
+from shapsketch.space import Codes, Values
+
+# Seconds of one core for the search of trees, for each position of each sequence.
+TREE_SECONDS = 2e-4
+# Fraction of the allowed time that students take, at most.
+STUDENT_SHARE = 0.4
+# Learners whose models have a closed form.
+CLOSED_FORMS = (RegressionLearner.name, BoostingLearner.name)
+
+
+def teacher_of(weights: Weights, models: Mapping[str, Model]) -> Callable[[Codes], Values]:
+    """Return the weighted sum of models, as a function of codes."""
+    return lambda codes: weights.of({name: models[name].predict(codes) for name in weights.weights})
+
+
+@dataclass
+class Comparison:
+    """Candidates and their predictions of held-out values.
+
+    Attributes
+    ----------
+    split : Split
+    baseline : float
+        The constant that a candidate must beat.
+    learners : dict of str to Learner
+    predictions : dict of str to array (M,)
+        Predictions of the held-out values by each learner.
+    students : dict of str to array (M,)
+        The same by each student.
+    seconds : dict of str to float
+        The time that each candidate took.
+    teaching : Weights or None
+        The average of learners that taught the students.
+    """
+
+    split: Split
+    baseline: float
+    learners: dict[str, Learner] = field(default_factory=dict)
+    predictions: dict[str, Values] = field(default_factory=dict)
+    students: dict[str, Values] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    teaching: Weights | None = None
+
+    def add(self, learner: Learner) -> None:
+        """Fit a learner without the held-out values."""
+        started = time.perf_counter()
+        self.predictions[learner.name] = learner.fit(self.split)
+        self.seconds[learner.name] = time.perf_counter() - started
+        self.learners[learner.name] = learner
+
+    def teach(self, students: Students) -> None:
+        """Let students learn from the average of the learners without a closed form."""
+        open_forms = {name: p for name, p in self.predictions.items() if name not in CLOSED_FORMS}
+        weights = choose(open_forms, self.split.held, self.baseline)
+        if not weights.weights:
+            return
+        models = {name: self.learners[name].fitted for name in weights.weights}
+        started = time.perf_counter()
+        sketches = students.fit(teacher_of(weights, {name: m for name, m in models.items() if m is not None}))
+        seconds = (time.perf_counter() - started) / len(sketches)
+        for name, sketch in sketches.items():
+            self.students[name] = predict(sketch, self.split.held.codes)
+            self.seconds[name] = seconds
+        self.teaching = weights
+
+    def closed_forms(self) -> dict[str, Values]:
+        """Return the held-out predictions of the candidates that have a closed form."""
+        own = {name: p for name, p in self.predictions.items() if name in CLOSED_FORMS}
+        return {**own, **self.students}
+
+    def candidates(self, weights: Weights) -> list[_core.Candidate]:
+        """Return all candidates, with their weights in the closed form."""
+        held: Labelled = self.split.held
+        return [
+            _core.Candidate(name, held.r_squared(p), self.seconds[name], weights.weights.get(name, 0.0))
+            for name, p in {**self.predictions, **self.students}.items()
+        ]
+
+
+def fits(learner: Learner, clock: Clock, n_symbols: int) -> bool:
+    """Return whether a learner of `n_symbols` symbols in all sequences fits into the time that is left."""
+    if learner.name != BoostingLearner.name and not learner.name.startswith("trees"):
+        return True
+    # They are fitted again to all queries.
+    return clock.fits(learner.name, TREE_SECONDS * n_symbols / CORES)

@@ -1,0 +1,170 @@
+"""The final fit: the chosen candidates again, with all values, as one sketch and one predictor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shapsketch import _core
+from shapsketch.fitting.boosting import REFIT_GAIN
+from shapsketch.fitting.comparison import Comparison, teacher_of
+from shapsketch.fitting.distillation import CustomTeacher, Students
+from shapsketch.fitting.holdout import Labelled, predictions_after_truncation
+from shapsketch.fitting.learners import ClosedForm, Model
+from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.stacking import Weights
+from shapsketch.fitting.steps import Log
+from shapsketch.space import SequenceSpace, Values
+from shapsketch.surrogate.predictor import CustomPart
+
+# The note of a sketch that is a constant.
+CONSTANT = "no method predicts held-out values better than their mean, so the sketch is a constant"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Sequences and values to learn from.
+
+    Attributes
+    ----------
+    space : SequenceSpace
+    rows : Labelled
+        Values on the scale of the sketch.
+    budget : int
+        Evaluations that were allowed.
+    sampled_fraction : float
+        Fraction of the space that was evaluated; 0 for measured data.
+    model_seconds : float
+        How long the evaluation of the model took; 0 for measured data.
+    """
+
+    space: SequenceSpace
+    rows: Labelled
+    budget: int
+    sampled_fraction: float
+    model_seconds: float = 0.0
+
+    def dependent(self) -> list[tuple[int, int]]:
+        """Return the pairs of positions that depend on each other; queries have none."""
+        measured = self.sampled_fraction == 0.0
+        return _core.dependent_positions(self.space._core, self.rows.codes) if measured else []
+
+
+@dataclass
+class Final:
+    """Candidates that are fitted to all values when they are needed, each once."""
+
+    data: Data
+    options: FitOptions
+    comparison: Comparison
+    students: Students | None
+    log: Log
+    _models: dict[str, Model] = field(default_factory=dict)
+    _students: dict[str, _core.Sketch] | None = None
+
+    def fitted(self, name: str) -> Model:
+        """Return the model of a learner."""
+        if name not in self._models:
+            self._models[name] = self.comparison.learners[name].fit_all(self.data.rows)
+        return self._models[name]
+
+    def closed_form(self, name: str) -> _core.Sketch:
+        """Return the sketch of a candidate with a closed form."""
+        if name in self.comparison.learners:
+            model = self.fitted(name)
+            assert isinstance(model, ClosedForm)
+            return model.sketch
+        if self._students is None:
+            # All students share one teacher.
+            teaching = self.comparison.teaching
+            assert teaching is not None
+            assert self.students is not None
+            models = {teacher: self.fitted(teacher) for teacher in teaching.weights}
+            self._students = self.students.fit(teacher_of(teaching, models))
+        return self._students[name]
+
+    def sketch(
+        self, weights: Weights, predictions: Values, candidates: list[_core.Candidate]
+    ) -> _core.Sketch:
+        """Return the weighted sum of closed forms, tested by `predictions` of the held-out values."""
+        data, options, held = self.data, self.options, self.comparison.split.held
+        self.log("all queries")
+        surrogate, all_terms, predictions = self._combined(weights, predictions)
+        fit = _core.Fit(
+            codes=held.codes,
+            values=held.values,
+            predictions=predictions,
+            method=self._method(weights),
+            outcome="validated",
+            budget=data.budget,
+            n_queries=data.rows.n_sequences,
+            seed=options.seed,
+            sampled_fraction=data.sampled_fraction,
+            weights=held.weights,
+            dependent=data.dependent(),
+            refit_gain=REFIT_GAIN if weights.weights else 0.0,
+            all_terms=all_terms,
+            notes=[] if weights.weights else [CONSTANT],
+            candidates=candidates,
+        )
+        return _core.Sketch.from_fit(surrogate, fit)
+
+    def _method(self, weights: Weights) -> str:
+        """Return the method that made a sketch of candidates."""
+        methods = {name.split(" ")[0] for name in weights.weights}
+        if not methods:
+            return "regress" if self.options.method == "auto" else self.options.method
+        return methods.pop() if len(methods) == 1 else "average"
+
+    def _combined(
+        self, weights: Weights, predictions: Values
+    ) -> tuple[_core.Sketch, tuple[int, float] | None, Values]:
+        """Return the weighted sum of sketches of all values, and its held-out predictions.
+
+        If `max_terms` removed terms, the second item has their number and R² before.
+        """
+        rows, limit = self.data.rows, self.options.max_terms
+        if not weights.weights:
+            constant = float(np.average(rows.values, weights=rows.weights))
+            return _core.Sketch.constant_of(self.data.space._core, constant), None, predictions
+        full = _core.combine(
+            [self.closed_form(name) for name in weights.weights],
+            list(weights.weights.values()),
+            constant=weights.constant,
+            dropped=0.0,
+            max_terms=None,
+        )
+        if limit is None:
+            return full, None, predictions
+        held: Labelled = self.comparison.split.held
+        short = _core.combine([full], [1.0], constant=0.0, dropped=0.0, max_terms=limit)
+        all_terms = (len(full), held.r_squared(predictions))
+        return short, all_terms, predictions_after_truncation(predictions, full, short, held.codes)
+
+    def predictor(self, weights: Weights, predictions: Values) -> tuple[_core.Predictor, CustomPart | None]:
+        """Return the weighted sum of models, tested by `predictions` of the held-out values.
+
+        The second item is the user's predictor, which is no part of the first.
+        """
+        held = self.comparison.split.held
+        _, sequences = np.unique(held.codes, axis=0, return_inverse=True)
+        r2 = _core.RSquared(
+            held.values,
+            predictions,
+            held.weights,
+            sequences=sequences.reshape(-1).tolist(),
+            gain=REFIT_GAIN,
+        )
+        parts, custom = [], None
+        for name, weight in weights.weights.items():
+            alone = held.r_squared(self.comparison.predictions[name])
+            model = self.fitted(name)
+            if isinstance(model, CustomTeacher):
+                custom = CustomPart(model, weight, alone)
+                continue
+            part = model.sketch if isinstance(model, ClosedForm) else model
+            assert isinstance(part, _core.Sketch | _core.CountingTrees | _core.Networks)
+            parts.append((name, weight, alone, part))
+        space = self.data.space._core
+        return _core.Predictor(space, constant=weights.constant, parts=parts, r2=r2), custom

@@ -1,0 +1,84 @@
+//! Predictors: weighted sums of models, of which some have no closed form.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use shapsketch::predictor::{self, ClosedForm, Model};
+
+use crate::arrays::{self, Codes, Vector};
+use crate::networks::Networks;
+use crate::sketch::Sketch;
+use crate::space::Space;
+use crate::trees::CountingTrees;
+use crate::validation::RSquared;
+use crate::work::{interruptible, short};
+
+/// A model of a predictor.
+#[derive(FromPyObject)]
+pub(crate) enum PartModel<'py> {
+    #[pyo3(transparent)]
+    ClosedForm(Sketch),
+    #[pyo3(transparent)]
+    Trees(PyRef<'py, CountingTrees>),
+    #[pyo3(transparent)]
+    Networks(PyRef<'py, Networks>),
+}
+
+impl PartModel<'_> {
+    fn model(&self) -> shapsketch::Result<Model> {
+        Ok(match self {
+            Self::ClosedForm(sketch) => Model::ClosedForm(ClosedForm::new(sketch.0.surrogate.clone())?),
+            Self::Trees(trees) => Model::Trees(trees.0.clone()),
+            Self::Networks(networks) => Model::Networks(networks.0.clone()),
+        })
+    }
+}
+
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+pub(crate) struct Predictor(pub(crate) Arc<predictor::Predictor>);
+
+#[pymethods]
+impl Predictor {
+    /// Parts are names, weights, R² and models.
+    #[new]
+    #[pyo3(signature = (space, *, constant, parts, r2))]
+    fn new(
+        py: Python<'_>,
+        space: Space,
+        constant: f64,
+        parts: Vec<(String, f64, f64, PartModel<'_>)>,
+        r2: RSquared,
+    ) -> PyResult<Self> {
+        short(py, || {
+            let parts = parts.into_iter().map(|(name, weight, r2, model)| {
+                Ok(predictor::Part { name, weight, r2, model: model.model()? })
+            });
+            let parts = parts.collect::<shapsketch::Result<Vec<_>>>()?;
+            predictor::Predictor::new(space.0, constant, parts, r2.into())
+        })
+        .map(|predictor| Self(Arc::new(predictor)))
+    }
+
+    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
+        let codes = arrays::codes(&codes);
+        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    #[getter]
+    fn r2(&self) -> RSquared {
+        self.0.r2().clone().into()
+    }
+
+    #[getter]
+    fn constant(&self) -> f64 {
+        self.0.constant()
+    }
+
+    /// Name, kind, weight and R² of each part.
+    #[getter]
+    fn parts(&self) -> Vec<(String, &'static str, f64, f64)> {
+        let parts = self.0.parts().iter();
+        parts.map(|part| (part.name.clone(), part.model.kind(), part.weight, part.r2)).collect()
+    }
+}

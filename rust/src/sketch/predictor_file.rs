@@ -1,0 +1,175 @@
+//! Predictors in sketch files.
+//!
+//! The metadata entry `predictor` lists the parts with their kinds, names and weights. The tensors of part `i` have names
+//! that begin with `predictor.i.`:
+//!
+//! - kind `closed form`: `sketch` (u8), the bytes of a sketch file without a predictor;
+//! - kind `networks`: `parameters` (f32, one row for each network);
+//! - kind `trees`: the flat arrays of [`CountingArrays`].
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Number, R2Record};
+use super::tensors::{Reason, Tensor, Tensors};
+use super::{Sketch, valid};
+use crate::networks;
+use crate::predictor::{ClosedForm, Model, Part, Predictor};
+use crate::space::SequenceSpace;
+use crate::trees::{CountingArrays, CountingTrees};
+use crate::validation::RSquared;
+
+/// A [`Predictor`] without its models.
+#[derive(Serialize, Deserialize)]
+pub(super) struct PredictorRecord {
+    constant: f64,
+    r2: R2Record,
+    parts: Vec<PartRecord>,
+}
+
+/// A [`Part`] without its arrays.
+#[derive(Serialize, Deserialize)]
+struct PartRecord {
+    name: String,
+    weight: f64,
+    r2: Number,
+    #[serde(flatten)]
+    model: ModelRecord,
+}
+
+/// The numbers of a [`Model`] that are not arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum ModelRecord {
+    #[serde(rename = "closed form")]
+    ClosedForm,
+    #[serde(rename = "trees")]
+    Trees { constant: f64 },
+    #[serde(rename = "networks")]
+    Networks { channels: usize, hidden: usize, centre: f64, scale: f64 },
+}
+
+impl From<&Predictor> for PredictorRecord {
+    fn from(predictor: &Predictor) -> Self {
+        let parts = predictor.parts().iter().map(|Part { name, weight, r2, model }| PartRecord {
+            name: name.clone(),
+            weight: *weight,
+            r2: Number(*r2),
+            model: ModelRecord::from(model),
+        });
+        Self { constant: predictor.constant(), r2: R2Record::from(predictor.r2()), parts: parts.collect() }
+    }
+}
+
+impl From<&Model> for ModelRecord {
+    fn from(model: &Model) -> Self {
+        match model {
+            Model::ClosedForm(_) => Self::ClosedForm,
+            Model::Trees(trees) => Self::Trees { constant: trees.to_arrays().constant },
+            Model::Networks(networks) => {
+                let (centre, scale) = networks.standard();
+                let shape = networks.shape();
+                Self::Networks { channels: shape.channels, hidden: shape.hidden, centre, scale }
+            }
+        }
+    }
+}
+
+/// The name of a tensor of a part.
+fn name(part: usize, field: &str) -> String {
+    format!("predictor.{part}.{field}")
+}
+
+/// The arrays of the models of a predictor.
+pub(super) fn tensors(predictor: &Predictor) -> Reason<Vec<Tensor>> {
+    let mut all = Vec::new();
+    for (i, part) in predictor.parts().iter().enumerate() {
+        match &part.model {
+            Model::ClosedForm(form) => {
+                let bytes = Sketch::from(form.surrogate().clone()).to_bytes().map_err(|e| e.to_string())?;
+                all.push(Tensor::u8s(name(i, "sketch"), bytes));
+            }
+            Model::Trees(trees) => all.extend(of_trees(i, &trees.to_arrays())),
+            Model::Networks(networks) => {
+                let rows = networks.parameters();
+                let count = rows.len();
+                let values: Vec<f32> = rows.flatten().copied().collect();
+                all.push(Tensor::f32s(name(i, "parameters"), &values).with_rows(count));
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl PredictorRecord {
+    pub(super) fn into_predictor(self, space: &SequenceSpace, tensors: &Tensors<'_>) -> Reason<Predictor> {
+        let r2 = RSquared::from(self.r2);
+        valid::check_r2("R²", &r2)?;
+        let parts = self.parts.into_iter().enumerate().map(|(i, record)| {
+            let model = match record.model {
+                ModelRecord::ClosedForm => {
+                    let bytes = tensors.u8s(&name(i, "sketch"))?;
+                    let sketch = Sketch::of_part(&bytes)?;
+                    Model::ClosedForm(ClosedForm::new(sketch.surrogate).map_err(|e| e.to_string())?)
+                }
+                ModelRecord::Trees { constant } => Model::Trees(trees(space, i, constant, tensors)?),
+                ModelRecord::Networks { channels, hidden, centre, scale } => {
+                    let rows = tensors.f32_rows(&name(i, "parameters"))?;
+                    let standard = (centre, scale);
+                    let ensemble = networks::Ensemble::new(space.clone(), channels, hidden, rows, standard);
+                    Model::Networks(ensemble.map_err(|e| e.to_string())?)
+                }
+            };
+            Ok(Part { name: record.name, weight: record.weight, r2: record.r2.0, model })
+        });
+        let parts = parts.collect::<Reason<Vec<Part>>>()?;
+        Predictor::new(space.clone(), self.constant, parts, r2).map_err(|e| e.to_string())
+    }
+}
+
+/// The arrays of trees.
+fn of_trees(i: usize, arrays: &CountingArrays) -> Vec<Tensor> {
+    let u16s = |field: &str, values: &[u16]| Tensor::u16s(name(i, field), values);
+    let u32s = |field: &str, values: &[u32]| Tensor::u32s(name(i, field), values);
+    let u64s = |field: &str, values: &[u64]| Tensor::u64s(name(i, field), values.iter().copied());
+    vec![
+        u64s("starts", &arrays.starts),
+        u16s("positions", &arrays.positions),
+        u64s("sets", &arrays.sets),
+        u16s("lengths", &arrays.lengths),
+        u16s("firsts", &arrays.firsts),
+        u16s("lasts", &arrays.lasts),
+        u16s("steps", &arrays.steps),
+        Tensor::u8s(name(i, "kmers"), arrays.kmers.clone()),
+        u64s("roots", &arrays.roots),
+        Tensor::i64s(name(i, "conditions"), &arrays.conditions),
+        u32s("thresholds", &arrays.thresholds),
+        u32s("yes", &arrays.yes),
+        u32s("no", &arrays.no),
+        Tensor::f64s(name(i, "values"), &arrays.values),
+    ]
+}
+
+/// Trees from their arrays.
+fn trees(space: &SequenceSpace, i: usize, constant: f64, tensors: &Tensors<'_>) -> Reason<CountingTrees> {
+    let u16s = |field| tensors.u16s(&name(i, field));
+    let u32s = |field| tensors.u32s(&name(i, field));
+    let u64s = |field| tensors.u64s(&name(i, field));
+    let arrays = CountingArrays {
+        constant,
+        starts: u64s("starts")?,
+        positions: u16s("positions")?,
+        sets: u64s("sets")?,
+        lengths: u16s("lengths")?,
+        firsts: u16s("firsts")?,
+        lasts: u16s("lasts")?,
+        steps: u16s("steps")?,
+        kmers: tensors.u8s(&name(i, "kmers"))?,
+        roots: u64s("roots")?,
+        conditions: tensors.i64s(&name(i, "conditions"))?,
+        thresholds: u32s("thresholds")?,
+        yes: u32s("yes")?,
+        no: u32s("no")?,
+        values: tensors.f64s(&name(i, "values"))?,
+    };
+    CountingTrees::from_arrays(space.clone(), arrays).map_err(|e| e.to_string())
+}

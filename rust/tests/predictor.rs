@@ -1,0 +1,173 @@
+//! Predictors: sums of models of every kind, alone and in sketch files.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::Value;
+use shapsketch::design::uniform;
+use shapsketch::networks::{self, Training};
+use shapsketch::predictor::{ClosedForm, Model, Part, Predictor};
+use shapsketch::surrogate::Spectrum;
+use shapsketch::trees::{Count, CountingTrees, Node, Test};
+use shapsketch::validation::RSquared;
+use shapsketch::{Cancel, Complex64, SequenceSpace, Sketch, Surrogate, frequency::Frequency};
+
+fn space() -> SequenceSpace {
+    SequenceSpace::new("ACGT", 8).unwrap()
+}
+
+/// The R² of some predictions.
+fn some_r2() -> RSquared {
+    let values: Vec<f64> = (0..50).map(f64::from).collect();
+    let predictions: Vec<f64> = values.iter().map(|value| value + value.sin()).collect();
+    RSquared::new(&values, &predictions).unwrap()
+}
+
+fn closed_form() -> Surrogate {
+    let mut dense = [0; 8];
+    let constant = (Frequency::from_dense(&dense), Complex64::new(0.25, 0.0));
+    (dense[1], dense[2]) = (2, 2);
+    let pair = (Frequency::from_dense(&dense), Complex64::new(-1.5, 0.0));
+    Surrogate::Spectrum(Spectrum::new(space(), vec![constant, pair]).unwrap())
+}
+
+fn trees() -> CountingTrees {
+    let test = Test::AtMost { count: 0, threshold: 1 };
+    let counts = vec![Count { kmer: vec![2, 1], first: 0, last: 6, step: 1 }];
+    let nodes = vec![Node::Split { condition: test, yes: 1, no: 2 }, Node::Leaf(0.5), Node::Leaf(2.0)];
+    CountingTrees::new(space(), 0.125, vec![], counts, vec![nodes]).unwrap()
+}
+
+fn trained(codes: &[u8]) -> networks::Ensemble {
+    let values: Vec<f64> = codes.chunks(8).map(|word| f64::from(word[0])).collect();
+    let training = Training { members: 2, channels: 4, hidden: 3, epochs: 2, ..Training::default() };
+    networks::Ensemble::train(&space(), codes, &values, None, &training, &Cancel::new()).unwrap()
+}
+
+fn part(name: &str, weight: f64, model: Model) -> Part {
+    Part { name: name.into(), weight, r2: 0.5, model }
+}
+
+fn predictor(codes: &[u8]) -> Predictor {
+    let form = ClosedForm::new(closed_form()).unwrap();
+    let parts = vec![
+        part("regress", 0.5, Model::ClosedForm(form)),
+        part("trees (counts)", 0.25, Model::Trees(trees())),
+        part("networks", 0.125, Model::Networks(trained(codes))),
+    ];
+    Predictor::new(space(), 3.0, parts, some_r2()).unwrap()
+}
+
+#[test]
+fn predictions_are_the_weighted_sum_of_the_parts() {
+    let cancel = Cancel::new();
+    let codes = uniform(&space(), 120, 0, &cancel).unwrap();
+    let sum = predictor(&codes).predict(&codes, &cancel).unwrap();
+    let form = shapsketch::Components::new(&closed_form().terms()).unwrap().predict(&codes, &cancel).unwrap();
+    let networks = trained(&codes).predict(&codes, &cancel).unwrap();
+    for (row, word) in codes.chunks(8).enumerate() {
+        let pairs = word.windows(2).filter(|pair| *pair == [2, 1]).count();
+        let trees = if pairs <= 1 { 0.625 } else { 2.125 };
+        let expected = 3.0 + 0.5 * form[row] + 0.25 * trees + 0.125 * networks[row];
+        assert!((sum[row] - expected).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_sketch_file_keeps_the_predictor() {
+    let cancel = Cancel::new();
+    let codes = uniform(&space(), 120, 0, &cancel).unwrap();
+    let predictor = predictor(&codes);
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor.clone())).unwrap();
+    let bytes = sketch.to_bytes().unwrap();
+    assert_eq!(sketch.to_bytes().unwrap(), bytes);
+    let back = Sketch::from_bytes(&bytes).unwrap().predictor.unwrap();
+    assert_eq!(back.predict(&codes, &cancel).unwrap(), predictor.predict(&codes, &cancel).unwrap());
+    assert_eq!(back.r2(), predictor.r2());
+    let names = |predictor: &Predictor| -> Vec<(String, f64, f64, &'static str)> {
+        predictor.parts().iter().map(|p| (p.name.clone(), p.weight, p.r2, p.model.kind())).collect()
+    };
+    assert_eq!(names(&back), names(&predictor));
+    let without = sketch.without_predictor().to_bytes().unwrap();
+    assert!(Sketch::from_bytes(&without).unwrap().predictor.is_none());
+}
+
+#[test]
+fn predictors_of_other_spaces_and_impossible_numbers_are_refused() {
+    let other = SequenceSpace::new("ACGT", 9).unwrap();
+    let form = || Model::ClosedForm(ClosedForm::new(closed_form()).unwrap());
+    let message = |space: SequenceSpace, constant, part| {
+        Predictor::new(space, constant, vec![part], some_r2()).unwrap_err().to_string()
+    };
+    assert!(message(other.clone(), 0.0, part("a", 1.0, form())).contains("length 9"));
+    assert!(message(space(), f64::NAN, part("a", 1.0, form())).contains("finite constant"));
+    assert!(message(space(), 0.0, part("a", -1.0, form())).contains("-1 for \"a\""));
+    let above = Part { r2: 1.5, ..part("a", 1.0, form()) };
+    assert!(message(space(), 0.0, above).contains("1.5 for \"a\""));
+    let parts = (0..65).map(|_| part("a", 0.0, form())).collect();
+    assert!(Predictor::new(space(), 0.0, parts, some_r2()).is_err());
+    let lone = Arc::new(Predictor::new(other, 0.0, vec![], some_r2()).unwrap());
+    assert!(Sketch::from(closed_form()).with_predictor(lone).unwrap_err().to_string().contains("length 9"));
+}
+
+/// A file with a changed description of its predictor and the digest of the changed file.
+fn forged(bytes: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let (length, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    let text = header["__metadata__"]["shapsketch"].as_str().unwrap();
+    let mut metadata: Value = serde_json::from_str(text).unwrap();
+    change(&mut metadata["predictor"]);
+    let zeros = "0".repeat(32);
+    metadata["digest"] = zeros.clone().into();
+    header["__metadata__"]["shapsketch"] = metadata.to_string().into();
+    let header = header.to_string();
+    let mut bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
+    let start = bytes.windows(32).position(|window| window == zeros.as_bytes()).unwrap();
+    let digest = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes));
+    bytes[start..start + 32].copy_from_slice(digest.as_bytes());
+    bytes
+}
+
+#[test]
+fn forged_predictors_in_files_are_refused_with_the_reason() {
+    let codes = uniform(&space(), 120, 0, &Cancel::new()).unwrap();
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor(&codes))).unwrap();
+    let bytes = sketch.to_bytes().unwrap();
+    assert!(Sketch::from_bytes(&forged(&bytes, |_| {})).unwrap().predictor.is_some());
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 9] = [
+        (|p| p["parts"][2]["hidden"] = 4.into(), "parameters as their shape has"),
+        (|p| p["parts"][2]["channels"] = 0.into(), "channels"),
+        (|p| p["parts"][2]["channels"] = (1_u64 << 40).into(), "channels"),
+        (|p| p["parts"][2]["scale"] = Value::Null, "damaged"),
+        (|p| p["parts"][1]["kind"] = "networks".into(), "damaged"),
+        (|p| p["parts"][1]["weight"] = (-0.5).into(), "-0.5"),
+        (|p| p["parts"][0]["r2"] = 1.5.into(), "1.5"),
+        (|p| p["parts"].as_array_mut().unwrap().swap(0, 1), "is missing"),
+        (|p| p["r2"]["value"] = 7.into(), "R² 7"),
+    ];
+    for (change, expected) in changes {
+        let message = Sketch::from_bytes(&forged(&bytes, change)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn a_part_of_a_predictor_has_no_predictor_itself() {
+    let cancel = Cancel::new();
+    let codes = uniform(&space(), 120, 0, &cancel).unwrap();
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor(&codes))).unwrap();
+    let inner = sketch.to_bytes().unwrap();
+    let file = SafeTensors::deserialize(&inner).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&inner).unwrap();
+    let mut tensors: Vec<(String, TensorView<'_>)> =
+        file.tensors().into_iter().filter(|(name, _)| name != "predictor.0.sketch").collect();
+    let nested = TensorView::new(Dtype::U8, vec![inner.len()], &inner).unwrap();
+    tensors.push(("predictor.0.sketch".into(), nested));
+    let outer = safetensors::serialize(tensors, metadata.metadata().clone()).unwrap();
+    let message = Sketch::from_bytes(&forged(&outer, |_| {})).unwrap_err().to_string();
+    assert!(message.contains("a part of a predictor has a predictor"), "{message}");
+}
