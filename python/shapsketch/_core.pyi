@@ -1,6 +1,7 @@
 """The extension module. The Python package documents its functions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -319,6 +320,30 @@ class Ensemble:
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
     def exact(self, max_terms: int) -> Sketch: ...
     def truncated(self, dropped: float, max_terms: int | None) -> tuple[Sketch, float]: ...
+
+class CountingTrees:
+    def __new__(
+        cls,
+        space: Space,
+        *,
+        constant: float,
+        starts: npt.NDArray[np.uint64],
+        positions: npt.NDArray[np.uint16],
+        sets: npt.NDArray[np.uint64],
+        lengths: npt.NDArray[np.uint16],
+        firsts: npt.NDArray[np.uint16],
+        lasts: npt.NDArray[np.uint16],
+        steps: npt.NDArray[np.uint16],
+        kmers: npt.NDArray[np.uint8],
+        roots: npt.NDArray[np.uint64],
+        conditions: npt.NDArray[np.int64],
+        thresholds: npt.NDArray[np.uint32],
+        yes: npt.NDArray[np.uint32],
+        no: npt.NDArray[np.uint32],
+        values: npt.NDArray[np.float64],
+    ) -> CountingTrees: ...
+    def arrays(self) -> dict[str, Any]: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
 
 def combine(
     sketches: list[Sketch], weights: list[float], *, constant: float, dropped: float, max_terms: int | None

@@ -7,8 +7,10 @@ pub(crate) use numpy::Complex64;
 
 /// Codes `(B, n)`, uint8, as an argument.
 pub(crate) type Codes<'py> = PyReadonlyArray2<'py, u8>;
+/// Numbers `(N,)` as an argument.
+pub(crate) type Column<'py, T> = PyReadonlyArray1<'py, T>;
 /// Values `(B,)`, float64, as an argument.
-pub(crate) type Values<'py> = PyReadonlyArray1<'py, f64>;
+pub(crate) type Values<'py> = Column<'py, f64>;
 /// Coefficients `(s,)`, complex128, as an argument.
 pub(crate) type Coefficients<'py> = PyReadonlyArray1<'py, Complex64>;
 /// Parameters `(members, P)`, float32, as an argument.
@@ -24,8 +26,12 @@ pub(crate) fn codes(array: &Codes<'_>) -> Vec<u8> {
     array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[u8]>::to_vec)
 }
 
+pub(crate) fn column<T: Element + Copy>(array: &Column<'_, T>) -> Vec<T> {
+    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[T]>::to_vec)
+}
+
 pub(crate) fn values(array: &Values<'_>) -> Vec<f64> {
-    array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[f64]>::to_vec)
+    column(array)
 }
 
 pub(crate) fn rows(array: &Parameters<'_>) -> Vec<Vec<f32>> {

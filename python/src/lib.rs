@@ -51,7 +51,7 @@ mod _core {
     #[pymodule_export]
     use super::surrogate::{Spectrum, combine};
     #[pymodule_export]
-    use super::trees::Ensemble;
+    use super::trees::{CountingTrees, Ensemble};
     #[pymodule_export]
     use super::validation::RSquared;
 

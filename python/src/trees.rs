@@ -1,8 +1,10 @@
 //! Ensembles of trees.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use shapsketch::trees::CountingArrays;
 
-use crate::arrays::{self, Codes, Values, Vector};
+use crate::arrays::{self, Codes, Column, Values, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
 use crate::work::interruptible;
@@ -62,5 +64,82 @@ impl Ensemble {
         let keep = shapsketch::surrogate::Keep { dropped, max_terms };
         let truncated = interruptible(py, |cancel| self.0.truncated(keep, cancel))?;
         Ok((shapsketch::Surrogate::Terms(truncated.terms).into(), truncated.kept_fraction))
+    }
+}
+
+/// A sum of trees that test symbols at positions and counts of k-mers.
+#[pyclass(frozen, module = "shapsketch._core")]
+pub(crate) struct CountingTrees(shapsketch::trees::CountingTrees);
+
+#[pymethods]
+impl CountingTrees {
+    /// The trees of flat arrays.
+    #[new]
+    #[pyo3(signature = (space, *, constant, starts, positions, sets, lengths, firsts, lasts, steps, kmers, roots, conditions, thresholds, yes, no, values))]
+    #[expect(clippy::too_many_arguments, reason = "flat arrays of all trees")]
+    fn new(
+        py: Python<'_>,
+        space: Space,
+        constant: f64,
+        starts: Column<'_, u64>,
+        positions: Column<'_, u16>,
+        sets: Column<'_, u64>,
+        lengths: Column<'_, u16>,
+        firsts: Column<'_, u16>,
+        lasts: Column<'_, u16>,
+        steps: Column<'_, u16>,
+        kmers: Column<'_, u8>,
+        roots: Column<'_, u64>,
+        conditions: Column<'_, i64>,
+        thresholds: Column<'_, u32>,
+        yes: Column<'_, u32>,
+        no: Column<'_, u32>,
+        values: Column<'_, f64>,
+    ) -> PyResult<Self> {
+        let arrays = CountingArrays {
+            constant,
+            starts: arrays::column(&starts),
+            positions: arrays::column(&positions),
+            sets: arrays::column(&sets),
+            lengths: arrays::column(&lengths),
+            firsts: arrays::column(&firsts),
+            lasts: arrays::column(&lasts),
+            steps: arrays::column(&steps),
+            kmers: arrays::column(&kmers),
+            roots: arrays::column(&roots),
+            conditions: arrays::column(&conditions),
+            thresholds: arrays::column(&thresholds),
+            yes: arrays::column(&yes),
+            no: arrays::column(&no),
+            values: arrays::column(&values),
+        };
+        interruptible(py, |_| shapsketch::trees::CountingTrees::from_arrays(space.0, arrays)).map(Self)
+    }
+
+    /// The arguments of the constructor after the space.
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let arrays = self.0.to_arrays();
+        let named = PyDict::new(py);
+        named.set_item("constant", arrays.constant)?;
+        named.set_item("starts", arrays::vector(py, arrays.starts))?;
+        named.set_item("positions", arrays::vector(py, arrays.positions))?;
+        named.set_item("sets", arrays::vector(py, arrays.sets))?;
+        named.set_item("lengths", arrays::vector(py, arrays.lengths))?;
+        named.set_item("firsts", arrays::vector(py, arrays.firsts))?;
+        named.set_item("lasts", arrays::vector(py, arrays.lasts))?;
+        named.set_item("steps", arrays::vector(py, arrays.steps))?;
+        named.set_item("kmers", arrays::vector(py, arrays.kmers))?;
+        named.set_item("roots", arrays::vector(py, arrays.roots))?;
+        named.set_item("conditions", arrays::vector(py, arrays.conditions))?;
+        named.set_item("thresholds", arrays::vector(py, arrays.thresholds))?;
+        named.set_item("yes", arrays::vector(py, arrays.yes))?;
+        named.set_item("no", arrays::vector(py, arrays.no))?;
+        named.set_item("values", arrays::vector(py, arrays.values))?;
+        Ok(named)
+    }
+
+    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
+        let codes = arrays::codes(&codes);
+        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
     }
 }

@@ -268,7 +268,7 @@ fn slow_value(constant: f64, (conditions, counts, trees): &Parts, row: &[u8]) ->
             starts.filter(occurs).count() <= threshold as usize
         }
     };
-    let mut value = constant;
+    let mut value = 0.0;
     for tree in trees {
         let mut node = 0;
         value += loop {
@@ -280,7 +280,7 @@ fn slow_value(constant: f64, (conditions, counts, trees): &Parts, row: &[u8]) ->
             }
         };
     }
-    value
+    value + constant
 }
 
 proptest! {

@@ -23,7 +23,7 @@ from shapsketch.fitting.holdout import (
     predict,
     predictions_after_truncation,
 )
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
+from shapsketch.space import Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.trees.threads import forked
 
@@ -42,8 +42,6 @@ FURTHER = 1.5
 ONE_THREAD = 200_000
 # Smallest number of values in a leaf.
 LEAF_VALUES = 10
-# Sequences whose features are computed at a time.
-CHUNK = 16_384
 # A fit to all values has a smaller error than the validated fit to four fifths of them. This is the largest
 # fraction of the error that it may remove; the upper end of the interval of R² allows for it.
 REFIT_GAIN = 0.1
@@ -78,12 +76,6 @@ class Boosted:
     error: float
     centre: float
     scale: float
-
-    def predict(self, matrix: Any) -> Values:
-        """Return the predictions for a feature matrix."""
-        threads = 1 if forked() else 0
-        trees: Values = self.booster.predict(matrix, num_iteration=self.rounds, num_threads=threads)
-        return self.scale * trees + self.centre
 
 
 def boost(
@@ -187,22 +179,23 @@ class FittedTrees(Generic[F]):
     features: F
     boosted: Boosted
 
-    def predict(self, codes: Codes) -> Values:
-        """Return predictions (B,) for codes."""
-        chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
-        return np.concatenate([self.boosted.predict(self.features.matrix(chunk)) for chunk in chunks])
-
     def refit(self, data: Labelled, seed: int) -> FittedTrees[F]:
         """Return the same trees, fitted to other data."""
-        boosted = boost(
-            self.features.matrix(data.codes),
-            data,
-            leaves=self.boosted.leaves,
-            seed=seed,
-            categories=self.features.n_categories,
-            rounds=self.boosted.refit_rounds,
-        )
-        return FittedTrees(self.features, boosted)
+        boosted = self.boosted
+        return boost_all(self.features, data, leaves=boosted.leaves, rounds=boosted.refit_rounds, seed=seed)
+
+
+def boost_all(features: F, data: Labelled, *, leaves: int, rounds: int, seed: int) -> FittedTrees[F]:
+    """Boost trees with features, leaves and rounds that were chosen before."""
+    boosted = boost(
+        features.matrix(data.codes),
+        data,
+        leaves=leaves,
+        seed=seed,
+        categories=features.n_categories,
+        rounds=rounds,
+    )
+    return FittedTrees(features, boosted)
 
 
 def closed_form(

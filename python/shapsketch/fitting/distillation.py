@@ -13,7 +13,7 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
-from shapsketch.fitting.boosting import CHUNK, DROPPED, FittedTrees, boost, choose_trees, closed_form
+from shapsketch.fitting.boosting import DROPPED, FittedTrees, boost, boost_all, choose_trees, closed_form
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.regression import SparseRegressor
@@ -21,6 +21,8 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 # Leaves of the teacher's trees that are tried; the first decides between levels of count features.
 LEAVES = (15, 8, 31)
+# Sequences that a custom teacher predicts at a time.
+CHUNK = 16_384
 # Predictions of the teacher for a student of trees: symbols in all predicted sequences, and bounds of the
 # number of predictions.
 SYMBOLS = 5_000_000
@@ -54,6 +56,47 @@ class Teacher(Protocol):
 
     def refit(self, data: Labelled, seed: int) -> Teacher:
         """Return the same teacher, fitted to other data."""
+
+
+@dataclass(frozen=True)
+class TreeTeacher:
+    """Boosted trees with count features; the core predicts.
+
+    Attributes
+    ----------
+    features : CountFeatures
+    leaves, rounds : int
+        Leaves of each tree, and the number of trees of a fit to other data.
+    trees : _core.CountingTrees
+    """
+
+    features: CountFeatures
+    leaves: int
+    rounds: int
+    trees: _core.CountingTrees
+
+    @classmethod
+    def of(cls, fitted: FittedTrees[CountFeatures]) -> TreeTeacher:
+        """Return the teacher of fitted trees."""
+        features, boosted = fitted.features, fitted.boosted
+        trees = features.counting_trees(boosted.booster, boosted.rounds, boosted.centre, boosted.scale)
+        return cls(features, boosted.leaves, boosted.refit_rounds, trees)
+
+    def predict(self, codes: Codes) -> Values:
+        """Return predictions (B,) for codes."""
+        return self.trees.predict(codes)
+
+    def refit(self, data: Labelled, seed: int) -> TreeTeacher:
+        """Return the same teacher, fitted to other data."""
+        return self.of(boost_all(self.features, data, leaves=self.leaves, rounds=self.rounds, seed=seed))
+
+    def __reduce__(self) -> tuple[Callable[..., TreeTeacher], tuple[Any, ...]]:
+        return _unpickled, (self.features, self.leaves, self.rounds, self.trees.arrays())
+
+
+def _unpickled(features: CountFeatures, leaves: int, rounds: int, arrays: dict[str, Any]) -> TreeTeacher:
+    trees = _core.CountingTrees(features.positional.space._core, **arrays)
+    return TreeTeacher(features, leaves, rounds, trees)
 
 
 @dataclass(frozen=True)
@@ -95,10 +138,10 @@ def _chunks(codes: Codes) -> Iterator[Codes]:
 
 def choose_teacher(
     split: Split, positional: PositionalFeatures, *, seed: int, log: Callable[[str], None]
-) -> FittedTrees[CountFeatures]:
+) -> TreeTeacher:
     """Choose count features, then the size of the trees, on an inner split; fit to the outer split."""
     candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
-    return choose_trees(split, candidates, leaves=LEAVES, seed=seed, what="teacher", log=log)
+    return TreeTeacher.of(choose_trees(split, candidates, leaves=LEAVES, seed=seed, what="teacher", log=log))
 
 
 def students(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import optional
+from shapsketch.fitting.counting import Count, CountingForest
 from shapsketch.space import Codes, SequenceSpace
-from shapsketch.trees.forest import Forest, Layout
+from shapsketch.trees.forest import Forest, Tree
 from shapsketch.trees.lightgbm import tree_of
 
 # Largest number q**k of k-mers in one window, and the largest k.
@@ -96,38 +99,56 @@ class PositionalFeatures:
         data = np.ones(rows * width, dtype=np.float32)
         return sparse.csr_matrix((data, indices.ravel(), pointers), shape=(rows, offset))
 
-    def conditions(self) -> Iterator[tuple[tuple[int, int], ...]]:
-        """Yield the positions and sets of symbols (as bits) behind each indicator."""
+    @property
+    def width(self) -> int:
+        """Number of features."""
         q, n = self.space.q, self.space.n
-        for k in range(1, self.longest + 1):
-            for start in range(n - k + 1):
-                for number in range(q**k):
-                    symbols = [number // q ** (k - 1 - i) % q for i in range(k)]
-                    yield tuple((start + i, 1 << symbol) for i, symbol in enumerate(symbols))
+        return n if self.categorical else sum((n - k + 1) * q**k for k in range(1, self.longest + 1))
+
+    def condition(self, feature: int) -> tuple[tuple[int, int], ...]:
+        """Return the positions and sets of symbols (as bits) behind an indicator."""
+        q, n, k = self.space.q, self.space.n, 1
+        while feature >= (n - k + 1) * q**k:
+            feature -= (n - k + 1) * q**k
+            k += 1
+        start, number = divmod(feature, q**k)
+        return tuple((start + i, 1 << code) for i, code in enumerate(kmer(number, q, k)))
+
+    def split(self, forest: Forest, tree: Tree, node: int) -> bool:
+        """Add a split of a LightGBM tree to a forest; return whether the left child is for passed tests."""
+        feature = tree.feature[node]
+        if self.categorical:
+            symbols = sum(1 << code for code in tree.categories[node])
+            forest.split(forest.condition((feature, symbols)))
+            return True
+        forest.split(forest.condition(*self.condition(feature)))
+        # An indicator of 1 goes to the right.
+        return False
 
     def ensemble(self, booster: Any, rounds: int, constant: float, scale: float) -> _core.Ensemble:
         """Return the first `rounds` trees of a LightGBM booster times `scale`, plus a constant."""
         forest = Forest(self.space)
-        dump = booster.dump_model(num_iteration=rounds)["tree_info"]
-        trees = [tree_of(info["tree_structure"]) for info in dump]
-        for tree in trees:
-            tree.value = [scale * value for value in tree.value]
-        if self.categorical:
-            layout = Layout(self.space, self.space.n, "LightGBM")
-            for tree in trees:
-                forest.grow(layout, tree)
-        else:
-            conditions = list(self.conditions())
-            for tree in trees:
-                for node, (left, right) in enumerate(zip(tree.left, tree.right, strict=True)):
-                    if left < 0:
-                        forest.leaf(tree.value[node])
-                    else:
-                        # An indicator of 1 goes to the right.
-                        condition = forest.condition(*conditions[tree.feature[node]])
-                        forest.join(forest.split(condition), right, left)
-                forest.end()
+        _grow(forest, partial(self.split, forest), booster, rounds, scale)
         return forest.ensemble(constant)
+
+
+def _grow(
+    forest: Forest, split: Callable[[Tree, int], bool], booster: Any, rounds: int, scale: float
+) -> None:
+    """Add the first `rounds` trees of a LightGBM booster times `scale` to a forest.
+
+    `split` adds a split of a tree, and returns whether the left child is for passed tests.
+    """
+    for info in booster.dump_model(num_iteration=rounds)["tree_info"]:
+        tree = tree_of(info["tree_structure"])
+        for node, (left, right) in enumerate(zip(tree.left, tree.right, strict=True)):
+            if left < 0:
+                forest.leaf(scale * tree.value[node])
+            elif split(tree, node):
+                forest.join(node, left, right)
+            else:
+                forest.join(node, right, left)
+        forest.end()
 
 
 def positional_kinds(space: SequenceSpace) -> list[str]:
@@ -144,6 +165,20 @@ def windows(codes: Codes, q: int, k: int) -> npt.NDArray[np.int64]:
         np.lib.stride_tricks.sliding_window_view(codes.astype(np.int64), k, axis=1) @ weights
     )
     return numbers
+
+
+def kmer(number: int, q: int, k: int) -> tuple[int, ...]:
+    """Return the codes of the k-mer with a number."""
+    return tuple(number // q ** (k - 1 - i) % q for i in range(k))
+
+
+class Block(NamedTuple):
+    """Counts of all k-mers of length k, in windows that start at ``first``, ``first + step``, ... `last`."""
+
+    k: int
+    first: int
+    last: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -171,30 +206,57 @@ class CountFeatures:
         """How many of the features, counted from the first, are categories."""
         return self.positional.n_categories
 
-    def matrix(self, codes: Codes) -> Any:
-        """Return the features of codes; a sparse matrix if the positional ones are."""
-        space = self.positional.space
-        q, n = space.q, space.n
-        level = LEVELS.index(self.level)
-        blocks = []
+    def blocks(self) -> list[Block]:
+        """Return the blocks of counts, in the order of the features."""
+        q, n = self.positional.space.q, self.positional.space.n
+        level, blocks = LEVELS.index(self.level), []
         for k in range(1, min(LONGEST_COUNTED, n) + 1):
             if q**k > COUNTED and k > 1:
                 break
-            kmers = windows(codes, q, k)
-            blocks.append(_counts(kmers, q**k))
+            blocks.append(Block(k, 0, n - k, 1))
             if level >= 1 and k == LONGEST_COUNTED:
-                blocks += [
-                    _counts(kmers[:, frame::FRAMES], q**k) for frame in range(FRAMES) if frame < n - k + 1
-                ]
+                blocks += [Block(k, frame, n - k, FRAMES) for frame in range(FRAMES) if frame < n - k + 1]
         if level >= 2:
-            for segment in np.array_split(np.arange(n), min(SEGMENTS, n)):
-                blocks.append(_counts(codes[:, segment].astype(np.int64), q))
-        counts = np.concatenate(blocks, axis=1)
+            segments = np.array_split(np.arange(n), min(SEGMENTS, n))
+            blocks += [Block(1, int(segment[0]), int(segment[-1]), 1) for segment in segments]
+        return blocks
+
+    def matrix(self, codes: Codes) -> Any:
+        """Return the features of codes; a sparse matrix if the positional ones are."""
+        q, blocks = self.positional.space.q, self.blocks()
+        kmers = {k: windows(codes, q, k) for k in {block.k for block in blocks}}
+        counts = np.concatenate(
+            [_counts(kmers[k][:, first : last + 1 : step], q**k) for k, first, last, step in blocks], axis=1
+        )
         positional = self.positional.matrix(codes)
         if self.positional.categorical:
             return np.concatenate([positional, counts], axis=1)
         sparse = optional("scipy.sparse", "trees", "fitting a teacher")
         return sparse.hstack([positional, sparse.csr_matrix(counts)], format="csr")
+
+    def counts(self) -> list[Count]:
+        """Return the count behind each feature after the positional ones."""
+        q = self.positional.space.q
+        return [
+            Count(kmer(number, q, block.k), block.first, block.last, block.step)
+            for block in self.blocks()
+            for number in range(q**block.k)
+        ]
+
+    def counting_trees(self, booster: Any, rounds: int, constant: float, scale: float) -> _core.CountingTrees:
+        """Return the first `rounds` trees of a LightGBM booster times `scale`, plus a constant."""
+        forest = CountingForest(self.positional.space)
+        counts, width = self.counts(), self.positional.width
+
+        def split(tree: Tree, node: int) -> bool:
+            number = tree.feature[node] - width
+            if number < 0:
+                return self.positional.split(forest, tree, node)
+            forest.at_most(counts[number], math.floor(tree.threshold[node]))
+            return True
+
+        _grow(forest, split, booster, rounds, scale)
+        return forest.counting_trees(constant)
 
 
 def count_levels(space: SequenceSpace) -> list[str]:

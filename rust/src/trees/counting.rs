@@ -46,7 +46,7 @@ pub enum Test {
 }
 
 /// A sum of trees whose splits test conditions or counts: a constant plus, for each tree, the value of the leaf that a
-/// sequence reaches.
+/// sequence reaches. The constant is added last.
 #[derive(Clone, Debug)]
 pub struct CountingTrees {
     pub(super) space: SequenceSpace,
@@ -131,13 +131,15 @@ impl CountingTrees {
     /// If the codes are not sequences of the space, or the caller cancels.
     pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         let n = self.space.n();
-        let mut out = vec![self.constant; self.space.check(codes)?];
+        let mut out = vec![0.0; self.space.check(codes)?];
         out.par_chunks_mut(ROWS).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
             let mut block = Block::new(self);
             for (out, codes) in out.chunks_mut(LANES).zip(codes.chunks(LANES * n)) {
                 cancel.check()?;
                 block.add(codes, out);
             }
+            // A constant that is much larger than the values of the trees would hide their digits if it came first.
+            out.iter_mut().for_each(|out| *out += self.constant);
             Ok(())
         })?;
         Ok(out)
