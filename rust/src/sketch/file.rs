@@ -7,7 +7,8 @@
 //! `centred` are centred indicators; `sets` are indicators of sets of symbols, which the tensor `sets` (u64, one bit
 //! for each symbol) lists, with `labels` of type u16. Standard errors, if they are known, are in the tensors
 //! `variances` (f64, of each pattern's coefficient) and `position_variances` (f64, additional, of the Shapley value
-//! of each position), and the variance of the constant in the metadata. A reader refuses unknown kinds and versions.
+//! of each position), and the variance of the constant in the metadata. Kinds with runs are described in
+//! `run_tensors.rs`. A reader refuses unknown kinds and versions.
 //! Reading executes no code from the file and checks every field.
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
@@ -26,11 +27,11 @@ use serde::{Deserialize, Serialize};
 
 use super::read::read;
 use super::record::InfoRecord;
-use super::{Sketch, SketchInfo, digest, valid};
+use super::{Sketch, SketchInfo, digest, run_tensors, valid};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 
 /// The metadata entry of a sketch.
 const KEY: &str = "shapsketch";
@@ -42,6 +43,8 @@ const SPECTRUM: &str = "spectrum";
 const PATTERNS: &str = "patterns";
 const CENTRED: &str = "centred";
 const SETS: &str = "sets";
+/// The end of the kind of a surrogate that has terms with runs.
+const RUNS: &str = "+runs";
 
 /// The metadata of a sketch.
 #[derive(Serialize, Deserialize)]
@@ -53,8 +56,22 @@ struct Header {
     #[serde(default)]
     constant_variance: Option<f64>,
     info: Option<InfoRecord>,
+    /// Names of the relations of runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    relations: Vec<String>,
     #[serde(default)]
     digest: Option<String>,
+}
+
+impl Header {
+    /// The kind of the terms without runs.
+    fn kind(&self) -> &str {
+        self.kind.strip_suffix(RUNS).unwrap_or(&self.kind)
+    }
+
+    fn has_runs(&self) -> bool {
+        self.kind.ends_with(RUNS)
+    }
 }
 
 /// The fields of the metadata of files without a digest.
@@ -67,7 +84,10 @@ struct Version {
 }
 
 /// The reason why a file cannot be read or written.
-type Reason<T> = std::result::Result<T, String>;
+pub(super) type Reason<T> = std::result::Result<T, String>;
+
+/// Name, type, shape and bytes of a tensor.
+pub(super) type Data = (&'static str, Dtype, Vec<usize>, Vec<u8>);
 
 impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
@@ -119,19 +139,25 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         },
     };
     let space = sketch.surrogate.space();
+    let runs = match &sketch.surrogate {
+        Surrogate::Terms(terms) if !terms.runs.is_empty() => Some(&terms.runs),
+        _ => None,
+    };
+    let names = runs.iter().flat_map(|runs| &runs.relations).map(|relation| relation.name().to_owned());
     let header = Header {
         version: VERSION,
-        kind: kind.into(),
+        kind: runs.map_or_else(|| kind.into(), |_| format!("{kind}{RUNS}")),
         alphabet: space.alphabet(),
         length: space.n(),
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
+        relations: names.collect(),
         digest: Some(digest::ZEROS.into()),
     };
-    let f64s = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-    let u16s = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let f64s = |values: &[f64]| bytes_of(values, |v| v.to_le_bytes());
+    let u16s = |values: &[u16]| bytes_of(values, |v| v.to_le_bytes());
     let parts: Vec<f64> = terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect();
-    let mut data = vec![
+    let mut data: Vec<Data> = vec![
         ("coefficients", Dtype::F64, vec![terms.order.len(), 2], f64s(&parts)),
         ("order", Dtype::U16, vec![terms.order.len()], u16s(&terms.order)),
         ("support", Dtype::U16, vec![terms.support.len()], u16s(&terms.support)),
@@ -149,6 +175,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         data.push(("position_variances", Dtype::F64, vec![positions.len()], f64s(positions)));
         data.push(("variances", Dtype::F64, vec![patterns.len()], f64s(patterns)));
     }
+    data.extend(runs.map(run_tensors::tensors).unwrap_or_default());
     let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
     let tensors = data
         .iter()
@@ -161,6 +188,11 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
     digest::seal(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Little-endian bytes of numbers.
+pub(super) fn bytes_of<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|&value| bytes(value)).collect()
 }
 
 /// Writes a file completely. If that fails, an existing file does not change.
@@ -217,18 +249,22 @@ fn parse(bytes: &[u8]) -> Reason<Sketch> {
     }
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
     let tensors = Tensors(file);
-    let terms = tensors.terms(&header.kind)?;
-    let surrogate = if header.kind == SPECTRUM {
+    let terms = tensors.terms(header.kind())?;
+    let surrogate = if header.kind() == SPECTRUM {
         let spectrum = Spectrum::from_file(space, terms.into_frequencies())
             .map_err(|e| format!("its spectrum is damaged: {e}"))?;
         Surrogate::Spectrum(spectrum)
     } else {
-        let basis = match header.kind.as_str() {
+        let basis = match header.kind() {
             SETS => Basis::Sets(tensors.u64s("sets")?.into()),
             CENTRED => Basis::Centred,
             _ => Basis::Letters,
         };
-        Surrogate::Terms(terms.into_product(space, basis)?)
+        let runs = match header.has_runs() {
+            true => run_tensors::read(&tensors, &header.relations, &space)?,
+            false => RunTerms::default(),
+        };
+        Surrogate::Terms(terms.into_product(space, basis, runs)?)
     };
     let uncertainty = match header.constant_variance {
         None => None,
@@ -261,7 +297,8 @@ fn header(json: &str) -> Reason<Header> {
         ));
     }
     let header: Header = serde_json::from_str(json).map_err(damaged)?;
-    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
+    let known = [SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind());
+    if !known || header.kind() == SPECTRUM && header.has_runs() {
         return Err(format!(
             "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
             header.kind
@@ -278,7 +315,7 @@ fn header(json: &str) -> Reason<Header> {
 }
 
 /// The tensors of a file.
-struct Tensors<'a>(SafeTensors<'a>);
+pub(super) struct Tensors<'a>(SafeTensors<'a>);
 
 impl Tensors<'_> {
     fn bytes(&self, name: &str, dtype: Dtype) -> Reason<Vec<u8>> {
@@ -289,16 +326,16 @@ impl Tensors<'_> {
         Ok(view.data().to_vec())
     }
 
-    fn u16s(&self, name: &str) -> Reason<Vec<u16>> {
+    pub(super) fn u16s(&self, name: &str) -> Reason<Vec<u16>> {
         let bytes = self.bytes(name, Dtype::U16)?;
         Ok(bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect())
     }
 
-    fn u64s(&self, name: &str) -> Reason<Vec<u64>> {
+    pub(super) fn u64s(&self, name: &str) -> Reason<Vec<u64>> {
         self.bytes(name, Dtype::U64).map(|bytes| words_of(&bytes).collect())
     }
 
-    fn f64s(&self, name: &str) -> Reason<Vec<f64>> {
+    pub(super) fn f64s(&self, name: &str) -> Reason<Vec<f64>> {
         self.bytes(name, Dtype::F64).map(|bytes| words_of(&bytes).map(f64::from_bits).collect())
     }
 
@@ -383,7 +420,7 @@ impl Terms {
         self.iter().map(|(support, labels, value)| (frequency(support, labels), value)).collect()
     }
 
-    fn into_product(self, space: SequenceSpace, basis: Basis) -> std::result::Result<ProductTerms, String> {
+    fn into_product(self, space: SequenceSpace, basis: Basis, runs: RunTerms) -> Reason<ProductTerms> {
         let damaged = |what: &str| format!("its terms are damaged: {what}");
         let mut all = self.iter();
         let constant = match all.next() {
@@ -406,7 +443,7 @@ impl Terms {
             }
             last = next;
         }
-        let terms = ProductTerms { space, basis, constant, supports };
+        let terms = ProductTerms { space, basis, constant, supports, runs };
         terms.check().map_err(|e| damaged(&e.to_string()))?;
         Ok(terms)
     }
