@@ -6,6 +6,7 @@ use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::explain::{Interactions, Motif, motif};
 use crate::sketch::Sketch;
 use crate::space::Space;
+use crate::surrogate::Relation;
 use crate::work::{interruptible, short};
 
 /// The distribution of missing positions.
@@ -172,6 +173,12 @@ impl Components {
     /// The variance of each component.
     fn variances<'py>(&self, py: Python<'py>) -> PyResult<Vector<'py, f64>> {
         interruptible(py, |cancel| self.0.variances(cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    /// The relations of runs.
+    #[getter]
+    fn relations(&self) -> Vec<Relation> {
+        self.0.relations().iter().cloned().map(Relation).collect()
     }
 
     fn motifs(&self, py: Python<'_>, count: usize, max_order: usize) -> PyResult<Vec<Motif>> {

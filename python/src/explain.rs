@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{self, Codes, Matrix};
 use crate::space::Space;
+use crate::surrogate::{Run, run};
 use crate::work::interruptible;
 
 /// Shuffles `(B * count, n)` that preserve dinucleotide counts.
@@ -39,9 +40,10 @@ impl Interactions {
     }
 }
 
-/// Support, symbols, interaction, effect, frequency.
-pub(crate) type Motif = (Vec<u16>, Vec<u8>, f64, f64, f64);
+/// Support, symbols, runs, sets of symbols at positions, interaction, effect, frequency.
+pub(crate) type Motif = (Vec<u16>, Vec<u8>, Vec<Run>, Vec<(u16, u64)>, f64, f64, f64);
 
 pub(crate) fn motif(motif: shapsketch::explain::Motif) -> Motif {
-    (motif.support, motif.letters, motif.interaction, motif.effect, motif.frequency)
+    let runs = motif.runs.iter().map(run).collect();
+    (motif.support, motif.letters, runs, motif.sets, motif.interaction, motif.effect, motif.frequency)
 }

@@ -52,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use super::space::Space;
     #[pymodule_export]
-    use super::surrogate::{Spectrum, combine};
+    use super::surrogate::{Relation, Spectrum, combine, run_terms};
     #[pymodule_export]
     use super::trees::{CountingTrees, Ensemble};
     #[pymodule_export]

@@ -27,7 +27,9 @@ pub(crate) enum PartModel<'py> {
 impl PartModel<'_> {
     fn model(&self) -> shapsketch::Result<Model> {
         Ok(match self {
-            Self::ClosedForm(sketch) => Model::ClosedForm(ClosedForm::new(sketch.0.surrogate.clone())?),
+            Self::ClosedForm(sketch) => {
+                Model::ClosedForm(Box::new(ClosedForm::new(sketch.0.surrogate.clone())?))
+            }
             Self::Trees(trees) => Model::Trees(trees.0.clone()),
             Self::Networks(networks) => Model::Networks(networks.0.clone()),
         })
@@ -67,7 +69,7 @@ impl Predictor {
 
     #[getter]
     fn r2(&self) -> RSquared {
-        self.0.r2().clone().into()
+        (*self.0.r2()).into()
     }
 
     #[getter]

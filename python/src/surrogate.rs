@@ -1,11 +1,12 @@
-//! Surrogates: spectra, and weighted sums of surrogates.
+//! Surrogates: spectra, terms with runs, and weighted sums of surrogates.
 
 use pyo3::prelude::*;
+use shapsketch::surrogate;
 
 use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::work::{abandonable, interruptible};
+use crate::work::{abandonable, interruptible, short};
 
 /// Frequencies `(s, n)` and coefficients `(s,)`.
 pub(crate) type Terms<'py> = (Matrix<'py, u8>, Vector<'py, Complex64>);
@@ -74,6 +75,75 @@ impl Spectrum {
         let keep = shapsketch::surrogate::Truncation { max_terms, max_order, energy };
         interruptible(py, |cancel| self.0.truncate(keep, cancel)).map(Self)
     }
+}
+
+/// A symmetric relation between symbols.
+#[pyclass(frozen, from_py_object, module = "shapsketch._core")]
+#[derive(Clone)]
+pub(crate) struct Relation(pub(crate) shapsketch::surrogate::Relation);
+
+#[pymethods]
+impl Relation {
+    /// Row `a` has the symbols that symbol `a` is related to, as bits.
+    #[new]
+    fn new(py: Python<'_>, space: Space, name: &str, rows: Vec<u64>) -> PyResult<Self> {
+        short(py, || shapsketch::surrogate::Relation::new(&space.0, name, rows)).map(Self)
+    }
+
+    #[staticmethod]
+    fn equal(space: Space) -> Self {
+        Self(shapsketch::surrogate::Relation::equal(&space.0))
+    }
+
+    #[staticmethod]
+    fn complement(py: Python<'_>, space: Space, wobble: bool) -> PyResult<Self> {
+        short(py, || shapsketch::surrogate::Relation::complement(&space.0, wobble)).map(Self)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    #[getter]
+    fn rows(&self) -> Vec<u64> {
+        self.0.rows().to_vec()
+    }
+}
+
+/// Number of the relation, first, second, length, reversed.
+pub(crate) type Run = (u16, u16, u16, u16, bool);
+/// Runs, sets of symbols at positions, coefficient.
+pub(crate) type RunTerm = (Vec<Run>, Vec<(u16, u64)>, f64);
+
+pub(crate) fn run(run: &surrogate::Run) -> Run {
+    (run.relation, run.first, run.second, run.length, run.reversed)
+}
+
+/// A sum of terms with runs, as a sketch without provenance.
+#[pyfunction]
+pub(crate) fn run_terms(
+    py: Python<'_>,
+    space: Space,
+    relations: Vec<Relation>,
+    terms: Vec<RunTerm>,
+) -> PyResult<Sketch> {
+    let relations = relations.into_iter().map(|relation| relation.0).collect();
+    let run = |(relation, first, second, length, reversed): Run| surrogate::Run {
+        relation,
+        first,
+        second,
+        length,
+        reversed,
+    };
+    let term = |(runs, sets, coefficient): RunTerm| {
+        let runs = runs.into_iter().map(run).collect();
+        surrogate::RunTerm { runs, sets, coefficient }
+    };
+    interruptible(py, |_| {
+        surrogate::RunTerms::new(&space.0, relations, terms.into_iter().map(term).collect())
+    })
+    .map(|runs| shapsketch::Surrogate::of_runs(space.0, runs).into())
 }
 
 /// A weighted sum of sketches, as a sketch without provenance.

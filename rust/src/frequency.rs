@@ -86,6 +86,13 @@ impl Frequency {
         dense
     }
 
+    /// The frequency with the values of both, which have no position in common.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        let mut all: Vec<(u16, u8)> = self.iter().chain(other.iter()).collect();
+        all.sort_unstable();
+        all.into_iter().collect()
+    }
+
     /// `self - other (mod q)`.
     pub(crate) fn minus(&self, other: &Self, q: usize) -> Self {
         let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());

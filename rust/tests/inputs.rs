@@ -9,7 +9,7 @@ use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, S
 use shapsketch::frequency::Frequency;
 use shapsketch::peel::PeelingDecoder;
 use shapsketch::sketch::Strategy;
-use shapsketch::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Truncation};
+use shapsketch::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::synthetic::Planted;
 use shapsketch::validation::RSquared;
 use shapsketch::{Cancel, Complex64, Components, Index, Plan, Result, SequenceSpace};
@@ -187,6 +187,7 @@ fn product_terms() {
             basis: Basis::Letters,
             constant: 0.0,
             supports: vec![group],
+            runs: RunTerms::default(),
         })
     };
     assert!(components(&[0, 2], &[3, 0], 1.0).is_ok());
@@ -201,7 +202,13 @@ fn product_terms() {
     fails_with(components(&[0, 1], &[1, 3], f64::NAN), "finite, got support 0: NaN");
     let sets = |sets: Vec<u64>| {
         let basis = Basis::Sets(sets.into());
-        Components::new(&ProductTerms { space: dna(3), basis, constant: 0.0, supports: Vec::new() })
+        Components::new(&ProductTerms {
+            space: dna(3),
+            basis,
+            constant: 0.0,
+            supports: Vec::new(),
+            runs: RunTerms::default(),
+        })
     };
     assert!(sets(vec![1, 0b1111]).is_ok());
     fails_with(sets(vec![1, 0]), "non-empty sets of symbols of the alphabet");

@@ -51,7 +51,7 @@ fn part(name: &str, weight: f64, model: Model) -> Part {
 }
 
 fn predictor(codes: &[u8]) -> Predictor {
-    let form = ClosedForm::new(closed_form()).unwrap();
+    let form = Box::new(ClosedForm::new(closed_form()).unwrap());
     let parts = vec![
         part("regress", 0.5, Model::ClosedForm(form)),
         part("trees (counts)", 0.25, Model::Trees(trees())),
@@ -97,7 +97,7 @@ fn a_sketch_file_keeps_the_predictor() {
 #[test]
 fn predictors_of_other_spaces_and_impossible_numbers_are_refused() {
     let other = SequenceSpace::new("ACGT", 9).unwrap();
-    let form = || Model::ClosedForm(ClosedForm::new(closed_form()).unwrap());
+    let form = || Model::ClosedForm(Box::new(ClosedForm::new(closed_form()).unwrap()));
     let message = |space: SequenceSpace, constant, part| {
         Predictor::new(space, constant, vec![part], some_r2()).unwrap_err().to_string()
     };

@@ -13,6 +13,7 @@ from shapsketch import _core
 from shapsketch._validate import integer
 from shapsketch.explain.table import Record, Support, Table
 from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +82,27 @@ class Sobol(Table):
 
 
 class Motif(NamedTuple):
-    """Symbols at some positions, and their effect.
+    """Symbols at some positions, or runs of related positions, and their effect.
 
     Attributes
     ----------
     support : tuple of int
         Positions, ascending.
     letters : str
-        The symbol at each of these positions.
+        The symbol at each of these positions. For a motif with runs, the symbols that it has besides, in
+        words, such as "A or G at 5"; empty if there are none.
     interaction : float
-        Joint effect of the symbols, beyond the effects of all subsets of them.
+        Joint effect of the symbols, beyond the effects of all subsets of them. For a motif with runs, the
+        mean over sequences with it, of its term alone.
     effect : float
         Mean score of sequences that have the motif, minus the base value.
     frequency : float
         Probability of the motif under the background.
     found : float or None
         Fraction of the sequences that have the motif; None if no sequences were passed.
+    runs : tuple of Run
+        Stems, repeats and other runs, empty for symbols alone. ``str(run)`` gives each in words, such as
+        "positions 3-6 pair with 14-17".
     """
 
     support: Support
@@ -105,6 +111,7 @@ class Motif(NamedTuple):
     effect: float
     frequency: float
     found: float | None
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +141,27 @@ class Motifs(Table):
         codes: Codes | None,
     ) -> Motifs:
         """Return at most `count` motifs of compiled components; `codes` (B, n) are searched for them."""
-        motifs = []
-        for support, letters, interaction, effect, frequency in components.motifs(count, max_order):
-            symbols = np.frombuffer(bytes(letters), dtype=np.uint8)
+        motifs, relations = [], components.relations
+        for support, letters, runs, sets, interaction, effect, frequency in components.motifs(
+            count, max_order
+        ):
+            symbols = list(zip(support, letters, strict=True)) if letters else []
+            text = (
+                symbols_in_words(sets, space.alphabet)
+                if runs
+                else "".join(space.alphabet[a] for a in letters)
+            )
             fraction = None
             if codes is not None:
-                fraction = float((codes[:, list(support)] == symbols).all(axis=1).mean())
-            text = "".join(space.alphabet[symbol] for symbol in symbols)
-            motifs.append(Motif(tuple(support), text, interaction, effect, frequency, fraction))
+                has = occurrences(codes, runs, sets + [(i, 1 << symbol) for i, symbol in symbols], relations)
+                fraction = float(has.mean())
+            named = tuple(Run.of(run, relations) for run in runs)
+            motifs.append(Motif(tuple(support), text, interaction, effect, frequency, fraction, named))
         return cls(motifs, background)
 
     def records(self) -> list[Record]:
-        """Return one row for each motif."""
-        return [motif._asdict() for motif in self.motifs]
+        """Return one row for each motif; runs are in words."""
+        return [{**motif._asdict(), "runs": "; ".join(map(str, motif.runs))} for motif in self.motifs]
 
     def __len__(self) -> int:
         return len(self.motifs)

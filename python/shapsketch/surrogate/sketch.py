@@ -18,6 +18,7 @@ from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
 from shapsketch.space import Sequences, SequenceSpace
 from shapsketch.surrogate.predictor import CustomPart, Predictor
+from shapsketch.surrogate.runs import Run, support_of, symbols_in_words
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.surrogate.summary import info_lines, predictor_lines
 
@@ -68,24 +69,29 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A letter pattern: symbols at fixed positions, one term of a sketch.
+    """A letter pattern, symbols at fixed positions, or runs of related positions: one term of a sketch.
 
     Attributes
     ----------
     support : tuple of int
         Positions, ascending.
     letters : str
-        The symbol at each of these positions.
+        The symbol at each of these positions. For a pattern with runs, the symbols that it has besides, in
+        words, such as "A or G at 5"; empty if there are none.
     coefficient : float
-        Amount that the score of a sequence with these symbols gains, on the scale of the sketch.
+        Amount that the score of a sequence with this pattern gains, on the scale of the sketch.
     stderr : float
         Standard error of the coefficient; NaN if it is unknown.
+    runs : tuple of Run
+        Stems, repeats and other runs, empty for symbols alone. ``str(run)`` gives each in words, such as
+        "positions 3-6 pair with 14-17".
     """
 
     support: tuple[int, ...]
     letters: str
     coefficient: float
     stderr: float
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,11 +168,11 @@ class Sketch:
 
     @lazy_property
     def patterns(self) -> list[Pattern] | None:
-        """The letter patterns of a regression, strongest first; None for other surrogates.
+        """The letter patterns and runs of a regression, strongest first; None for other surrogates.
 
         The surrogate is a constant plus the coefficients of all patterns that a sequence has. The strength of
-        a pattern is its absolute coefficient times ``q**(-order / 2)``, the square root of its frequency in
-        uniform sequences.
+        a pattern is its absolute coefficient times the square root of its frequency in uniform sequences,
+        ``q**-order`` for symbols.
         """
         patterns = self._core.patterns()
         if patterns is None:
@@ -178,8 +184,21 @@ class Sketch:
             Pattern(tuple(support), "".join(alphabet[a] for a in codes), float(c), float(e))
             for support, codes, c, e in zip(supports, letters, coefficients, errors, strict=True)
         ]
-        scale = float(self.space.q)
-        return sorted(listed, key=lambda p: -abs(p.coefficient) * scale ** (-len(p.support) / 2))
+        q = float(self.space.q)
+        ranked = [
+            (abs(pattern.coefficient) * q ** (-len(pattern.support) / 2), pattern) for pattern in listed
+        ]
+        relations, terms = self._core.runs()
+        for (runs, sets, coefficient), frequency in zip(terms, self._core.run_frequencies(), strict=True):
+            pattern = Pattern(
+                support_of(runs, sets, relations),
+                symbols_in_words(sets, alphabet),
+                coefficient,
+                np.nan,
+                tuple(Run.of(run, relations) for run in runs),
+            )
+            ranked.append((abs(coefficient) * frequency**0.5, pattern))
+        return [pattern for _, pattern in sorted(ranked, key=lambda pair: -pair[0])]
 
     @lazy_property
     def space(self) -> SequenceSpace:
@@ -320,7 +339,8 @@ class Sketch:
         counts = self._core.orders()
         if counts is not None:
             kind = "terms" if self.patterns is None else "letter patterns"
-            return [f"order {order:<4} {count:,} {kind}" for order, count in enumerate(counts) if count]
+            lines = [f"order {order:<4} {count:,} {kind}" for order, count in enumerate(counts) if count]
+            return lines + [f"runs       {count:,} terms, {name}" for name, count in self._core.run_counts()]
         energy = self.spectrum.order_energy()
         total = energy[1:].sum()
         numbers = self.spectrum._core.orders()

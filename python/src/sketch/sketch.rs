@@ -9,13 +9,13 @@ use shapsketch::Surrogate;
 use shapsketch::explain::shapley_standard_errors;
 use shapsketch::frequency::Frequency;
 use shapsketch::sketch::{self, Outcome};
-use shapsketch::surrogate::Basis;
+use shapsketch::surrogate::{self, Basis};
 
 use super::{Candidate, Fit, HeldOut, SketchInfo};
 use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::predictor::Predictor;
 use crate::space::Space;
-use crate::surrogate::Spectrum;
+use crate::surrogate::{Relation, RunTerm, Spectrum, run};
 use crate::work::{abandonable, interruptible, short};
 
 /// Supports, symbols, coefficients and variances of letter patterns.
@@ -174,6 +174,27 @@ impl Sketch {
         let uncertainty = self.0.uncertainty.as_ref();
         let variances = uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.patterns.clone()));
         Some((supports, symbols, arrays::vector(py, coefficients), variances))
+    }
+
+    /// The relations of runs, and the terms with runs.
+    fn runs(&self) -> (Vec<Relation>, Vec<RunTerm>) {
+        let runs = self.0.surrogate.terms().runs;
+        let term =
+            |term: surrogate::RunTerm| (term.runs.iter().map(run).collect(), term.sets, term.coefficient);
+        let relations = runs.relations.into_iter().map(Relation).collect();
+        (relations, runs.terms.into_iter().map(term).collect())
+    }
+
+    /// Frequency of each term with runs in uniform sequences.
+    fn run_frequencies(&self, py: Python<'_>) -> PyResult<Vec<f64>> {
+        let terms = self.0.surrogate.terms();
+        interruptible(py, |_| Ok(terms.runs.frequencies(terms.space.q())))
+    }
+
+    /// Names of relations, and the number of terms with runs of each.
+    fn run_counts(&self) -> Vec<(String, usize)> {
+        let terms = self.0.surrogate.terms();
+        terms.runs.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
     /// Standard errors of Shapley values `(B, n)`; `None` if they are not known.

@@ -115,6 +115,19 @@ impl Background {
         matches!(self.kind, Kind::Uniform | Kind::Product(_))
     }
 
+    /// Whether every sequence is equally likely.
+    pub(crate) fn is_uniform(&self) -> bool {
+        matches!(self.kind, Kind::Uniform)
+    }
+
+    /// The codes of the equally likely sequences that the background consists of, if it does.
+    pub(crate) fn codes(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::References(codes) => Some(codes),
+            _ => None,
+        }
+    }
+
     /// Number of product distributions whose mixture, with equal weights, is the background.
     pub(crate) fn parts(&self) -> usize {
         match &self.kind {

@@ -8,6 +8,7 @@ use super::background::Background;
 use super::block_tables::BlockTable;
 use super::decompose::{Component, Decomposition, Factors, Listed, decompose};
 use super::multilinear::Multilinear;
+use super::run_products::RunProducts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -40,8 +41,15 @@ const LARGEST: u128 = 1 << 24;
 #[derive(Clone, Debug)]
 pub struct Components {
     background: Background,
+    /// The mean of the terms without runs.
     base_value: f64,
+    /// The mean of the terms with runs.
+    base_of_runs: f64,
     pub(crate) form: Form,
+    /// The terms with runs.
+    pub(crate) runs: RunProducts,
+    /// The supports of all components, if they have been listed.
+    pub(super) supports: OnceLock<Vec<Vec<u16>>>,
 }
 
 /// How components are evaluated.
@@ -89,11 +97,13 @@ impl Components {
         let means = background.means(&terms.basis, &factors);
         let factors = Factors { q, factors, means };
         let background = background.clone();
+        let runs = RunProducts::new(terms, &background, cancel)?;
+        let (base_of_runs, supports) = (runs.base_value(cancel)?, OnceLock::new());
         if let Some(Decomposition { base_value, components }) =
             decompose(terms, &background, &factors, cancel)?
         {
             let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
-            return Ok(Self { background, base_value, form });
+            return Ok(Self { background, base_value, base_of_runs, form, runs, supports });
         }
         let multilinear = Multilinear::new(terms, factors.means);
         if terms.basis == Basis::Characters {
@@ -104,7 +114,8 @@ impl Components {
             });
         }
         let base_value = multilinear.base_value(cancel)?;
-        Ok(Self { background, base_value, form: Form::Multilinear(multilinear) })
+        let form = Form::Multilinear(multilinear);
+        Ok(Self { background, base_value, base_of_runs, form, runs, supports })
     }
 
     /// The sequence space.
@@ -122,15 +133,7 @@ impl Components {
     /// `a(∅)`, the mean of the surrogate over the background.
     #[must_use]
     pub fn base_value(&self) -> f64 {
-        self.base_value
-    }
-
-    /// The supports that have a component, by order, then position.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] if long terms have too many to list.
-    pub fn supports(&self) -> Result<&[Vec<u16>]> {
-        self.list().map(|list| list.supports.as_slice())
+        self.base_value + self.base_of_runs
     }
 
     /// The predicted score of each sequence, `Σ_S a(S)`; shape `(B,)`.
@@ -139,10 +142,16 @@ impl Components {
     /// If the codes are not sequences of the space, or the caller cancels.
     pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         self.prepare(cancel)?;
-        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| match &self.form {
-            Form::Listed(list) => list.scores(self.base_value, codes, out, cancel),
-            Form::Multilinear(multilinear) => multilinear.scores(codes, out, cancel),
-        })
+        self.map_tiles(codes, ROWS, 1, cancel, |codes, out| self.scores(codes, out, cancel))
+    }
+
+    /// The score of each sequence of a tile.
+    pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
+        match &self.form {
+            Form::Listed(list) => list.scores(self.base_value, codes, out, cancel)?,
+            Form::Multilinear(multilinear) => multilinear.scores(codes, out, cancel)?,
+        }
+        self.runs.add_scores(codes, out, cancel)
     }
 
     pub(crate) fn list(&self) -> Result<&ComponentList> {

@@ -3,15 +3,19 @@
 //! The game `v_x(T) = E_X f(x_T, X_{T^c})` over a [`Background`] `X` has a Möbius transform `a_x(S)`, its functional
 //! ANOVA decomposition. For each support `S`, [`Components`] evaluates `a_x(S)` by a table look-up or a short sum.
 //! The sum over all supports is the prediction; weighted sums of components are Shapley values and interactions
-//! ([`crate::explain`]).
+//! ([`crate::explain`]). Terms with runs have too many components to list; they are evaluated as products.
 
 mod background;
 mod block_tables;
 mod components;
 mod decompose;
 mod multilinear;
+mod run_components;
+mod run_products;
 
 pub use background::Background;
 pub use components::Components;
 
 pub(crate) use components::{ComponentList, Form, result};
+pub(crate) use run_components::{Factor, Part, expectation};
+pub(crate) use run_products::{Block, Product, RunProducts, moebius};

@@ -40,7 +40,7 @@ struct Group {
 }
 
 /// Nodes and weights on `[0, 1]`.
-type Rule = Vec<(f64, f64)>;
+pub(super) type Rule = Vec<(f64, f64)>;
 
 impl Multilinear {
     pub(crate) fn new(terms: &ProductTerms, means: Vec<Means>) -> Self {
@@ -152,7 +152,7 @@ impl Multilinear {
 
 /// The rule with `count` nodes on `[0, 1]`, exact up to degree `2 count - 1`. Newton's method refines Tricomi's
 /// estimate of the nodes.
-fn gauss_legendre(count: usize) -> Rule {
+pub(super) fn gauss_legendre(count: usize) -> Rule {
     let n = count as f64;
     (0..count)
         .map(|i| {
@@ -186,7 +186,7 @@ mod tests {
     use crate::anova::{Background, Components};
     use crate::cancel::Cancel;
     use crate::space::SequenceSpace;
-    use crate::surrogate::{Basis, SupportTerms};
+    use crate::surrogate::{Basis, RunTerms, SupportTerms};
 
     /// Probabilities of the symbols of one position, one of them 0.
     fn chances(q: usize) -> Vec<f64> {
@@ -220,7 +220,7 @@ mod tests {
                 1 => Background::product(&space, chances(q).repeat(n)).unwrap(),
                 _ => Background::references(&space, &(0..3 * n).map(|_| draw(q as u64) as u8).collect::<Vec<_>>()).unwrap(),
             };
-            let terms = ProductTerms { space, basis, constant: 2.0, supports };
+            let terms = ProductTerms { space, basis, constant: 2.0, supports, runs: RunTerms::default() };
             let means = background.means(&terms.basis, &terms.basis.factors(q));
             let multilinear = Multilinear::new(&terms, means);
             let components = Components::with_background(&terms, &background, &Cancel::new()).unwrap();

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use rayon::prelude::*;
 
 use super::indices::Index;
-use super::shapley::moebius;
-use crate::anova::{Components, result};
+use super::run_interactions::RunInteractions;
+use crate::anova::{Components, moebius, result};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::words::{self, binomial, subset};
@@ -16,7 +16,7 @@ const ROWS: usize = 64;
 /// Largest number of results that one task holds (8 bytes each).
 const HELD: usize = 1 << 16;
 /// Largest number of subsets of all supports.
-const MAX_SUBSETS: f64 = (1 << 21) as f64;
+pub(super) const MAX_SUBSETS: f64 = (1 << 21) as f64;
 
 /// An index of a game, ready for evaluation: its supports, and the weights of components.
 #[derive(Clone, Debug)]
@@ -27,10 +27,17 @@ pub struct Interactions {
     weights: Vec<(u32, f64)>,
     /// If each sequence has its own background sequences: the index of each subset of each component, by mask.
     subsets: Option<Vec<Vec<u32>>>,
+    runs: RunInteractions,
 }
 
 impl Interactions {
-    fn new(components: &[Vec<u16>], index: Index, most: usize, subsets: Option<Vec<Vec<u32>>>) -> Self {
+    fn new(
+        components: &[Vec<u16>],
+        index: Index,
+        most: usize,
+        subsets: Option<Vec<Vec<u32>>>,
+        (runs, of_runs): (RunInteractions, Vec<Vec<u16>>),
+    ) -> Self {
         let longest = components.iter().map(Vec::len).max().unwrap_or(0);
         let weights: Vec<Vec<f64>> = (0..=longest)
             .map(|t| {
@@ -48,16 +55,17 @@ impl Interactions {
         };
         let listed: Vec<Vec<(Vec<u16>, f64)>> = components.iter().map(|support| chosen(support)).collect();
         let supports: BTreeSet<(usize, &Vec<u16>)> =
-            listed.iter().flatten().map(|(subset, _)| (subset.len(), subset)).collect();
+            listed.iter().flatten().map(|(subset, _)| subset).chain(&of_runs).map(|s| (s.len(), s)).collect();
         let supports: Vec<Vec<u16>> = supports.into_iter().map(|(_, subset)| subset.clone()).collect();
         let number: HashMap<&[u16], u32> = supports.iter().map(Vec::as_slice).zip(0..).collect();
+        let runs = runs.with_outputs(of_runs.iter().map(|support| number[support.as_slice()]).collect());
         let mut starts = vec![0];
         let mut all = Vec::new();
         for weighted in &listed {
             all.extend(weighted.iter().map(|(subset, weight)| (number[subset.as_slice()], *weight)));
             starts.push(all.len());
         }
-        Self { supports, starts, weights: all, subsets }
+        Self { supports, starts, weights: all, subsets, runs }
     }
 
     /// Supports that can have an interaction, by order, then position.
@@ -121,10 +129,11 @@ impl Components {
     /// list.
     pub fn interactions(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
-        let supports = self.supports()?;
+        let supports = &self.list()?.supports;
         let highest = if index == Index::Moebius { 0 } else { most };
         check_subsets(supports, |t| (1..=highest.min(t)).map(|s| binomial(t, s)).sum::<f64>() + 1.0)?;
-        Ok(Interactions::new(supports, index, most, None))
+        let runs = RunInteractions::new(&self.runs, index, most, false)?;
+        Ok(Interactions::new(supports, index, most, None, runs))
     }
 
     /// An index up to an order, for [`Components::values_with_references`].
@@ -133,7 +142,7 @@ impl Components {
     /// As for [`Components::interactions`].
     pub fn interactions_with_references(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
-        let supports = self.supports()?;
+        let supports = &self.list()?.supports;
         check_subsets(supports, |t| 2.0_f64.powi(t as i32))?;
         let mut number: HashMap<Vec<u16>, u32> = HashMap::new();
         let mut closure = Vec::new();
@@ -149,7 +158,8 @@ impl Components {
                 .collect();
             subsets.push(numbers);
         }
-        Ok(Interactions::new(&closure, index, most, Some(subsets)))
+        let runs = RunInteractions::new(&self.runs, index, most, true)?;
+        Ok(Interactions::new(&closure, index, most, Some(subsets), runs))
     }
 
     /// The index of each sequence, for every support of `interactions`; shape `(B, supports)`.
@@ -182,8 +192,9 @@ impl Components {
                     column.iter_mut().zip(&values).for_each(|(sum, value)| *sum += weight * value);
                 }
             }
-            for (row, out) in out.chunks_exact_mut(width).enumerate() {
-                out.iter_mut().enumerate().for_each(|(to, out)| *out = columns[to * count + row]);
+            for (index, (out, row)) in out.chunks_exact_mut(width).zip(codes.chunks_exact(n)).enumerate() {
+                out.iter_mut().enumerate().for_each(|(to, out)| *out = columns[to * count + index]);
+                interactions.runs.add(&self.runs, row, out, cancel)?;
             }
             Ok(())
         })
@@ -234,7 +245,7 @@ impl Components {
                     out[to as usize] += weight * value;
                 }
             }
-            Ok(())
+            interactions.runs.add(&self.runs.with_references(references), row, out, cancel)
         })
     }
 

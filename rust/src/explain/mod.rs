@@ -7,6 +7,8 @@ mod dinucleotide;
 mod indices;
 mod interactions;
 mod mutations;
+mod run_interactions;
+mod run_motifs;
 mod shapley;
 mod sobol;
 mod standard_errors;

@@ -5,6 +5,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 
 use super::interactions::check_subsets;
+use crate::anova::moebius;
 
 /// Sequences explained by one task.
 const ROWS: usize = 256;
@@ -17,9 +18,12 @@ impl Components {
     /// If the codes are not sequences of the space, or the caller cancels.
     pub fn shapley_values(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         self.prepare(cancel)?;
-        self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| match &self.form {
-            Form::Listed(list) => add_tile(list, codes, out, cancel),
-            Form::Multilinear(multilinear) => multilinear.shapley_values(codes, out, cancel),
+        self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| {
+            match &self.form {
+                Form::Listed(list) => add_tile(list, codes, out, cancel)?,
+                Form::Multilinear(multilinear) => multilinear.shapley_values(codes, out, cancel)?,
+            }
+            self.runs.add_shapley_values(codes, out, cancel)
         })
     }
 
@@ -39,11 +43,14 @@ impl Components {
         }
         self.prepare(cancel)?;
         let n = self.space().n();
-        self.map_with_references(codes, references, n, cancel, |row, references, out| match &self.form {
-            Form::Listed(list) => add_with_references(list, row, references, out, cancel),
-            Form::Multilinear(multilinear) => {
-                multilinear.with_references(references).shapley_values(row, out, cancel)
+        self.map_with_references(codes, references, n, cancel, |row, references, out| {
+            match &self.form {
+                Form::Listed(list) => add_with_references(list, row, references, out, cancel)?,
+                Form::Multilinear(multilinear) => {
+                    multilinear.with_references(references).shapley_values(row, out, cancel)?;
+                }
             }
+            self.runs.with_references(references).add_shapley_values(row, out, cancel)
         })
     }
 }
@@ -136,18 +143,6 @@ fn coalitions(
         }
         words[..count].iter_mut().for_each(|word| *word += missing * stride);
         stride *= list.q;
-    }
-}
-
-/// Replaces the scores of all coalitions (by mask) with the components of the game.
-pub(super) fn moebius(game: &mut [f64]) {
-    let mut step = 1;
-    while step < game.len() {
-        for pair in game.chunks_exact_mut(2 * step) {
-            let (without, with) = pair.split_at_mut(step);
-            with.iter_mut().zip(without).for_each(|(with, without)| *with -= *without);
-        }
-        step *= 2;
     }
 }
 

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::run_motifs::RankedTerm;
 use crate::anova::{ComponentList, Components};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::surrogate::{Relation, Run};
 use crate::words::{digits, same, saturating_count, subset};
 
 /// Predicted memory of one motif, in bytes.
@@ -18,18 +20,22 @@ const MOTIF_BYTES: u128 = 512;
 /// Words that are held before the weakest are dropped.
 const HELD: usize = 1 << 16;
 
-/// Symbols at some positions, and their effect.
+/// Symbols at some positions, or runs, and their effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Motif {
     /// Positions, ascending.
     pub support: Vec<u16>,
-    /// The symbol at each position.
+    /// The symbol at each position; empty if the motif has runs.
     pub letters: Vec<u8>,
-    /// The interaction of all these symbols, `a(S)`.
+    /// Runs of relations of [`Components::relations`]; empty for symbols.
+    pub runs: Vec<Run>,
+    /// Sets of symbols at positions that a motif with runs also has.
+    pub sets: Vec<(u16, u64)>,
+    /// The interaction of all positions, `a(S)`; for runs the mean over sequences with them, of their term alone.
     pub interaction: f64,
-    /// Mean score of sequences with these symbols, minus the base value: `Σ_{U⊆S} a(U)`.
+    /// Mean score of sequences with the motif, minus the base value; for symbols `Σ_{U⊆S} a(U)`.
     pub effect: f64,
-    /// Probability of these symbols under the background.
+    /// Probability of the motif under the background.
     pub frequency: f64,
 }
 
@@ -56,6 +62,9 @@ impl Components {
     pub fn variances(&self, cancel: &Cancel) -> Result<Vec<f64>> {
         self.independent()?;
         let list = self.list()?;
+        if !self.runs.is_empty() {
+            return self.supports()?.par_iter().map(|support| self.variance(list, support, cancel)).collect();
+        }
         (0..list.supports.len())
             .into_par_iter()
             .map(|component| {
@@ -67,7 +76,14 @@ impl Components {
             .collect()
     }
 
-    /// The patterns of up to `max_order` positions that carry most variance, `frequency · interaction²`.
+    /// The relations of runs.
+    #[must_use]
+    pub fn relations(&self) -> &[Relation] {
+        &self.runs.source().relations
+    }
+
+    /// The patterns and terms with runs of up to `max_order` positions that carry most variance,
+    /// `frequency · interaction²`.
     ///
     /// # Errors
     /// As for [`Components::variances`].
@@ -75,6 +91,7 @@ impl Components {
         self.independent()?;
         let list = self.list()?;
         let best = self.strongest_words(list, count, max_order, cancel)?;
+        let ranked = self.ranked_terms(max_order, cancel)?;
         let number: HashMap<&[u16], usize> =
             list.supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
         let (q, n) = (self.space().q(), self.space().n());
@@ -99,13 +116,26 @@ impl Components {
                     }
                 }
             }
+            effect += self.effect_on_runs(&support, &symbols);
             let chances =
                 support.iter().zip(&symbols).map(|(&i, &a)| self.background().symbols(i)[a as usize]);
             let frequency = chances.fold(1.0, |product, chance| product * chance);
-            let interaction = list.value(component, &row);
-            Ok(Motif { support, letters: symbols, interaction, effect, frequency })
+            let interaction = list.value(component, &row) + self.value_of_runs(&support, &symbols);
+            let (runs, sets) = (Vec::new(), Vec::new());
+            Ok(Motif { support, letters: symbols, runs, sets, interaction, effect, frequency })
         };
-        best.iter().map(motif).collect()
+        // At equal variance, words come first.
+        let mut all: Vec<(f64, Strongest<'_>)> =
+            best.iter().map(|word| (word.0, Strongest::Word(word))).collect();
+        all.extend(ranked.into_iter().map(|term| (term.0 * term.1 * term.1, Strongest::Term(term))));
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all.truncate(count);
+        all.into_iter()
+            .map(|(_, strongest)| match strongest {
+                Strongest::Word(word) => motif(word),
+                Strongest::Term(term) => self.motif_of_term(list, term, cancel),
+            })
+            .collect()
     }
 
     /// The `count` words of up to `max_order` positions that carry most variance, in descending order.
@@ -124,7 +154,10 @@ impl Components {
             .into_par_iter()
             .filter(|&component| list.supports[component].len() <= max_order)
             .try_fold(Vec::new, |mut best: Vec<Word>, component| {
-                let table = list.table(component, cancel)?;
+                let mut table = list.table(component, cancel)?;
+                if !self.runs.is_empty() {
+                    self.add_runs(&list.supports[component], table.to_mut());
+                }
                 let chances = self.background().words(&list.supports[component]);
                 for (word, (value, p)) in table.iter().zip(chances).enumerate() {
                     let energy = p * value * value;
@@ -154,6 +187,12 @@ impl Components {
 
 /// Variance, component and number of a word.
 type Word = (f64, usize, usize);
+
+/// What becomes a motif.
+enum Strongest<'a> {
+    Word(&'a Word),
+    Term(RankedTerm),
+}
 
 /// Keeps the `count` words that carry most variance, in descending order.
 fn keep(words: &mut Vec<Word>, count: usize) {

@@ -43,7 +43,7 @@ pub struct Part {
 #[non_exhaustive]
 pub enum Model {
     /// A closed form, ready for evaluation.
-    ClosedForm(ClosedForm),
+    ClosedForm(Box<ClosedForm>),
     /// Boosted trees on patterns and counts.
     Trees(CountingTrees),
     /// Convolutional networks.
@@ -116,7 +116,7 @@ impl Predictor {
     /// use shapsketch::{Cancel, Complex64, SequenceSpace};
     /// let space = SequenceSpace::new("01", 2)?;
     /// let terms = vec![(Frequency::from_dense(&[1, 0]), Complex64::new(0.5, 0.0))];
-    /// let form = ClosedForm::new(Surrogate::Spectrum(Spectrum::new(space.clone(), terms)?))?;
+    /// let form = Box::new(ClosedForm::new(Surrogate::Spectrum(Spectrum::new(space.clone(), terms)?))?);
     /// let part = Part { name: "regress".into(), weight: 0.5, r2: 0.9, model: Model::ClosedForm(form) };
     /// let r2 = RSquared::new(&[1.0, 2.0], &[1.0, 1.8])?;
     /// let predictor = Predictor::new(space, 1.0, vec![part], r2)?;

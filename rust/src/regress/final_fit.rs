@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Surrogate};
 
 /// Largest number of rounds of descent and screening.
 const ROUNDS: usize = 20;
@@ -138,5 +138,11 @@ fn letter_patterns<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes
         }
     }
     let constant = fit.intercept(0);
-    ProductTerms { space: space.clone(), basis: Basis::Letters, constant, supports }
+    ProductTerms {
+        space: space.clone(),
+        basis: Basis::Letters,
+        constant,
+        supports,
+        runs: RunTerms::default(),
+    }
 }

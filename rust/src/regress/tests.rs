@@ -17,7 +17,7 @@ use crate::design::Observations;
 use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
 use crate::explain::shapley_standard_errors;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, SupportTerms, shapley_of_pattern};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, SupportTerms, shapley_of_pattern};
 
 /// Largest error relative to the size of the compared numbers, or absolute if the size is below 1.
 const TOLERANCE: f64 = 1e-10;
@@ -209,7 +209,7 @@ proptest! {
         let matches = symbols.iter().zip(&row).filter(|(a, b)| a == b).count();
         let support: Vec<u16> = (0..order as u16).collect();
         let group = SupportTerms { support, labels: symbols.iter().map(|&l| u16::from(l)).collect(), coefficients: vec![1.0.into()] };
-        let terms = ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: vec![group] };
+        let terms = ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: vec![group], runs: RunTerms::default() };
         let values = Components::new(&terms).unwrap().shapley_values(&row, &Cancel::new()).unwrap();
         let (matching, other) = shapley_of_pattern(q, order, matches);
         for ((a, b), value) in symbols.iter().zip(&row).zip(&values) {

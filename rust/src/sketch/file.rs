@@ -7,7 +7,8 @@
 //! `centred` are centred indicators; `sets` are indicators of sets of symbols, which the tensor `sets` (u64, one bit
 //! for each symbol) lists, with `labels` of type u16. Standard errors, if they are known, are in the tensors
 //! `variances` (f64, of each pattern's coefficient) and `position_variances` (f64, additional, of the Shapley value
-//! of each position), and the variance of the constant in the metadata. A reader refuses unknown kinds and versions.
+//! of each position), and the variance of the constant in the metadata. Kinds with runs are described in
+//! `run_tensors.rs`. A reader refuses unknown kinds and versions.
 //! Reading executes no code from the file and checks every field.
 //!
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
@@ -30,11 +31,11 @@ use super::predictor_file::{self, PredictorRecord};
 use super::read::read;
 use super::record::InfoRecord;
 use super::tensors::{Reason, Tensor, Tensors};
-use super::{Sketch, SketchInfo, digest, valid};
+use super::{Sketch, SketchInfo, digest, run_tensors, valid};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 
 /// The metadata entry of a sketch.
 const KEY: &str = "shapsketch";
@@ -46,6 +47,8 @@ const SPECTRUM: &str = "spectrum";
 const PATTERNS: &str = "patterns";
 const CENTRED: &str = "centred";
 const SETS: &str = "sets";
+/// The end of the kind of a surrogate that has terms with runs.
+const RUNS: &str = "+runs";
 
 /// The metadata of a sketch.
 #[derive(Serialize, Deserialize)]
@@ -59,8 +62,22 @@ struct Header {
     info: Option<InfoRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     predictor: Option<PredictorRecord>,
+    /// Names of the relations of runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    relations: Vec<String>,
     #[serde(default)]
     digest: Option<String>,
+}
+
+impl Header {
+    /// The kind of the terms without runs.
+    fn kind(&self) -> &str {
+        self.kind.strip_suffix(RUNS).unwrap_or(&self.kind)
+    }
+
+    fn has_runs(&self) -> bool {
+        self.kind.ends_with(RUNS)
+    }
 }
 
 /// The fields of the metadata of files without a digest.
@@ -136,19 +153,25 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         },
     };
     let space = sketch.surrogate.space();
+    let runs = match &sketch.surrogate {
+        Surrogate::Terms(terms) if !terms.runs.is_empty() => Some(&terms.runs),
+        _ => None,
+    };
+    let names = runs.iter().flat_map(|runs| &runs.relations).map(|relation| relation.name().to_owned());
     let header = Header {
         version: VERSION,
-        kind: kind.into(),
+        kind: runs.map_or_else(|| kind.into(), |_| format!("{kind}{RUNS}")),
         alphabet: space.alphabet(),
         length: space.n(),
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
         predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
+        relations: names.collect(),
         digest: Some(digest::ZEROS.into()),
     };
     let parts: Vec<f64> = terms.coefficients.iter().flat_map(|v| [v.re, v.im]).collect();
     let mut data = vec![
-        Tensor::f64s("coefficients", &parts).with_rows(terms.order.len()),
+        Tensor::f64s("coefficients", &parts).with_columns(2),
         Tensor::u16s("order", &terms.order),
         Tensor::u16s("support", &terms.support),
     ];
@@ -165,6 +188,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     if let Some(predictor) = &sketch.predictor {
         data.extend(predictor_file::tensors(predictor)?);
     }
+    data.extend(runs.map(|runs| run_tensors::tensors(space, runs)).unwrap_or_default());
     let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
     let tensors = data.iter().map(Tensor::view).collect::<Reason<Vec<_>>>()?;
     let metadata = HashMap::from([(KEY.to_owned(), json)]);
@@ -227,18 +251,22 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
     }
     let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
     let tensors = Tensors(file);
-    let terms = Terms::read(&tensors, &header.kind)?;
-    let surrogate = if header.kind == SPECTRUM {
+    let terms = Terms::read(&tensors, header.kind())?;
+    let surrogate = if header.kind() == SPECTRUM {
         let spectrum = Spectrum::from_file(space, terms.into_frequencies())
             .map_err(|e| format!("its spectrum is damaged: {e}"))?;
         Surrogate::Spectrum(spectrum)
     } else {
-        let basis = match header.kind.as_str() {
+        let basis = match header.kind() {
             SETS => Basis::Sets(tensors.u64s("sets")?.into()),
             CENTRED => Basis::Centred,
             _ => Basis::Letters,
         };
-        Surrogate::Terms(terms.into_product(space, basis)?)
+        let runs = match header.has_runs() {
+            true => run_tensors::read(&tensors, &header.relations, &space)?,
+            false => RunTerms::default(),
+        };
+        Surrogate::Terms(terms.into_product(space, basis, runs)?)
     };
     let uncertainty = match header.constant_variance {
         None => None,
@@ -280,7 +308,8 @@ fn header(json: &str) -> Reason<Header> {
         ));
     }
     let header: Header = serde_json::from_str(json).map_err(damaged)?;
-    if ![SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind.as_str()) {
+    let known = [SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind());
+    if !known || header.kind() == SPECTRUM && header.has_runs() {
         return Err(format!(
             "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
             header.kind
@@ -371,7 +400,7 @@ impl Terms {
         self.iter().map(|(support, labels, value)| (frequency(support, labels), value)).collect()
     }
 
-    fn into_product(self, space: SequenceSpace, basis: Basis) -> std::result::Result<ProductTerms, String> {
+    fn into_product(self, space: SequenceSpace, basis: Basis, runs: RunTerms) -> Reason<ProductTerms> {
         let damaged = |what: &str| format!("its terms are damaged: {what}");
         let mut all = self.iter();
         let constant = match all.next() {
@@ -394,7 +423,7 @@ impl Terms {
             }
             last = next;
         }
-        let terms = ProductTerms { space, basis, constant, supports };
+        let terms = ProductTerms { space, basis, constant, supports, runs };
         terms.check().map_err(|e| damaged(&e.to_string()))?;
         Ok(terms)
     }

@@ -11,6 +11,7 @@ mod provenance;
 mod queries;
 mod read;
 mod record;
+mod run_tensors;
 #[expect(clippy::module_inception, reason = "the file has the name of its main type")]
 mod sketch;
 mod tensors;

@@ -90,10 +90,9 @@ pub(super) fn tensors(predictor: &Predictor) -> Reason<Vec<Tensor>> {
             }
             Model::Trees(trees) => all.extend(of_trees(i, &trees.to_arrays())),
             Model::Networks(networks) => {
-                let rows = networks.parameters();
-                let count = rows.len();
-                let values: Vec<f32> = rows.flatten().copied().collect();
-                all.push(Tensor::f32s(name(i, "parameters"), &values).with_rows(count));
+                let values: Vec<f32> = networks.parameters().flatten().copied().collect();
+                let parameters = Tensor::f32s(name(i, "parameters"), &values);
+                all.push(parameters.with_columns(networks.shape().parameters()));
             }
         }
     }
@@ -109,7 +108,7 @@ impl PredictorRecord {
                 ModelRecord::ClosedForm => {
                     let bytes = tensors.u8s(&name(i, "sketch"))?;
                     let sketch = Sketch::of_part(&bytes)?;
-                    Model::ClosedForm(ClosedForm::new(sketch.surrogate).map_err(|e| e.to_string())?)
+                    Model::ClosedForm(Box::new(ClosedForm::new(sketch.surrogate).map_err(|e| e.to_string())?))
                 }
                 ModelRecord::Trees { constant } => Model::Trees(trees(space, i, constant, tensors)?),
                 ModelRecord::Networks { channels, hidden, centre, scale } => {

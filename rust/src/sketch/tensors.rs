@@ -52,10 +52,9 @@ impl Tensor {
         Self::new(name, Dtype::F32, &[values.len()], bytes)
     }
 
-    /// The same numbers as rows of a matrix.
-    pub(super) fn with_rows(mut self, rows: usize) -> Self {
-        self.shape = vec![rows, self.shape[0].checked_div(rows).unwrap_or_default()];
-        self
+    /// The same numbers as a matrix with so many columns.
+    pub(super) fn with_columns(self, columns: usize) -> Self {
+        Self { shape: vec![self.shape[0] / columns, columns], ..self }
     }
 
     pub(super) fn view(&self) -> Reason<(&str, TensorView<'_>)> {

@@ -3,13 +3,13 @@
 //! With `1[x = a] = 1/q + c_a(x)`, where the centred indicator `c_a` has mean zero, a product of indicators becomes a
 //! sum of products of centred indicators, one for each subset of its support. Summed over all products, the products of
 //! support `S` are the component `f_S`. Components of different supports are orthogonal under uniform sequences, so
-//! dropping one costs exactly its variance.
+//! dropping one costs exactly its variance. Terms with runs are kept as they are.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Basis, ProductTerms, SupportTerms, Surrogate, table};
+use super::{Basis, ProductTerms, RunTerms, SupportTerms, Surrogate, table};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
@@ -35,12 +35,13 @@ pub(super) enum Table {
     Sparse(BTreeMap<usize, f64>),
 }
 
-/// A sum of products of indicators or centred indicators.
+/// A sum of products of indicators or centred indicators, and of terms with runs.
 #[derive(Clone, Debug)]
 pub(crate) struct CentredSum {
     pub(super) space: SequenceSpace,
     constant: f64,
     pub(super) tables: BTreeMap<Vec<u16>, Table>,
+    pub(super) runs: RunTerms,
     /// Largest number of entries of a dense table.
     dense: usize,
     bytes: usize,
@@ -51,7 +52,7 @@ impl CentredSum {
     pub(crate) fn new(space: SequenceSpace) -> Self {
         let size = space.size().filter(|&size| size <= DENSE_SPACE);
         let dense = size.map_or(DENSE, |size| DENSE.max(size as usize));
-        Self { space, constant: 0.0, tables: BTreeMap::new(), dense, bytes: 0 }
+        Self { space, constant: 0.0, tables: BTreeMap::new(), runs: RunTerms::default(), dense, bytes: 0 }
     }
 
     /// The function with these values at every sequence, the first position most significant.
@@ -202,6 +203,8 @@ impl CentredSum {
         cancel: &Cancel,
     ) -> Result<()> {
         let terms = surrogate.terms();
+        terms.runs.check(&self.space)?;
+        self.runs.add(&terms.runs, weight);
         let mut other = Self::new(self.space.clone());
         other.constant = terms.constant;
         let centred = match &terms.basis {
@@ -258,7 +261,7 @@ impl CentredSum {
         let q = self.space.q();
         let mut supports: Vec<SupportTerms> = self
             .tables
-            .into_par_iter()
+            .par_iter()
             .map(|(support, table)| {
                 let order = support.len();
                 let (mut labels, mut coefficients) = (Vec::new(), Vec::new());
@@ -266,12 +269,13 @@ impl CentredSum {
                     labels.extend(words::digits::<u16>(word, words::same(q, order)));
                     coefficients.push(value.into());
                 }
-                SupportTerms { support, labels, coefficients }
+                SupportTerms { support: support.clone(), labels, coefficients }
             })
             .collect();
         supports.retain(|group| !group.coefficients.is_empty());
         supports.sort_by(|a, b| (a.support.len(), &a.support).cmp(&(b.support.len(), &b.support)));
-        ProductTerms { space: self.space, basis: Basis::Centred, constant: self.constant, supports }
+        let Self { space, constant, runs, .. } = self;
+        ProductTerms { space, basis: Basis::Centred, constant, supports, runs }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Surrogates: closed forms that approximate the model.
 //!
 //! A surrogate is a sum of product terms, `f̂(x) = c_0 + Re Σ_t c_t Π_{i∈S_t} g(l_{t,i}, x_i)`. The factor `g(l, a)` of
-//! label `l` at symbol `a` belongs to a [`Basis`]. Prediction, components and Shapley values are computed from
-//! [`ProductTerms`] alone; they do not depend on the kind of surrogate or on how it was fitted.
+//! label `l` at symbol `a` belongs to a [`Basis`]. Terms with [`Run`]s, whose factors are tables over related positions,
+//! can be added. Prediction, components and Shapley values are computed from [`ProductTerms`] alone; they do not depend
+//! on the kind of surrogate or on how it was fitted.
 
 mod centred;
+mod runs;
 mod spectrum;
 mod terms;
 mod truncation;
@@ -12,12 +14,14 @@ mod uncertainty;
 
 use std::borrow::Cow;
 
+pub use runs::{Relation, Run, RunTerm, RunTerms};
 pub use spectrum::Spectrum;
 pub use terms::{Basis, ProductTerms, SupportTerms};
 pub use truncation::{Keep, Truncation};
 pub use uncertainty::Uncertainty;
 
 pub(crate) use centred::CentredSum;
+pub(crate) use runs::RunBlock;
 pub(crate) use terms::table;
 pub(crate) use uncertainty::shapley_of_pattern;
 
@@ -31,7 +35,7 @@ use crate::space::SequenceSpace;
 pub enum Surrogate {
     /// A sparse q-ary Fourier spectrum.
     Spectrum(Spectrum),
-    /// A sum of letter patterns, of centred indicators or of leaves of trees.
+    /// A sum of letter patterns, of centred indicators or of leaves of trees, and of terms with runs.
     Terms(ProductTerms),
 }
 
@@ -43,6 +47,12 @@ impl Surrogate {
             Self::Spectrum(spectrum) => spectrum.space(),
             Self::Terms(terms) => &terms.space,
         }
+    }
+
+    /// The sum of terms with runs.
+    #[must_use]
+    pub fn of_runs(space: SequenceSpace, runs: RunTerms) -> Self {
+        Self::Terms(ProductTerms { space, basis: Basis::Letters, constant: 0.0, supports: Vec::new(), runs })
     }
 
     /// Number of terms, the constant included.
@@ -86,7 +96,7 @@ impl Surrogate {
         }
     }
 
-    /// A weighted sum of surrogates and a constant, in centred indicators.
+    /// A weighted sum of surrogates and a constant, in centred indicators and terms with runs.
     ///
     /// # Errors
     /// If they have different spaces, one is a spectrum of high order, the components would take too much

@@ -2,7 +2,7 @@
 
 use rustfft::num_complex::Complex64;
 
-use super::{Basis, ProductTerms, SupportTerms};
+use super::{Basis, ProductTerms, RunTerms, SupportTerms};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
@@ -261,6 +261,7 @@ impl Spectrum {
             basis: Basis::Characters,
             constant: 0.0,
             supports: Vec::new(),
+            runs: RunTerms::default(),
         };
         for (k, value) in &self.half {
             if k.order() == 0 {

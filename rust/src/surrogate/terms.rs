@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex64;
 
-use super::Spectrum;
 use super::spectrum::LARGEST;
+use super::{RunTerms, Spectrum};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::space::{SequenceSpace, roots_of_unity};
@@ -80,7 +80,7 @@ pub struct SupportTerms {
     pub coefficients: Vec<Complex64>,
 }
 
-/// A sum of product terms over one basis, grouped by support; each support occurs once.
+/// A sum of product terms over one basis, grouped by support, and of terms with runs; each support occurs once.
 #[derive(Clone, Debug)]
 pub struct ProductTerms {
     /// The sequence space.
@@ -89,8 +89,10 @@ pub struct ProductTerms {
     pub basis: Basis,
     /// The constant term `c_0`.
     pub constant: f64,
-    /// The other terms.
+    /// The other terms over the basis.
     pub supports: Vec<SupportTerms>,
+    /// The terms with runs.
+    pub runs: RunTerms,
 }
 
 impl ProductTerms {
@@ -98,7 +100,8 @@ impl ProductTerms {
     #[must_use]
     pub fn len(&self) -> usize {
         let constant = usize::from(self.constant != 0.0);
-        constant + self.supports.iter().map(|group| group.coefficients.len()).sum::<usize>()
+        let listed: usize = self.supports.iter().map(|group| group.coefficients.len()).sum();
+        constant + listed + self.runs.len()
     }
 
     /// Whether there are no terms: the function is zero.
@@ -112,10 +115,11 @@ impl ProductTerms {
         self.constant *= factor;
         let coefficients = self.supports.iter_mut().flat_map(|group| &mut group.coefficients);
         coefficients.for_each(|value| *value *= factor);
+        self.runs.scale(factor);
         self
     }
 
-    /// Support, labels and coefficient of each term except the constant.
+    /// Support, labels and coefficient of each term except the constant and those with runs.
     pub fn iter(&self) -> impl Iterator<Item = (&[u16], &[u16], Complex64)> {
         self.supports.iter().flat_map(|group| {
             let labels = group.labels.chunks_exact(group.support.len());
@@ -123,7 +127,7 @@ impl ProductTerms {
         })
     }
 
-    /// Number of terms of each order up to the highest one, without the constant.
+    /// Number of terms of each order up to the highest one, without the constant and those with runs.
     #[must_use]
     pub fn orders(&self) -> Vec<usize> {
         let highest = self.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
@@ -140,13 +144,16 @@ impl ProductTerms {
         self.check()?;
         let q = self.space.q();
         let roots = roots_of_unity(q);
-        let mut sizes = 0_u128;
-        for group in &self.supports {
-            sizes = sizes.saturating_add(match self.basis {
+        let tables = self.runs.transformed(q, &roots);
+        let sizes = self
+            .supports
+            .iter()
+            .map(|group| match self.basis {
                 Basis::Characters => group.coefficients.len() as u128,
                 _ => words::saturating_count(words::same(q, group.support.len())),
-            });
-        }
+            })
+            .chain(tables.iter().map(|term| words::saturating_count(term.iter().map(Vec::len))))
+            .fold(0, u128::saturating_add);
         if sizes > MAX_COEFFICIENTS {
             return Err(Error::TooLarge {
                 what: "the spectrum of these terms",
@@ -157,12 +164,9 @@ impl ProductTerms {
         let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
         for SupportTerms { support, labels, coefficients } in &self.supports {
             let order = support.len();
-            let frequency = |labels: &[u16]| -> Frequency {
-                let pairs = support.iter().copied().zip(labels.iter().map(|&label| label as u8));
-                pairs.filter(|&(_, label)| label != 0).collect()
-            };
             if self.basis == Basis::Characters {
-                all.extend(labels.chunks_exact(order).map(frequency).zip(coefficients.iter().copied()));
+                let frequencies = labels.chunks_exact(order).map(|labels| frequency(support, labels));
+                all.extend(frequencies.zip(coefficients.iter().copied()));
                 continue;
             }
             let table = table(&self.basis.factors(q), q, labels, coefficients, order);
@@ -170,9 +174,20 @@ impl ProductTerms {
                 let dense: Vec<u16> = words::digits(word, words::same(q, order));
                 // Centred indicators have only rounding errors on a subset of their support.
                 if self.basis != Basis::Centred || !dense.contains(&0) {
-                    all.push((frequency(&dense), value));
+                    all.push((frequency(support, &dense), value));
                 }
             }
+        }
+        for (term, blocks) in self.runs.terms.iter().zip(tables) {
+            let mut products = vec![(Frequency::default(), Complex64::from(term.coefficient))];
+            for block in blocks {
+                let product = |(k, value): &(Frequency, Complex64)| {
+                    let (k, value) = (k.clone(), *value);
+                    block.iter().map(move |(l, factor)| (k.joined(l), value * factor))
+                };
+                products = products.iter().flat_map(product).collect();
+            }
+            all.extend(products);
         }
         Spectrum::real_part(self.space.clone(), all)
     }
@@ -209,12 +224,23 @@ impl ProductTerms {
                 return bad("at most 1e140 in magnitude and finite", format!("support {index}: {value}"));
             }
         }
-        Ok(())
+        self.runs.check(&self.space)
     }
 }
 
+/// The frequency with these labels at a support.
+pub(super) fn frequency(support: &[u16], labels: &[u16]) -> Frequency {
+    let pairs = support.iter().copied().zip(labels.iter().map(|&label| label as u8));
+    pairs.filter(|&(_, label)| label != 0).collect()
+}
+
 /// The Fourier coefficients of a table over the words of a support, axis by axis.
-fn transform(mut table: Vec<Complex64>, q: usize, order: usize, roots: &[Complex64]) -> Vec<Complex64> {
+pub(super) fn transform(
+    mut table: Vec<Complex64>,
+    q: usize,
+    order: usize,
+    roots: &[Complex64],
+) -> Vec<Complex64> {
     let size = table.len();
     for _ in 0..order {
         let rest = size / q;

@@ -86,18 +86,19 @@ impl Spectrum {
 }
 
 impl CentredSum {
-    /// Drops the weakest components, as many as `keep` allows.
+    /// Drops the weakest components, as many as `keep` allows, and terms with runs only for `max_terms`: their variances
+    /// do not add up.
     pub(crate) fn keep(&mut self, keep: Keep) {
         let q = self.space.q();
         let listed: Vec<(&Vec<u16>, &Table)> = self.tables.iter().collect();
         let weigh = |(support, table): &(&Vec<u16>, &Table)| {
             (table.variance(q, support.len()), table.terms(q, support.len()).max(1))
         };
-        let weights: Vec<(f64, usize)> = listed.par_iter().map(weigh).collect();
+        let mut weights: Vec<(f64, usize)> = listed.par_iter().map(weigh).collect();
         let total: f64 = weights.iter().map(|(variance, _)| variance).sum();
         let mut order: Vec<usize> = (0..weights.len()).collect();
         order.sort_by(|&a, &b| weights[a].0.total_cmp(&weights[b].0));
-        let mut kept = vec![true; weights.len()];
+        let mut kept = vec![true; weights.len() + self.runs.len()];
         let mut dropped = 0.0;
         for &index in &order {
             dropped += weights[index].0;
@@ -107,6 +108,8 @@ impl CentredSum {
             kept[index] = false;
         }
         if let Some(most) = keep.max_terms {
+            order.extend(weights.len()..kept.len());
+            weights.extend(self.runs.variances(q).into_iter().map(|variance| (variance, 1)));
             let worth = |index: usize| weights[index].0 / weights[index].1 as f64;
             order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)));
             // The constant is a term.
@@ -123,5 +126,6 @@ impl CentredSum {
         }
         let mut kept = kept.into_iter();
         self.tables.retain(|_, _| kept.next().unwrap_or(true));
+        self.runs.terms.retain(|_| kept.next().unwrap_or(true));
     }
 }

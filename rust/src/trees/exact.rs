@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{Ensemble, Node, with_condition, with_symbols};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::surrogate::{Basis, ProductTerms, SupportTerms};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, SupportTerms};
 
 /// Trees processed by one task; fixed, so that sums do not depend on the number of threads.
 const TREES: usize = 16;
@@ -62,7 +62,7 @@ impl Ensemble {
             })
             .collect();
         let basis = Basis::Sets(sets.into());
-        Ok(ProductTerms { space: self.space.clone(), basis, constant, supports })
+        Ok(ProductTerms { space: self.space.clone(), basis, constant, supports, runs: RunTerms::default() })
     }
 
     /// The products of all leaves of all trees.
