@@ -278,6 +278,7 @@ CODES, VALUES = np.zeros((4, 4), dtype=np.uint8), np.zeros(4)
 REGRESSION = {
     "strengths": None,
     "dictionary": None,
+    "relations": None,
     "penalty": None,
     "loss": "squared",
     "growth": True,

@@ -33,6 +33,8 @@ from shapsketch.fitting.regression import Dictionary, SparseRegressor
 from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
+from shapsketch.surrogate.relations import Relation
+from shapsketch.surrogate.runs import Run
 from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.trees.convert import from_trees
@@ -67,6 +69,8 @@ __all__ = [
     "Plan",
     "QueryDesign",
     "Records",
+    "Relation",
+    "Run",
     "SequenceReader",
     "SequenceSpace",
     "ShapsketchError",
