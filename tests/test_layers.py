@@ -280,6 +280,7 @@ CODES, VALUES = np.zeros((4, 4), dtype=np.uint8), np.zeros(4)
 REGRESSION = {
     "strengths": None,
     "dictionary": None,
+    "relations": None,
     "penalty": None,
     "loss": "squared",
     "growth": True,

@@ -19,9 +19,8 @@ PAIRS = {"AU", "UA", "CG", "GC"}
 def with_runs(space, terms, letters=None):
     """Return a sketch with these terms, over equal, complement and wobble, plus another sketch."""
     core = space._core
-    relations = [_core.Relation.equal(core)]
-    if space.alphabet in (ss.DNA, ss.RNA):
-        relations += [_core.Relation.complement(core, wobble) for wobble in (False, True)]
+    names = ["equal", "complement", "wobble"] if space.alphabet in (ss.DNA, ss.RNA) else ["equal"]
+    relations = [_core.Relation.named(core, name) for name in names]
     runs = _core.run_terms(core, relations, terms)
     if letters is None:
         return ss.Sketch._wrap(runs)
@@ -168,7 +167,7 @@ def test_motifs_name_runs_with_their_effect():
     [
         (
             "ACDE",
-            lambda core: _core.Relation.complement(core, False),
+            lambda core: _core.Relation.named(core, "complement"),
             "only DNA .* got stems .*'ACDE'|\"ACDE\"",
         ),
         ("01", lambda core: _core.Relation(core, "mine", [2, 0]), "relates '0' to '1', but not '1' to '0'"),
@@ -176,7 +175,7 @@ def test_motifs_name_runs_with_their_effect():
         (
             "ACGU",
             lambda core: _core.run_terms(
-                core, [_core.Relation.equal(core)], [([(0, 0, 1, 9, False)], [], 1.0)]
+                core, [_core.Relation.named(core, "equal")], [([(0, 0, 1, 9, False)], [], 1.0)]
             ),
             "term 0: positions .* are connected, at most 7 can be for 4 symbols",
         ),
@@ -186,3 +185,109 @@ def test_relations_and_runs_that_do_not_fit_are_refused(alphabet, call, message)
     space = ss.SequenceSpace(alphabet, length=12)
     with pytest.raises(ss.InputError, match=message):
         call(space._core)
+
+
+RNG = np.random.default_rng(11)
+DNA10 = ss.SequenceSpace(ss.DNA, length=10)
+X10 = RNG.integers(0, 4, (1_500, 10))
+
+
+def hairpin(X):
+    """Return 3 for a stem of three pairs, 0 to 2 with 9 to 7, minus 1 for G at position 4."""
+    pairs = np.array([[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    stem = pairs[X[:, 0], X[:, 9]] & pairs[X[:, 1], X[:, 8]] & pairs[X[:, 2], X[:, 7]]
+    return 3.0 * stem - 1.0 * (X[:, 4] == 2)
+
+
+def test_regression_finds_a_stem():
+    regressor = ss.SparseRegressor(DNA10).fit(X10, hairpin(X10))
+    sketch = regressor.sketch_
+    assert sketch.r2 > 0.95
+    stem = next(pattern for pattern in sketch.patterns if pattern.runs)
+    assert str(stem.runs[0]) == "positions 0-2 pair with 7-9"
+    assert 0.0 < stem.stderr < 0.5
+    assert "complement" in sketch.summary()
+    fresh = np.random.default_rng(12).integers(0, 4, (500, 10))
+    explanation = ss.Explainer(sketch)(fresh)
+    np.testing.assert_allclose(
+        explanation.values.sum(axis=1) + explanation.base_values, sketch.predict(fresh), atol=1e-10
+    )
+    # Each of the six positions of the stem has an equal part of it.
+    has = hairpin(fresh) > 1.5
+    exact = 3.0 * (1 - 4.0**-3) / 6
+    errors = np.abs(explanation.values[has][:, [0, 1, 2, 7, 8, 9]] - exact)
+    assert (errors < 3 * explanation.stderr[has][:, [0, 1, 2, 7, 8, 9]] + 0.02).mean() > 0.8
+
+
+def test_standard_errors_of_runs_are_those_of_their_coefficient_times_their_values():
+    sketch = ss.SparseRegressor(DNA10, relations=["stems"]).fit(X10, hairpin(X10)).sketch_
+    relations, terms, variances = sketch._core.runs()
+    assert len(variances) == len(terms) > 0
+    x = X10[:3].astype(np.uint8)
+    total = sketch._core.standard_errors(x) ** 2
+    parts = np.zeros_like(total)
+    for (runs, sets, _), variance in zip(terms, variances, strict=True):
+        unit = ss.Sketch._wrap(_core.run_terms(DNA10._core, relations, [(runs, sets, 1.0)]))
+        parts += variance * ss.Explainer(unit)(x).values ** 2
+    letters = sketch._core.to_bytes()
+    assert letters  # the file has the variances too
+    again = ss.Sketch._wrap(_core.Sketch.from_bytes(letters))
+    np.testing.assert_array_equal(again._core.standard_errors(x) ** 2, total)
+    assert (total >= parts * (1 - 1e-9)).all()
+
+
+def test_a_relation_of_the_user_is_learned():
+    purine = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], dtype=bool)
+    relation = ss.Relation("purines", purine)
+    y = 2.0 * purine[X10[:, 1], X10[:, 5]] * purine[X10[:, 2], X10[:, 6]]
+    sketch = ss.SparseRegressor(DNA10, relations=[relation]).fit(X10, y).sketch_
+    runs = [str(pattern.runs[0]) for pattern in sketch.patterns if pattern.runs]
+    assert "positions 1-2 relate to 5-6 (purines)" in runs
+    assert pickle.loads(pickle.dumps(relation)) == relation
+
+
+def test_relations_are_not_used_if_they_do_not_pay():
+    y = 1.0 * (X10[:, 3] == 1) + 0.5 * (X10[:, 6] == 2)
+    with_relations = ss.SparseRegressor(DNA10).fit(X10, y).sketch_
+    without = ss.SparseRegressor(DNA10, relations=[]).fit(X10, y).sketch_
+    np.testing.assert_array_equal(with_relations.predict(X10), without.predict(X10))
+    assert not any(pattern.runs for pattern in with_relations.patterns)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "relations", "message"),
+    [
+        (ss.PROTEIN, ["stems"], "relations must be 'repeats' or a relation of your own .* only DNA"),
+        (ss.DNA, ["stem"], "relations must be one of 'stems', .* did you mean 'stems'"),
+        (ss.DNA, "stems", "relations must be a list of relations"),
+        (ss.DNA, [3], "relations must be one of"),
+        (
+            ss.DNA,
+            [ss.Relation("mine", np.eye(3, dtype=bool))],
+            r"'mine' must have shape \(4, 4\) .* got \(3, 3\)",
+        ),
+        (
+            ss.DNA,
+            [ss.Relation("mine", np.tri(4, dtype=bool))],
+            "relations must be symmetric, got \"mine\", which relates 'C' to 'A', but not 'A' to 'C'",
+        ),
+        (ss.DNA, [ss.Relation("mine", np.zeros((4, 4), dtype=bool))], "relates no symbols"),
+    ],
+)
+def test_relations_that_do_not_fit_are_refused(alphabet, relations, message):
+    space = ss.SequenceSpace(alphabet, length=10)
+    with pytest.raises(ss.InputError, match=message):
+        ss.SparseRegressor(space, relations=relations).fit(X10, hairpin(X10))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine", np.ones((2, 3))), r"shape \(q, q\), got \(2, 3\)"),
+        (("mine", np.full((2, 2), 0.5)), "must contain booleans, got float64"),
+        ((3, np.eye(2)), "name of a relation must be a string"),
+    ],
+)
+def test_malformed_relations_are_refused(arguments, message):
+    with pytest.raises(ss.InputError, match=message):
+        ss.Relation(*arguments)

@@ -34,6 +34,8 @@ from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.surrogate.predictor import Predictor, PredictorPart
+from shapsketch.surrogate.relations import Relation
+from shapsketch.surrogate.runs import Run
 from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.trees.convert import from_trees
@@ -70,6 +72,8 @@ __all__ = [
     "PredictorPart",
     "QueryDesign",
     "Records",
+    "Relation",
+    "Run",
     "SequenceReader",
     "SequenceSpace",
     "ShapsketchError",

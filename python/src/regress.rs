@@ -2,12 +2,13 @@
 
 use pyo3::prelude::*;
 use shapsketch::design::Observations;
-use shapsketch::regress::{Atoms, Loss, PenaltyFactors, Sample, SparseRegression};
+use shapsketch::regress::{Atoms, Loss, PenaltyFactors, RunKind, Sample, SparseRegression};
 
 use crate::arrays::{self, Codes, Values};
 use crate::design::Design;
 use crate::sketch::Sketch;
 use crate::space::Space;
+use crate::surrogate::Relation;
 use crate::work::{interruptible, short};
 
 /// The supports of a regression.
@@ -27,7 +28,7 @@ impl Dictionary {
 /// Regresses values on sequences, or on the queries of a design.
 #[pyfunction]
 #[pyo3(signature = (
-    space, codes, values, weights, design, *, dictionary, basis, strengths, penalty, loss,
+    space, codes, values, weights, design, *, dictionary, relations, basis, strengths, penalty, loss,
     growth, refit, tolerance, memory, seed
 ))]
 #[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
@@ -39,6 +40,7 @@ pub(crate) fn regress(
     weights: Option<Values<'_>>,
     design: Option<Design>,
     dictionary: Option<Dictionary>,
+    relations: Option<Vec<(Relation, bool)>>,
     basis: &str,
     strengths: Option<(f64, f64, f64, Option<f64>)>,
     penalty: Option<f64>,
@@ -53,6 +55,7 @@ pub(crate) fn regress(
     let weights = weights.map(|weights| arrays::values(&weights));
     let regression = SparseRegression {
         dictionary: dictionary.map(|dictionary| dictionary.0),
+        relations: relations.map(|relations| relations.into_iter().map(run_kind).collect()),
         basis: short(py, || Atoms::choice_from_name(basis))?,
         penalty_factors: strengths.map(penalty_factors),
         lambda: penalty,
@@ -72,6 +75,11 @@ pub(crate) fn regress(
         Ok(shapsketch::Sketch::from_regression(regression, &sample, seed))
     })
     .map(Sketch::from)
+}
+
+/// A relation, and whether it is that of a stem.
+fn run_kind((relation, reversed): (Relation, bool)) -> RunKind {
+    RunKind { relation: relation.0, reversed }
 }
 
 /// Pairs of positions whose symbols depend on each other in these sequences.
@@ -96,5 +104,5 @@ fn sample(
 }
 
 fn penalty_factors((pairs, higher, scattered, growth): (f64, f64, f64, Option<f64>)) -> PenaltyFactors {
-    PenaltyFactors { pairs, higher, scattered, growth }
+    PenaltyFactors { pairs, higher, scattered, growth, runs: None }
 }

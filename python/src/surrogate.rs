@@ -90,14 +90,10 @@ impl Relation {
         short(py, || shapsketch::surrogate::Relation::new(&space.0, name, rows)).map(Self)
     }
 
+    /// The relation of the core with this name.
     #[staticmethod]
-    fn equal(space: Space) -> Self {
-        Self(shapsketch::surrogate::Relation::equal(&space.0))
-    }
-
-    #[staticmethod]
-    fn complement(py: Python<'_>, space: Space, wobble: bool) -> PyResult<Self> {
-        short(py, || shapsketch::surrogate::Relation::complement(&space.0, wobble)).map(Self)
+    fn named(py: Python<'_>, space: Space, name: &str) -> PyResult<Self> {
+        short(py, || shapsketch::surrogate::Relation::named(&space.0, name)).map(Self)
     }
 
     #[getter]

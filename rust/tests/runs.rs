@@ -47,7 +47,7 @@ fn random_terms(q: usize, n: usize, count: usize, seed: u64) -> ProductTerms {
     let space = SequenceSpace::new(alphabet, n).unwrap();
     let mut relations = vec![Relation::equal(&space)];
     if q == 4 {
-        relations.extend([false, true].map(|wobble| Relation::complement(&space, wobble).unwrap()));
+        relations.extend([Relation::complement(&space).unwrap(), Relation::wobble(&space).unwrap()]);
     }
     let mut rows = vec![0_u64; q];
     for (a, b) in (0..q).flat_map(|a| (0..=a).map(move |b| (a, b))) {
@@ -164,7 +164,7 @@ fn long_stems_have_the_values_of_their_pairs() {
     let space = SequenceSpace::new("ACGU", n).unwrap();
     let run = Run { relation: 0, first: 10, second: 150, length, reversed: true };
     let terms = vec![RunTerm { runs: vec![run], sets: Vec::new(), coefficient: 2.0 }];
-    let runs = RunTerms { relations: vec![Relation::complement(&space, false).unwrap()], terms };
+    let runs = RunTerms { relations: vec![Relation::complement(&space).unwrap()], terms };
     let terms = ProductTerms { space, basis: Basis::Letters, constant: 1.0, supports: Vec::new(), runs };
     let components = Components::new(&terms).unwrap();
     let mut row = vec![0; n];
@@ -201,7 +201,7 @@ fn bad_relations_and_runs_are_refused() {
     assert!(relation("mine", &[0; 4]).contains("relates no symbols"));
     assert!(relation("", &[1; 4]).contains("the name \"\""));
     let protein = SequenceSpace::new("ACDEFGHIKLMNPQRSTVWY", 12).unwrap();
-    assert!(Relation::complement(&protein, false).unwrap_err().to_string().contains("only DNA"));
+    assert!(Relation::complement(&protein).unwrap_err().to_string().contains("only DNA"));
     let run = |first, second, length, reversed| Run { relation: 0, first, second, length, reversed };
     let refused = |runs: Vec<Run>, sets: Vec<(u16, u64)>, coefficient| {
         let terms = vec![RunTerm { runs, sets, coefficient }];

@@ -16,6 +16,7 @@ from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.query.design import Observations
 from shapsketch.space import Sequences, SequenceSpace, space_of
+from shapsketch.surrogate.relations import RelationLike, core_relations
 from shapsketch.surrogate.sketch import Sketch
 
 # Names of the functions that a regression may select.
@@ -158,6 +159,11 @@ class SparseRegressor(Regressor):
     dictionary : Dictionary or "auto"
         The supports that may be used. "auto": single positions, windows of up to 4 positions, all pairs, and
         higher orders for short sequences, within limits of size.
+    relations : "auto", or iterable of "stems", "stems-wobble", "stems-strong", "repeats" and Relation
+        Runs of related positions that may be used besides letter patterns. "stems": complementary symbols at
+        `i + k` and `j - k`, for DNA and RNA; "stems-wobble": also G with U or T; "stems-strong": only C with
+        G; "repeats": equal symbols at `i + k` and `j + k`. Cross-validation chooses those that pay. "auto":
+        all of these that the alphabet has, within limits of size.
     basis : {"auto", "letters", "characters"}
         Letter patterns or characters (Fourier basis functions). Characters are better if the spectrum is
         truly sparse.
@@ -192,7 +198,7 @@ class SparseRegressor(Regressor):
     basis_ : {"letters", "characters"}
         The basis used.
     strengths_ : (pairs, higher, scattered, growth)
-        The penalty factors used.
+        The penalty factors of letter patterns used.
     duality_gap_ : float
         Duality gap of the final fit, relative to half the sum of squares of ``y``.
 
@@ -219,6 +225,7 @@ class SparseRegressor(Regressor):
         space: SequenceSpace | None = None,
         *,
         dictionary: Dictionary | Literal["auto"] = "auto",
+        relations: Iterable[RelationLike] | Literal["auto"] = "auto",
         basis: Literal["auto", "letters", "characters"] = "auto",
         penalty: float | None = None,
         strengths: tuple[float, float, float, float | None] | None = None,
@@ -231,6 +238,7 @@ class SparseRegressor(Regressor):
     ) -> None:
         self.space = space
         self.dictionary = dictionary
+        self.relations = relations
         self.basis = basis
         self.penalty = penalty
         self.strengths = strengths
@@ -301,6 +309,7 @@ class SparseRegressor(Regressor):
             data.weights,
             design,
             dictionary=None if dictionary is None else dictionary._core,
+            relations=core_relations(self.relations, space),
             basis=choice("basis", self.basis, BASES),
             strengths=strengths,
             penalty=None if self.penalty is None else _above_0("penalty", self.penalty),

@@ -16,6 +16,8 @@ VERBS = {
     ("complement", False): ("pairs in parallel with", "pair in parallel with"),
     ("wobble", True): ("pairs or wobbles with", "pair or wobble with"),
     ("wobble", False): ("pairs or wobbles in parallel with", "pair or wobble in parallel with"),
+    ("strong", True): ("pairs strongly with", "pair strongly with"),
+    ("strong", False): ("pairs strongly in parallel with", "pair strongly in parallel with"),
     ("equal", True): ("equals", "equal"),
     ("equal", False): ("equals", "equal"),
 }
@@ -31,8 +33,8 @@ class Run:
     Attributes
     ----------
     relation : str
-        Name of the relation: "complement", "wobble" (also G with U or T), "equal", or that of a relation of
-        the user.
+        Name of the relation: "complement", "wobble" (also G with U or T), "strong" (C with G), "equal", or
+        that of a relation of the user.
     pairs : tuple of (int, int)
         The pairs of positions. The first positions ascend; the second ones ascend in a repeat and descend in
         a stem.
@@ -54,7 +56,7 @@ class Run:
         if single:
             return f"{subject} {verb} {second[0]}{end}"
         # The strands of a stem are both named from their first position.
-        stem = reversed_ and self.relation in ("complement", "wobble")
+        stem = reversed_ and self.relation in ("complement", "wobble", "strong")
         start, stop = (second[-1], second[0]) if stem else (second[0], second[-1])
         return f"{subject} {verb} {start}-{stop}{end}"
 

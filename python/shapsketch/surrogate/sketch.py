@@ -188,13 +188,15 @@ class Sketch:
         ranked = [
             (abs(pattern.coefficient) * q ** (-len(pattern.support) / 2), pattern) for pattern in listed
         ]
-        relations, terms = self._core.runs()
-        for (runs, sets, coefficient), frequency in zip(terms, self._core.run_frequencies(), strict=True):
+        relations, terms, run_variances = self._core.runs()
+        run_errors = np.full(len(terms), np.nan) if run_variances is None else np.sqrt(run_variances)
+        frequencies = self._core.run_frequencies()
+        for (runs, sets, coefficient), error, frequency in zip(terms, run_errors, frequencies, strict=True):
             pattern = Pattern(
                 support_of(runs, sets, relations),
                 symbols_in_words(sets, alphabet),
                 coefficient,
-                np.nan,
+                float(error),
                 tuple(Run.of(run, relations) for run in runs),
             )
             ranked.append((abs(coefficient) * frequency**0.5, pattern))

@@ -21,6 +21,9 @@ use crate::work::{abandonable, interruptible, short};
 /// Supports, symbols, coefficients and variances of letter patterns.
 type Patterns<'py> = (Vec<Vec<u16>>, Vec<Vec<u16>>, Vector<'py, f64>, Option<Vector<'py, f64>>);
 
+/// Relations, terms with runs, and variances of their coefficients.
+type Runs<'py> = (Vec<Relation>, Vec<RunTerm>, Option<Vector<'py, f64>>);
+
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
 pub(crate) struct Sketch(pub(crate) Arc<shapsketch::Sketch>);
@@ -176,13 +179,16 @@ impl Sketch {
         Some((supports, symbols, arrays::vector(py, coefficients), variances))
     }
 
-    /// The relations of runs, and the terms with runs.
-    fn runs(&self) -> (Vec<Relation>, Vec<RunTerm>) {
+    /// The relations of runs, the terms with runs, and the variances of their coefficients.
+    fn runs<'py>(&self, py: Python<'py>) -> Runs<'py> {
         let runs = self.0.surrogate.terms().runs;
         let term =
             |term: surrogate::RunTerm| (term.runs.iter().map(run).collect(), term.sets, term.coefficient);
         let relations = runs.relations.into_iter().map(Relation).collect();
-        (relations, runs.terms.into_iter().map(term).collect())
+        let variances = self.0.uncertainty.as_ref().map(|uncertainty| uncertainty.runs.clone());
+        let variances = variances.filter(|variances| variances.len() == runs.terms.len());
+        let terms = runs.terms.into_iter().map(term).collect();
+        (relations, terms, variances.map(|variances| arrays::vector(py, variances)))
     }
 
     /// Frequency of each term with runs in uniform sequences.

@@ -11,6 +11,7 @@ mod components;
 mod decompose;
 mod multilinear;
 mod run_components;
+mod run_errors;
 mod run_products;
 
 pub use background::Background;

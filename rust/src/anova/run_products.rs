@@ -128,6 +128,10 @@ impl RunProducts {
         self.shared.q
     }
 
+    pub(super) fn rule(&self) -> &Rule {
+        &self.shared.rule
+    }
+
     pub(crate) fn blocks(&self) -> &[Block] {
         &self.shared.blocks
     }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::anova::result;
+use crate::anova::{RunProducts, result};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::surrogate::{ProductTerms, Uncertainty, shapley_of_pattern};
@@ -26,18 +26,25 @@ pub fn shapley_standard_errors(
     let (q, n) = (terms.space.q(), terms.space.n());
     let count = terms.space.check(codes)?;
     let n_terms: usize = terms.supports.iter().map(|group| group.coefficients.len()).sum();
-    let patterns = !uncertainty.patterns.is_empty();
-    if uncertainty.positions.len() != n || (patterns && uncertainty.patterns.len() != n_terms) {
+    let patterns = !(uncertainty.patterns.is_empty() && uncertainty.runs.is_empty());
+    if uncertainty.positions.len() != n
+        || (patterns && (uncertainty.patterns.len(), uncertainty.runs.len()) != (n_terms, terms.runs.len()))
+    {
         return Err(Error::Parameter {
             name: "variances",
             expected: "one for each term",
-            got: format!("{} for {n_terms} terms", uncertainty.patterns.len()),
+            got: format!(
+                "{} for {} terms",
+                uncertainty.patterns.len() + uncertainty.runs.len(),
+                n_terms + terms.runs.len()
+            ),
         });
     }
     let highest = terms.supports.iter().map(|group| group.support.len()).max().unwrap_or(0);
     let weights: Vec<Vec<(f64, f64)>> = (0..=highest)
         .map(|order| (0..=order).map(|matches| shapley_of_pattern(q, order, matches)).collect())
         .collect();
+    let runs = RunProducts::uniform(terms, cancel)?;
     let mut out = result(count, n)?;
     out.par_chunks_mut(ROWS * n).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
         for (out, row) in out.chunks_exact_mut(n).zip(codes.chunks_exact(n)) {
@@ -56,6 +63,7 @@ pub fn shapley_standard_errors(
                     }
                 }
             }
+            runs.add_variances(&uncertainty.runs, row, out, cancel)?;
             out.iter_mut().for_each(|variance| *variance = variance.sqrt());
         }
         Ok::<(), Error>(())

@@ -1,13 +1,15 @@
 //! Cross-validation: the choice of basis and penalty factors on a subsample, and the path on all data.
 
+use rayon::prelude::*;
+
 use super::bin_domain::BinOperator;
 use super::folds::{FoldPlan, random_half};
 use super::gather::GatherOperator;
 use super::operator::Operator;
 use super::path::{Best, MAX_DENSITY, PathConfig, Precision, follow};
 use super::penalty::PenaltyFactors;
-use super::search::search;
-use super::{Atoms, Data, Sample, SparseRegression};
+use super::search::{search, validation_error};
+use super::{Atoms, Data, RunKind, Sample, SparseRegression};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -20,54 +22,71 @@ const MAX_ERROR_RATIO: f64 = 0.97;
 /// Characters are chosen only if a sparse fit is good: the number of coefficients is at most this fraction
 /// of the sequences.
 const SPARSE_DENSITY: f64 = 0.1;
+/// A kind of runs is used if it lowers the validation error by more than this fraction.
+const MIN_GAIN_OF_KIND: f64 = 0.005;
 /// Smallest number of sequences at which patterns are grown.
 const MIN_GROWTH_ROWS: usize = 500;
 /// Largest number of sequences at which fits with and without growth are compared; with more sequences
 /// patterns are always grown.
 const MAX_COMPARED_ROWS: usize = 2 * SUBSAMPLE;
 
-/// A basis, and the penalty factors that the path on all data compares.
+/// A basis, the kinds of runs, and the penalty factors that the path on all data compares.
 pub(super) struct Choice {
     pub(super) basis: Atoms,
+    pub(super) kinds: Vec<RunKind>,
     pub(super) factors: Vec<PenaltyFactors>,
 }
 
+/// Supports and kinds of runs that a regression may use.
+type Atom<'a> = (&'a [Vec<u16>], &'a [RunKind]);
+
 impl SparseRegression {
-    /// Chooses basis and penalty factors, as far as they are not set. `folds` has the fold of each row.
+    /// Chooses basis, runs and penalty factors, as far as they are not set. `folds` has the fold of each row.
     pub(super) fn choose(
         &self,
         data: &Data<'_>,
-        supports: &[Vec<u16>],
+        atoms: Atom<'_>,
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<Choice> {
-        let (basis, factors) = self.choose_on_subsample(data, supports, folds, cancel)?;
-        Ok(Choice { basis, factors: self.compared_factors(basis, factors, folds.len()) })
+        let (basis, kinds, factors) = self.choose_on_subsample(data, atoms, folds, cancel)?;
+        Ok(Choice { basis, kinds, factors: self.compared_factors(basis, factors, folds.len()) })
     }
 
     fn choose_on_subsample(
         &self,
         data: &Data<'_>,
-        supports: &[Vec<u16>],
+        (supports, kinds): Atom<'_>,
         folds: &[u8],
         cancel: &Cancel,
-    ) -> Result<(Atoms, PenaltyFactors)> {
+    ) -> Result<(Atoms, Vec<RunKind>, PenaltyFactors)> {
         let rows = folds.len().min(SUBSAMPLE);
         let plan = FoldPlan::four_folds(&folds[..rows]);
-        let search_factors = || search(&gather(data, Atoms::Letters, rows, supports.to_vec()), &plan, cancel);
+        let search_letters = || {
+            let letters = gather(data, Atoms::Letters, rows, supports.to_vec());
+            let found = search(&letters, &plan, PenaltyFactors::default(), cancel)?;
+            with_kinds(&letters, kinds, &plan, found, cancel)
+        };
+        let characters = || (Atoms::Characters, Vec::new(), PenaltyFactors::EQUAL);
+        // If the caller sets penalty factors, only runs that the caller asks for are used.
+        let asked = if self.relations.is_some() { kinds } else { &[] };
+        let set = |factors: PenaltyFactors| {
+            let runs = factors.runs.or((!asked.is_empty()).then_some(PenaltyFactors::RUNS));
+            (Atoms::Letters, asked.to_vec(), PenaltyFactors { runs, ..factors })
+        };
         Ok(match (self.basis, self.penalty_factors) {
-            (Some(basis), Some(factors)) => (basis, factors),
-            (Some(Atoms::Characters), None) => (Atoms::Characters, PenaltyFactors::EQUAL),
-            (Some(Atoms::Letters), None) => (Atoms::Letters, search_factors()?.0),
-            (None, Some(factors)) => (Atoms::Letters, factors),
+            (Some(Atoms::Characters), Some(factors)) => (Atoms::Characters, Vec::new(), factors),
+            (Some(Atoms::Letters) | None, Some(factors)) => set(factors),
+            (Some(Atoms::Characters), None) => characters(),
+            (Some(Atoms::Letters), None) => {
+                let (kinds, factors, _) = search_letters()?;
+                (Atoms::Letters, kinds, factors)
+            }
             (None, None) => {
-                let (factors, error) = search_factors()?;
-                let characters = error > SMALL_ERROR * variance(&data.distinct.values[..rows])
+                let (kinds, factors, error) = search_letters()?;
+                let better = error > SMALL_ERROR * variance(&data.distinct.values[..rows])
                     && characters_error(data, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
-                match characters {
-                    true => (Atoms::Characters, PenaltyFactors::EQUAL),
-                    false => (Atoms::Letters, factors),
-                }
+                if better { characters() } else { (Atoms::Letters, kinds, factors) }
             }
         })
     }
@@ -114,6 +133,40 @@ impl SparseRegression {
             got: "none".into(),
         })
     }
+}
+
+/// Tries each kind of runs, then adds kinds as long as the validation error falls, in the order of their errors alone; then
+/// searches for penalty factors again. `found` has the factors and the error without runs.
+fn with_kinds(
+    letters: &GatherOperator,
+    kinds: &[RunKind],
+    plan: &FoldPlan,
+    found: (PenaltyFactors, f64),
+    cancel: &Cancel,
+) -> Result<(Vec<RunKind>, PenaltyFactors, f64)> {
+    let factors = PenaltyFactors { runs: Some(PenaltyFactors::RUNS), ..found.0 };
+    let error_of =
+        |kinds: &[RunKind]| validation_error(&letters.clone().with_runs(kinds), plan, factors, cancel);
+    let errors = kinds.par_iter().map(|kind| error_of(std::slice::from_ref(kind)));
+    let mut alone: Vec<(f64, &RunKind)> =
+        errors.collect::<Result<Vec<_>>>()?.into_iter().zip(kinds).collect();
+    alone.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut chosen, mut error): (Vec<RunKind>, f64) = (Vec::new(), found.1);
+    for (alone, kind) in alone {
+        if alone >= found.1 * (1.0 - MIN_GAIN_OF_KIND) {
+            break;
+        }
+        let wider = [&chosen[..], std::slice::from_ref(kind)].concat();
+        let next = if chosen.is_empty() { alone } else { error_of(&wider)? };
+        if next < error * (1.0 - MIN_GAIN_OF_KIND) {
+            (chosen, error) = (wider, next);
+        }
+    }
+    if chosen.is_empty() {
+        return Ok((chosen, found.0, found.1));
+    }
+    let (factors, error) = search(&letters.clone().with_runs(&chosen), plan, factors, cancel)?;
+    Ok((chosen, factors, error))
 }
 
 /// The operator of the first `rows` distinct sequences.

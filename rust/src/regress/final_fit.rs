@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::frequency::Frequency;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Surrogate};
+use crate::surrogate::{Basis, ProductTerms, RunTerm, RunTerms, Spectrum, SupportTerms, Surrogate};
 
 /// Largest number of rounds of descent and screening.
 const ROUNDS: usize = 20;
@@ -31,7 +31,7 @@ pub(super) fn final_fit<O: Operator>(
     tolerance: f64,
     cancel: &Cancel,
 ) -> Result<(Lanes<1>, f64)> {
-    let factors: Vec<f64> = operator.supports().iter().map(|s| factors.listed(s)).collect();
+    let factors = operator.factors(factors);
     let mut fit = Lanes::<1>::new(operator, vec![0; operator.values().len()]);
     let total = fit.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
     let tolerance = tolerance * total / fit.n_training(0);
@@ -96,16 +96,22 @@ fn duality_gap<O: Operator>(
 }
 
 /// The nonzero coefficients of a fit as a surrogate.
+///
+/// # Errors
+/// If a run does not belong to the space.
 pub(super) fn surrogate<O: Operator>(
     operator: &O,
     space: &SequenceSpace,
     basis: Atoms,
     fit: &Lanes<1>,
-) -> Surrogate {
-    match basis {
+) -> Result<Surrogate> {
+    Ok(match basis {
         Atoms::Characters => Surrogate::Spectrum(spectrum(operator, space, fit)),
-        Atoms::Letters => Surrogate::Terms(letter_patterns(operator, space, fit)),
-    }
+        Atoms::Letters => Surrogate::Terms(ProductTerms {
+            runs: runs(operator, space, fit)?,
+            ..letter_patterns(operator, space, fit)
+        }),
+    })
 }
 
 fn spectrum<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Spectrum {
@@ -118,8 +124,19 @@ fn spectrum<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) ->
     Spectrum::from_representatives(space.clone(), terms)
 }
 
-fn letter_patterns<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> ProductTerms {
+fn runs<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Result<RunTerms> {
     let nonzero = fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0);
+    let terms: Vec<RunTerm> = nonzero
+        .filter_map(|atom| Some((operator.run(atom.id.support as usize)?, atom.beta[0])))
+        .map(|(run, coefficient)| RunTerm { runs: vec![run], sets: Vec::new(), coefficient })
+        .collect();
+    let relations = if terms.is_empty() { Vec::new() } else { operator.relations().to_vec() };
+    RunTerms::new(space, relations, terms)
+}
+
+fn letter_patterns<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> ProductTerms {
+    let letters = fit.atoms.iter().filter(|atom| operator.run(atom.id.support as usize).is_none());
+    let nonzero = letters.filter(|atom| atom.beta[0] != 0.0);
     let mut patterns: Vec<(&Vec<u16>, Vec<u8>, f64)> = nonzero
         .map(|atom| {
             let support = &operator.supports()[atom.id.support as usize];

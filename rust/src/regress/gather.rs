@@ -15,10 +15,12 @@ use rustfft::num_complex::Complex64;
 use super::Atoms;
 use super::operator::{AtomId, Column, Operator, digits};
 use super::real_characters::{Wave, cells, wave};
-use super::row_cells::RowCells;
+use super::row_cells::{RowCells, marginal};
+use super::runs::{RunAtoms, RunKind};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::roots_of_unity;
+use crate::surrogate::{Relation, Run};
 use crate::words::{self, Block, cover};
 
 /// Blocks scanned by one task.
@@ -45,11 +47,14 @@ pub(crate) struct GatherOperator {
     constant: Vec<f64>,
     /// Whether rows have different weights.
     weighted: bool,
-    /// Supports of the dictionary, followed by those that growth added.
+    /// Supports of the dictionary, those of runs, and those that growth added.
     supports: Vec<Vec<u16>>,
+    /// Number of supports of the dictionary without runs.
+    n_letters: usize,
+    runs: RunAtoms,
     /// Index of each support; empty for characters.
     index: HashMap<Vec<u16>, usize>,
-    /// Number of supports of the dictionary.
+    /// Number of supports of the dictionary, runs included.
     n_listed: usize,
     /// Sets of positions, each with the supports that are scanned together.
     blocks: Vec<Block>,
@@ -111,8 +116,10 @@ impl GatherOperator {
             values: values.iter().zip(&constant).map(|(v, c)| v * c).collect(),
             constant,
             weighted: weights.is_some(),
+            n_letters: supports.len(),
             n_listed: supports.len(),
             supports,
+            runs: RunAtoms::default(),
             index,
             frequencies,
             scales,
@@ -121,6 +128,30 @@ impl GatherOperator {
         };
         operator.exclude_rare_patterns();
         operator
+    }
+
+    /// The same atoms and the runs of these kinds.
+    pub(crate) fn with_runs(mut self, kinds: &[RunKind]) -> Self {
+        self.runs = RunAtoms::new((self.q, self.n()), kinds, &self.columns, &self.frequencies);
+        for run in self.runs.runs() {
+            let mut support: Vec<u16> = run.pairs().flat_map(|(i, j)| [i, j]).collect();
+            support.sort_unstable();
+            support.dedup();
+            self.supports.push(support);
+        }
+        self.n_listed = self.supports.len();
+        self
+    }
+
+    pub(crate) fn n_runs(&self) -> usize {
+        self.runs.runs().len()
+    }
+
+    /// The number of the run of a support.
+    fn run_number(&self, support: usize) -> Option<usize> {
+        (self.n_letters..self.n_letters + self.runs.runs().len())
+            .contains(&support)
+            .then(|| support - self.n_letters)
     }
 
     /// Sets the scale of patterns in too few rows to 0, so that they are never selected.
@@ -265,38 +296,6 @@ impl GatherOperator {
     }
 }
 
-/// Sums the table of a block over the positions that are not in a support.
-fn marginal<const L: usize>(
-    block_table: &[[f64; L]],
-    positions: &[u16],
-    support: &[u16],
-    q: usize,
-    table: &mut Vec<[f64; L]>,
-) {
-    table.clear();
-    table.extend_from_slice(block_table);
-    // From the last position to the first.
-    let mut after = 1;
-    for position in positions.iter().rev() {
-        if support.contains(position) {
-            after *= q;
-            continue;
-        }
-        let before = table.len() / (q * after);
-        for head in 0..before {
-            for tail in 0..after {
-                let mut sum = [0.0; L];
-                for symbol in 0..q {
-                    let cell = &table[(head * q + symbol) * after + tail];
-                    (0..L).for_each(|l| sum[l] += cell[l]);
-                }
-                table[head * after + tail] = sum;
-            }
-        }
-        table.truncate(before * after);
-    }
-}
-
 /// Standard deviation of the indicator of an event with this probability.
 fn indicator_scale(p: f64) -> f64 {
     (p * (1.0 - p)).max(0.0).sqrt()
@@ -337,7 +336,18 @@ impl Operator for GatherOperator {
         values.iter().zip(&self.constant).map(|(v, c)| v / c).collect()
     }
 
+    fn run(&self, support: usize) -> Option<Run> {
+        self.run_number(support).map(|run| self.runs.runs()[run])
+    }
+
+    fn relations(&self) -> &[Relation] {
+        self.runs.relations()
+    }
+
     fn scale(&self, support: usize, cell: usize) -> f64 {
+        if let Some(run) = self.run_number(support) {
+            return self.runs.scale(run);
+        }
         match self.basis {
             Atoms::Characters => 1.0,
             Atoms::Letters => self.scales[self.offsets[support] + cell],
@@ -345,6 +355,9 @@ impl Operator for GatherOperator {
     }
 
     fn column(&self, id: AtomId) -> Column {
+        if let Some(run) = self.run_number(id.support as usize) {
+            return self.pattern_column(self.runs.rows(run));
+        }
         let support = &self.supports[id.support as usize];
         match self.basis {
             Atoms::Letters => {
@@ -417,6 +430,14 @@ impl Operator for GatherOperator {
             .into_iter()
             .flatten()
             .collect();
+        let first = self.n_letters;
+        let of_runs = self.runs.scan(
+            &|row| self.scaled(row, &residual[row]),
+            cancel,
+            |run| include(first + run),
+            |run, sum, output| visit(first + run, &[sum], output),
+        )?;
+        outputs.extend(of_runs.into_iter().map(|(run, output)| (first + run, output)));
         outputs.sort_unstable_by_key(|(index, _)| *index);
         Ok(outputs.into_iter().flat_map(|(_, output)| output).collect())
     }

@@ -67,6 +67,9 @@ fn extensions(
 ) -> Vec<Extension> {
     let (q, n) = (operator.q(), operator.n());
     let support = &operator.supports()[atom.id.support as usize];
+    if operator.run(atom.id.support as usize).is_some() {
+        return Vec::new();
+    }
     let Some(rows) = atom.column.pattern_rows() else { return Vec::new() };
     // Cell numbers of the longer pattern must fit into an AtomId.
     let cells = (q as f64).powi(support.len() as i32 + 1);

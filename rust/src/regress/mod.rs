@@ -44,6 +44,7 @@ mod path;
 mod penalty;
 mod real_characters;
 mod row_cells;
+mod runs;
 mod sample;
 mod search;
 mod solver;
@@ -54,6 +55,7 @@ mod tests;
 pub use dictionary::Dictionary;
 pub use loss::Loss;
 pub use penalty::PenaltyFactors;
+pub use runs::RunKind;
 pub use sample::{Sample, dependent_positions};
 pub use standard_errors::uncertainty_from_residuals;
 
@@ -63,6 +65,7 @@ use folds::random_folds;
 use loss::huber_weights;
 use operator::Operator;
 use path::Best;
+use runs::RunAtoms;
 use sample::Distinct;
 use standard_errors::HeldOut;
 
@@ -143,6 +146,9 @@ impl Atoms {
 pub struct SparseRegression {
     /// The supports; `None` uses [`Dictionary::auto`].
     pub dictionary: Option<Dictionary>,
+    /// The runs that may be used besides letter patterns; `None` for [`RunKind::auto`]. Cross-validation chooses those that
+    /// pay, unless penalty factors are set.
+    pub relations: Option<Vec<RunKind>>,
     /// Letter patterns or characters; `None` chooses by cross-validation, or uses letter patterns if
     /// penalty factors are set.
     pub basis: Option<Atoms>,
@@ -171,6 +177,7 @@ impl Default for SparseRegression {
     fn default() -> Self {
         Self {
             dictionary: None,
+            relations: None,
             basis: None,
             penalty_factors: None,
             lambda: None,
@@ -210,7 +217,7 @@ pub struct Regression {
     pub gap: f64,
     /// Root mean square error of the held-out predictions of single values.
     pub noise: f64,
-    /// Number of atoms of the dictionary, counted as letter patterns.
+    /// Number of atoms of the dictionary, counted as letter patterns, and of runs.
     pub n_atoms: u128,
     /// Symbols that occur in no sequence of the sample at a position: `(position, symbol)`. Patterns with
     /// them are not identifiable and are left out.
@@ -279,9 +286,11 @@ impl SparseRegression {
         }
         let dictionary = self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, rows));
         let supports = dictionary.list(space, rows, self.memory)?;
+        let kinds = self.relations.clone().unwrap_or_else(|| RunKind::auto(space, rows));
+        RunAtoms::check(&kinds, space, rows, self.memory)?;
         let folds = random_folds(self.seed, 0..rows, rows);
         let data = Data { sample, distinct: &distinct, centre };
-        let choice = self.choose(&data, &supports, &folds, cancel)?;
+        let choice = self.choose(&data, (&supports, &kinds), &folds, cancel)?;
         let n_atoms = dictionary.n_atoms(space.q(), space.n());
         let bins = match choice.basis {
             Atoms::Characters if factors.is_none() => bins(sample, &supports, cancel)?,
@@ -295,6 +304,11 @@ impl SparseRegression {
             }
             None => {
                 let operator = gather(&data, choice.basis, rows, supports);
+                let operator = match choice.basis {
+                    Atoms::Letters => operator.with_runs(&choice.kinds),
+                    Atoms::Characters => operator,
+                };
+                let n_atoms = n_atoms + operator.n_runs() as u128;
                 self.fit_operator(operator, &data, &choice, &folds, n_atoms, cancel)
             }
         }
@@ -330,7 +344,7 @@ impl SparseRegression {
         let sample = data.sample;
         let (best, factors) = self.cross_validate(&mut operator, &choice.factors, folds, cancel)?;
         let (fit, gap) = final_fit(&operator, &best, &factors, self.tolerance, cancel)?;
-        let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit);
+        let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit)?;
         let residuals: Vec<f64> = (0..folds.len()).map(|row| fit.residual_at(row, 0)).collect();
         let held_out = HeldOut { residuals: &best.residuals, folds };
         let held_out_predictions = data.predictions(&operator.to_sequences(&best.residuals));

@@ -4,8 +4,10 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::gather::GatherOperator;
+use super::penalty::PenaltyFactors;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::surrogate::{Relation, Run};
 use crate::words;
 
 /// One atom of a dictionary: a support, and the number of one of its symbol or label tuples.
@@ -72,6 +74,29 @@ pub(crate) trait Operator: Sync {
     /// The supports of the dictionary, followed by those that growth added.
     fn supports(&self) -> &[Vec<u16>];
 
+    /// The run of a support that is a run: it has one cell.
+    fn run(&self, _support: usize) -> Option<Run> {
+        None
+    }
+
+    /// The relations of runs, by their number.
+    fn relations(&self) -> &[Relation] {
+        &[]
+    }
+
+    /// The penalty factor of a support of the dictionary.
+    fn factor(&self, support: usize, factors: &PenaltyFactors) -> f64 {
+        match self.run(support) {
+            Some(_) => factors.runs.unwrap_or(f64::INFINITY),
+            None => factors.listed(&self.supports()[support]),
+        }
+    }
+
+    /// The penalty factors of all supports.
+    fn factors(&self, factors: &PenaltyFactors) -> Vec<f64> {
+        (0..self.supports().len()).map(|support| self.factor(support, factors)).collect()
+    }
+
     /// The data's values in the operator's domain, one for each row.
     fn values(&self) -> &[f64];
 
@@ -117,6 +142,11 @@ pub(crate) trait Operator: Sync {
         let support = &self.supports()[id.support as usize];
         let mut key: Vec<u8> = support.iter().flat_map(|i| i.to_le_bytes()).collect();
         key.extend(id.cell.to_le_bytes());
+        if let Some(run) = self.run(id.support as usize) {
+            // Several runs can have the same positions.
+            let numbers = [run.relation, run.first, run.second, run.length, run.reversed.into()];
+            key.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        }
         (support.len(), xxh3_64(&key))
     }
 }

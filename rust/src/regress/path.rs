@@ -151,7 +151,7 @@ impl<'a, O: Operator> Path<'a, O> {
     ) -> Result<Self> {
         let lanes: Vec<Lanes<LANES>> =
             (0..plan.n_sets()).map(|set| Lanes::new(operator, plan.held_out(set))).collect();
-        let factors: Vec<f64> = operator.supports().iter().map(|s| config.factors.listed(s)).collect();
+        let factors = operator.factors(&config.factors);
         let rows = plan.n_rows();
         let (set, lane) = plan.last_lane();
         let squares = (0..rows).map(|row| lanes[set].residual_at(row, lane).powi(2)).sum::<f64>();

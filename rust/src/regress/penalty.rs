@@ -19,17 +19,22 @@ pub struct PenaltyFactors {
     pub scattered: f64,
     /// Factor for supports that growth adds to the dictionary; `None` turns growth off.
     pub growth: Option<f64>,
+    /// Factor for runs; `None` leaves them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<f64>,
 }
 
 impl Default for PenaltyFactors {
     fn default() -> Self {
-        Self { pairs: 3.0, higher: 1.3, scattered: 2.0, growth: Some(2.0) }
+        Self { pairs: 3.0, higher: 1.3, scattered: 2.0, growth: Some(2.0), runs: None }
     }
 }
 
 impl PenaltyFactors {
     /// The same penalty for all supports, and no growth.
-    pub(crate) const EQUAL: Self = Self { pairs: 1.0, higher: 1.0, scattered: 1.0, growth: None };
+    pub(crate) const EQUAL: Self = Self { pairs: 1.0, higher: 1.0, scattered: 1.0, growth: None, runs: None };
+    /// The factor of runs at the start of the search, and if the others are set.
+    pub(crate) const RUNS: f64 = 2.0;
 
     /// The penalty factor of a support of the dictionary.
     pub(crate) fn listed(&self, support: &[u16]) -> f64 {

@@ -1,4 +1,4 @@
-//! Cells of rows in the tables of supports.
+//! Cells of rows in the tables of supports, and tables of fewer positions from those of more.
 
 /// Computes the cell of each row in the table of a support, and reuses the work for supports that start
 /// with the same positions.
@@ -39,5 +39,37 @@ impl<'a> RowCells<'a> {
         }
         self.last = support.to_vec();
         &self.levels[support.len() - 1]
+    }
+}
+
+/// Sums the table of a block over the positions that are not in a support.
+pub(super) fn marginal<const L: usize>(
+    block_table: &[[f64; L]],
+    positions: &[u16],
+    support: &[u16],
+    q: usize,
+    table: &mut Vec<[f64; L]>,
+) {
+    table.clear();
+    table.extend_from_slice(block_table);
+    // From the last position to the first.
+    let mut after = 1;
+    for position in positions.iter().rev() {
+        if support.contains(position) {
+            after *= q;
+            continue;
+        }
+        let before = table.len() / (q * after);
+        for head in 0..before {
+            for tail in 0..after {
+                let mut sum = [0.0; L];
+                for symbol in 0..q {
+                    let cell = &table[(head * q + symbol) * after + tail];
+                    (0..L).for_each(|l| sum[l] += cell[l]);
+                }
+                table[head * after + tail] = sum;
+            }
+        }
+        table.truncate(before * after);
     }
 }

@@ -23,6 +23,7 @@ use super::gather::GatherOperator;
 use super::operator::{Operator, digits};
 use super::solver::{Atom, Lanes};
 use super::{Atoms, Data, Dictionary, Sample};
+use crate::anova::RunProducts;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::SequenceSpace;
@@ -85,7 +86,9 @@ pub(super) fn estimate<O: Operator>(
     let structure = ResidualStructure::new(sample.space(), &rows, cancel)?;
     let unexplained = if sample.is_deterministic() { noise - structure.energy } else { 0.0 };
     let higher = structure.higher_orders(unexplained);
-    let explained = uncertainty.mean_squares(&surrogate.terms());
+    let mut explained = uncertainty.mean_squares(&surrogate.terms());
+    let runs = RunProducts::uniform(&surrogate.terms(), cancel)?;
+    runs.add_mean_variances(&uncertainty.runs, &mut explained, cancel)?;
     let excess: Vec<f64> = structure
         .positions
         .iter()
@@ -104,7 +107,8 @@ pub(super) fn estimate<O: Operator>(
     let total = mean_explained + shrunk.mean + CONFIDENCE * shrunk.standard_error;
     if total < mean_explained && mean_explained > 0.0 {
         let scale = (total / mean_explained).max(MIN_SCALE);
-        uncertainty.patterns.iter_mut().for_each(|variance| *variance *= scale);
+        let terms = uncertainty.patterns.iter_mut().chain(&mut uncertainty.runs);
+        terms.for_each(|variance| *variance *= scale);
         for variance in &mut uncertainty.positions {
             *variance = *variance * scale + higher + of_solver;
         }
@@ -129,13 +133,23 @@ fn of_terms<O: Operator>(
     let noise = held_out.noise();
     let mut uncertainty = Uncertainty {
         patterns: Vec::new(),
+        runs: Vec::new(),
         positions: vec![0.0; space.n()],
         constant: noise / fit.n_training(0),
     };
     let nonzero: Vec<_> = fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0).collect();
     let of_rows = RowVariances::new(operator, fit, held_out);
     let variances: Vec<f64> = nonzero.par_iter().map(|atom| of_rows.variance(atom)).collect();
-    let variances = nonzero.into_iter().zip(variances).map(|(atom, variance)| {
+    let (of_runs, of_letters): (Vec<_>, Vec<_>) = nonzero
+        .into_iter()
+        .zip(variances)
+        .partition(|(atom, _)| operator.run(atom.id.support as usize).is_some());
+    let runs = of_runs.into_iter().map(|(atom, variance)| (operator.run(atom.id.support as usize), variance));
+    // Sorted in the order of the surrogate's terms.
+    let mut runs: Vec<_> = runs.collect();
+    runs.sort_by_key(|(run, _)| *run);
+    uncertainty.runs = runs.into_iter().map(|(_, variance)| variance).collect();
+    let variances = of_letters.into_iter().map(|(atom, variance)| {
         let support = &operator.supports()[atom.id.support as usize];
         (support, atom.id.cell, variance)
     });
@@ -274,6 +288,7 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
     let position = |square: &f64| shrunk.of(*square).max(0.0) + higher;
     let uncertainty = Uncertainty {
         patterns: Vec::new(),
+        runs: Vec::new(),
         positions: squares.iter().map(position).collect(),
         constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
     };

@@ -17,7 +17,7 @@ use crate::design::Observations;
 use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
 use crate::explain::shapley_standard_errors;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, RunTerms, SupportTerms, shapley_of_pattern};
+use crate::surrogate::{Basis, ProductTerms, Relation, RunTerms, SupportTerms, shapley_of_pattern};
 
 /// Largest error relative to the size of the compared numbers, or absolute if the size is below 1.
 const TOLERANCE: f64 = 1e-10;
@@ -147,11 +147,12 @@ proptest! {
         }
         let supports =
             Dictionary { orders: 2, ..Dictionary::default() }.list(first.space(), 240, 1 << 30).unwrap();
-        let factors = PenaltyFactors::default();
-        let of_supports: Vec<f64> = supports.iter().map(|s| factors.listed(s)).collect();
+        let factors = PenaltyFactors { runs: Some(1.0), ..PenaltyFactors::default() };
+        let kinds = [RunKind { relation: Relation::equal(first.space()), reversed: false }];
         let mut fits = Vec::new();
         for values in [first.values(), &values] {
-            let mut operator = GatherOperator::new((3, 6), Atoms::Letters, first.codes(), values, None, supports.clone());
+            let mut operator = GatherOperator::new((3, 6), Atoms::Letters, first.codes(), values, None, supports.clone()).with_runs(&kinds);
+            let of_supports = operator.factors(&factors);
             let held_out = folds.iter().map(|fold| 1 << fold).collect();
             let mut lanes = [Lanes::<LANES>::new(&operator, held_out)];
             for lambda in [0.3, 0.1, 0.05] {
@@ -217,7 +218,7 @@ proptest! {
             prop_assert!((value - expected).abs() < 1e-12);
         }
         // Their standard errors are the same weights times the standard error of the coefficient.
-        let variances = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], constant: 0.0 };
+        let variances = Uncertainty { patterns: vec![4.0], positions: vec![0.0; order], ..Uncertainty::default() };
         let errors = shapley_standard_errors(&terms, &variances, &row, &Cancel::new()).unwrap();
         for (error, value) in errors.iter().zip(&values) {
             prop_assert!((error - 2.0 * value.abs()).abs() < 1e-12);
@@ -228,8 +229,10 @@ proptest! {
 #[test]
 fn the_final_fit_is_optimal() {
     let sample = sample(4, 7, 900, 3);
+    let repeats = RunKind { relation: Relation::equal(sample.space()), reversed: false };
     for (basis, growth) in [(Atoms::Letters, Some(2.0)), (Atoms::Characters, None)] {
         let regression = SparseRegression {
+            relations: Some(vec![repeats.clone()]),
             basis: Some(basis),
             penalty_factors: Some(PenaltyFactors { growth, ..PenaltyFactors::default() }),
             lambda: Some(0.02),

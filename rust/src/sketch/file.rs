@@ -17,18 +17,15 @@
 //! begin with `predictor.`; see `predictor_file.rs`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustfft::num_complex::Complex64;
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use super::disk::{read, write_whole};
 use super::predictor_file::{self, PredictorRecord};
-use super::read::read;
 use super::record::InfoRecord;
 use super::tensors::{Reason, Tensor, Tensors};
 use super::{Sketch, SketchInfo, digest, run_tensors, valid};
@@ -181,9 +178,12 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     } else {
         data.push(Tensor::u8s("labels", terms.labels.iter().map(|&label| label as u8).collect()));
     }
-    if let Some(Uncertainty { patterns, positions, .. }) = &sketch.uncertainty {
+    if let Some(Uncertainty { patterns, runs: of_runs, positions, .. }) = &sketch.uncertainty {
         data.push(Tensor::f64s("position_variances", positions));
         data.push(Tensor::f64s("variances", patterns));
+        if runs.is_some() {
+            data.push(Tensor::f64s("run_variances", of_runs));
+        }
     }
     if let Some(predictor) = &sketch.predictor {
         data.extend(predictor_file::tensors(predictor)?);
@@ -195,41 +195,6 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
     digest::seal(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Writes a file completely. If that fails, an existing file does not change.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // If the path is a symbolic link, its target is written.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let plain = target.is_file() || target.symlink_metadata().is_err();
-    let Some(name) = target.file_name().filter(|_| plain) else {
-        // Pipes, devices and links to missing files are written directly.
-        return std::fs::write(path, bytes);
-    };
-    // The name of the draft is unique to the process and the call.
-    static CALLS: AtomicUsize = AtomicUsize::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
-    draft.push(format!(".{}-{call}.part", std::process::id()));
-    let draft = target.with_file_name(draft);
-    let Ok(mut file) = File::create(&draft) else {
-        // The folder does not permit new files, or is missing; if it is missing, this call returns the error.
-        return std::fs::write(path, bytes);
-    };
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| match target.metadata() {
-            Ok(before) => file.set_permissions(before.permissions()),
-            Err(_) => Ok(()),
-        })
-        .and_then(|()| std::fs::rename(&draft, &target));
-    if written.is_err() {
-        // The error of the write is reported, not an error of this removal.
-        let _ = std::fs::remove_file(&draft);
-    }
-    written
 }
 
 fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
@@ -273,6 +238,7 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
         Some(constant) => {
             let uncertainty = Uncertainty {
                 patterns: tensors.f64s("variances")?,
+                runs: if header.has_runs() { tensors.f64s("run_variances")? } else { Vec::new() },
                 positions: tensors.f64s("position_variances")?,
                 constant,
             };

@@ -4,12 +4,12 @@
 //! values → [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
 
 mod digest;
+mod disk;
 mod file;
 mod plan;
 mod predictor_file;
 mod provenance;
 mod queries;
-mod read;
 mod record;
 mod run_tensors;
 #[expect(clippy::module_inception, reason = "the file has the name of its main type")]

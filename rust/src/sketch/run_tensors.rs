@@ -4,7 +4,8 @@
 //! without runs: `relations` (u64, one row for each relation and one entry for each symbol, with the related symbols as
 //! bits; the names are in the metadata), `run_coefficients` (f64, one entry for each term), `run_counts` (u16, the
 //! numbers of runs and of sets of each term), `runs` (u16, rows of relation, first, second, length, reversed),
-//! `run_positions` (u16) and `run_sets` (u64), concatenated over the terms. Terms are ascending by runs, then sets.
+//! `run_positions` (u16) and `run_sets` (u64), concatenated over the terms. Terms are ascending by runs, then sets. With
+//! standard errors, `run_variances` (f64) has the variance of each coefficient.
 
 use super::tensors::{Reason, Tensor, Tensors};
 use crate::space::SequenceSpace;
@@ -95,7 +96,7 @@ mod tests {
         let space = SequenceSpace::new("ACGU", 9).unwrap();
         let run =
             |relation, first, second, length, reversed| Run { relation, first, second, length, reversed };
-        let relations = vec![Relation::complement(&space, true).unwrap(), Relation::equal(&space)];
+        let relations = vec![Relation::wobble(&space).unwrap(), Relation::equal(&space)];
         let term = |runs, sets, coefficient| RunTerm { runs, sets, coefficient };
         let terms = vec![
             term(vec![run(0, 0, 8, 3, true)], vec![(4, 5)], 1.5),

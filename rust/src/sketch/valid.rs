@@ -74,6 +74,7 @@ fn check_regression(details: &RegressionInfo, space: &SequenceSpace) -> Impossib
         ("penalty factor of higher orders", Some(factors.higher)),
         ("penalty factor of scattered supports", Some(factors.scattered)),
         ("penalty factor of growth", factors.growth),
+        ("penalty factor of runs", factors.runs),
     ];
     for (name, value) in numbers {
         let possible = value.is_none_or(|value| value.is_finite() && value >= 0.0);

@@ -6,6 +6,7 @@
 //! on the kind of surrogate or on how it was fitted.
 
 mod centred;
+mod relation;
 mod runs;
 mod spectrum;
 mod terms;
@@ -14,7 +15,8 @@ mod uncertainty;
 
 use std::borrow::Cow;
 
-pub use runs::{Relation, Run, RunTerm, RunTerms};
+pub use relation::Relation;
+pub use runs::{Run, RunTerm, RunTerms};
 pub use spectrum::Spectrum;
 pub use terms::{Basis, ProductTerms, SupportTerms};
 pub use truncation::{Keep, Truncation};

@@ -5,11 +5,11 @@
 //! a set. Positions that are connected by pairs form a block, so that a term is a product of one table for each block.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
+use super::relation::Relation;
 use super::spectrum::LARGEST;
 use super::terms::{frequency, transform};
 use crate::error::{Error, Result};
@@ -21,107 +21,6 @@ use crate::words;
 const MAX_CELLS: usize = 1 << 18;
 /// A Fourier coefficient of a table of zeros and ones below this absolute value is a rounding error.
 const ROUNDING: f64 = 1e-13;
-/// Largest number of characters of the name of a relation.
-const LONGEST_NAME: usize = 64;
-
-/// A symmetric relation between the symbols of an alphabet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Relation {
-    name: Arc<str>,
-    /// For each symbol, the symbols that it is related to, as bits.
-    rows: Arc<[u64]>,
-}
-
-impl Relation {
-    /// The relation with these bits for each symbol: bit `b` of row `a` says whether `a` and `b` are related.
-    ///
-    /// # Errors
-    /// If there is not one row for each symbol, no symbols are related, the relation is not symmetric, or the name is
-    /// empty, longer than 64 characters, or not printable.
-    pub fn new(space: &SequenceSpace, name: &str, rows: Vec<u64>) -> Result<Self> {
-        let q = space.q();
-        let bad = |expected, got| Err(Error::Parameter { name: "relations", expected, got });
-        if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return bad("named by 1 to 64 printable characters", format!("the name {name:?}"));
-        }
-        if rows.len() != q {
-            return bad(
-                "of one row for each symbol of the alphabet",
-                format!("{} rows of the relation {name:?} for {q} symbols", rows.len()),
-            );
-        }
-        let symbols: Vec<char> = space.alphabet().chars().collect();
-        for (a, &row) in rows.iter().enumerate() {
-            if row & !(u64::MAX >> (64 - q)) != 0 {
-                return bad(
-                    "between symbols of the alphabet",
-                    format!("row {a} of the relation {name:?}: {row:#b}"),
-                );
-            }
-            let lonely = (0..q).find(|&b| row >> b & 1 == 1 && rows[b] >> a & 1 == 0);
-            if let Some(b) = lonely {
-                let (a, b) = (symbols[a], symbols[b]);
-                return bad(
-                    "symmetric",
-                    format!("{name:?}, which relates {a:?} to {b:?}, but not {b:?} to {a:?}"),
-                );
-            }
-        }
-        if rows.iter().all(|&row| row == 0) {
-            return bad("between at least two symbols", format!("{name:?}, which relates no symbols"));
-        }
-        Ok(Self { name: name.into(), rows: rows.into() })
-    }
-
-    /// Equal symbols.
-    #[must_use]
-    pub fn equal(space: &SequenceSpace) -> Self {
-        Self { name: "equal".into(), rows: (0..space.q()).map(|a| 1 << a).collect() }
-    }
-
-    /// Complementary symbols of DNA or RNA; with `wobble`, also G with U or T.
-    ///
-    /// # Errors
-    /// If the alphabet does not consist of A, C, G, and T or U.
-    pub fn complement(space: &SequenceSpace, wobble: bool) -> Result<Self> {
-        let alphabet = space.alphabet();
-        let code = |symbol: char| alphabet.to_ascii_uppercase().chars().position(|s| s == symbol);
-        let (a, c, g, u) = (code('A'), code('C'), code('G'), code('U').or_else(|| code('T')));
-        let (Some(a), Some(c), Some(g), Some(u), 4) = (a, c, g, u, space.q()) else {
-            return Err(Error::Parameter {
-                name: "relations",
-                expected: "'repeats' or a relation of your own for this alphabet, because only DNA (A, C, G, T) and RNA \
-                           (A, C, G, U) have complementary symbols",
-                got: format!("stems for the alphabet {alphabet:?}"),
-            });
-        };
-        let mut rows = [0; 4];
-        for (x, y) in [(a, u), (c, g)].into_iter().chain(wobble.then_some((g, u))) {
-            rows[x] |= 1 << y;
-            rows[y] |= 1 << x;
-        }
-        let name = if wobble { "wobble" } else { "complement" };
-        Ok(Self { name: name.into(), rows: rows.into() })
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// For each symbol, the symbols that it is related to, as bits.
-    #[must_use]
-    pub fn rows(&self) -> &[u64] {
-        &self.rows
-    }
-
-    /// Whether two symbols are related.
-    #[must_use]
-    pub fn relates(&self, a: u8, b: u8) -> bool {
-        self.rows[a as usize] >> b & 1 == 1
-    }
-}
 
 /// Pairs of positions whose symbols are related: `first + k` with `second + k`, or with `second - k` if `reversed`, for
 /// `k` from 0 to `length - 1`.
@@ -154,6 +53,15 @@ impl Run {
         self.length > 0
             && first < second
             && if self.reversed { second < n && 2 * more < second - first } else { second + more < n }
+    }
+
+    /// Whether the table of each block of positions that its pairs connect is small enough.
+    #[must_use]
+    pub fn is_tabulated(self, q: usize) -> bool {
+        let (distance, length) = (usize::from(self.second - self.first), usize::from(self.length));
+        // In a repeat, positions at multiples of the distance are connected.
+        let longest = if self.reversed { 2 } else { (length - 1) / distance + 2 };
+        words::saturating_count(words::same(q + 1, longest)) <= MAX_CELLS as u128
     }
 
     /// Whether a sequence has the run.

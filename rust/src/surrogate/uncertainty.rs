@@ -9,6 +9,8 @@ use crate::words::binomial;
 pub struct Uncertainty {
     /// Variances of the coefficients of letter patterns, in their order; empty if only per-position variances are known.
     pub patterns: Vec<f64>,
+    /// Variances of the coefficients of terms with runs, in their order; empty as for patterns.
+    pub runs: Vec<f64>,
     /// Additional variance of the Shapley value of each position, the same for every sequence.
     pub positions: Vec<f64>,
     /// Variance of the constant.
@@ -35,7 +37,8 @@ pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64
 impl Uncertainty {
     /// The uncertainty of the surrogate multiplied by a number.
     pub(crate) fn scaled(mut self, factor: f64) -> Self {
-        let all = self.patterns.iter_mut().chain(&mut self.positions).chain([&mut self.constant]);
+        let terms = self.patterns.iter_mut().chain(&mut self.runs);
+        let all = terms.chain(&mut self.positions).chain([&mut self.constant]);
         all.for_each(|variance| *variance *= factor * factor);
         self
     }
@@ -44,23 +47,26 @@ impl Uncertainty {
     /// If it does not belong to the surrogate, or a variance is negative or not finite.
     pub(crate) fn check(&self, surrogate: &Surrogate) -> Result<()> {
         let bad = |expected, got: String| Err(Error::Parameter { name: "variances", expected, got });
-        let patterns = match surrogate {
-            Surrogate::Spectrum(_) => 0,
-            Surrogate::Terms(terms) => terms.supports.iter().map(|group| group.coefficients.len()).sum(),
+        let (patterns, runs) = match surrogate {
+            Surrogate::Spectrum(_) => (0, 0),
+            Surrogate::Terms(terms) => {
+                (terms.supports.iter().map(|group| group.coefficients.len()).sum(), terms.runs.len())
+            }
         };
-        let fitting = self.patterns.is_empty() || self.patterns.len() == patterns;
+        let sizes = (self.patterns.len(), self.runs.len());
+        let fitting = sizes == (0, 0) || sizes == (patterns, runs);
         if !fitting || self.positions.len() != surrogate.space().n() {
-            let got = format!("{} and {}", self.patterns.len(), self.positions.len());
-            return bad("one for each pattern and one for each position", got);
+            let got = format!("{}, {} and {}", sizes.0, sizes.1, self.positions.len());
+            return bad("one for each pattern, each term with runs and each position", got);
         }
-        let all = self.patterns.iter().chain(&self.positions).chain([&self.constant]);
+        let all = self.patterns.iter().chain(&self.runs).chain(&self.positions).chain([&self.constant]);
         match all.copied().find(|v| !(v.is_finite() && *v >= 0.0)) {
             Some(variance) => bad("finite and at least 0", variance.to_string()),
             None => Ok(()),
         }
     }
 
-    /// The variance of the Shapley value of each position, averaged over uniform sequences.
+    /// The variance of the Shapley value of each position, averaged over uniform sequences; without terms with runs.
     pub(crate) fn mean_squares(&self, terms: &ProductTerms) -> Vec<f64> {
         let q = terms.space.q();
         let mut all = self.positions.clone();
