@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from toys import shorten_fits
 
 # `dev` is quick. `ci` (chosen by CI=true) is thorough and repeatable.
 settings.register_profile("dev", max_examples=25, deadline=None)
@@ -21,6 +22,14 @@ MARK = "SHAPSKETCH_TEST"
 TIME_LIMIT = 300.0
 # How long killed processes may take to disappear, in seconds.
 END_LIMIT = 20.0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_fits():
+    """Let the default effort train small networks and students, and leave nothing out on a slow machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_fits(patch.setattr)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import _core
-from shapsketch.fitting import effort, selection
+from shapsketch.fitting import effort, networks, selection
+from shapsketch.fitting.holdout import Labelled
+
+# Read before a fixture replaces it by a smaller size.
+STANDARD, NetworkSize = effort.STANDARD, effort.NetworkSize
 
 pytest.importorskip("lightgbm", reason="pip install 'shapsketch[trees]'")
 
@@ -34,6 +38,16 @@ def model(codes):
 @pytest.fixture(scope="module")
 def sketch():
     return ss.sketch(model, SPACE, budget=1_000, link="log", **QUIET)
+
+
+def test_networks_of_the_default_size_learn_motifs_at_any_place():
+    size = NetworkSize(2, 32, 20)
+    assert size in STANDARD
+    codes = np.random.default_rng(1).integers(0, 4, (3_000, 12)).astype(np.uint8)
+    found = ((codes[:, :-1] == 2) & (codes[:, 1:] == 0)).sum(axis=1)
+    data = Labelled(codes[:1_500], 1.0 * (found[:1_500] > 0))
+    predictions = networks.train(SPACE, data, size, 0).predict(codes[1_500:])
+    assert r2(1.0 * (found[1_500:] > 0), predictions) > 0.9
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +151,7 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_named(monkeypatch):
     sketch = ss.sketch(logarithm, SPACE, budget=600, **QUIET)
     assert [each.name for each in sketch.candidates] == ["regress"]
     assert "left out to save time: " in sketch.status
-    for step in ("trees", "networks", "trees (counts)", "students"):
+    for step in ("trees", "networks", "trees (counts)"):
         assert step in sketch.status
 
 

@@ -279,6 +279,8 @@ def cases(folder):
             with_predictor(sketch).values_of_predictor,
             {"sequences": CODES[:1], "calls_per_sequence": 32},
         ),
+        Case("Predictor.predict", with_predictor(sketch)._sketch.predictor.predict, {"sequences": CODES}),
+        Case("Relation", ss.Relation, {"name": "same", "matrix": np.eye(4, dtype=bool)}),
         Case(
             "faithfulness",
             ss.faithfulness,
@@ -424,12 +426,13 @@ def test_wrong_types_are_refused_in_the_words_of_shapsketch(tmp_path, monkeypatc
 # Results are made by the library, and exceptions only carry text.
 RESULTS = (
     "Agreement", "AttributionMap", "Candidate", "Epistasis", "Explanation", "Faithfulness", "Interactions",
-    "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Records", "SequenceReader", "Sobol", "models.Check",
+    "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Predictor", "PredictorPart", "Records", "Run",
+    "SequenceReader", "Sobol", "models.Check",
 )  # fmt: skip
 
 
 # Methods that other packages of shapsketch call.
-INTERNAL = ("Evaluator.open", "Store.open")
+INTERNAL = ("Evaluator.open", "Relation.core", "Store.open")
 
 
 def surface():

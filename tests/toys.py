@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import shapsketch as ss
+from shapsketch.fitting import distillation, effort
 
 
 def by_evaluator(function, model, *arguments, **options):
@@ -82,3 +83,10 @@ def moebius(values, n):
 def motif_model(sequences):
     """Score sequences: the number of G, plus 2 for a start with AU, minus 1.5 for GC at positions 4 and 5."""
     return [s.count("G") + 2.0 * s.startswith("AU") - 1.5 * (s[4:6] == "GC") for s in sequences]
+
+
+def shorten_fits(assign=setattr):
+    """Let the default effort train small networks and students, and leave nothing out on a slow machine."""
+    assign(effort, "LEAST_SECONDS", 3_600.0)
+    assign(effort, "STANDARD", (effort.NetworkSize(1, 16, 10),))
+    assign(distillation, "FEW_PREDICTIONS", 2_000)
