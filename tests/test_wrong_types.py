@@ -432,7 +432,7 @@ RESULTS = (
 
 
 # Methods that other packages of shapsketch call.
-INTERNAL = ("Evaluator.open", "Relation.core", "Store.open")
+INTERNAL = ("Evaluator.open", "Store.open")
 
 
 def surface():
