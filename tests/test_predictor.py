@@ -14,6 +14,7 @@ import shapsketch as ss
 from shapsketch import _core
 from shapsketch.fitting import effort, networks, selection
 from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.learners import BoostingLearner, CountingLearner
 
 # Read before a fixture replaces it by a smaller size.
 STANDARD, NetworkSize = effort.STANDARD, effort.NetworkSize
@@ -170,16 +171,24 @@ def test_the_time_of_the_model_counts(monkeypatch):
     assert 1.0 <= clocks[0].allowed < 60.0
 
 
-def test_an_interrupt_keeps_the_regression(monkeypatch):
+@pytest.mark.parametrize(
+    ("learner", "finished", "method"),
+    [
+        (BoostingLearner, {"regress"}, "trees"),
+        (CountingLearner, {"regress", "trees", "networks"}, "distill"),
+    ],
+)
+def test_an_interrupt_keeps_the_best_so_far(monkeypatch, learner, finished, method):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(selection, "_compare", interrupted)
+    monkeypatch.setattr(learner, "fit", interrupted)
     sketch = ss.sketch(logarithm, SPACE, budget=600, **QUIET)
-    assert sketch.method == "regress"
-    assert "interrupted before other methods were finished" in sketch.status
+    assert {each.name for each in sketch.candidates} == finished
+    assert "interrupted: the best so far" in sketch.status
+    assert sketch.r2 > 0.0
     with pytest.raises(KeyboardInterrupt):
-        ss.sketch(logarithm, SPACE, budget=600, method="trees", **QUIET)
+        ss.sketch(logarithm, SPACE, budget=600, method=method, **QUIET)
 
 
 def test_networks_refuse_what_they_cannot_learn_from():

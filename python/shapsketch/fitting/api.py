@@ -179,11 +179,11 @@ def sketch(  # noqa: PLR0913 - public
         Largest number of distinct sequences to evaluate, including those for validation and test.
     method : {"auto", "regress", "peel", "trees", "distill", "exact"}
         ``regress``: sparse regression on patterns, from uniform queries. ``trees``: boosted trees on symbols
-        and patterns, converted into the components that carry their variance. ``distill``: a teacher that
-        also counts k-mers anywhere, and a sketch of its predictions. ``peel``: peeling of designed
-        queries, for spectra that are truly sparse. ``exact``: evaluate every sequence. ``auto``: ``exact`` if
-        the budget allows it; otherwise the best of ``regress``, ``trees`` and ``distill`` on held-out
-        queries, or an average of them. ``sketch.candidates`` lists the R² of each.
+        and patterns, converted into the components that carry their variance. ``distill``: networks, and
+        trees that also count k-mers anywhere, and a sketch of their predictions. ``peel``: peeling of
+        designed queries, for spectra that are truly sparse. ``exact``: evaluate every sequence. ``auto``:
+        ``exact`` if the budget allows it; otherwise the best of ``regress``, ``trees`` and ``distill`` on
+        held-out queries, or an average of them. ``sketch.candidates`` lists the R² of each.
     target_r2 : float, optional
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and

@@ -14,8 +14,8 @@ from shapsketch.fitting.learners import BoostingLearner, Learner, Model, Regress
 from shapsketch.fitting.stacking import Weights, choose
 from shapsketch.space import Codes, Values
 
-# Seconds of one core for the search of trees, for each position of each sequence.
-TREE_SECONDS = 2e-4
+# Seconds of one core for the search of trees and their fit to all values, for each position of each sequence.
+TREE_SECONDS = 8e-5
 # Fraction of the allowed time that students take, at most.
 STUDENT_SHARE = 0.4
 # Learners whose models have a closed form.
@@ -41,6 +41,8 @@ class Comparison:
         Predictions of the held-out values by each learner.
     students : dict of str to array (M,)
         The same by each student.
+    sketches : dict of str to _core.Sketch
+        The students.
     seconds : dict of str to float
         The time that each candidate took.
     teaching : Weights or None
@@ -52,15 +54,18 @@ class Comparison:
     learners: dict[str, Learner] = field(default_factory=dict)
     predictions: dict[str, Values] = field(default_factory=dict)
     students: dict[str, Values] = field(default_factory=dict)
+    sketches: dict[str, _core.Sketch] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     teaching: Weights | None = None
 
     def add(self, learner: Learner) -> None:
         """Fit a learner without the held-out values."""
         started = time.perf_counter()
-        self.predictions[learner.name] = learner.fit(self.split)
+        predictions = learner.fit(self.split)
         self.seconds[learner.name] = time.perf_counter() - started
         self.learners[learner.name] = learner
+        # An interrupt can come before any line. What has predictions is complete.
+        self.predictions[learner.name] = predictions
 
     def teach(self, students: Students) -> None:
         """Let students learn from the average of the learners without a closed form."""
@@ -72,10 +77,10 @@ class Comparison:
         started = time.perf_counter()
         sketches = students.fit(teacher_of(weights, {name: m for name, m in models.items() if m is not None}))
         seconds = (time.perf_counter() - started) / len(sketches)
-        for name, sketch in sketches.items():
-            self.students[name] = predict(sketch, self.split.held.codes)
-            self.seconds[name] = seconds
-        self.teaching = weights
+        predictions = {name: predict(sketch, self.split.held.codes) for name, sketch in sketches.items()}
+        self.seconds.update(dict.fromkeys(sketches, seconds))
+        self.sketches, self.teaching = sketches, weights
+        self.students = predictions
 
     def closed_forms(self) -> dict[str, Values]:
         """Return the held-out predictions of the candidates that have a closed form."""

@@ -1,4 +1,4 @@
-"""The final fit: the chosen candidates again, with all values, as one sketch and one predictor."""
+"""The final fit: the chosen candidates, again with all values, as one sketch and one predictor."""
 
 from __future__ import annotations
 
@@ -53,20 +53,36 @@ class Data:
 
 @dataclass
 class Final:
-    """Candidates that are fitted to all values when they are needed, each once."""
+    """Candidates that are fitted to all values when they are needed, each once.
+
+    Attributes
+    ----------
+    data : Data
+    options : FitOptions
+    comparison : Comparison
+    log : callable
+    students : Students or None
+    refit : bool
+        Whether candidates are fitted to all values; otherwise those of the comparison are used, which did
+        not have the held-out values.
+    """
 
     data: Data
     options: FitOptions
     comparison: Comparison
-    students: Students | None
     log: Log
+    students: Students | None = None
+    refit: bool = True
     _models: dict[str, Model] = field(default_factory=dict)
     _students: dict[str, _core.Sketch] | None = None
 
     def fitted(self, name: str) -> Model:
         """Return the model of a learner."""
+        learner = self.comparison.learners[name]
+        if not self.refit and learner.fitted is not None:
+            return learner.fitted
         if name not in self._models:
-            self._models[name] = self.comparison.learners[name].fit_all(self.data.rows)
+            self._models[name] = learner.fit_all(self.data.rows)
         return self._models[name]
 
     def closed_form(self, name: str) -> _core.Sketch:
@@ -75,6 +91,8 @@ class Final:
             model = self.fitted(name)
             assert isinstance(model, ClosedForm)
             return model.sketch
+        if not self.refit:
+            return self.comparison.sketches[name]
         if self._students is None:
             # All students share one teacher.
             teaching = self.comparison.teaching

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class Regressed:
 
 def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
     """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values."""
-    regressed = None
+    clock, regressed = Clock(options.effort, data.model_seconds), None
     if options.method == "auto":
         log("regression")
         started = time.perf_counter()
@@ -91,18 +91,13 @@ def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sket
         if reason is not None:
             return _only_regression(data, options, regressed, reason)
     try:
-        return _compare(data, options, regressed, log)
+        return _compare(data, options, regressed, clock, log)
     except InputError as error:
         # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
             raise
         logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
         return _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
-    except KeyboardInterrupt:
-        if regressed is None:
-            raise
-        logger.warning("interrupted: the sketch is the regression; interrupt again to stop")
-        return _only_regression(data, options, regressed, "interrupted before other methods were finished")
 
 
 def _why_only_regression(data: Labelled, r2: float, options: FitOptions) -> str | None:
@@ -158,28 +153,41 @@ def _learners(
     return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log)]
 
 
-def _compare(data: Data, options: FitOptions, regressed: Regressed | None, log: Log) -> Fitted:
+def _compare(data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, log: Log) -> Fitted:
     if regressed is None:
         check_enough(data.rows)
     split = Split.of(data.rows, options.seed)
     if np.ptp(split.held.values) == 0.0 and regressed is not None:
         return _only_regression(data, options, regressed, "the held-out values do not differ")
-    clock = Clock(options.effort, data.model_seconds)
     baseline = float(np.average(split.train.values, weights=split.train.weights))
-    comparison = Comparison(split, baseline)
+    final = Final(data, options, Comparison(split, baseline), log)
+    try:
+        _fill(final, regressed, clock)
+        return _final(final, regressed, clock)
+    except KeyboardInterrupt:
+        # A regression learns nothing from the split, so it is there in any case.
+        if regressed is None or "regress" not in final.comparison.predictions:
+            raise
+        logger.warning("interrupted: the sketch is the best so far; interrupt again to stop")
+        final.refit = False
+        fitted = _final(final, regressed, clock)
+        return replace(fitted, core=fitted.core.with_note("interrupted: the best so far"))
+
+
+def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
+    """Fit the candidates that fit into the time."""
+    data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
-    for learner in _learners(data, options, regressed, clock, log):
+    for learner in _learners(data, options, regressed, clock, final.log):
         if chosen or fits(learner, clock, data.rows.codes.size):
             comparison.add(learner)
-    if regressed is not None:
-        comparison.seconds["regress"] = regressed.seconds
-    students = None
+            if learner.name == "regress" and regressed is not None:
+                comparison.seconds["regress"] = regressed.seconds
     if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
         positional = PositionalFeatures(data.space, positional_kinds(data.space)[0])
         thorough = options.effort == "thorough"
-        students = Students(positional, thorough=thorough, seed=options.seed, log=log)
-        comparison.teach(students)
-    return _final(Final(data, options, comparison, students, log), regressed, clock)
+        final.students = Students(positional, thorough=thorough, seed=options.seed, log=final.log)
+        comparison.teach(final.students)
 
 
 def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
