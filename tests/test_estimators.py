@@ -202,6 +202,7 @@ def test_methods_before_fit_raise_not_fitted_error(regressor, grid, method):
             [
                 "space",
                 "dictionary",
+                "relations",
                 "basis",
                 "penalty",
                 "strengths",

@@ -215,6 +215,7 @@ def cases(folder):
         Case("Sketch.summary", sketch.summary, {}),
         Case("load", ss.load, {"path": saved}),
         Case("Dictionary", ss.Dictionary, {}),
+        Case("Relation", ss.Relation, {"name": "same", "matrix": np.eye(4, dtype=bool)}),
         Case("Evaluator", ss.Evaluator, {"model": model}, evaluate_all),
         Case(
             "Evaluator.evaluate",
@@ -425,7 +426,8 @@ def test_wrong_types_are_refused_in_the_words_of_shapsketch(tmp_path, monkeypatc
 # Results are made by the library, and exceptions only carry text.
 RESULTS = (
     "Agreement", "AttributionMap", "Candidate", "Epistasis", "Explanation", "Faithfulness", "Interactions",
-    "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Records", "SequenceReader", "Sobol", "models.Check",
+    "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Records", "Run", "SequenceReader", "Sobol",
+    "models.Check",
 )  # fmt: skip
 
 

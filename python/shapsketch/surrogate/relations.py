@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import array_of, boolean, choice, items, shown
+from shapsketch._validate import array_of, boolean, choice, items, string
 from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace
 
@@ -58,8 +58,7 @@ class Relation:
         *,
         reversed: bool = False,  # noqa: A002 - public
     ) -> None:
-        if not isinstance(name, str):
-            raise InputError(f"the name of a relation must be a string, got {shown(name)}")
+        string("name", name)
         values: npt.NDArray[Any] = array_of("matrix", matrix)
         if values.ndim != 2 or values.shape[0] != values.shape[1]:
             raise InputError(
@@ -70,23 +69,6 @@ class Relation:
         self.name = name
         self.matrix: npt.NDArray[np.bool_] = values.astype(np.bool_)
         self.reversed = boolean("reversed", reversed)
-
-    def core(self, space: SequenceSpace) -> _core.Relation:
-        """Return the relation for a space.
-
-        Raises
-        ------
-        InputError
-            If it is not symmetric, or has another size than the alphabet.
-        """
-        if len(self.matrix) != space.q:
-            raise InputError(
-                f"relations: the matrix of {self.name!r} must have shape ({space.q}, {space.q}) for the "
-                f"alphabet {space.alphabet!r}, got {self.matrix.shape}",
-                option="relations",
-            )
-        rows = [sum(1 << int(b) for b in np.flatnonzero(row)) for row in self.matrix]
-        return _core.Relation(space._core, self.name, rows)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -124,8 +106,26 @@ def core_relations(
     listed = []
     for relation in items("relations", relations, "relations"):
         if isinstance(relation, Relation):
-            listed.append((relation.core(space), relation.reversed))
+            listed.append((_core_relation(relation, space), relation.reversed))
         else:
             name, descends = NAMED[choice("relations", relation, tuple(NAMED))]
             listed.append((_core.Relation.named(space._core, name), descends))
     return listed
+
+
+def _core_relation(relation: Relation, space: SequenceSpace) -> _core.Relation:
+    """Return a relation for a space.
+
+    Raises
+    ------
+    InputError
+        If it is not symmetric, or has another size than the alphabet.
+    """
+    if len(relation.matrix) != space.q:
+        raise InputError(
+            f"relations: the matrix of {relation.name!r} must have shape ({space.q}, {space.q}) for the "
+            f"alphabet {space.alphabet!r}, got {relation.matrix.shape}",
+            option="relations",
+        )
+    rows = [sum(1 << int(b) for b in np.flatnonzero(row)) for row in relation.matrix]
+    return _core.Relation(space._core, relation.name, rows)

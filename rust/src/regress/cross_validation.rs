@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// Largest number of sequences on which basis and penalty factors are chosen.
 const SUBSAMPLE: usize = 4000;
-/// Characters are not evaluated if the error of letter patterns is at most this fraction of the variance.
+/// Characters and runs are not evaluated if the error of letter patterns is at most this fraction of the variance.
 const SMALL_ERROR: f64 = 1e-4;
 /// Characters are chosen if their error is below this factor times the error of letter patterns.
 const MAX_ERROR_RATIO: f64 = 0.97;
@@ -65,6 +65,9 @@ impl SparseRegression {
         let search_letters = || {
             let letters = gather(data, Atoms::Letters, rows, supports.to_vec());
             let found = search(&letters, &plan, PenaltyFactors::default(), cancel)?;
+            // Small errors differ by the precision of the path.
+            let kinds =
+                if found.1 > SMALL_ERROR * variance(&data.distinct.values[..rows]) { kinds } else { &[] };
             with_kinds(&letters, kinds, &plan, found, cancel)
         };
         let characters = || (Atoms::Characters, Vec::new(), PenaltyFactors::EQUAL);
