@@ -285,7 +285,7 @@ def test_relations_that_do_not_fit_are_refused(alphabet, relations, message):
     [
         (("mine", np.ones((2, 3))), r"shape \(q, q\), got \(2, 3\)"),
         (("mine", np.full((2, 2), 0.5)), "must contain booleans, got float64"),
-        ((3, np.eye(2)), "name of a relation must be a string"),
+        ((3, np.eye(2)), "name must be a string"),
     ],
 )
 def test_malformed_relations_are_refused(arguments, message):

@@ -215,6 +215,7 @@ def cases(folder):
         Case("Sketch.summary", sketch.summary, {}),
         Case("load", ss.load, {"path": saved}),
         Case("Dictionary", ss.Dictionary, {}),
+        Case("Relation", ss.Relation, {"name": "same", "matrix": np.eye(4, dtype=bool)}),
         Case("Evaluator", ss.Evaluator, {"model": model}, evaluate_all),
         Case(
             "Evaluator.evaluate",
@@ -280,7 +281,6 @@ def cases(folder):
             {"sequences": CODES[:1], "calls_per_sequence": 32},
         ),
         Case("Predictor.predict", with_predictor(sketch)._sketch.predictor.predict, {"sequences": CODES}),
-        Case("Relation", ss.Relation, {"name": "same", "matrix": np.eye(4, dtype=bool)}),
         Case(
             "faithfulness",
             ss.faithfulness,

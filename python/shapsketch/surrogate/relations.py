@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import array_of, boolean, choice, items, shown
+from shapsketch._validate import array_of, boolean, choice, items, string
 from shapsketch.errors import InputError
 from shapsketch.space import SequenceSpace
 
-# Largest number of characters of the name of a relation.
-LONGEST_NAME = 64
 # The relations that have names: the name of the relation in the core, and whether partners descend.
 NAMED: dict[str, tuple[str, bool]] = {
     "stems": ("complement", True),
@@ -60,12 +58,7 @@ class Relation:
         *,
         reversed: bool = False,  # noqa: A002 - public
     ) -> None:
-        if not isinstance(name, str):
-            raise InputError(f"the name of a relation must be a string, got {shown(name)}")
-        if not (0 < len(name) <= LONGEST_NAME and name.isprintable()):
-            raise InputError(
-                f"the name of a relation must be 1 to {LONGEST_NAME} printable characters, got {shown(name)}"
-            )
+        string("name", name)
         values: npt.NDArray[Any] = array_of("matrix", matrix)
         if values.ndim != 2 or values.shape[0] != values.shape[1]:
             raise InputError(
