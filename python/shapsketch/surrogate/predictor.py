@@ -67,12 +67,12 @@ class Predictor:
     --------
     >>> import shapsketch as ss
     >>> def model(sequences):
-    ...     return [float(s.count("GAT")) ** 2 for s in sequences]
-    >>> space = ss.SequenceSpace(ss.DNA, length=12)
-    >>> sketch = ss.sketch(model, space, budget=1_500, progress=False)
+    ...     return [float(s.count("GA") % 2) for s in sequences]
+    >>> space = ss.SequenceSpace(ss.DNA, length=8)
+    >>> sketch = ss.sketch(model, space, budget=400, progress=False)
     >>> predictor = sketch.predictor
-    >>> predictor.r2 > sketch.r2, predictor.predict(["GATGATACAGAT"]).shape
-    (True, (1,))
+    >>> predictor.r2 > 0.9, predictor.predict(["GATTGACA", "GATTACAT"]).round().tolist()
+    (True, [0.0, 1.0])
     """
 
     def __init__(
