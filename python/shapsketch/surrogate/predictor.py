@@ -71,8 +71,8 @@ class Predictor:
     >>> space = ss.SequenceSpace(ss.DNA, length=8)
     >>> sketch = ss.sketch(model, space, budget=400, progress=False)
     >>> predictor = sketch.predictor
-    >>> predictor.r2 > 0.9, predictor.predict(["GATTGACA", "GATTACAT"]).round().tolist()
-    (True, [0.0, 1.0])
+    >>> predictor.r2 > 0.9, predictor.predict(["GATTGACA", "GATTACAT"]) > 0.5
+    (True, array([False,  True]))
     """
 
     def __init__(
