@@ -431,8 +431,12 @@ impl Operator for GatherOperator {
             .flatten()
             .collect();
         let first = self.n_letters;
+        let scaled: Vec<[f64; L]> = match self.n_runs() {
+            0 => Vec::new(),
+            _ => residual.iter().enumerate().map(|(row, r)| self.scaled(row, r)).collect(),
+        };
         let of_runs = self.runs.scan(
-            &|row| self.scaled(row, &residual[row]),
+            &scaled,
             cancel,
             |run| include(first + run),
             |run, sum, output| visit(first + run, &[sum], output),

@@ -127,6 +127,8 @@ struct Path<'a, O> {
     lanes: Vec<Lanes<LANES>>,
     /// Penalty factor of each support.
     factors: Vec<f64>,
+    /// The same, but infinite for runs.
+    factors_of_letters: Vec<f64>,
     /// Mean squared residual of the constant in the last lane: the variance of the values.
     variance: f64,
     /// A descent ends when no step changes a fit by more than this (squared, per row).
@@ -152,6 +154,7 @@ impl<'a, O: Operator> Path<'a, O> {
         let lanes: Vec<Lanes<LANES>> =
             (0..plan.n_sets()).map(|set| Lanes::new(operator, plan.held_out(set))).collect();
         let factors = operator.factors(&config.factors);
+        let factors_of_letters = operator.factors(&PenaltyFactors { runs: None, ..config.factors });
         let rows = plan.n_rows();
         let (set, lane) = plan.last_lane();
         let squares = (0..rows).map(|row| lanes[set].residual_at(row, lane).powi(2)).sum::<f64>();
@@ -165,6 +168,7 @@ impl<'a, O: Operator> Path<'a, O> {
             cancel,
             lanes,
             factors,
+            factors_of_letters,
             variance,
             tolerance: variance * config.precision.tolerance,
             largest_lambda,
@@ -183,15 +187,16 @@ impl<'a, O: Operator> Path<'a, O> {
 
     /// Fits all lanes with this `λ`.
     fn step(&mut self, lambda: f64) -> Result<()> {
-        // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded.
+        // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded. Runs that the rule
+        // discards wait for the next step, because a scan of all runs takes longer.
         let threshold = (2.0 * lambda - self.previous_lambda).max(MIN_THRESHOLD * lambda);
         self.previous_lambda = lambda;
-        let (operator, factors) = (&*self.operator, &self.factors);
+        let (operator, factors, letters) = (&*self.operator, &self.factors, &self.factors_of_letters);
         let (tolerance, cancel) = (self.tolerance, self.cancel);
         self.lanes.par_iter_mut().try_for_each(|set| {
             set.screen(operator, factors, threshold, cancel)?;
             set.descend(lambda, tolerance, SWEEPS, cancel)?;
-            if set.screen(operator, factors, lambda, cancel)? > 0 {
+            if set.screen(operator, letters, lambda, cancel)? > 0 {
                 set.descend(lambda, tolerance, SWEEPS, cancel)?;
             }
             Ok::<(), Error>(())

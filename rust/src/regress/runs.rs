@@ -16,7 +16,7 @@ use crate::surrogate::{Relation, Run};
 /// Largest number of pairs of a run.
 const LONGEST: u16 = 6;
 /// Largest number of pairs of positions times sequences at which runs are tried automatically.
-const AUTO_WORK: usize = 1 << 28;
+const AUTO_WORK: usize = 1 << 26;
 /// First pairs scanned by one task.
 const STARTS: usize = 16;
 /// Rows in a word of bits.
@@ -169,7 +169,7 @@ impl RunAtoms {
     /// run that has outputs.
     pub(super) fn scan<const L: usize, T: Send>(
         &self,
-        values: &(impl Fn(usize) -> [f64; L] + Sync),
+        values: &[[f64; L]],
         cancel: &Cancel,
         include: impl Fn(usize) -> bool + Sync,
         visit: impl Fn(usize, [f64; L], &mut Vec<T>) + Sync,
@@ -193,7 +193,7 @@ impl RunAtoms {
                     if include(run) {
                         let mut sum = [0.0; L];
                         for &row in &rows {
-                            let values = values(row as usize);
+                            let values = &values[row as usize];
                             (0..L).for_each(|l| sum[l] += values[l]);
                         }
                         let mut output = Vec::new();
