@@ -52,9 +52,11 @@ impl Tensor {
         Self::new(name, Dtype::F32, &[values.len()], bytes)
     }
 
-    /// The same numbers as a matrix with so many columns.
+    /// The same numbers as a matrix with so many columns; the reader refuses those that are no matrix.
     pub(super) fn with_columns(self, columns: usize) -> Self {
-        Self { shape: vec![self.shape[0] / columns, columns], ..self }
+        let count = self.shape[0];
+        let shape = if count.is_multiple_of(columns) { vec![count / columns, columns] } else { vec![count] };
+        Self { shape, ..self }
     }
 
     pub(super) fn view(&self) -> Reason<(&str, TensorView<'_>)> {
