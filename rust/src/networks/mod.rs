@@ -3,7 +3,7 @@
 //! Networks share weights over positions, as most models of sequences do, so they learn from few evaluations what
 //! a sum of patterns at fixed places cannot. A network has no closed form; a sketch of it, or sampling, explains it.
 //!
-//! Each [`Network`] has two convolutions (7 and 5 positions wide, the second added to the first), 8 channels that
+//! Each network has two convolutions (7 and 5 positions wide, the second added to the first), 8 channels that
 //! keep their positions, the mean and the maximum of each channel, two dense layers (the second added to the
 //! first), and a linear part. An [`Ensemble`] is the mean of several, trained from different random parameters.
 
