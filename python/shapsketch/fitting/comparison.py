@@ -14,10 +14,10 @@ from shapsketch.fitting.learners import BoostingLearner, Learner, Model, Regress
 from shapsketch.fitting.stacking import Weights, choose
 from shapsketch.space import Codes, Values
 
-# Seconds of one core for the search of trees and their fit to all values, for each position of each sequence.
-TREE_SECONDS = 8e-5
+# Seconds of one core for the search of trees, for each position of each sequence.
+TREE_SECONDS = 6e-5
 # Fraction of the allowed time that students take, at most.
-STUDENT_SHARE = 0.4
+STUDENT_SHARE = 0.2
 # Learners whose models have a closed form.
 CLOSED_FORMS = (RegressionLearner.name, BoostingLearner.name)
 
@@ -100,5 +100,4 @@ def fits(learner: Learner, clock: Clock, n_symbols: int) -> bool:
     """Return whether a learner of `n_symbols` symbols in all sequences fits into the time that is left."""
     if learner.name != BoostingLearner.name and not learner.name.startswith("trees"):
         return True
-    # They are fitted again to all queries.
     return clock.fits(learner.name, TREE_SECONDS * n_symbols / CORES)

@@ -12,6 +12,8 @@ Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 # By default the time of the model, but at least this many seconds, may be spent on a fit.
 LEAST_SECONDS = 30.0
+# Fraction of that time for the comparison of candidates; the rest is for the chosen ones, with all queries.
+COMPARISON_SHARE = 0.65
 # Cores that estimates assume, so that they do not depend on the machine.
 CORES = 2
 # Fraction of that time for networks: those without the held-out queries, and those of all queries.
@@ -70,8 +72,8 @@ class Clock:
         return float("inf") if self.effort == "thorough" else max(LEAST_SECONDS, self.model_seconds)
 
     def fits(self, step: str, seconds: float) -> bool:
-        """Return whether a step of so many seconds fits; if not, remember that it was left out."""
-        fits = time.perf_counter() - self.started + seconds <= self.allowed
+        """Return whether a step of the comparison fits; if not, remember that it was left out."""
+        fits = time.perf_counter() - self.started + seconds <= COMPARISON_SHARE * self.allowed
         if not fits:
             self.left_out.append(step)
         return fits
