@@ -10,7 +10,7 @@ from shapsketch import _core
 from shapsketch.fitting.distillation import Students
 from shapsketch.fitting.effort import CORES, Clock
 from shapsketch.fitting.holdout import Labelled, Split, predict
-from shapsketch.fitting.learners import BoostingLearner, Learner, Model, RegressionLearner
+from shapsketch.fitting.learners import BoostingLearner, CountingLearner, Learner, Model, RegressionLearner
 from shapsketch.fitting.stacking import Weights, choose
 from shapsketch.space import Codes, Values
 
@@ -98,6 +98,6 @@ class Comparison:
 
 def fits(learner: Learner, clock: Clock, n_symbols: int) -> bool:
     """Return whether a learner of `n_symbols` symbols in all sequences fits into the time that is left."""
-    if learner.name != BoostingLearner.name and not learner.name.startswith("trees"):
-        return True
-    return clock.fits(learner.name, TREE_SECONDS * n_symbols / CORES)
+    # The size of networks is chosen by the time, and others are fast.
+    trees = learner.name in (BoostingLearner.name, CountingLearner.name)
+    return not trees or clock.fits(learner.name, TREE_SECONDS * n_symbols / CORES)
