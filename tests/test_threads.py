@@ -95,6 +95,29 @@ def test_a_model_that_is_not_thread_safe_is_an_error(model):
         np.testing.assert_array_equal(evaluated(model(), pool), EXPECTED)
 
 
+def test_it_is_an_error_on_a_busy_machine_too():
+    """Other threads keep the interpreter for longer than a line of the model takes."""
+    ended = threading.Event()
+
+    def busy():
+        while not ended.is_set():
+            pass
+
+    interval = sys.getswitchinterval()
+    others = [threading.Thread(target=busy) for _ in range(2)]
+    sys.setswitchinterval(0.02)
+    try:
+        for other in others:
+            other.start()
+        with ThreadPoolExecutor(2) as pool, pytest.raises(ss.ModelError, match="is not thread-safe"):
+            evaluated(Attribute(), pool)
+    finally:
+        ended.set()
+        sys.setswitchinterval(interval)
+        for other in others:
+            other.join()
+
+
 class Locked(Attribute):
     """Thread-safe by a lock, for which the other thread waits."""
 

@@ -19,8 +19,9 @@ from shapsketch.space import Codes, Values
 START = 1.0
 # ... and to run one line. The other thread may wait for a lock, or a line may take long.
 PATIENCE = 0.01
-# Lines, and lines that took longer than this, after which the threads no longer take turns, so that the check
-# stays short.
+# The first long lines get more time, because on a busy machine a thread may wait longer than that for a core.
+FIRST_LONG_LINES, FIRST_PATIENCE = 5, 0.3
+# Lines, and long lines, after which the threads no longer take turns, so that the check stays short.
 MOST_LINES, MOST_LONG_LINES = 5_000, 100
 
 
@@ -79,8 +80,9 @@ class _Turns:
             self._lines += 1
             self._turn = other
             self._changed.notify_all()
+            patience = FIRST_PATIENCE if self._long_lines < FIRST_LONG_LINES else PATIENCE
             self._long_lines += not self._changed.wait_for(
-                lambda: self._turn == thread or other in self._ended or self._free, PATIENCE
+                lambda: self._turn == thread or other in self._ended or self._free, patience
             )
             if self._lines > MOST_LINES or self._long_lines > MOST_LONG_LINES:
                 self._free = True
