@@ -560,14 +560,18 @@ def test_long_terms_under_shuffles_are_refused_before_they_fill_memory():
 def test_explanations_are_tables():
     explainer = ss.Explainer(random_spectrum(4, 3, 0))
     explanation = explainer(["ACG", "TTT"])
-    assert repr(explanation) == "Explanation(2 x 3 values, background uniform, link identity)"
+    assert repr(explanation) == (
+        "Explanation(2 x 3 values of the closed form, background uniform, link identity)"
+    )
     rows = explanation.records()
     assert [(row["sequence"], row["position"], row["letter"]) for row in rows[2:4]] == [
         (0, 2, "G"),
         (1, 0, "T"),
     ]
     assert [row["value"] for row in rows] == explanation.values.ravel().tolist()
-    assert str(explanation).splitlines()[0].split() == ["sequence", "position", "letter", "value"]
+    title, header = str(explanation).splitlines()[:2]
+    assert title == "Shapley values of the closed form, background uniform, link identity"
+    assert header.split() == ["sequence", "position", "letter", "value"]
     pairs = explainer.interactions(["ACG", "TTT"], index="SII")
     assert repr(pairs).startswith("Interactions(SII, 2 sequences x ")
     assert [row["value"] for row in pairs.records()] == pairs.values.ravel().tolist()

@@ -140,7 +140,7 @@ def test_quick_is_regression_alone_and_other_methods_have_no_predictor():
     regressed = ss.sketch(logarithm, SPACE, budget=1_000, method="regress", **QUIET)
     np.testing.assert_array_equal(quick.predict(["ACGTGAGAACGT"]), regressed.predict(["ACGTGAGAACGT"]))
     with pytest.raises(ss.InputError, match="no predictor besides its closed form"):
-        ss.Explainer(quick).values_of_predictor(["ACGTGAGAACGT"])
+        ss.Explainer(quick, of="predictor")
     with pytest.raises(ss.InputError, match="effort must be one of 'quick', 'standard', 'thorough'"):
         ss.sketch(logarithm, SPACE, budget=1_000, effort="fast", **QUIET)
     with pytest.raises(ss.InputError, match="`teacher` is not used when effort='quick'"):

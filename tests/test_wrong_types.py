@@ -275,11 +275,6 @@ def cases(folder):
             explainer.refine,
             {"model": evaluator, "sequences": CODES[:1], "calls_per_sequence": 32, "progress": False},
         ),
-        Case(
-            "Explainer.values_of_predictor",
-            with_predictor(sketch).values_of_predictor,
-            {"sequences": CODES[:1], "calls_per_sequence": 32},
-        ),
         Case("Predictor.predict", with_predictor(sketch)._sketch.predictor.predict, {"sequences": CODES}),
         Case(
             "faithfulness",

@@ -371,8 +371,11 @@ class Predictor:
         constant: float,
         parts: list[tuple[str, float, float, Sketch | CountingTrees | Networks]],
         r2: RSquared,
+        variances: npt.NDArray[np.float64] | None = None,
     ) -> Predictor: ...
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    @property
+    def variances(self) -> npt.NDArray[np.float64] | None: ...
     @property
     def r2(self) -> RSquared: ...
     @property
@@ -437,6 +440,12 @@ class Dictionary:
         supports: list[list[int]],
     ) -> Dictionary: ...
 
+def position_variances(
+    space: Space,
+    codes: npt.NDArray[np.uint8],
+    residuals: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+) -> npt.NDArray[np.float64] | None: ...
 def dependent_positions(space: Space, codes: npt.NDArray[np.uint8]) -> list[tuple[int, int]]: ...
 def regress(
     space: Space,

@@ -65,8 +65,8 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
             f"space must be that of the explained sequences, over {alphabet!r} of length {n}, got {space}"
         )
     ax = _drawn_on(ax, (0.45 * space.n + 2, 0.35 * space.q + 1.4))
-    attributions = AttributionMap.of(
-        iter([(explanation.data, explanation.values)]), space, explanation.background
+    attributions = AttributionMap.from_batches(
+        iter([(explanation.data, explanation.values)]), space, explanation.explained
     )
     means = attributions.mean.T
     limit = float(np.nanmax(np.abs(means))) or 1.0

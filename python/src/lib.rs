@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use super::predictor::Predictor;
     #[pymodule_export]
-    use super::regress::{Dictionary, dependent_positions, regress};
+    use super::regress::{Dictionary, dependent_positions, position_variances, regress};
     #[pymodule_export]
     use super::sketch::{
         Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use shapsketch::predictor::{self, ClosedForm, Model};
 
-use crate::arrays::{self, Codes, Vector};
+use crate::arrays::{self, Codes, Values, Vector};
 use crate::networks::Networks;
 use crate::sketch::Sketch;
 use crate::space::Space;
@@ -44,20 +44,23 @@ pub(crate) struct Predictor(pub(crate) Arc<predictor::Predictor>);
 impl Predictor {
     /// Parts are names, weights, R² and models.
     #[new]
-    #[pyo3(signature = (space, *, constant, parts, r2))]
+    #[pyo3(signature = (space, *, constant, parts, r2, variances=None))]
     fn new(
         py: Python<'_>,
         space: Space,
         constant: f64,
         parts: Vec<(String, f64, f64, PartModel<'_>)>,
         r2: RSquared,
+        variances: Option<Values<'_>>,
     ) -> PyResult<Self> {
+        let variances = variances.as_ref().map(arrays::values);
         short(py, || {
             let parts = parts.into_iter().map(|(name, weight, r2, model)| {
                 Ok(predictor::Part { name, weight, r2, model: model.model()? })
             });
             let parts = parts.collect::<shapsketch::Result<Vec<_>>>()?;
-            predictor::Predictor::new(space.0, constant, parts, r2.into())
+            let predictor = predictor::Predictor::new(space.0, constant, parts, r2.into())?;
+            variances.map_or(Ok(predictor.clone()), |variances| predictor.with_variances(variances))
         })
         .map(|predictor| Self(Arc::new(predictor)))
     }
@@ -65,6 +68,12 @@ impl Predictor {
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
         let codes = arrays::codes(&codes);
         interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    /// Variances of the Shapley values, one for each position, if they are known.
+    #[getter]
+    fn variances<'py>(&self, py: Python<'py>) -> Option<Vector<'py, f64>> {
+        self.0.variances().map(|variances| arrays::vector(py, variances.to_vec()))
     }
 
     #[getter]

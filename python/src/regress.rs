@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use shapsketch::design::Observations;
 use shapsketch::regress::{Atoms, Loss, PenaltyFactors, RunKind, Sample, SparseRegression};
 
-use crate::arrays::{self, Codes, Values};
+use crate::arrays::{self, Codes, Values, Vector};
 use crate::design::Design;
 use crate::sketch::Sketch;
 use crate::space::Space;
@@ -91,6 +91,25 @@ pub(crate) fn dependent_positions(
 ) -> PyResult<Vec<(usize, usize)>> {
     let codes = arrays::codes(&codes);
     interruptible(py, |cancel| shapsketch::regress::dependent_positions(&space.0, &codes, cancel))
+}
+
+/// Variances of the Shapley values of each position, from residuals at held-out sequences; `None` if these are not
+/// uniform.
+#[pyfunction]
+pub(crate) fn position_variances<'py>(
+    py: Python<'py>,
+    space: Space,
+    codes: Codes<'_>,
+    residuals: Values<'_>,
+    weights: Option<Values<'_>>,
+) -> PyResult<Option<Vector<'py, f64>>> {
+    let (codes, residuals) = (arrays::codes(&codes), arrays::values(&residuals));
+    let weights = weights.as_ref().map(arrays::values);
+    let uncertainty = interruptible(py, |cancel| {
+        let residuals = Sample::of_residuals(space.0, codes, residuals, weights)?;
+        shapsketch::regress::uncertainty_from_residuals(&residuals, cancel)
+    })?;
+    Ok(uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.positions)))
 }
 
 fn sample(

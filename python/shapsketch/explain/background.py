@@ -284,14 +284,15 @@ class Background:
             part = codes[start : start + size]
             yield part, self.shuffles.of(self.space, part).reshape(-1, self.space.n)
 
+    def listed(self, row: Codes) -> Codes | None:
+        """Return all background sequences (R, n) for one explained sequence; None for a distribution."""
+        return self.references if self.shuffles is None else self.shuffles.of(self.space, row[None])[0]
+
     def draw(self, row: Codes, count: int, rng: np.random.Generator) -> Codes:
         """Return random background sequences (count, n) for one explained sequence, `row` (n,)."""
-        space = self.space
-        if self.shuffles is not None:
-            shuffles = self.shuffles.of(space, row[None])[0]
-            return np.asarray(shuffles[rng.integers(0, len(shuffles), count)])
-        if self.references is not None:
-            return np.asarray(self.references[rng.integers(0, len(self.references), count)])
+        space, listed = self.space, self.listed(row)
+        if listed is not None:
+            return np.asarray(listed[rng.integers(0, len(listed), count)])
         if self.probabilities is not None:
             # Invert the cumulative distribution of each position. Its last value, which may differ from 1 by
             # rounding, scales the draws.

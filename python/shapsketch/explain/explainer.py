@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-
-from shapsketch import _core
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import boolean, choice, integer, iterator_of
+from shapsketch._validate import boolean, choice, integer, iterator_of, number
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress
+from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
 from shapsketch.explain.background import Background, BackgroundLike
+from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS, sample
+from shapsketch.explain.explained import Of
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
-from shapsketch.explain.refinement import difference, refined_pairs, refined_values
+from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.routes import Routes
+from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
 from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
@@ -68,23 +68,43 @@ class Explainer:
     array([[1., 0., 0.]])
     """
 
-    def __init__(self, sketch: Sketch | Spectrum, background: BackgroundLike = "uniform") -> None:
+    def __init__(
+        self,
+        sketch: Sketch | Spectrum,
+        background: BackgroundLike = "uniform",
+        *,
+        of: Literal["best", "closed form", "predictor"] = "best",
+        precision: float = 0.03,
+        evaluations: int | None = None,
+        random_state: int = 0,
+        progress: Progress = True,
+    ) -> None:
         if not isinstance(sketch, (Sketch, Spectrum)):
             raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
         self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
-        self._space = self._sketch.space
+        self._space, self._link = self._sketch.space, self._sketch.link
         self._background = Background.parse(background, self._space)
-        self._link = self._sketch.link
-        self._compiled: dict[tuple[str, int, bool], _core.Interactions] = {}
+        aim = number("precision", precision)
+        if not aim > 0.0:
+            raise InputError(f"precision must be above 0, got {aim}")
+        self._sampling = Sampling(
+            precision=aim,
+            evaluations=None if evaluations is None else integer("evaluations", evaluations, least=MIN_CALLS),
+            seed=integer("random_state", random_state, least=0),
+            progress=check_progress(progress),
+        )
+        self._routes = Routes(self._sketch, self._background, of, self._sampling)
 
-    @lazy_property
-    def _components(self) -> _core.Components:
-        if self._background.uniform or self._background.shuffles is not None:
-            return self._sketch._components
-        return _core.Components(self._sketch._core, self._background.core)
-
-    def __reduce__(self) -> tuple[type[Explainer], tuple[Sketch, Background]]:
-        return Explainer, (self._sketch, self._background)
+    def __reduce__(self) -> tuple[Any, ...]:
+        sampling = self._sampling
+        options: dict[str, Any] = {
+            "of": self._routes.of,
+            "precision": sampling.precision,
+            "evaluations": sampling.evaluations,
+            "random_state": sampling.seed,
+            "progress": sampling.progress,
+        }
+        return partial(Explainer, **options), (self._sketch, self._background)
 
     @property
     def background(self) -> str:
@@ -92,8 +112,13 @@ class Explainer:
         return str(self._background)
 
     @property
+    def of(self) -> Of:
+        """What Shapley values explain: "closed form" or "predictor"."""
+        return self._routes.explained(self._routes.preferred).of
+
+    @property
     def base_value(self) -> float:
-        """The surrogate's mean over the background.
+        """Mean over the background of what Shapley values explain.
 
         Raises
         ------
@@ -102,24 +127,7 @@ class Explainer:
         """
         if self._background.shuffles is not None:
             raise InputError("the base value differs by sequence here; use base_values of an explanation")
-        return self._components.base_value
-
-    def _explained(
-        self, codes: Codes, shared: Callable[[Codes], Values], own: Callable[[Codes, Codes], Values]
-    ) -> tuple[Values, Values]:
-        """Return explanations (B, width) and base values (B,).
-
-        The function `shared` explains codes under a background that is the same for all of them, and `own`
-        under background sequences of each of them.
-        """
-        values, bases = [], []
-        for part, references in self._background.parts(codes):
-            if references is None:
-                return shared(part), np.full(len(part), self.base_value)
-            values.append(own(part, references))
-            scores: Values = self._components.predict(references).reshape(len(part), -1)
-            bases.append(scores.mean(axis=1))
-        return np.concatenate(values), np.concatenate(bases)
+        return self._routes.preferred.base_value
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -129,12 +137,16 @@ class Explainer:
         InputError
             If a sequence does not belong to the space; the message says which one and where.
         """
-        codes, components = self._space.encode(sequences), self._components
-        values, base = self._explained(
-            codes, components.shapley_values, components.shapley_values_with_references
-        )
-        alphabet = self._space.alphabet
-        return Explanation(values, base, codes, self.background, self._link, alphabet, self._sketch)
+        codes, route = self._space.encode(sequences), self._routes.preferred
+        stderr = None
+        if isinstance(route, ClosedForm):
+            values, base = route.shapley_values(codes)
+        else:
+            sampled = route.explain(codes)
+            values, base, stderr = sampled.values, sampled.base_values, sampled.stderr
+        source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
+        explained = self._routes.explained(route)
+        return Explanation(values, base, codes, explained, stderr, self._space.alphabet, source)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield one explanation for each batch of sequences, in constant memory.
@@ -150,11 +162,11 @@ class Explainer:
             If a sequence does not belong to the space; the message says which batch and which sequence. Or if
             `batches` cannot be iterated over.
         """
-        for number, batch in enumerate(iterator_of("batches", batches, "lists of sequences")):
+        for index, batch in enumerate(iterator_of("batches", batches, "lists of sequences")):
             try:
                 explanation = self(batch)
             except InputError as error:
-                raise InputError(f"batch {number}: {error}") from error
+                raise InputError(f"batch {index}: {error}") from error
             yield explanation
 
     def interactions(
@@ -212,45 +224,43 @@ class Explainer:
                 raise InputError(
                     f"Faith-Shap has full order, n = {n}; use index='FSII' for max_order={highest}"
                 )
-        codes, components = self._space.encode(sequences), self._components
-        core_name = "Moebius" if name == "Faith-Shap" else name
-        core = self._compile(core_name, highest, with_references=self._background.shuffles is not None)
-        values, base = self._explained(
-            codes, partial(components.values, core), partial(components.values_with_references, core)
-        )
-        supports = [tuple(support) for support in core.supports]
-        orders = range(1, highest + 1)
-        return Interactions(supports, values, name, self.background, self._link, base, n, orders)
-
-    def _compile(self, index: str, max_order: int, *, with_references: bool) -> _core.Interactions:
-        key = (index, max_order, with_references)
-        if key not in self._compiled:
-            self._compiled[key] = self._components.interactions(
-                index, max_order, with_references=with_references
+        codes = self._space.encode(sequences)
+        route = self._routes.preferred
+        if not isinstance(route, ClosedForm) and sampled_index(name, highest):
+            return sampled_interactions(
+                route.explain(codes, pairs=highest == 2), name, highest, self._routes.explained(route)
             )
-        return self._compiled[key]
+        closed_form = self._routes.only_closed_form(f"{name} interactions up to order {highest}")
+        core_name = "Moebius" if name == "Faith-Shap" else name
+        supports, values, base = closed_form.interactions(codes, core_name, highest)
+        orders = range(1, highest + 1)
+        return Interactions(supports, values, name, self._routes.explained(closed_form), base, n, orders)
 
     def mutation_effects(self, sequences: Sequences) -> Values:
         """Return the predicted change of the score by every single substitution, (B, n, q).
 
-        This is in-silico saturation mutagenesis with the sketch, on its scale. The change is 0 for the symbol
-        of the sequence itself. It does not depend on the background.
+        This is in-silico saturation mutagenesis with the closed form or the predictor, on the scale of the
+        sketch; it is exact for both. The change is 0 for the symbol of the sequence itself. It does not
+        depend on the background.
         """
         codes = self._space.encode(sequences)
-        effects: Values = self._sketch._components.mutation_effects(codes)
+        effects: Values = self._routes.preferred.mutation_effects(codes)
         return effects.reshape(len(codes), self._space.n, self._space.q)
 
     def epistasis(self, sequences: Sequences) -> Epistasis:
         """Return the predicted epistasis of every two substitutions.
 
-        Epistasis is the effect of both substitutions minus the sum of their single effects. The result takes
-        ``8 B n_pairs q**2`` bytes.
+        Epistasis is the effect of both substitutions minus the sum of their single effects. It is exact for
+        the closed form and for the predictor. The result takes ``8 B n_pairs q**2`` bytes.
+
+        Raises
+        ------
+        InputError
+            If a sequence does not belong to the space, or the result exceeds the memory.
         """
-        codes = self._space.encode(sequences)
-        components = self._sketch._components
-        q, pairs = self._space.q, components.pairs
-        values = components.epistasis(codes).reshape(len(codes), len(pairs), q, q)
-        return Epistasis(pairs, values, codes, self._link)
+        codes, route = self._space.encode(sequences), self._routes.preferred
+        pairs, values = route.epistasis(codes)
+        return Epistasis(pairs, values, codes, self._routes.explained(route))
 
     def best_mutants(
         self,
@@ -286,7 +296,7 @@ class Explainer:
             If a number is out of range, or the sequence does not belong to the space.
         """
         return best_mutants(
-            self._sketch._components,
+            self._routes.preferred,
             self._space,
             one_sequence(sequence, self._space),
             mutations=mutations,
@@ -296,22 +306,26 @@ class Explainer:
         )
 
     def sobol(self) -> Sobol:
-        """Return Sobol indices: how the surrogate's variance divides among sets of positions.
+        """Return Sobol indices: how the variance of the closed form divides among sets of positions.
 
         The variance is that over the background.
 
         Raises
         ------
         InputError
-            If the positions of the background are not independent (sequences, shuffles).
+            If the positions of the background are not independent (sequences, shuffles), or only the
+            predictor may be explained.
         """
         self._background.require_shared("Sobol indices")
-        return Sobol.of(self._components, self._space.n, self.background)
+        closed_form = self._routes.only_closed_form("Sobol indices")
+        return Sobol.from_components(
+            closed_form.components, self._space.n, self._routes.explained(closed_form)
+        )
 
     def motifs(
         self, count: int = 20, *, max_order: int | None = None, sequences: Sequences | None = None
     ) -> Motifs:
-        """Return the motifs that carry most of the surrogate's variance over the background.
+        """Return the motifs that carry most of the variance of the closed form over the background.
 
         Parameters
         ----------
@@ -325,13 +339,16 @@ class Explainer:
         Raises
         ------
         InputError
-            If the positions of the background are not independent (sequences, shuffles).
+            If the positions of the background are not independent (sequences, shuffles), or only the
+            predictor may be explained.
         """
         self._background.require_shared("motifs")
+        closed_form = self._routes.only_closed_form("motifs")
         highest = self._space.n if max_order is None else integer("max_order", max_order, least=1)
         codes = None if sequences is None else self._space.encode(sequences)
-        number = integer("count", count, least=1)
-        return Motifs.of(self._components, self._space, self.background, number, highest, codes)
+        most = integer("count", count, least=1)
+        explained = self._routes.explained(closed_form)
+        return Motifs.from_components(closed_form.components, self._space, explained, most, highest, codes)
 
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
@@ -339,7 +356,8 @@ class Explainer:
         size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
         explained = ((part.data, part.values) for part in self.stream(batches))
-        return AttributionMap.of(explained, self._space, self.background)
+        what = self._routes.explained(self._routes.preferred)
+        return AttributionMap.from_batches(explained, self._space, what)
 
     def refine(
         self,
@@ -398,50 +416,14 @@ class Explainer:
             with evaluator.open(self._space, link=link, progress=progress) as session:
                 return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
 
-        residuals_of, background = difference(values_of, self._sketch), self._background
         # Explain with the sketch first: if that fails, no evaluation was spent.
+        controls = self._routes.controls(codes, calls=calls, pairs=name == "SII")
+        sampled = sample(
+            values_of, codes, self._background, controls, calls=calls, seed=(seed,), pairs=name == "SII"
+        )
+        explained = self._routes.explained(None)
         if name == "SV":
-            values = self(codes)
-            return refined_values(values, sample(residuals_of, codes, background, calls=calls, seed=seed))
-        pairs = self.interactions(codes, index="SII", max_order=min(2, self._space.n))
-        sampled = sample(residuals_of, codes, background, calls=calls, seed=seed, pairs=True)
-        return refined_pairs(pairs, sampled)
-
-    def values_of_predictor(
-        self, sequences: Sequences, *, calls_per_sequence: int = 4000, random_state: int = 0
-    ) -> Explanation:
-        """Return Shapley values of the best predictor of the sketch.
-
-        The predictor is closer to the model than the sketch, but it has no closed form. Its values are
-        sampled in the same way as :meth:`refine` samples those of a model, and the sketch supplies exactly
-        what it can explain. Only the predictor is evaluated, never the model.
-
-        Parameters
-        ----------
-        sequences : iterable of str, or integer array (B, n)
-        calls_per_sequence : int
-            Largest number of predictions for each sequence, at least 32.
-        random_state : int
-
-        Raises
-        ------
-        InputError
-            If the sketch has no predictor.
-        """
-        predictor = self._sketch.predictor
-        if predictor is None:
-            raise InputError(
-                "this sketch has no predictor besides its closed form; sketch the model with method='auto' "
-                "and effort='standard' or 'thorough'"
+            return Explanation(
+                sampled.values, sampled.base_values, codes, explained, sampled.stderr, self._space.alphabet
             )
-        calls = integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS)
-        seed = integer("random_state", random_state, least=0)
-        codes = self._space.encode(sequences)
-
-        def values_of(parts: Parts, count: int) -> Values:
-            predictions = np.concatenate([predictor.predict(batch) for batch in parts()])
-            assert len(predictions) == count
-            return predictions
-
-        values, residuals_of = self(codes), difference(values_of, self._sketch)
-        return refined_values(values, sample(residuals_of, codes, self._background, calls=calls, seed=seed))
+        return sampled_interactions(sampled, name, min(2, self._space.n), explained)

@@ -16,12 +16,11 @@ from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
 from shapsketch.explain.background import Background
 from shapsketch.explain.control_variate import MIN_CALLS, Sampled, sample
 from shapsketch.explain.explainer import Explainer
-from shapsketch.explain.refinement import difference
+from shapsketch.explain.mutants import Scores
 from shapsketch.explain.table import Record, Table
 from shapsketch.fitting.holdout import r_squared
 from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
-from shapsketch.surrogate.sketch import Sketch
 
 # Returns the scores (B,) of the model for codes (B, n), on the scale of the sketch.
 ScoresOf: TypeAlias = Callable[[Codes], Values]
@@ -69,7 +68,7 @@ class Faithfulness(Table):
     background : str
         The distribution from which missing positions are drawn, in words.
     r2, rmse : float
-        R² and root mean squared error of the surrogate's scores on these sequences. R² is NaN if all scores
+        R² and root mean squared error of the predicted scores on these sequences. R² is NaN if all scores
         are equal.
     shapley_correlation : dict of str to Agreement
         For each attribution: mean over sequences of its correlation with sampled Shapley values of the model.
@@ -138,7 +137,7 @@ def faithfulness(
     """Check explanations of your sequences against the model, with at most `budget` evaluations.
 
     The R² of a sketch is about random sequences. This function is about the sequences that you pass: does the
-    surrogate predict their scores, do its Shapley values agree with sampled values of the model, and do
+    sketch predict their scores, do its Shapley values agree with sampled values of the model, and do
     attributions show which mutations matter?
 
     Parameters
@@ -263,8 +262,8 @@ def _measure(
     seed: int,
 ) -> Faithfulness:
     """Evaluate the model and compare the attributions, an array (B, n) for each name."""
-    surrogate = explainer._sketch
-    link = surrogate._link
+    link, routes = explainer._sketch._link, explainer._routes
+    explained = routes.preferred
 
     def values_of(parts: Parts, count: int) -> Values:
         return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
@@ -276,14 +275,16 @@ def _measure(
 
     rng = np.random.default_rng([seed, 1])
     scores = scores_of(codes)
-    residuals_of = difference(values_of, surrogate)
-    sampled = sample(residuals_of, codes, explainer._background, calls=calls.shapley, seed=seed)
-    mutation_correlation = _mutations(scores_of, surrogate, codes, scores, compared, calls.mutants, rng)
+    controls = routes.controls(codes, calls=calls.shapley)
+    sampled = sample(values_of, codes, explainer._background, controls, calls=calls.shapley, seed=(seed,))
+    mutation_correlation = _mutations(
+        scores_of, explained, explainer._space.q, codes, scores, compared, calls.mutants, rng
+    )
     deletion, insertion, fractions = _curves(
         scores_of, explainer._background, codes, scores, compared, calls.fillings, rng
     )
     shapley_correlation, shapley_rmse = _shapley_values(compared, sampled, rng)
-    predictions = surrogate.predict(codes)
+    predictions = explained.predict(codes)
     return Faithfulness(
         n_calls=session.n_evaluated,
         background=explainer.background,
@@ -303,15 +304,15 @@ def _shapley_values(
     compared: dict[str, Values], sampled: Sampled, rng: np.random.Generator
 ) -> tuple[dict[str, Agreement], dict[str, Agreement]]:
     """Return correlations and errors of attributions, relative to sampled Shapley values of the model."""
-    model_values = compared["sketch"] + sampled.values
-    correlations = {name: _mean(_correlations(values, model_values)) for name, values in compared.items()}
-    errors = {name: _rmse(values - model_values, sampled.stderr, rng) for name, values in compared.items()}
+    correlations = {name: _mean(_correlations(values, sampled.values)) for name, values in compared.items()}
+    errors = {name: _rmse(values - sampled.values, sampled.stderr, rng) for name, values in compared.items()}
     return correlations, errors
 
 
 def _mutations(
     scores_of: ScoresOf,
-    surrogate: Sketch,
+    explained: Scores,
+    q: int,
     codes: Codes,
     scores: Values,
     compared: dict[str, Values],
@@ -320,14 +321,13 @@ def _mutations(
 ) -> dict[str, Agreement]:
     """Return rank correlations of attributions with the effects of random substitutions on the model."""
     count, n = codes.shape
-    q = surrogate.space.q
     substitutions = np.stack([rng.permutation(n * (q - 1))[:n_mutants] for _ in range(count)])
     positions = substitutions // (q - 1)
     symbols = (np.take_along_axis(codes, positions, axis=1) + 1 + substitutions % (q - 1)) % q
     mutants = np.repeat(codes, n_mutants, axis=0)
     mutants[np.arange(len(mutants)), positions.ravel()] = symbols.ravel()
     effects = scores_of(mutants).reshape(count, n_mutants) - scores[:, None]
-    predicted = surrogate.predict(mutants).reshape(count, n_mutants) - surrogate.predict(codes)[:, None]
+    predicted = explained.predict(mutants).reshape(count, n_mutants) - explained.predict(codes)[:, None]
     correlations = {}
     for name, values in compared.items():
         attributed = np.take_along_axis(values, positions, axis=1)

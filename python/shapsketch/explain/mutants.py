@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
 from math import comb
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch import _core
 from shapsketch._validate import array_of, check_memory, integer, shown
 from shapsketch.errors import InputError
 from shapsketch.explain.table import Record, Table
@@ -40,7 +40,7 @@ class Mutants(Table):
     codes : numpy.ndarray of uint8, shape (count, n)
     sequences : list of str
     scores : numpy.ndarray of float64, shape (count,)
-        Scores that the sketch predicts, on its scale.
+        Predicted scores, on the scale of the sketch.
     changes : numpy.ndarray of float64, shape (count,)
         Each score minus the predicted score of the original sequence.
     mutations : list of str
@@ -86,8 +86,18 @@ def one_sequence(sequence: object, space: SequenceSpace) -> Codes:
     return row
 
 
+class Scores(Protocol):
+    """Predicted scores, and their changes by every substitution."""
+
+    def predict(self, codes: Codes) -> Values:
+        """Return scores (B,)."""
+
+    def mutation_effects(self, codes: Codes) -> Values:
+        """Return changes (B, n q)."""
+
+
 def best_mutants(
-    components: _core.Components,
+    scores_of: Scores,
     space: SequenceSpace,
     row: Codes,
     *,
@@ -117,7 +127,7 @@ def best_mutants(
     )
     exact = total <= limit
     if exact:
-        best, scores = _compare_all(components, space, row, mutations, min(count, total), sign)
+        best, scores = _compare_all(scores_of, space, row, mutations, min(count, total), sign)
     else:
         # The first step has one parent, the others have `kept`.
         scored = (1 + (mutations - 1) * kept) * space.n * (space.q - 1)
@@ -129,11 +139,11 @@ def best_mutants(
                 mutations,
                 kept,
             )
-        best = _beam_search(components, space, row, mutations, kept, sign)
-        scores = components.predict(best)
+        best = _beam_search(scores_of, space, row, mutations, kept, sign)
+        scores = scores_of.predict(best)
         order = np.argsort(-sign * scores, kind="stable")[:count]
         best, scores = best[order], scores[order]
-    original_score = float(components.predict(row[None])[0])
+    original_score = float(scores_of.predict(row[None])[0])
     alphabet = space.alphabet
     names = [
         " ".join(f"{alphabet[row[i]]}{i + 1}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
@@ -143,12 +153,12 @@ def best_mutants(
 
 
 def _compare_all(
-    components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
+    scores_of: Scores, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
 ) -> tuple[Codes, Values]:
     """Return the best `count` of all mutants, and their scores."""
     best, scores = np.empty((0, space.n), dtype=np.uint8), np.empty(0)
     for codes in _all_mutants(space, row, mutations):
-        new = components.predict(codes)
+        new = scores_of.predict(codes)
         if len(scores) == count:
             # Mutants that are not better than the last one cannot be among the best.
             better = sign * new > sign * scores[-1]
@@ -181,7 +191,7 @@ def _all_mutants(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[C
 
 
 def _beam_search(
-    components: _core.Components, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
+    scores_of: Scores, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
 ) -> Codes:
     """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
     # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because
@@ -196,7 +206,7 @@ def _beam_search(
         best = _Candidates(width)
         for first in range(0, len(beam), size):
             part = beam[first : first + size]
-            scores = sign * (components.predict(part)[:, None] + components.mutation_effects(part))
+            scores = sign * (scores_of.predict(part)[:, None] + scores_of.mutation_effects(part))
             # Each position is substituted at most once, and never by its original symbol.
             substituted = np.repeat(part != row, space.q, axis=1)
             scores[substituted] = -np.inf

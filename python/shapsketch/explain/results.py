@@ -10,13 +10,15 @@ import numpy.typing as npt
 from shapsketch._lazy import lazy_property
 from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
+from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
+from shapsketch.surrogate.predictor import Predictor
 from shapsketch.surrogate.sketch import Sketch
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation(Table):
+class Explanation(Explains, Table):
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
 
     ``print`` it, or pass its ``records()`` to pandas: one row for each position of each sequence.
@@ -26,54 +28,54 @@ class Explanation(Table):
     values : numpy.ndarray of float64, shape (B, n)
         Shapley value of each position, on the scale of the sketch.
     base_values : numpy.ndarray of float64, shape (B,)
-        The surrogate's mean over the background. The base value of a sequence plus its Shapley values is the
-        surrogate's score.
+        Mean over the background of what is explained. The base value of a sequence plus its Shapley values is
+        its score.
     data : numpy.ndarray of uint8, shape (B, n)
         Codes of the explained sequences.
-    background : str
-        The distribution from which missing positions are drawn, in words.
-    link : str
-        The scale of the values; "identity" is the model's own scale.
+    explained : Explained
+        What is explained, its R², the background and the scale.
+    sampling_stderr : numpy.ndarray of float64, shape (B, n), or None
+        Standard errors of sampling; None if the values are exact.
     """
 
     values: Values
     base_values: Values
     data: Codes
-    background: str
-    link: str
+    explained: Explained
+    sampling_stderr: Values | None
     _alphabet: str
-    _sketch: Sketch | None = None
-    _stderr: Values | None = None
+    _source: Sketch | Predictor | None = None
 
     @lazy_property
     def stderr(self) -> Values:
-        """Standard errors of the values (B, n).
+        """Standard errors of the values (B, n), as values of the model.
 
-        They are estimated from the residuals at held-out queries and include the errors of the terms and the
-        effect of the terms that were left out: ``values ± 1.96 stderr`` is a 95 % interval for the Shapley
-        values of the model itself. For measured data (:func:`fit`), interactions above order 3 cannot be
-        separated from noise, and the standard errors of a regression do not include them. For an exact sketch
-        they are 0. For refined values and values of a predictor they are the errors of sampling.
+        They are estimated from the residuals at held-out queries and include the errors of the terms, the
+        effect of what was left out, and the errors of sampling: ``values ± 1.96 stderr`` is a 95 % interval
+        for the Shapley values of the model itself. For measured data (:func:`fit`), interactions above order
+        3 cannot be separated from noise, and the standard errors of a regression do not include them. For an
+        exact sketch they are 0. For refined values they are the errors of sampling.
 
         Raises
         ------
         InputError
             If there are none: for peeled sketches, for sketches fitted to data far from uniform, for trees,
-            distillation and averages if few held-out sequences decide R², and for backgrounds other than the
-            uniform one.
+            distillation, averages and predictors if few held-out sequences decide R², and for backgrounds
+            other than the uniform one.
         """
-        if self._stderr is not None:
-            return self._stderr
-        if self._sketch is not None and self._sketch.method == "exact":
+        source = self._source
+        if source is None and self.sampling_stderr is not None:
+            return self.sampling_stderr
+        if isinstance(source, Sketch) and source.method == "exact":
             return np.zeros_like(self.values)
-        if self._sketch is not None and self.background == "uniform":
-            stderr = self._sketch._core.standard_errors(self.data)
+        if source is not None and self.background == "uniform":
+            stderr = source._standard_errors(self.data)
             if stderr is not None:
-                return stderr
+                return stderr if self.sampling_stderr is None else np.hypot(stderr, self.sampling_stderr)
             reason = (
-                "the sketch has none (only sketches by regression, trees, distillation, and averages of "
-                "these have standard errors, and only if their sequences were uniform and enough of their "
-                "values differ; see sketch.summary())"
+                "the sketch has none (only sketches by regression, trees, distillation, averages of these, "
+                "and predictors have standard errors, and only if their sequences were uniform and enough of "
+                "their values differ; see sketch.summary())"
             )
         else:
             reason = f"they exist for the uniform background only, and this background is {self.background}"
@@ -100,11 +102,14 @@ class Explanation(Table):
 
     def __repr__(self) -> str:
         count, n = self.values.shape
-        return f"Explanation({count} x {n} values, background {self.background}, link {self.link})"
+        return f"Explanation({count} x {n} values of {self.explained})"
+
+    def _title(self) -> str:
+        return f"Shapley values of {self.explained}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Interactions(Table):
+class Interactions(Explains, Table):
     """Interactions of a batch of sequences, for the supports that have interactions.
 
     ``print`` it, or pass its ``records()`` to pandas: one row for each support of each sequence.
@@ -118,25 +123,22 @@ class Interactions(Table):
         Interaction of each support, on the scale of the sketch.
     index : str
         Name of the interaction index.
-    background : str
-        The distribution from which missing positions are drawn, in words.
-    link : str
-        The scale of the values; "identity" is the model's own scale.
+    explained : Explained
+        What is explained, its R², the background and the scale.
     base_values : numpy.ndarray of float64, shape (B,)
-        The surrogate's mean over the background.
+        Mean over the background of what is explained.
     length : int
         Number of positions of a sequence.
     orders : range
         The orders that were computed. A support of one of them that is not listed has the interaction 0.
     stderr : numpy.ndarray of float64, shape (B, n_supports), or None
-        Standard errors of sampling; None unless the interactions were refined.
+        Standard errors of sampling; None if the interactions are exact.
     """
 
     supports: list[Support]
     values: Values
     index: str
-    background: str
-    link: str
+    explained: Explained
     base_values: Values
     length: int
     orders: range
@@ -195,10 +197,10 @@ class Interactions(Table):
 
     def __repr__(self) -> str:
         count, width = self.values.shape
-        return (
-            f"Interactions({self.index}, {count} sequences x {width} supports, background {self.background}, "
-            f"link {self.link})"
-        )
+        return f"Interactions({self.index}, {count} sequences x {width} supports, of {self.explained})"
+
+    def _title(self) -> str:
+        return f"{self.index} of {self.explained}"
 
     def dense(self) -> Values:
         """Return pairs as symmetric matrices (B, n, n), with single positions on the diagonal.
@@ -221,24 +223,25 @@ class Interactions(Table):
 
 
 @dataclass(frozen=True, eq=False)
-class Epistasis:
-    """Epistasis of two substitutions, for the pairs of positions that share a term.
+class Epistasis(Explains):
+    """Epistasis of two substitutions, for the pairs of positions that interact.
 
     Attributes
     ----------
     pairs : list of (int, int)
-        Pairs of positions; the epistasis of all other pairs is 0.
+        Pairs of positions; the epistasis of all other pairs is 0. A closed form lists the pairs that share a
+        term, a predictor all pairs.
     values : numpy.ndarray of float64, shape (B, n_pairs, q, q)
         Score with both substitutions, minus the two scores with one substitution each, plus the score of the
         sequence itself. Entry ``[b, p, a, c]`` is for symbol ``a`` at the first position of pair ``p`` and
         symbol ``c`` at the second.
     data : numpy.ndarray of uint8, shape (B, n)
         Codes of the sequences.
-    link : str
-        The scale of the values; "identity" is the model's own scale.
+    explained : Explained
+        What is explained, its R² and the scale.
     """
 
     pairs: list[tuple[int, int]]
     values: Values
     data: Codes
-    link: str
+    explained: Explained

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import integer
+from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.table import Record, Support, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
 
 
 @dataclass(frozen=True, eq=False)
-class Sobol(Table):
+class Sobol(Explains, Table):
     """The variance of a sketch, divided among sets of positions (Sobol 1993).
 
     Attributes
@@ -33,8 +34,8 @@ class Sobol(Table):
         alone or together with others.
     by_order : numpy.ndarray of float64, shape (highest order + 1,)
         Fraction of the variance of each order, the number of positions; order 0 has 0.
-    background : str
-        The distribution over which the variance is taken, in words.
+    explained : Explained
+        What is explained, its R², the background over which the variance is taken, and the scale.
     """
 
     variance: float
@@ -43,10 +44,10 @@ class Sobol(Table):
     first: Values
     total: Values
     by_order: Values
-    background: str
+    explained: Explained
 
     @classmethod
-    def of(cls, components: _core.Components, n: int, background: str) -> Sobol:
+    def from_components(cls, components: _core.Components, n: int, explained: Explained) -> Sobol:
         """Return the Sobol indices of compiled components, for sequences of length n."""
         supports = [tuple(support) for support in components.supports]
         variances = components.variances()
@@ -59,7 +60,7 @@ class Sobol(Table):
             total[list(support)] += fraction
             if len(support) == 1:
                 first[support[0]] += fraction
-        return cls(variance, supports, fractions, first, total, by_order, background)
+        return cls(variance, supports, fractions, first, total, by_order, explained)
 
     def records(self) -> list[Record]:
         """Return one row for each position, with its first-order and total index."""
@@ -115,7 +116,7 @@ class Motif(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Motifs(Table):
+class Motifs(Explains, Table):
     """The motifs that carry most of a sketch's variance.
 
     The order is descending in frequency times squared interaction, the contribution to the variance.
@@ -123,19 +124,19 @@ class Motifs(Table):
     Attributes
     ----------
     motifs : list of Motif
-    background : str
-        The distribution over which the variance is taken, in words.
+    explained : Explained
+        What is explained, its R², the background over which the variance is taken, and the scale.
     """
 
     motifs: list[Motif]
-    background: str
+    explained: Explained
 
     @classmethod
-    def of(
+    def from_components(
         cls,
         components: _core.Components,
         space: SequenceSpace,
-        background: str,
+        explained: Explained,
         count: int,
         max_order: int,
         codes: Codes | None,
@@ -157,7 +158,7 @@ class Motifs(Table):
                 fraction = float(has.mean())
             named = tuple(Run.of(run, relations) for run in runs)
             motifs.append(Motif(tuple(support), text, interaction, effect, frequency, fraction, named))
-        return cls(motifs, background)
+        return cls(motifs, explained)
 
     def records(self) -> list[Record]:
         """Return one row for each motif; runs are in words."""
@@ -171,7 +172,7 @@ class Motifs(Table):
 
 
 @dataclass(frozen=True, eq=False)
-class AttributionMap(Table):
+class AttributionMap(Explains, Table):
     """Shapley values by position and symbol, over many sequences.
 
     Attributes
@@ -182,19 +183,19 @@ class AttributionMap(Table):
     counts : numpy.ndarray of int64, shape (n, q)
         Number of sequences that have each symbol at each position.
     alphabet : str
-    background : str
-        The distribution from which missing positions are drawn, in words.
+    explained : Explained
+        What is explained, its R², the background and the scale.
     """
 
     mean: Values
     mean_absolute: Values
     counts: npt.NDArray[np.int64]
     alphabet: str
-    background: str
+    explained: Explained
 
     @classmethod
-    def of(
-        cls, batches: Iterator[tuple[Codes, Values]], space: SequenceSpace, background: str
+    def from_batches(
+        cls, batches: Iterator[tuple[Codes, Values]], space: SequenceSpace, explained: Explained
     ) -> AttributionMap:
         """Return the map of batches, each of codes (B, n) and their Shapley values (B, n)."""
         n, q = space.n, space.q
@@ -207,7 +208,7 @@ class AttributionMap(Table):
         missing = np.full((n, q), np.nan)
         mean = np.divide(sums, counts, out=missing.copy(), where=counts > 0)
         mean_absolute = np.divide(sizes, counts, out=missing, where=counts > 0)
-        return cls(mean, mean_absolute, counts, space.alphabet, background)
+        return cls(mean, mean_absolute, counts, space.alphabet, explained)
 
     def records(self) -> list[Record]:
         """Return one row for each symbol that occurs at a position, largest mean absolute value first."""

@@ -26,6 +26,10 @@ class Table(ABC):
         rows = self.records()
         return rows[:PRINTED_ROWS], len(rows)
 
+    def _title(self) -> str:
+        """Return the line above the table; empty for none."""
+        return ""
+
     def __str__(self) -> str:
         rows, count = self._first_rows()
         if not rows:
@@ -41,7 +45,8 @@ class Table(ABC):
             for line in [names, *cells]
         ]
         more = count - len(rows)
-        return "\n".join([*lines, f"... {more:,} more"] if more > 0 else lines)
+        above = [self._title()] if self._title() else []
+        return "\n".join([*above, *lines, *([f"... {more:,} more"] if more > 0 else [])])
 
 
 def _cell(value: object) -> str:

@@ -185,4 +185,8 @@ class Final:
             assert isinstance(part, _core.Sketch | _core.CountingTrees | _core.Networks)
             parts.append((name, weight, alone, part))
         space = self.data.space._core
-        return _core.Predictor(space, constant=weights.constant, parts=parts, r2=r2), custom
+        variances = None
+        if not (self.data.dependent() or r2.is_undefined or r2.is_carried_by_few):
+            variances = _core.position_variances(space, held.codes, held.values - predictions, held.weights)
+        predictor = _core.Predictor(space, constant=weights.constant, parts=parts, r2=r2, variances=variances)
+        return predictor, custom

@@ -116,6 +116,11 @@ class Predictor:
             values = values + self._custom.weight * self._custom.predictor.predict(codes)
         return self._link.to_response(values) if on_response else values
 
+    def _standard_errors(self, codes: Codes) -> npt.NDArray[np.float64] | None:
+        """Return standard errors (B, n) of exact Shapley values, under the uniform background, if known."""
+        variances = self._core.variances
+        return None if variances is None else np.tile(np.sqrt(variances), (len(codes), 1))
+
     def __repr__(self) -> str:
         names = ", ".join(part.name for part in self.parts)
         return f"Predictor({names}, R² {self.r2:.3f})"

@@ -16,7 +16,7 @@ from shapsketch._lazy import lazy_property
 from shapsketch._validate import boolean, file_path, not_squarable
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
-from shapsketch.space import Sequences, SequenceSpace
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 from shapsketch.surrogate.predictor import CustomPart, Predictor
 from shapsketch.surrogate.runs import Run, support_of, symbols_in_words
 from shapsketch.surrogate.spectrum import Spectrum
@@ -292,6 +292,10 @@ class Sketch:
         """
         core = self._core.predictor
         return None if core is None else Predictor(core, self.space, self._link, self._custom)
+
+    def _standard_errors(self, codes: Codes) -> Values | None:
+        """Return standard errors (B, n) of its Shapley values under the uniform background, if known."""
+        return self._core.standard_errors(codes)
 
     @property
     def unverified(self) -> bool:

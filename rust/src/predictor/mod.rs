@@ -23,6 +23,7 @@ pub struct Predictor {
     constant: f64,
     parts: Vec<Part>,
     r2: RSquared,
+    variances: Option<Vec<f64>>,
 }
 
 /// A model in a [`Predictor`].
@@ -140,7 +141,22 @@ impl Predictor {
                 return bad("of parts with R² up to 1", format!("{r2} for {name:?}"));
             }
         }
-        Ok(Self { space, constant, parts, r2 })
+        Ok(Self { space, constant, parts, r2, variances: None })
+    }
+
+    /// The predictor with these variances of its Shapley values, one for each position; see [`Predictor::variances`].
+    ///
+    /// # Errors
+    /// If there is not one for each position, or one is negative or not finite.
+    pub fn with_variances(self, variances: Vec<f64>) -> Result<Self> {
+        let bad = |expected, got| Err(Error::Parameter { name: "variances", expected, got });
+        if variances.len() != self.space.n() {
+            return bad("one for each position", format!("{} for {}", variances.len(), self.space.n()));
+        }
+        if let Some(variance) = variances.iter().find(|v| !(v.is_finite() && **v >= 0.0)) {
+            return bad("finite and at least 0", variance.to_string());
+        }
+        Ok(Self { variances: Some(variances), ..self })
     }
 
     /// The sequence space.
@@ -165,6 +181,13 @@ impl Predictor {
     #[must_use]
     pub const fn r2(&self) -> &RSquared {
         &self.r2
+    }
+
+    /// For each position, the mean squared difference between the Shapley value of the predictor and that of the model,
+    /// over uniform sequences and under the uniform background; `None` if it is not known.
+    #[must_use]
+    pub fn variances(&self) -> Option<&[f64]> {
+        self.variances.as_deref()
     }
 
     /// Predictions for sequences, row-major codes.

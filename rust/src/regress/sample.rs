@@ -55,7 +55,10 @@ impl Sample {
     }
 
     /// Residuals of sequences, with weights. Unlike values, they may differ by rounding only.
-    pub(crate) fn of_residuals(
+    ///
+    /// # Errors
+    /// If the codes are not sequences of the space, or the residuals or weights do not match them or are not valid.
+    pub fn of_residuals(
         space: SequenceSpace,
         codes: Vec<u8>,
         residuals: Vec<f64>,

@@ -6,6 +6,9 @@
 //! - kind `closed form`: `sketch` (u8), the bytes of a sketch file without a predictor;
 //! - kind `networks`: `parameters` (f32, one row for each network);
 //! - kind `trees`: the flat arrays of [`CountingArrays`].
+//!
+//! The tensor `predictor.variances` (f64, one for each position) has the variances of the Shapley values, if they are
+//! known.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,12 +21,18 @@ use crate::space::SequenceSpace;
 use crate::trees::{CountingArrays, CountingTrees};
 use crate::validation::RSquared;
 
+/// Name of the tensor of variances.
+const VARIANCES: &str = "predictor.variances";
+
 /// A [`Predictor`] without its models.
 #[derive(Serialize, Deserialize)]
 pub(super) struct PredictorRecord {
     constant: f64,
     r2: R2Record,
     parts: Vec<PartRecord>,
+    /// Whether the tensor `predictor.variances` exists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    variances: bool,
 }
 
 /// A [`Part`] without its arrays.
@@ -56,7 +65,12 @@ impl From<&Predictor> for PredictorRecord {
             r2: Number(*r2),
             model: ModelRecord::from(model),
         });
-        Self { constant: predictor.constant(), r2: R2Record::from(predictor.r2()), parts: parts.collect() }
+        Self {
+            constant: predictor.constant(),
+            r2: R2Record::from(predictor.r2()),
+            parts: parts.collect(),
+            variances: predictor.variances().is_some(),
+        }
     }
 }
 
@@ -81,7 +95,8 @@ fn name(part: usize, field: &str) -> String {
 
 /// The arrays of the models of a predictor.
 pub(super) fn tensors(predictor: &Predictor) -> Reason<Vec<Tensor>> {
-    let mut all = Vec::new();
+    let mut all: Vec<Tensor> =
+        predictor.variances().map(|variances| Tensor::f64s(VARIANCES, variances)).into_iter().collect();
     for (i, part) in predictor.parts().iter().enumerate() {
         match &part.model {
             Model::ClosedForm(form) => {
@@ -121,7 +136,11 @@ impl PredictorRecord {
             Ok(Part { name: record.name, weight: record.weight, r2: record.r2.0, model })
         });
         let parts = parts.collect::<Reason<Vec<Part>>>()?;
-        Predictor::new(space.clone(), self.constant, parts, r2).map_err(|e| e.to_string())
+        let predictor = Predictor::new(space.clone(), self.constant, parts, r2).map_err(|e| e.to_string())?;
+        if !self.variances {
+            return Ok(predictor);
+        }
+        predictor.with_variances(tensors.f64s(VARIANCES)?).map_err(|e| e.to_string())
     }
 }
 

@@ -1,0 +1,61 @@
+"""What a result explains: the closed form of a sketch, its best predictor, or the model itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+# What can be explained; "model" is explained by `Explainer.refine`.
+Of: TypeAlias = Literal["closed form", "predictor", "model"]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a result explains.
+
+    Attributes
+    ----------
+    of : {"closed form", "predictor", "model"}
+    r2 : float
+        Its R², as a prediction of the model, on the scale of the result; NaN if it is not known.
+    background : str
+        The distribution from which missing positions are drawn, in words.
+    link : str
+        The scale of the result; "identity" is the model's own scale.
+    """
+
+    of: Of
+    r2: float
+    background: str
+    link: str
+
+    def __str__(self) -> str:
+        known = "" if self.of == "model" or math.isnan(self.r2) else f" (R² {self.r2:.3f})"
+        return f"the {self.of}{known}, background {self.background}, link {self.link}"
+
+
+class Explains:
+    """A result with the attributes of its :class:`Explained`."""
+
+    explained: Explained
+
+    @property
+    def of(self) -> Of:
+        """What is explained: "closed form", "predictor" or "model"."""
+        return self.explained.of
+
+    @property
+    def r2(self) -> float:
+        """R² of what is explained, as a prediction of the model; NaN if it is not known."""
+        return self.explained.r2
+
+    @property
+    def background(self) -> str:
+        """The distribution from which missing positions are drawn, in words."""
+        return self.explained.background
+
+    @property
+    def link(self) -> str:
+        """The scale of the values; "identity" is the model's own scale."""
+        return self.explained.link
