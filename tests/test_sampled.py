@@ -1,5 +1,9 @@
 """Explanations of a predictor: sampled values against brute force, and views that are exact."""
 
+import csv
+import json
+import subprocess
+import sys
 from itertools import combinations
 from math import comb
 
@@ -308,3 +312,37 @@ def test_what_a_predictor_does_not_have_names_the_closed_form(sketch):
     ]:
         with pytest.raises(ss.InputError, match=f"{what} of a predictor.*of='closed form'"):
             call()
+
+
+def test_the_command_line_explains_the_predictor_and_says_so(sketch, tmp_path):
+    pytest.importorskip("click", reason="pip install 'shapsketch[cli]'")
+    path, fasta = str(tmp_path / "a.safetensors"), tmp_path / "a.fasta"
+    sketch.save(path)
+    fasta.write_text(">one\nACGTGA\n>two\nGAGATT\n")
+
+    def run(name, *arguments):
+        table = tmp_path / f"{name}.csv"
+        command = [sys.executable, "-m", "shapsketch.cli", *arguments, "-o", str(table), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        return rows, json.loads(done.stdout)
+
+    words = ["ACGTGA", "GAGATT"]
+    rows, report = run("best", "explain", path, str(fasta), "--precision", "0.2", "--stderr")
+    assert report["of"] == "predictor"
+    assert float(report["r2"]) == pytest.approx(sketch.predictor.r2, rel=1e-5)
+    expected = ss.Explainer(sketch, precision=0.2)(words)
+    for i in range(N):
+        values = [float(row[f"p{i}"]) for row in rows]
+        np.testing.assert_allclose(values, expected.values[:, i])
+        errors = [float(row[f"p{i}_stderr"]) for row in rows]
+        np.testing.assert_allclose(errors, expected.stderr[:, i])
+    rows, report = run("closed", "explain", path, str(fasta), "--of", "closed-form")
+    assert report["of"] == "closed form"
+    closed = ss.Explainer(sketch, of="closed form")
+    np.testing.assert_allclose([float(row["p0"]) for row in rows], closed(words).values[:, 0])
+    rows, report = run("mutate", "mutate", path, str(fasta), "--of", "predictor")
+    assert report["of"] == "predictor"
+    effects = ss.Explainer(sketch, of="predictor").mutation_effects(words)
+    changes = np.array([float(row["change"]) for row in rows])
+    np.testing.assert_allclose(np.sort(changes), np.sort(effects[effects != 0.0]))

@@ -14,6 +14,7 @@ import shapsketch as ss
 from shapsketch._validate import listed, suggestion
 from shapsketch.cli.options import (
     FLOAT32,
+    OF,
     READING,
     SEED,
     SEQS,
@@ -25,7 +26,7 @@ from shapsketch.cli.options import (
     refuse,
     table_output,
 )
-from shapsketch.cli.streaming import LONG, WIDE, RowSource, stream
+from shapsketch.cli.streaming import FEW, LONG, WIDE, RowSource, described, stream
 from shapsketch.explain import columns as tables
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.indices import INDICES
@@ -46,6 +47,8 @@ class Contents:
     with_sequence: bool
     stderr: bool
     float32: bool
+    of: Any
+    precision: float
 
     def check(self) -> None:
         """Refuse options that do not fit together."""
@@ -143,6 +146,14 @@ CONTENTS = grouped(
     click.option("--with-sequence", is_flag=True, help="Also write the sequences (SV)."),
     click.option("--stderr", is_flag=True, help="Also write standard errors (SV)."),
     FLOAT32,
+    OF,
+    click.option(
+        "--precision",
+        type=click.FloatRange(min=0.0, min_open=True),
+        default=0.03,
+        show_default=True,
+        help="Standard error of sampled values, relative to their root mean square.",
+    ),
 )
 
 
@@ -174,7 +185,8 @@ def explain(
 
     Shapley values have the columns name, base_value, and p0, p1, ... for the positions; interactions have the
     columns name, support (such as 3,7), order and value; with --top the largest absolute values come first.
-    Positions count from 0. A Parquet file also keeps background, index and link in its schema.
+    Positions count from 0. A Parquet file also keeps in its schema what was explained, its R², background,
+    index and link.
     """
     refuse(
         target.force,
@@ -186,14 +198,15 @@ def explain(
     loaded = ss.load(sketch)
     contents.check()
     chosen = _background(background, loaded.space, seed)
-    explainer = Explainer(loaded, chosen)
-    warn_if_low(loaded)
+    explainer = Explainer(
+        loaded, chosen, of=contents.of, precision=contents.precision, random_state=seed, progress=False
+    )
+    if explainer.of == "closed form":
+        warn_if_low(loaded)
     metadata = {
         "shapsketch": ss.__version__,
         "sketch": str(sketch),
         "index": contents.index,
-        "background": explainer.background,
-        "link": loaded.link,
     }
     # The background of dinucleotide shuffles multiplies the work for each sequence.
     references = chosen.count if isinstance(chosen, ss.DinucleotideShuffles) else 1
@@ -217,6 +230,8 @@ def _values(
         # Raises an error now if the sketch has no standard errors, before any sequence is read.
         explainer(_probe(space)).stderr  # noqa: B018
 
+    metadata.update(described(explainer.explained))
+
     def rows(names: list[str], codes: Codes) -> dict[str, Any]:
         explanation = explainer(codes)
         return tables.value_rows(
@@ -227,7 +242,8 @@ def _values(
             stderr=explanation.stderr if contents.stderr else None,
         )
 
-    return RowSource(columns, rows, max(1, WIDE // (len(columns) * references)), metadata)
+    batch = max(1, WIDE // (len(columns) * references))
+    return RowSource(columns, rows, batch if explainer.of == "closed form" else min(batch, FEW), metadata)
 
 
 def _interactions(
@@ -244,10 +260,12 @@ def _interactions(
         interactions = explainer.interactions(codes, index=index, max_order=max_order)
         return tables.interaction_rows(names, interactions.supports, interactions.values, top=contents.top)
 
-    supports = explainer.interactions(_probe(space), index=index, max_order=max_order).supports
+    probe = explainer.interactions(_probe(space), index=index, max_order=max_order)
+    supports = probe.supports
+    metadata.update(described(probe.explained))
     columns = tables.interaction_columns(float32=contents.float32)
     batch = max(1, LONG // (len(supports) + space.n * references))
-    return RowSource(columns, rows, batch, metadata)
+    return RowSource(columns, rows, batch if probe.of == "closed form" else min(batch, FEW), metadata)
 
 
 def _probe(space: ss.SequenceSpace) -> Codes:

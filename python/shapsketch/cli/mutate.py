@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 import shapsketch as ss
 from shapsketch.cli.options import (
     FLOAT32,
+    OF,
     READING,
     SEQS,
     SKETCH,
     VERBOSE,
     Reading,
     TableOutput,
+    grouped,
     refuse,
     table_output,
 )
@@ -31,33 +34,45 @@ from shapsketch.surrogate.sketch import warn_if_low
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Mutations:
+    """What the table holds, and by what it is predicted."""
+
+    best: int | None
+    mutations: int | None
+    minimize: bool
+    of: Any
+    float32: bool
+
+
+MUTATIONS = grouped(
+    "wanted",
+    Mutations,
+    click.option(
+        "--best", type=click.IntRange(min=1), metavar="K", help="The best mutants of each sequence."
+    ),
+    click.option(
+        "--mutations",
+        type=click.IntRange(min=1),
+        metavar="M",
+        help="Number of mutations of each mutant.  [default: 1]",
+    ),
+    click.option(
+        "--minimize", is_flag=True, help="Find the mutants with the lowest scores instead of the highest."
+    ),
+    OF,
+    FLOAT32,
+)
+
+
 @click.command()
 @SKETCH
 @SEQS
 @table_output("The table of substitutions, or of mutants.")
-@click.option("--best", type=click.IntRange(min=1), metavar="K", help="The best mutants of each sequence.")
-@click.option(
-    "--mutations",
-    type=click.IntRange(min=1),
-    metavar="M",
-    help="Number of mutations of each mutant.  [default: 1]",
-)
-@click.option(
-    "--minimize", is_flag=True, help="Find the mutants with the lowest scores instead of the highest."
-)
+@MUTATIONS
 @READING
-@FLOAT32
 @VERBOSE
-def mutate(
-    sketch: Path,
-    seqs: Path,
-    target: TableOutput,
-    best: int | None,
-    mutations: int | None,
-    minimize: bool,
-    reading: Reading,
-    float32: bool,
-) -> None:
+def mutate(sketch: Path, seqs: Path, target: TableOutput, wanted: Mutations, reading: Reading) -> None:
     """Predict the effect of every substitution, or find the best mutants.
 
     Substitutions have the columns name, position (from 0), from, to and change; mutants have name, rank (from
@@ -65,16 +80,18 @@ def mutate(
     sequence.
     """
     refuse(target.force, target.output, formats=TABLES, chosen=target.output_format, sources=(sketch, seqs))
-    if best is None and (mutations is not None or minimize):
+    if wanted.best is None and (wanted.mutations is not None or wanted.minimize):
         raise click.UsageError("--mutations and --minimize are for --best")
     loaded = ss.load(sketch)
-    explainer = Explainer(loaded)
-    warn_if_low(loaded)
-    metadata = {"shapsketch": ss.__version__, "sketch": str(sketch), "link": loaded.link}
-    if best is None:
-        source = _effects(explainer, loaded.space, metadata, float32)
+    explainer = Explainer(loaded, of=wanted.of)
+    if explainer.of == "closed form":
+        warn_if_low(loaded)
+    metadata = {"shapsketch": ss.__version__, "sketch": str(sketch)}
+    metadata |= {"of": explainer.of, "link": loaded.link}
+    if wanted.best is None:
+        source = _effects(explainer, loaded.space, metadata, wanted.float32)
     else:
-        source = _mutants(explainer, metadata, float32, best, mutations or 1, minimize)
+        source = _mutants(explainer, metadata, wanted, wanted.best)
     stream(reading.reader(seqs, loaded.space), source, target)
 
 
@@ -91,17 +108,17 @@ def _effects(
 def _mutants(
     explainer: Explainer,
     metadata: dict[str, str],
-    float32: bool,
+    wanted: Mutations,
     best: int,
-    mutations: int,
-    minimize: bool,
 ) -> RowSource:
-    number = "float32" if float32 else "float64"
+    number = "float32" if wanted.float32 else "float64"
     warned = False
 
     def rows(names: list[str], codes: Codes) -> dict[str, Any]:
         nonlocal warned
-        mutants = explainer.best_mutants(codes[0], mutations, count=best, minimize=minimize)
+        mutants = explainer.best_mutants(
+            codes[0], wanted.mutations or 1, count=best, minimize=wanted.minimize
+        )
         if not mutants.exact and not warned:
             warned = True
             logger.warning(

@@ -174,6 +174,14 @@ FORCE = click.option("--force", is_flag=True, help="Replace the output if it exi
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress bars.")
 FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers in single precision.")
+OF = click.option(
+    "--of",
+    type=click.Choice(["best", "closed-form", "predictor"]),
+    default="best",
+    callback=lambda _context, _option, value: value.replace("-", " "),
+    help="What to explain: the closed form (microseconds for each sequence), the predictor of the sketch "
+    "(sampled, up to seconds), or the one that is clearly better.",
+)
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of every random choice.")
 REQUEST = grouped(
     "request",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shapsketch.cli.options import TableOutput, echo, print_json, progress_bar
+from shapsketch.explain.explained import Explained
 from shapsketch.files.read import SequenceReader
 from shapsketch.files.write import TableWriter
 from shapsketch.space import Codes
@@ -15,6 +16,18 @@ from shapsketch.space import Codes
 # Numbers that are computed at a time: for tables with one row per sequence, and with one row per number.
 WIDE = 1 << 22
 LONG = 1 << 19
+# Sequences at a time if their values are sampled, which takes long enough for a progress bar to move.
+FEW = 64
+
+
+def described(explained: Explained) -> dict[str, str]:
+    """Return what a table explains, for its metadata."""
+    return {
+        "of": explained.of,
+        "r2": f"{explained.r2:.6g}",
+        "background": explained.background,
+        "link": explained.link,
+    }
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,10 @@ def stream(reader: SequenceReader, source: RowSource, target: TableOutput) -> No
         print_json(report, target.output)
         return
     skipped = f", {reader.skipped:,} malformed ones skipped" if reader.skipped else ""
+    r2 = f" (R² {float(source.metadata['r2']):.3f})" if "r2" in source.metadata else ""
+    by = f", by the {source.metadata['of']}{r2}" if "of" in source.metadata else ""
     echo(
         f"{reader.count:,} sequences in {seconds:.1f} s{skipped}: wrote {table.rows:,} rows to "
-        f"{target.output}",
+        f"{target.output}{by}",
         target.output,
     )

@@ -36,7 +36,7 @@ class Explained:
 
 
 class Explains:
-    """A result with the attributes of its :class:`Explained`."""
+    """Something with the attributes of its :class:`Explained`."""
 
     explained: Explained
 

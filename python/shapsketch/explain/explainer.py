@@ -13,7 +13,7 @@ from shapsketch.evaluate.evaluator import Evaluator, Parts
 from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS, sample
-from shapsketch.explain.explained import Of
+from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
@@ -30,7 +30,7 @@ from shapsketch.surrogate.spectrum import Spectrum
 BATCH_SIZE, BATCH_VALUES = 65_536, 1 << 24
 
 
-class Explainer:
+class Explainer(Explains):
     """Explains any sequence with a sketch, without evaluating the model again.
 
     Positions that are missing from a coalition are drawn from the background: the game is
@@ -107,14 +107,9 @@ class Explainer:
         return partial(Explainer, **options), (self._sketch, self._background)
 
     @property
-    def background(self) -> str:
-        """The distribution from which missing positions are drawn, in words."""
-        return str(self._background)
-
-    @property
-    def of(self) -> Of:
-        """What Shapley values explain: "closed form" or "predictor"."""
-        return self._routes.explained(self._routes.preferred).of
+    def explained(self) -> Explained:  # type: ignore[override]
+        """What Shapley values explain: the closed form or the predictor; its R², background and scale."""
+        return self._routes.explained(self._routes.preferred)
 
     @property
     def base_value(self) -> float:
@@ -145,8 +140,7 @@ class Explainer:
             sampled = route.explain(codes)
             values, base, stderr = sampled.values, sampled.base_values, sampled.stderr
         source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
-        explained = self._routes.explained(route)
-        return Explanation(values, base, codes, explained, stderr, self._space.alphabet, source)
+        return Explanation(values, base, codes, self.explained, stderr, self._space.alphabet, source)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield one explanation for each batch of sequences, in constant memory.
@@ -356,8 +350,7 @@ class Explainer:
         size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
         explained = ((part.data, part.values) for part in self.stream(batches))
-        what = self._routes.explained(self._routes.preferred)
-        return AttributionMap.from_batches(explained, self._space, what)
+        return AttributionMap.from_batches(explained, self._space, self.explained)
 
     def refine(
         self,
