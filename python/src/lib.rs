@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use super::predictor::Predictor;
     #[pymodule_export]
-    use super::regress::{Dictionary, dependent_positions, regress};
+    use super::regress::{Dictionary, dependent_positions, regress, run_kinds, strong_runs};
     #[pymodule_export]
     use super::sketch::{
         Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,
@@ -54,7 +54,7 @@ mod _core {
     #[pymodule_export]
     use super::surrogate::{Relation, Spectrum, combine, run_terms};
     #[pymodule_export]
-    use super::trees::{CountingTrees, Ensemble};
+    use super::trees::{CountingTrees, Ensemble, count_runs};
     #[pymodule_export]
     use super::validation::RSquared;
 
