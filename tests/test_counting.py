@@ -1,4 +1,6 @@
-"""Trees that count k-mers: the core predicts what LightGBM predicts."""
+"""Trees that count k-mers and runs: the core predicts what LightGBM predicts."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +8,9 @@ import shapsketch as ss
 from shapsketch import _core
 from shapsketch.fitting.boosting import boost_all
 from shapsketch.fitting.features import LEVELS, CountFeatures, PositionalFeatures
-from shapsketch.fitting.holdout import Labelled
-from shapsketch.fitting.learners import counting_trees
+from shapsketch.fitting.holdout import Labelled, Split
+from shapsketch.fitting.learners import BoostingLearner, CountingLearner, counting_trees
+from shapsketch.fitting.run_features import RunCount, RunCounts, correlations, pay, promising_runs
 
 SPACES = {
     "kmers": ss.SequenceSpace(ss.DNA, 20),
@@ -32,20 +35,33 @@ def dense(matrix):
     return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 
 
-def fitted(kind, level, size=1.0, offset=0.0):
+def repeats(codes):
+    """How often a pair of symbols is repeated six positions later."""
+    equal = codes[:, :-6] == codes[:, 6:]
+    return (equal[:, :-1] & equal[:, 1:]).sum(axis=1)
+
+
+def fitted(kind, level, size=1.0, offset=0.0, runs=False):
     space = SPACES[kind]
     features = CountFeatures(PositionalFeatures(space, kind), level)
     codes = some(space, 600)
-    data = Labelled(codes, size * labels(codes) + offset)
+    values = labels(codes)
+    if runs:
+        values = values + 3.0 * repeats(codes)
+        features = replace(features, runs=promising_runs(space, Labelled(codes, values)))
+    data = Labelled(codes, size * values + offset)
     return boost_all(features, data, leaves=12, rounds=60, seed=0)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("kind", SPACES)
-def test_the_core_predicts_what_lightgbm_predicts(kind, level):
+@pytest.mark.parametrize(
+    ("kind", "level", "runs"),
+    [(kind, level, False) for kind in SPACES for level in LEVELS]
+    + [("kmers", "frames", True), ("onehot", "counts", True)],
+)
+def test_the_core_predicts_what_lightgbm_predicts(kind, level, runs):
     codes = some(SPACES[kind], 1000, seed=2)
     for size, offset in [(1.0, 0.0), (1e30, 0.0), (1e-3, 1e6)]:
-        trees = fitted(kind, level, size, offset)
+        trees = fitted(kind, level, size, offset, runs)
         boosted, in_core = trees.boosted, counting_trees(trees)
         matrix = trees.features.matrix(codes)
         expected = boosted.scale * boosted.booster.predict(matrix, num_iteration=60) + boosted.centre
@@ -56,6 +72,11 @@ def test_the_core_predicts_what_lightgbm_predicts(kind, level):
         assert len(arrays["starts"]) > 1
         assert len(arrays["lengths"]) > 0
         assert arrays["conditions"].max() >= len(arrays["starts"]) - 1
+        if runs:
+            first = len(arrays["starts"]) - 1 + len(arrays["lengths"])
+            assert (arrays["conditions"] >= first).sum() > 20
+        else:
+            assert not arrays["relations"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -65,7 +86,8 @@ def test_the_core_predicts_what_lightgbm_predicts(kind, level):
 def test_descriptions_of_features_give_their_values(kind, n, level):
     space = ss.SequenceSpace("ABC", n)
     positional = PositionalFeatures(space, kind)
-    features, codes = CountFeatures(positional, level), some(space, 30)
+    runs = promising_runs(space, Labelled(some(space, 300), np.arange(300.0)))
+    features, codes = CountFeatures(positional, level, runs), some(space, 30)
     columns = list(dense(features.matrix(codes)).T)
     for number, column in enumerate(columns[: positional.width]):
         if kind == "letters":
@@ -77,9 +99,117 @@ def test_descriptions_of_features_give_their_values(kind, n, level):
     counts = features.counts()
     assert len(counts) == len(columns) - positional.width
     for count, column in zip(counts, columns[positional.width :], strict=True):
+        if isinstance(count, RunCount):
+            equal = np.eye(3, dtype=bool)
+            np.testing.assert_array_equal(column, [number_of_runs(count, equal, row) for row in codes])
+            continue
         starts = range(count.first, count.last + 1, count.step)
         found = [sum(tuple(row[i : i + len(count.kmer)]) == count.kmer for i in starts) for row in codes]
         np.testing.assert_array_equal(column, found)
+
+
+def number_of_runs(count, related, row):
+    """Count runs by the definition."""
+    number, last = 0, count.length - 1
+    for i in range(count.first, count.last + 1):
+        for j in range(i + count.nearest, i + count.farthest + 1):
+            end = (i + last, j - last if count.reversed else j + last)
+            if max(j, *end) < len(row) and end[0] < end[1]:
+                second = range(j, end[1] - 1, -1) if count.reversed else range(j, end[1] + 1)
+                number += all(related[row[i + k], row[p]] for k, p in enumerate(second))
+    return number
+
+
+def test_runs_that_matter_are_among_those_tried():
+    space = ss.SequenceSpace(ss.RNA, 14)
+    codes = some(space, 2_000)
+    partner = np.array([3, 2, 1, 0])
+    stem = np.all(codes[:, 1:4] == partner[codes[:, 12:9:-1]], axis=1)
+    close = (codes[:, :-2] == codes[:, 2:]).sum(axis=1)
+    values = 6.0 * stem + close + 3.0 * codes[:, 5] + np.random.default_rng(1).normal(size=2_000)
+    runs = promising_runs(space, Labelled(codes, values))
+    names = [relation.name for relation in runs.relations]
+    assert names == ["complement", "wobble", "strong", "equal"]
+    assert RunCount(0, 3, True, 1, 1, 11, 11) in runs.counts
+    assert RunCount(3, 1, False, 0, 13, 2, 2) in runs.counts
+    # For each relation and length, runs anywhere.
+    assert runs.counts[:24] == tuple(
+        RunCount(relation, length, relation < 3, 0, 13, 1, 13)
+        for relation in range(4)
+        for length in range(1, 7)
+    )
+
+
+def test_a_weight_counts_as_copies_of_a_row():
+    rng = np.random.default_rng(3)
+    matrix = rng.integers(0, 3, (200, 5)).astype(np.float32)
+    matrix[:, 1] = 2.0
+    values, copies = rng.normal(size=200), rng.integers(1, 4, 200)
+    expected = [
+        0.0 if np.ptp(column) == 0.0 else np.corrcoef(column, np.repeat(values, copies))[0, 1]
+        for column in np.repeat(matrix, copies, axis=0).T
+    ]
+    np.testing.assert_allclose(correlations(matrix, values, copies / 7.0), expected, atol=1e-8)
+    repeated = correlations(np.repeat(matrix, copies, axis=0), np.repeat(values, copies), None)
+    np.testing.assert_allclose(repeated, expected, atol=1e-8)
+    np.testing.assert_array_equal(correlations(matrix, np.ones(200), None), np.zeros(5))
+
+
+def test_runs_pay_only_if_residuals_depend_on_them():
+    space = ss.SequenceSpace(ss.DNA, 16)
+    codes = some(space, 800)
+    runs = promising_runs(space, Labelled(codes, repeats(codes) + labels(codes)))
+    held = Labelled(some(space, 400, seed=5), np.zeros(400))
+    noise = np.random.default_rng(7).normal(size=400)
+    assert not pay(runs, space, held, noise)
+    assert not pay(runs, space, held, np.zeros(400))
+    assert pay(runs, space, held, noise + repeats(held.codes))
+    # Residuals of few rows with large weights are not enough.
+    heavy = Labelled(held.codes, held.values, np.where(np.arange(400) < 10, 1e6, 1.0))
+    assert not pay(runs, space, heavy, noise + repeats(held.codes))
+
+
+def test_no_runs_are_tried_if_that_is_too_much_work():
+    space = ss.SequenceSpace(ss.DNA, 1_000)
+    assert promising_runs(space, Labelled(some(space, 70), np.arange(70.0))) == RunCounts()
+    space = ss.SequenceSpace(ss.DNA, 1)
+    assert promising_runs(space, Labelled(some(space, 70), np.arange(70.0))) == RunCounts()
+
+
+def microhomology(codes):
+    """The part of deletions between close repeats around the middle: a ratio of sums over repeats."""
+    close, far = np.zeros(len(codes)), np.zeros(len(codes))
+    for distance in range(3, 9):
+        equal = codes[:, :-distance] == codes[:, distance:]
+        triples = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
+        strength = triples[:, 9 - distance : 10].sum(axis=1) * np.exp(-0.2 * distance)
+        close, far = (close + strength, far) if distance < 6 else (close, far + strength)
+    return close / (close + far + 0.1)
+
+
+def counted(codes, values, space):
+    """Return the trees with counts that are chosen, and their features."""
+    split = Split.of(Labelled(codes, values), 0)
+    boosting = BoostingLearner(space, leaves=(15,), seed=0, log=lambda _: None)
+    learner = CountingLearner(boosting, leaves=(15,), seed=0, log=lambda _: None)
+    return split.held.r_squared(learner.fit(split)), learner.fitted.arrays()
+
+
+def test_runs_are_used_if_the_model_depends_on_them_and_change_nothing_otherwise(monkeypatch):
+    space = ss.SequenceSpace(ss.DNA, 20)
+    onehot = PositionalFeatures(space, "onehot")
+    monkeypatch.setattr("shapsketch.fitting.learners.positional_candidates", lambda _: [onehot])
+    monkeypatch.setattr("shapsketch.fitting.learners.count_levels", lambda _: ["counts"])
+    codes = some(space, 1_500)
+    with_runs, arrays = counted(codes, microhomology(codes), space)
+    again = counted(codes, microhomology(codes), space)
+    np.testing.assert_equal({**again[1], "relations": 0}, {**arrays, "relations": 0})
+    plain, plain_arrays = counted(codes, labels(codes), space)
+    monkeypatch.setattr("shapsketch.fitting.learners.promising_runs", lambda *_: RunCounts())
+    assert len(arrays["runs"]) > 0
+    assert with_runs > counted(codes, microhomology(codes), space)[0] + 0.3
+    assert counted(codes, labels(codes), space)[0] == plain
+    assert len(plain_arrays["runs"]) == 0
 
 
 def test_one_window_for_each_frame_and_segment():
@@ -126,10 +256,17 @@ def test_arrays_that_are_not_trees_are_refused():
         (changed("kmers", 0, 2), "counts"),
         (changed("steps", 0, 0), "counts"),
         (changed("sets", 0, 4), "conditions"),
+        ({**arrays, "runs": np.zeros(6, dtype=np.uint16)}, "runs"),
+        ({**arrays, "runs": np.array([0, 1, 0, 0, 0, 1, 1], dtype=np.uint16)}, "runs"),
     ]:
         with pytest.raises(ss.InputError) as raised:
             _core.CountingTrees(space, **wrong)
         assert raised.value.option == option
+    equal = [_core.Relation.named(space, "equal")]
+    for row in [(0, 0, 0, 0, 0, 1, 1), (1, 1, 0, 0, 0, 1, 1), (0, 1, 2, 0, 0, 1, 1), (0, 1, 0, 0, 0, 10, 10)]:
+        with pytest.raises(ss.InputError, match=r"^runs must be ") as raised:
+            _core.count_runs(space, np.zeros((1, 10), dtype=np.uint8), equal, np.array(row, dtype=np.uint16))
+        assert raised.value.option == "runs"
     with pytest.raises(ss.InputError, match="code 2 at position 0 is out of range") as raised:
         trees.predict(np.full((1, 10), 2, dtype=np.uint8))
     assert raised.value.index == 0

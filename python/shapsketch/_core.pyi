@@ -416,6 +416,8 @@ class CountingTrees:
         lasts: npt.NDArray[np.uint16],
         steps: npt.NDArray[np.uint16],
         kmers: npt.NDArray[np.uint8],
+        relations: list[Relation],
+        runs: npt.NDArray[np.uint16],
         roots: npt.NDArray[np.uint64],
         conditions: npt.NDArray[np.int64],
         thresholds: npt.NDArray[np.uint32],
@@ -426,6 +428,9 @@ class CountingTrees:
     def arrays(self) -> dict[str, Any]: ...
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
 
+def count_runs(
+    space: Space, codes: npt.NDArray[np.uint8], relations: list[Relation], runs: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.uint32]: ...
 def combine(
     sketches: list[Sketch], weights: list[float], *, constant: float, dropped: float, max_terms: int | None
 ) -> Sketch: ...
@@ -466,3 +471,13 @@ def regress(
     memory: int,
     seed: int,
 ) -> Sketch: ...
+def run_kinds(space: Space, sequences: int) -> list[tuple[Relation, bool]]: ...
+def strong_runs(
+    space: Space,
+    codes: npt.NDArray[np.uint8],
+    values: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+    *,
+    kinds: list[tuple[Relation, bool]],
+    most: int,
+) -> list[Run]: ...

@@ -44,7 +44,11 @@ mod _core {
     #[pymodule_export]
     use super::predictor::Predictor;
     #[pymodule_export]
+<<<<<<< HEAD
     use super::regress::{Dictionary, dependent_positions, position_variances, regress};
+=======
+    use super::regress::{Dictionary, dependent_positions, regress, run_kinds, strong_runs};
+>>>>>>> 0d8ff34837efc766dac036a25cbcdc924baef8ac
     #[pymodule_export]
     use super::sketch::{
         Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,
@@ -54,7 +58,7 @@ mod _core {
     #[pymodule_export]
     use super::surrogate::{Relation, Spectrum, combine, run_terms};
     #[pymodule_export]
-    use super::trees::{CountingTrees, Ensemble};
+    use super::trees::{CountingTrees, Ensemble, count_runs};
     #[pymodule_export]
     use super::validation::RSquared;
 

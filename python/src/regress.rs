@@ -2,13 +2,13 @@
 
 use pyo3::prelude::*;
 use shapsketch::design::Observations;
-use shapsketch::regress::{Atoms, Loss, PenaltyFactors, RunKind, Sample, SparseRegression};
+use shapsketch::regress::{Atoms, Loss, PenaltyFactors, RunKind, Sample, SparseRegression, strongest_runs};
 
 use crate::arrays::{self, Codes, Values, Vector};
 use crate::design::Design;
 use crate::sketch::Sketch;
 use crate::space::Space;
-use crate::surrogate::Relation;
+use crate::surrogate::{self, Relation, Run};
 use crate::work::{interruptible, short};
 
 /// The supports of a regression.
@@ -93,6 +93,7 @@ pub(crate) fn dependent_positions(
     interruptible(py, |cancel| shapsketch::regress::dependent_positions(&space.0, &codes, cancel))
 }
 
+<<<<<<< HEAD
 /// Variances of the Shapley values of each position, from residuals at held-out sequences; `None` if these are not
 /// uniform.
 #[pyfunction]
@@ -110,6 +111,38 @@ pub(crate) fn position_variances<'py>(
         shapsketch::regress::uncertainty_from_residuals(&residuals, cancel)
     })?;
     Ok(uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.positions)))
+=======
+/// The relations of runs that are tried automatically for this number of sequences, each with whether it is that of a
+/// stem.
+#[pyfunction]
+pub(crate) fn run_kinds(space: Space, sequences: usize) -> Vec<(Relation, bool)> {
+    RunKind::auto(&space.0, sequences)
+        .into_iter()
+        .map(|kind| (Relation(kind.relation), kind.reversed))
+        .collect()
+}
+
+/// The `most` runs that are most correlated with values.
+#[pyfunction]
+#[pyo3(signature = (space, codes, values, weights, *, kinds, most))]
+pub(crate) fn strong_runs(
+    py: Python<'_>,
+    space: Space,
+    codes: Codes<'_>,
+    values: Values<'_>,
+    weights: Option<Values<'_>>,
+    kinds: Vec<(Relation, bool)>,
+    most: usize,
+) -> PyResult<Vec<Run>> {
+    let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
+    let weights = weights.map(|weights| arrays::values(&weights));
+    let kinds: Vec<RunKind> = kinds.into_iter().map(run_kind).collect();
+    let memory = SparseRegression::default().memory;
+    let runs = interruptible(py, |cancel| {
+        strongest_runs(&sample(space, codes, values, weights)?, &kinds, most, memory, cancel)
+    })?;
+    Ok(runs.iter().map(|(run, _)| surrogate::run(run)).collect())
+>>>>>>> 0d8ff34837efc766dac036a25cbcdc924baef8ac
 }
 
 fn sample(

@@ -2,11 +2,12 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use shapsketch::trees::CountingArrays;
+use shapsketch::trees::{CountingArrays, RunCount};
 
-use crate::arrays::{self, Codes, Column, Values, Vector};
+use crate::arrays::{self, Codes, Column, Matrix, Values, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
+use crate::surrogate::Relation;
 use crate::work::interruptible;
 
 /// A sum of trees.
@@ -67,7 +68,7 @@ impl Ensemble {
     }
 }
 
-/// A sum of trees that test symbols at positions and counts of k-mers.
+/// A sum of trees that test symbols at positions and counts of k-mers and runs.
 #[pyclass(frozen, module = "shapsketch._core")]
 pub(crate) struct CountingTrees(pub(crate) shapsketch::trees::CountingTrees);
 
@@ -75,7 +76,7 @@ pub(crate) struct CountingTrees(pub(crate) shapsketch::trees::CountingTrees);
 impl CountingTrees {
     /// The trees of flat arrays.
     #[new]
-    #[pyo3(signature = (space, *, constant, starts, positions, sets, lengths, firsts, lasts, steps, kmers, roots, conditions, thresholds, yes, no, values))]
+    #[pyo3(signature = (space, *, constant, starts, positions, sets, lengths, firsts, lasts, steps, kmers, relations, runs, roots, conditions, thresholds, yes, no, values))]
     #[expect(clippy::too_many_arguments, reason = "flat arrays of all trees")]
     fn new(
         py: Python<'_>,
@@ -89,6 +90,8 @@ impl CountingTrees {
         lasts: Column<'_, u16>,
         steps: Column<'_, u16>,
         kmers: Column<'_, u8>,
+        relations: Vec<Relation>,
+        runs: Column<'_, u16>,
         roots: Column<'_, u64>,
         conditions: Column<'_, i64>,
         thresholds: Column<'_, u32>,
@@ -106,6 +109,8 @@ impl CountingTrees {
             lasts: arrays::column(&lasts),
             steps: arrays::column(&steps),
             kmers: arrays::column(&kmers),
+            relations: relations.into_iter().map(|relation| relation.0).collect(),
+            runs: arrays::column(&runs),
             roots: arrays::column(&roots),
             conditions: arrays::column(&conditions),
             thresholds: arrays::column(&thresholds),
@@ -129,6 +134,8 @@ impl CountingTrees {
         named.set_item("lasts", arrays::vector(py, arrays.lasts))?;
         named.set_item("steps", arrays::vector(py, arrays.steps))?;
         named.set_item("kmers", arrays::vector(py, arrays.kmers))?;
+        named.set_item("relations", arrays.relations.into_iter().map(Relation).collect::<Vec<_>>())?;
+        named.set_item("runs", arrays::vector(py, arrays.runs))?;
         named.set_item("roots", arrays::vector(py, arrays.roots))?;
         named.set_item("conditions", arrays::vector(py, arrays.conditions))?;
         named.set_item("thresholds", arrays::vector(py, arrays.thresholds))?;
@@ -142,4 +149,23 @@ impl CountingTrees {
         let codes = arrays::codes(&codes);
         interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
     }
+}
+
+/// How often each sequence has runs, one row for each sequence. A count is a row of seven numbers, as in the arrays of
+/// [`CountingTrees`].
+#[pyfunction]
+pub(crate) fn count_runs<'py>(
+    py: Python<'py>,
+    space: Space,
+    codes: Codes<'_>,
+    relations: Vec<Relation>,
+    runs: Column<'_, u16>,
+) -> PyResult<Matrix<'py, u32>> {
+    let (codes, runs) = (arrays::codes(&codes), arrays::column(&runs));
+    let (rows, width, counts) = interruptible(py, |cancel| {
+        let relations = relations.into_iter().map(|relation| relation.0).collect();
+        let counts = shapsketch::trees::RunCounts { relations, counts: RunCount::of_rows(&runs)? };
+        Ok((space.0.check(&codes)?, counts.counts.len(), counts.count(&space.0, &codes, cancel)?))
+    })?;
+    arrays::matrix(py, counts, rows, width)
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use shapsketch::design::uniform;
 use shapsketch::networks::{self, Training};
 use shapsketch::predictor::{ClosedForm, Model, Part, Predictor};
-use shapsketch::surrogate::Spectrum;
-use shapsketch::trees::{Count, CountingTrees, Node, Test};
+use shapsketch::surrogate::{Relation, Spectrum};
+use shapsketch::trees::{Count, CountingTrees, Node, RunCount, RunCounts, Test};
 use shapsketch::validation::RSquared;
 use shapsketch::{Cancel, Complex64, SequenceSpace, Sketch, Surrogate, frequency::Frequency};
 
@@ -37,7 +37,18 @@ fn trees() -> CountingTrees {
     let test = Test::AtMost { count: 0, threshold: 1 };
     let counts = vec![Count { kmer: vec![2, 1], first: 0, last: 6, step: 1 }];
     let nodes = vec![Node::Split { condition: test, yes: 1, no: 2 }, Node::Leaf(0.5), Node::Leaf(2.0)];
-    CountingTrees::new(space(), 0.125, vec![], counts, vec![nodes]).unwrap()
+    CountingTrees::new(space(), 0.125, vec![], counts, RunCounts::default(), vec![nodes]).unwrap()
+}
+
+/// Whether the last three symbols repeat the first three.
+fn trees_with_runs() -> CountingTrees {
+    let count =
+        RunCount { relation: 1, length: 3, reversed: false, first: 0, last: 0, nearest: 5, farthest: 5 };
+    let relations = vec![Relation::wobble(&space()).unwrap(), Relation::equal(&space())];
+    let runs = RunCounts { relations, counts: vec![count] };
+    let test = Test::RunsAtMost { count: 0, threshold: 0 };
+    let nodes = vec![Node::Split { condition: test, yes: 1, no: 2 }, Node::Leaf(0.5), Node::Leaf(2.0)];
+    CountingTrees::new(space(), 0.125, vec![], vec![], runs, vec![nodes]).unwrap()
 }
 
 fn trained(codes: &[u8]) -> networks::Ensemble {
@@ -110,6 +121,42 @@ fn predictors_of_other_spaces_and_impossible_numbers_are_refused() {
     assert!(Predictor::new(space(), 0.0, parts, some_r2()).is_err());
     let lone = Arc::new(Predictor::new(other, 0.0, vec![], some_r2()).unwrap());
     assert!(Sketch::from(closed_form()).with_predictor(lone).unwrap_err().to_string().contains("length 9"));
+}
+
+#[test]
+fn a_sketch_file_keeps_trees_that_count_runs() {
+    let cancel = Cancel::new();
+    let codes = [uniform(&space(), 50, 0, &cancel).unwrap(), vec![0, 1, 2, 3, 3, 0, 1, 2]].concat();
+    let part = part("trees (counts)", 1.0, Model::Trees(trees_with_runs()));
+    let predictor = Predictor::new(space(), 0.0, vec![part], some_r2()).unwrap();
+    let expected = predictor.predict(&codes, &cancel).unwrap();
+    assert!(expected.contains(&2.125) && expected.contains(&0.625));
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor)).unwrap();
+    let bytes = sketch.to_bytes().unwrap();
+    let back = Sketch::from_bytes(&bytes).unwrap();
+    assert_eq!(back.predictor.as_ref().unwrap().predict(&codes, &cancel).unwrap(), expected);
+    assert_eq!(back.to_bytes().unwrap(), bytes);
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 4] = [
+        (|p| p["parts"][0]["relations"][1] = "".into(), "printable characters"),
+        (|p| drop(p["parts"][0]["relations"].as_array_mut().unwrap().pop()), "sizes of their tensors"),
+        (|p| p["parts"][0]["relations"] = Vec::<String>::new().into(), "trees must be"),
+        (|p| p["parts"][0]["relations"] = 1.into(), "damaged"),
+    ];
+    for (change, expected) in changes {
+        let message = Sketch::from_bytes(&forged(&bytes, change)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn trees_without_runs_have_no_tensors_of_runs() {
+    let codes = uniform(&space(), 120, 0, &Cancel::new()).unwrap();
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor(&codes))).unwrap();
+    let bytes = sketch.to_bytes().unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert!(!file.names().iter().any(|name| name.ends_with("runs") || name.ends_with("relations")));
+    forged(&bytes, |p| assert!(p["parts"][1].get("relations").is_none()));
 }
 
 /// A file with a changed description of its predictor and the digest of the changed file.

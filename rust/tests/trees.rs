@@ -7,7 +7,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shapsketch::design::uniform;
 use shapsketch::surrogate::Keep;
-use shapsketch::trees::{Condition, Count, CountingArrays, CountingTrees, Ensemble, Node, Test};
+use shapsketch::surrogate::{Relation, Run};
+use shapsketch::trees::{
+    Condition, Count, CountingArrays, CountingTrees, Ensemble, Node, RunCount, RunCounts, Test,
+};
 use shapsketch::{Cancel, Components, Error, SequenceSpace, Sketch, Surrogate};
 
 /// Random trees whose splits test sets of symbols at up to `width` adjacent positions.
@@ -204,9 +207,41 @@ fn components_are_compiled_while_others_wait_for_them() {
 }
 
 /// The parts of random trees that test symbols at positions and counts.
-type Parts = (Vec<Condition>, Vec<Count>, Vec<Vec<Node<Test>>>);
+type Parts = (Vec<Condition>, Vec<Count>, RunCounts, Vec<Vec<Node<Test>>>);
 
-/// Random trees; about half of the splits test counts.
+/// Whether a count of runs is of at least one run.
+fn has_runs(count: &RunCount, n: usize) -> bool {
+    let RunCount { length, reversed, .. } = *count;
+    (count.first..=count.last).any(|first| {
+        let run = |distance| Run { relation: 0, first, second: first + distance, length, reversed };
+        (count.nearest..=count.farthest).any(|distance| run(distance).fits(n))
+    })
+}
+
+/// Random counts of runs; few or none in short sequences.
+fn random_runs(q: usize, n: usize, mut below: impl FnMut(usize) -> usize) -> RunCounts {
+    let space = SequenceSpace::of_size(q, n).unwrap();
+    let (a, b) = (below(q), below(q));
+    let mut rows = vec![0; q];
+    rows[a] |= 1 << b;
+    rows[b] |= 1 << a;
+    let relations = vec![Relation::equal(&space), Relation::new(&space, "some", rows).unwrap()];
+    let counts = (0..20).map(|_| {
+        let (first, nearest) = (below(n), 1 + below(n));
+        RunCount {
+            relation: below(2) as u16,
+            length: 1 + below(4) as u16,
+            reversed: below(2) == 0,
+            first: first as u16,
+            last: (first + below(n - first)) as u16,
+            nearest: nearest as u16,
+            farthest: (nearest + below(n)).min(n - 1) as u16,
+        }
+    });
+    RunCounts { relations, counts: counts.filter(|count| has_runs(count, n)).collect() }
+}
+
+/// Random trees; about two thirds of the splits test counts.
 fn random_counting(q: usize, n: usize, trees: usize, leaves: usize, seed: u64) -> Parts {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut below = |bound: usize| rng.random_range(0..bound as u64) as usize;
@@ -228,6 +263,7 @@ fn random_counting(q: usize, n: usize, trees: usize, leaves: usize, seed: u64) -
             Count { kmer, first: first as u16, last: last as u16, step: 1 + below(4) as u16 }
         })
         .collect();
+    let runs = random_runs(q, n, &mut below);
     let forest = (0..trees)
         .map(|_| {
             let mut tree = vec![Node::Leaf(below(1000) as f64 / 7.0)];
@@ -238,8 +274,12 @@ fn random_counting(q: usize, n: usize, trees: usize, leaves: usize, seed: u64) -
                         break index;
                     }
                 };
-                let condition = match below(2) {
+                let condition = match below(3) {
                     0 => Test::Condition(below(conditions.len()) as u32),
+                    1 if !runs.counts.is_empty() => Test::RunsAtMost {
+                        count: below(runs.counts.len()) as u32,
+                        threshold: below(n.min(4)) as u32,
+                    },
                     _ => Test::AtMost {
                         count: below(counts.len()) as u32,
                         threshold: below(n.min(4) + 1) as u32,
@@ -252,11 +292,21 @@ fn random_counting(q: usize, n: usize, trees: usize, leaves: usize, seed: u64) -
             tree
         })
         .collect();
-    (conditions, counts, forest)
+    (conditions, counts, runs, forest)
+}
+
+/// How often a sequence has the runs of a count, by the definition.
+fn slow_count(count: &RunCount, relations: &[Relation], row: &[u8]) -> usize {
+    let RunCount { relation, length, reversed, .. } = *count;
+    let n = row.len() as u16;
+    let pairs = (count.first..=count.last).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+    let near = pairs.filter(|(i, j)| (count.nearest..=count.farthest).contains(&(j - i)));
+    let runs = near.map(|(first, second)| Run { relation, first, second, length, reversed });
+    runs.filter(|run| run.fits(n.into()) && run.occurs(&relations[relation as usize], row)).count()
 }
 
 /// The value of one sequence, by the definition.
-fn slow_value(constant: f64, (conditions, counts, trees): &Parts, row: &[u8]) -> f64 {
+fn slow_value(constant: f64, (conditions, counts, runs, trees): &Parts, row: &[u8]) -> f64 {
     let passes = |test| match test {
         Test::Condition(index) => {
             conditions[index as usize].iter().all(|&(i, set): &(u16, u64)| set >> row[i as usize] & 1 == 1)
@@ -266,6 +316,9 @@ fn slow_value(constant: f64, (conditions, counts, trees): &Parts, row: &[u8]) ->
             let starts = (*first..=*last).step_by(*step as usize);
             let occurs = |start: &u16| row[*start as usize..].starts_with(kmer);
             starts.filter(occurs).count() <= threshold as usize
+        }
+        Test::RunsAtMost { count, threshold } => {
+            slow_count(&runs.counts[count as usize], &runs.relations, row) <= threshold as usize
         }
     };
     let mut value = 0.0;
@@ -294,8 +347,8 @@ proptest! {
         let cancel = Cancel::new();
         let space = SequenceSpace::of_size(q, n).unwrap();
         let parts = random_counting(q, n, 5, leaves, seed);
-        let (conditions, counts, forest) = parts.clone();
-        let trees = CountingTrees::new(space.clone(), 0.25, conditions, counts, forest).unwrap();
+        let (conditions, counts, runs, forest) = parts.clone();
+        let trees = CountingTrees::new(space.clone(), 0.25, conditions, counts, runs, forest).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Few symbols in each sequence, so that k-mers occur several times.
         let codes: Vec<u8> = (0..rows)
@@ -306,6 +359,12 @@ proptest! {
             .collect();
         let expected: Vec<f64> = codes.chunks(n).map(|row| slow_value(0.25, &parts, row)).collect();
         prop_assert_eq!(&trees.predict(&codes, &cancel).unwrap(), &expected);
+        let runs = &parts.2;
+        let counted = |row| {
+            runs.counts.iter().map(move |count| slow_count(count, &runs.relations, row) as u32)
+        };
+        let counts: Vec<u32> = codes.chunks(n).flat_map(counted).collect();
+        prop_assert_eq!(runs.count(&space, &codes, &cancel).unwrap(), counts);
         let arrays = trees.to_arrays();
         let again = CountingTrees::from_arrays(space, arrays.clone()).unwrap();
         prop_assert_eq!(&again.predict(&codes, &cancel).unwrap(), &expected);
@@ -315,9 +374,9 @@ proptest! {
 
 #[test]
 fn counting_trees_predict_the_same_bits_for_any_number_of_threads_and_can_be_canceled() {
-    let (conditions, counts, forest) = random_counting(4, 30, 50, 12, 1);
+    let (conditions, counts, runs, forest) = random_counting(4, 30, 50, 12, 1);
     let space = SequenceSpace::of_size(4, 30).unwrap();
-    let trees = CountingTrees::new(space.clone(), 0.1, conditions, counts, forest).unwrap();
+    let trees = CountingTrees::new(space.clone(), 0.1, conditions, counts, runs, forest).unwrap();
     let codes = uniform(&space, 2_000, 3, &Cancel::new()).unwrap();
     let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -344,7 +403,7 @@ fn counts_of_long_sequences_are_exact() {
         vec![Node::Split { condition, yes: 1, no: 2 }, Node::Leaf(1.0), Node::Leaf(0.0)]
     };
     let forest = [0, 2047, 2048, 4095, 4096, u32::MAX].map(node).to_vec();
-    let trees = CountingTrees::new(space, 0.0, vec![], vec![count], forest).unwrap();
+    let trees = CountingTrees::new(space, 0.0, vec![], vec![count], RunCounts::default(), forest).unwrap();
     let codes: Vec<u8> = [0, 1, 2048, 2049, 4096]
         .iter()
         .flat_map(|&ones| (0..4096).map(move |i| u8::from(i < ones)))
@@ -357,7 +416,8 @@ fn nodes_of_counting_trees_may_share_children() {
     let space = SequenceSpace::of_size(2, 2).unwrap();
     let split = |condition, yes, no| Node::Split { condition: Test::Condition(condition), yes, no };
     let tree = vec![split(0, 1, 2), split(1, 2, 2), split(1, 3, 4), Node::Leaf(1.0), Node::Leaf(2.0)];
-    let trees = CountingTrees::new(space, 0.0, vec![vec![(0, 1)], vec![(1, 1)]], vec![], vec![tree]).unwrap();
+    let conditions = vec![vec![(0, 1)], vec![(1, 1)]];
+    let trees = CountingTrees::new(space, 0.0, conditions, vec![], RunCounts::default(), vec![tree]).unwrap();
     assert_eq!(trees.predict(&[0, 0, 0, 1, 1, 0, 1, 1], &Cancel::new()).unwrap(), [1.0, 2.0, 1.0, 2.0]);
 }
 
@@ -374,6 +434,7 @@ fn malformed_counting_trees_are_refused_with_the_place() {
             constant,
             vec![vec![(1, 0b11)]],
             vec![good.clone(), count.clone()],
+            RunCounts::default(),
             vec![vec![leaf], tree],
         )
         .map_or_else(|error| error.to_string(), |_| String::new())
@@ -411,9 +472,9 @@ fn malformed_counting_trees_are_refused_with_the_place() {
 fn hostile_arrays_are_refused() {
     type Change = fn(&mut CountingArrays);
     let space = || SequenceSpace::of_size(4, 12).unwrap();
-    let (conditions, counts, forest) = random_counting(4, 12, 3, 6, 5);
-    let good = CountingTrees::new(space(), 0.5, conditions, counts, forest).unwrap().to_arrays();
-    let changes: [(&str, Change); 25] = [
+    let (conditions, counts, runs, forest) = random_counting(4, 12, 3, 6, 5);
+    let good = CountingTrees::new(space(), 0.5, conditions, counts, runs, forest).unwrap().to_arrays();
+    let changes: [(&str, Change); 37] = [
         ("constant", |a| a.constant = f64::NAN),
         ("starts", |a| a.starts.clear()),
         ("starts", |a| a.starts[0] = 1),
@@ -434,7 +495,21 @@ fn hostile_arrays_are_refused() {
         ("trees", |a| a.roots[1] = 0),
         ("conditions", |a| a.conditions[0] = -2),
         ("conditions", |a| a.conditions[0] = i64::MAX),
-        ("trees", |a| a.conditions[0] = 14),
+        ("trees", |a| a.conditions[0] = 1 << 20),
+        ("runs", |a| a.runs.truncate(a.runs.len() - 1)),
+        ("runs", |a| a.runs[0] = 2),
+        ("runs", |a| a.runs[1] = 0),
+        ("runs", |a| a.runs[1] = u16::MAX),
+        ("runs", |a| a.runs[2] = 2),
+        ("runs", |a| a.runs[3] = 12),
+        ("runs", |a| a.runs[4] = u16::MAX),
+        ("runs", |a| a.runs[5] = 0),
+        ("runs", |a| a.runs[6] = 12),
+        ("runs", |a| a.relations.clear()),
+        ("trees", |a| a.runs.clear()),
+        ("relations", |a| {
+            a.relations[1] = Relation::equal(&SequenceSpace::of_size(3, 12).unwrap());
+        }),
         ("thresholds, yes, no and values", |a| a.yes.clear()),
         ("trees", |a| a.yes[0] = 0),
         ("trees", |a| a.no[0] = u32::MAX),
@@ -449,4 +524,33 @@ fn hostile_arrays_are_refused() {
     let none = CountingArrays { starts: vec![0], roots: vec![0], constant: 2.0, ..CountingArrays::default() };
     let trees = CountingTrees::from_arrays(space(), none).unwrap();
     assert_eq!(trees.predict(&[0; 24], &Cancel::new()).unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn counts_of_runs_are_those_of_an_example() {
+    let space = SequenceSpace::new("ACGU", 9).unwrap();
+    let stems =
+        RunCount { relation: 0, length: 3, reversed: true, first: 0, last: 8, nearest: 8, farthest: 8 };
+    let repeats = RunCount { relation: 1, length: 2, reversed: false, nearest: 1, ..stems };
+    let relations = vec![Relation::complement(&space).unwrap(), Relation::equal(&space)];
+    let runs = RunCounts { relations, counts: vec![stems, repeats] };
+    let tree = |count, threshold| {
+        let condition = Test::RunsAtMost { count, threshold };
+        vec![Node::Split { condition, yes: 1, no: 2 }, Node::Leaf(0.0), Node::Leaf(1.0)]
+    };
+    // The value is 10 if there is a stem, plus the number of repeats up to 3.
+    let stem = vec![
+        tree(0, 0)
+            .into_iter()
+            .map(|node| match node {
+                Node::Leaf(value) => Node::Leaf(10.0 * value),
+                split @ Node::Split { .. } => split,
+            })
+            .collect::<Vec<_>>(),
+    ];
+    let forest = [stem, vec![tree(1, 0), tree(1, 1), tree(1, 2)]].concat();
+    let trees = CountingTrees::new(space.clone(), 0.0, vec![], vec![], runs, forest).unwrap();
+    // ACG pairs with CGU; AC repeats at 0 and 4; AAAA repeats AA at distances 1 and 2.
+    let codes = space.encode(&["ACGAAACGU", "ACGGACUUA", "AAAAGCUCG"]).unwrap();
+    assert_eq!(trees.predict(&codes, &Cancel::new()).unwrap(), [13.0, 1.0, 3.0]);
 }

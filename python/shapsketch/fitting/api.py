@@ -180,7 +180,7 @@ def sketch(  # noqa: PLR0913 - public
     method : {"auto", "regress", "peel", "trees", "distill", "exact"}
         ``regress``: sparse regression on patterns, from uniform queries. ``trees``: boosted trees on symbols
         and patterns, converted into the components that carry their variance. ``distill``: networks, and
-        trees that also count k-mers anywhere, and a sketch of their predictions. ``peel``: peeling of
+        trees that also count k-mers and runs, and a sketch of their predictions. ``peel``: peeling of
         designed queries, for spectra that are truly sparse. ``exact``: evaluate every sequence. ``auto``:
         ``exact`` if the budget allows it; otherwise the best of ``regress``, ``trees`` and ``distill`` on
         held-out queries, or an average of them. ``sketch.candidates`` lists the R² of each.

@@ -220,10 +220,12 @@ def choose_trees(
     seed: int,
     what: str,
     log: Callable[[str], None],
+    further: Callable[[FittedTrees[F], Split], Sequence[F]] = lambda *_: (),
 ) -> FittedTrees[F]:
     """Choose features, then the size of the trees, on an inner split; fit the choice to the outer split.
 
-    `what` names the trees in messages.
+    `what` names the trees in messages. `further` returns more features to try, given the best trees so far
+    and the inner split.
     """
     inner = split.inner(seed)
 
@@ -240,10 +242,12 @@ def choose_trees(
         tasks = [partial(fit, inner, features, size, None) for features, size in attempts]
         return min(at_once(tasks), key=lambda trees: trees.boosted.error)
 
+    def better(best: FittedTrees[F], attempts: list[tuple[F, int]]) -> FittedTrees[F]:
+        return min(best, best_of(attempts), key=lambda trees: trees.boosted.error) if attempts else best
+
     best = best_of([(each, leaves[0]) for each in candidates])
-    if len(leaves) > 1:
-        others = best_of([(best.features, size) for size in leaves[1:]])
-        best = min(best, others, key=lambda trees: trees.boosted.error)
+    best = better(best, [(each, leaves[0]) for each in further(best, inner)])
+    best = better(best, [(best.features, size) for size in leaves[1:]])
     log(f"the chosen {what}")
     return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
 

@@ -1,10 +1,10 @@
-"""Features of sequences for boosted trees: symbols and k-mers at positions, and counts without positions."""
+"""Features of sequences for boosted trees: symbols and k-mers at positions, counts of k-mers and of runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import optional
 from shapsketch.fitting.counting import Count, CountingForest
+from shapsketch.fitting.run_features import RunCount, RunCounts
 from shapsketch.space import Codes, SequenceSpace
 from shapsketch.trees.forest import Forest, Tree
 from shapsketch.trees.lightgbm import tree_of
@@ -191,15 +192,18 @@ class CountFeatures:
     level : {"counts", "frames", "parts"}
         ``counts``: how often each k-mer of up to three symbols occurs; ``frames``: also the same for each
         reading frame; ``parts``: also the symbols of each quarter of the sequence.
+    runs : RunCounts
+        Counts of runs, after all others.
     """
 
     positional: PositionalFeatures
     level: str
+    runs: RunCounts = field(default_factory=RunCounts)
 
     @property
     def name(self) -> str:
-        """The level."""
-        return self.level
+        """The level, and whether there are counts of runs."""
+        return f"{self.level} and runs" if self.runs.counts else self.level
 
     @property
     def n_categories(self) -> int:
@@ -226,7 +230,11 @@ class CountFeatures:
         q, blocks = self.positional.space.q, self.blocks()
         kmers = {k: windows(codes, q, k) for k in {block.k for block in blocks}}
         counts = np.concatenate(
-            [_counts(kmers[k][:, first : last + 1 : step], q**k) for k, first, last, step in blocks], axis=1
+            [
+                *(_counts(kmers[k][:, first : last + 1 : step], q**k) for k, first, last, step in blocks),
+                self.runs.matrix(self.positional.space, codes),
+            ],
+            axis=1,
         )
         positional = self.positional.matrix(codes)
         if self.positional.categorical:
@@ -234,18 +242,19 @@ class CountFeatures:
         sparse = optional("scipy.sparse", "trees", "fitting a teacher")
         return sparse.hstack([positional, sparse.csr_matrix(counts)], format="csr")
 
-    def counts(self) -> list[Count]:
+    def counts(self) -> list[Count | RunCount]:
         """Return the count behind each feature after the positional ones."""
         q = self.positional.space.q
-        return [
+        kmers = [
             Count(kmer(number, q, block.k), block.first, block.last, block.step)
             for block in self.blocks()
             for number in range(q**block.k)
         ]
+        return [*kmers, *self.runs.counts]
 
     def counting_trees(self, booster: Any, rounds: int, constant: float, scale: float) -> _core.CountingTrees:
         """Return the first `rounds` trees of a LightGBM booster times `scale`, plus a constant."""
-        forest = CountingForest(self.positional.space)
+        forest = CountingForest(self.positional.space, relations=self.runs.relations)
         counts, width = self.counts(), self.positional.width
 
         def split(tree: Tree, node: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shapsketch import _core
@@ -18,6 +18,7 @@ from shapsketch.fitting.distillation import CustomTeacher
 from shapsketch.fitting.effort import NetworkSize
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Labelled, Split, predict
+from shapsketch.fitting.run_features import pay, promising_runs
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -119,7 +120,7 @@ class BoostingLearner:
 
 
 class CountingLearner:
-    """Boosted trees on positional features and on counts of k-mers."""
+    """Boosted trees on positional features and on counts of k-mers and of runs."""
 
     name = "trees (counts)"
 
@@ -133,7 +134,13 @@ class CountingLearner:
         positional = self._boosting.choose(split).features
         candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
         self._chosen = choose_trees(
-            split, candidates, leaves=self._leaves, seed=self._seed, what="trees with counts", log=self._log
+            split,
+            candidates,
+            leaves=self._leaves,
+            seed=self._seed,
+            what="trees with counts",
+            log=self._log,
+            further=_with_runs,
         )
         self.fitted = counting_trees(self._chosen)
         return self.fitted.predict(split.held.codes)
@@ -142,6 +149,15 @@ class CountingLearner:
         """Return the chosen trees, fitted to all values."""
         assert self._chosen is not None
         return counting_trees(self._chosen.refit(data, self._seed))
+
+
+def _with_runs(trees: FittedTrees[CountFeatures], split: Split) -> list[CountFeatures]:
+    """Return the features of trees together with counts of runs; nothing if such counts cannot pay."""
+    space, held = trees.features.positional.space, split.held
+    runs = promising_runs(space, split.train)
+    if not runs.counts or not pay(runs, space, held, held.values - counting_trees(trees).predict(held.codes)):
+        return []
+    return [replace(trees.features, runs=runs)]
 
 
 def counting_trees(trees: FittedTrees[CountFeatures]) -> _core.CountingTrees:

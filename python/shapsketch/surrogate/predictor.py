@@ -58,7 +58,7 @@ class PredictorPart:
 
 
 class Predictor:
-    """A weighted sum of models of the same queries: closed forms, boosted trees that count k-mers, networks.
+    """A weighted sum of models of the same queries: closed forms, boosted trees with counts, networks.
 
     It predicts the model better than the closed form of the sketch, but it has no closed form itself. The
     weights are chosen on held-out queries (stacking: Breiman 1996). ``sketch.predictor`` returns it.

@@ -287,8 +287,8 @@ class Sketch:
     def predictor(self) -> Predictor | None:
         """The best predictor that the queries allow, which has no closed form.
 
-        It adds boosted trees that count k-mers, and networks, to the closed forms. None if no such model
-        predicts held-out queries better, or none was fitted (``effort="quick"``, ``peel``, ``exact``).
+        It adds boosted trees that count k-mers and runs, and networks, to the closed forms. None if no such
+        model predicts held-out queries better, or none was fitted (``effort="quick"``, ``peel``, ``exact``).
         """
         core = self._core.predictor
         return None if core is None else Predictor(core, self.space, self._link, self._custom)

@@ -46,6 +46,7 @@ mod real_characters;
 mod row_cells;
 mod runs;
 mod sample;
+mod screening;
 mod search;
 mod solver;
 mod standard_errors;
@@ -57,6 +58,7 @@ pub use loss::Loss;
 pub use penalty::PenaltyFactors;
 pub use runs::RunKind;
 pub use sample::{Sample, dependent_positions};
+pub use screening::strongest_runs;
 pub use standard_errors::uncertainty_from_residuals;
 
 use cross_validation::{Choice, bins, gather};

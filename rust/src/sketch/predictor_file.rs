@@ -5,7 +5,9 @@
 //!
 //! - kind `closed form`: `sketch` (u8), the bytes of a sketch file without a predictor;
 //! - kind `networks`: `parameters` (f32, one row for each network);
-//! - kind `trees`: the flat arrays of [`CountingArrays`].
+//! - kind `trees`: the flat arrays of [`CountingArrays`]. If the trees count runs, the record has the names of their
+//!   relations; the tensors `relations` (u64, one row for each relation and one entry for each symbol, with the related
+//!   symbols as bits) and `runs` (u16, rows of [`RunCount`]) are absent otherwise.
 //!
 //! The tensor `predictor.variances` (f64, one for each position) has the variances of the Shapley values, if they are
 //! known.
@@ -14,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Number, R2Record};
 use super::tensors::{Reason, Tensor, Tensors};
-use super::{Sketch, valid};
+use super::{Sketch, run_tensors, valid};
 use crate::networks;
 use crate::predictor::{ClosedForm, Model, Part, Predictor};
 use crate::space::SequenceSpace;
-use crate::trees::{CountingArrays, CountingTrees};
+use crate::trees::{CountingArrays, CountingTrees, RunCount};
 use crate::validation::RSquared;
 
 /// Name of the tensor of variances.
@@ -52,7 +54,11 @@ enum ModelRecord {
     #[serde(rename = "closed form")]
     ClosedForm,
     #[serde(rename = "trees")]
-    Trees { constant: f64 },
+    Trees {
+        constant: f64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        relations: Vec<String>,
+    },
     #[serde(rename = "networks")]
     Networks { channels: usize, hidden: usize, centre: f64, scale: f64 },
 }
@@ -78,7 +84,11 @@ impl From<&Model> for ModelRecord {
     fn from(model: &Model) -> Self {
         match model {
             Model::ClosedForm(_) => Self::ClosedForm,
-            Model::Trees(trees) => Self::Trees { constant: trees.to_arrays().constant },
+            Model::Trees(trees) => {
+                let CountingArrays { constant, relations, .. } = trees.to_arrays();
+                let names = relations.iter().map(|relation| relation.name().to_owned());
+                Self::Trees { constant, relations: names.collect() }
+            }
             Model::Networks(networks) => {
                 let (centre, scale) = networks.standard();
                 let shape = networks.shape();
@@ -125,7 +135,12 @@ impl PredictorRecord {
                     let sketch = Sketch::of_part(&bytes)?;
                     Model::ClosedForm(Box::new(ClosedForm::new(sketch.surrogate).map_err(|e| e.to_string())?))
                 }
-                ModelRecord::Trees { constant } => Model::Trees(trees(space, i, constant, tensors)?),
+                ModelRecord::Trees { constant, relations } => {
+                    let arrays = CountingArrays { constant, ..arrays(space, i, &relations, tensors)? };
+                    Model::Trees(
+                        CountingTrees::from_arrays(space.clone(), arrays).map_err(|e| e.to_string())?,
+                    )
+                }
                 ModelRecord::Networks { channels, hidden, centre, scale } => {
                     let rows = tensors.f32_rows(&name(i, "parameters"))?;
                     let standard = (centre, scale);
@@ -149,7 +164,7 @@ fn of_trees(i: usize, arrays: &CountingArrays) -> Vec<Tensor> {
     let u16s = |field: &str, values: &[u16]| Tensor::u16s(name(i, field), values);
     let u32s = |field: &str, values: &[u32]| Tensor::u32s(name(i, field), values);
     let u64s = |field: &str, values: &[u64]| Tensor::u64s(name(i, field), values.iter().copied());
-    vec![
+    let mut tensors = vec![
         u64s("starts", &arrays.starts),
         u16s("positions", &arrays.positions),
         u64s("sets", &arrays.sets),
@@ -164,16 +179,35 @@ fn of_trees(i: usize, arrays: &CountingArrays) -> Vec<Tensor> {
         u32s("yes", &arrays.yes),
         u32s("no", &arrays.no),
         Tensor::f64s(name(i, "values"), &arrays.values),
-    ]
+    ];
+    if let Some(relation) = arrays.relations.first() {
+        tensors.push(run_tensors::of_relations(
+            name(i, "relations"),
+            &arrays.relations,
+            relation.rows().len(),
+        ));
+        tensors.push(u16s("runs", &arrays.runs).with_columns(RunCount::WIDTH));
+    }
+    tensors
 }
 
-/// Trees from their arrays.
-fn trees(space: &SequenceSpace, i: usize, constant: f64, tensors: &Tensors<'_>) -> Reason<CountingTrees> {
+/// The arrays of trees, with relations of these names; the constant is in the record.
+fn arrays(
+    space: &SequenceSpace,
+    i: usize,
+    names: &[String],
+    tensors: &Tensors<'_>,
+) -> Reason<CountingArrays> {
     let u16s = |field| tensors.u16s(&name(i, field));
     let u32s = |field| tensors.u32s(&name(i, field));
     let u64s = |field| tensors.u64s(&name(i, field));
-    let arrays = CountingArrays {
-        constant,
+    let (relations, runs) = if names.is_empty() {
+        Default::default()
+    } else {
+        (run_tensors::relations(&name(i, "relations"), tensors, names, space)?, u16s("runs")?)
+    };
+    Ok(CountingArrays {
+        constant: 0.0,
         starts: u64s("starts")?,
         positions: u16s("positions")?,
         sets: u64s("sets")?,
@@ -182,12 +216,13 @@ fn trees(space: &SequenceSpace, i: usize, constant: f64, tensors: &Tensors<'_>) 
         lasts: u16s("lasts")?,
         steps: u16s("steps")?,
         kmers: tensors.u8s(&name(i, "kmers"))?,
+        relations,
+        runs,
         roots: u64s("roots")?,
         conditions: tensors.i64s(&name(i, "conditions"))?,
         thresholds: u32s("thresholds")?,
         yes: u32s("yes")?,
         no: u32s("no")?,
         values: tensors.f64s(&name(i, "values"))?,
-    };
-    CountingTrees::from_arrays(space.clone(), arrays).map_err(|e| e.to_string())
+    })
 }

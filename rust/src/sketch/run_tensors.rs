@@ -13,10 +13,11 @@ use crate::surrogate::{Relation, Run, RunTerm, RunTerms};
 
 /// Entries of a row of the tensor `runs`.
 const WIDTH: usize = 5;
+/// What is wrong with tensors of other lengths.
+const SIZES: &str = "the sizes of their tensors do not match";
 
 /// The tensors of these terms.
 pub(super) fn tensors(space: &SequenceSpace, runs: &RunTerms) -> Vec<Tensor> {
-    let rows = runs.relations.iter().flat_map(|relation| relation.rows()).copied();
     let counts: Vec<u16> =
         runs.terms.iter().flat_map(|term| [term.runs.len() as u16, term.sets.len() as u16]).collect();
     let coefficients: Vec<f64> = runs.terms.iter().map(|term| term.coefficient).collect();
@@ -29,7 +30,7 @@ pub(super) fn tensors(space: &SequenceSpace, runs: &RunTerms) -> Vec<Tensor> {
     let (positions, sets): (Vec<u16>, Vec<u64>) =
         runs.terms.iter().flat_map(|term| &term.sets).copied().unzip();
     vec![
-        Tensor::u64s("relations", rows).with_columns(space.q()),
+        of_relations("relations", &runs.relations, space.q()),
         Tensor::f64s("run_coefficients", &coefficients),
         Tensor::u16s("run_counts", &counts).with_columns(2),
         Tensor::u16s("run_positions", &positions),
@@ -38,28 +39,47 @@ pub(super) fn tensors(space: &SequenceSpace, runs: &RunTerms) -> Vec<Tensor> {
     ]
 }
 
+/// The tensor of relations between `q` symbols.
+pub(super) fn of_relations(name: impl Into<String>, relations: &[Relation], q: usize) -> Tensor {
+    Tensor::u64s(name, relations.iter().flat_map(|relation| relation.rows()).copied()).with_columns(q)
+}
+
+/// The relations in a tensor, with these names.
+pub(super) fn relations(
+    tensor: &str,
+    tensors: &Tensors<'_>,
+    names: &[String],
+    space: &SequenceSpace,
+) -> Reason<Vec<Relation>> {
+    let rows = tensors.u64s(tensor)?;
+    if rows.len() != names.len() * space.q() {
+        return Err(damaged(SIZES));
+    }
+    let relation = |(name, row): (&String, &[u64])| {
+        Relation::new(space, name, row.to_vec()).map_err(|error| damaged(&error.to_string()))
+    };
+    names.iter().zip(rows.chunks_exact(space.q())).map(relation).collect()
+}
+
+fn damaged(what: &str) -> String {
+    format!("its runs are damaged: {what}")
+}
+
 /// The terms in these tensors, with relations of these names.
 pub(super) fn read(tensors: &Tensors<'_>, names: &[String], space: &SequenceSpace) -> Reason<RunTerms> {
-    let damaged = |what: &str| format!("its terms with runs are damaged: {what}");
-    let sizes = || damaged("the sizes of their tensors do not match");
-    let rows = tensors.u64s("relations")?;
+    let relations = relations("relations", tensors, names, space)?;
     let coefficients = tensors.f64s("run_coefficients")?;
     let counts = tensors.u16s("run_counts")?;
     let numbers = tensors.u16s("runs")?;
     let (positions, sets) = (tensors.u16s("run_positions")?, tensors.u64s("run_sets")?);
     let total = |at: usize| counts.iter().skip(at).step_by(2).map(|&count| usize::from(count)).sum::<usize>();
-    if rows.len() != names.len() * space.q()
-        || counts.len() != 2 * coefficients.len()
+    if counts.len() != 2 * coefficients.len()
         || numbers.len() != WIDTH * total(0)
         || positions.len() != total(1)
         || sets.len() != total(1)
     {
-        return Err(sizes());
+        return Err(damaged(SIZES));
     }
-    let relation = |(name, row): (&String, &[u64])| {
-        Relation::new(space, name, row.to_vec()).map_err(|error| damaged(&error.to_string()))
-    };
-    let relations = names.iter().zip(rows.chunks_exact(space.q())).map(relation).collect::<Reason<_>>()?;
     let run = |row: &[u16]| match *row {
         [relation, first, second, length, reversed @ 0..=1] => {
             Ok(Run { relation, first, second, length, reversed: reversed == 1 })

@@ -1,11 +1,13 @@
 //! Predictions of [`CountingTrees`] for 64 sequences at a time.
 //!
 //! A mask has one bit for each sequence of the block. The masks of the symbols at each position give those of the
-//! windows that match a k-mer, these give the counts, in binary with one mask for each digit, and the counts give the
-//! masks of the tests. A node's mask contains the sequences that reach it.
+//! windows that match a k-mer, and of the pairs of positions that are related. These give the counts, in binary with one
+//! mask for each digit, and the counts give the masks of the tests. A node's mask contains the sequences that reach it.
 
 use super::counting::{Count, CountingTrees};
+use super::run_counts::RunCount;
 use super::{Condition, Node};
+use crate::surrogate::Relation;
 
 /// Sequences of a block: the bits of a mask.
 pub(super) const LANES: usize = u64::BITS as usize;
@@ -19,6 +21,8 @@ pub(super) struct Block<'a> {
     tests: Vec<u64>,
     /// The binary digits of a count, the lowest first.
     digits: Vec<u64>,
+    /// For each pair of a line of runs: sequences in which it is related.
+    pairs: Vec<u64>,
     /// For each node of a tree: sequences that reach it.
     reach: Vec<u64>,
 }
@@ -27,18 +31,13 @@ impl<'a> Block<'a> {
     pub(super) fn new(trees: &'a CountingTrees) -> Self {
         let symbols = vec![0; trees.space.n() * trees.space.q()];
         let tests = Vec::with_capacity(trees.conditions.len() + trees.thresholds.len());
-        Self { trees, symbols, tests, digits: Vec::new(), reach: Vec::new() }
+        Self { trees, symbols, tests, digits: Vec::new(), pairs: Vec::new(), reach: Vec::new() }
     }
 
     /// Adds the values of the trees for at most [`LANES`] coded sequences.
     pub(super) fn add(&mut self, codes: &[u8], out: &mut [f64]) {
-        let (trees, q) = (self.trees, self.trees.space.q());
-        self.symbols.fill(0);
-        for (lane, row) in codes.chunks_exact(trees.space.n()).enumerate() {
-            for (symbols, &code) in self.symbols.chunks_exact_mut(q).zip(row) {
-                symbols[usize::from(code)] |= 1 << lane;
-            }
-        }
+        let trees = self.trees;
+        self.read(codes);
         self.test();
         for tree in &trees.trees {
             self.reach.clear();
@@ -64,6 +63,30 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Writes the counts of runs of at most [`LANES`] coded sequences, one row for each sequence.
+    pub(super) fn runs(&mut self, codes: &[u8], out: &mut [u32]) {
+        self.read(codes);
+        let counts = &self.trees.runs.counts;
+        for (column, &count) in counts.iter().enumerate() {
+            self.count_runs(count);
+            for (lane, row) in out.chunks_exact_mut(counts.len()).enumerate() {
+                let digits = self.digits.iter().rev();
+                row[column] = digits.fold(0, |count, digit| 2 * count + (digit >> lane & 1) as u32);
+            }
+        }
+    }
+
+    /// Fills the masks of the symbols.
+    fn read(&mut self, codes: &[u8]) {
+        let (n, q) = (self.trees.space.n(), self.trees.space.q());
+        self.symbols.fill(0);
+        for (lane, row) in codes.chunks_exact(n).enumerate() {
+            for (symbols, &code) in self.symbols.chunks_exact_mut(q).zip(row) {
+                symbols[usize::from(code)] |= 1 << lane;
+            }
+        }
+    }
+
     /// Fills the masks of the tests.
     fn test(&mut self) {
         let trees = self.trees;
@@ -72,7 +95,11 @@ impl<'a> Block<'a> {
             self.tests.push(self.holds(condition));
         }
         for tests in trees.thresholds.chunk_by(|a, b| a.0 == b.0) {
-            self.count(&trees.counts[tests[0].0 as usize]);
+            let count = tests[0].0 as usize;
+            match count.checked_sub(trees.counts.len()) {
+                None => self.count(&trees.counts[count]),
+                Some(count) => self.count_runs(trees.runs.counts[count]),
+            }
             for &(_, threshold) in tests {
                 self.tests.push(self.at_most(threshold));
             }
@@ -82,37 +109,61 @@ impl<'a> Block<'a> {
     /// Sequences for which a condition holds.
     fn holds(&self, condition: &Condition) -> u64 {
         let q = self.trees.space.q();
-        let mut all = u64::MAX;
-        for &(position, mut set) in condition {
-            let symbols = &self.symbols[usize::from(position) * q..][..q];
-            let mut any = 0;
-            while set != 0 {
-                any |= symbols[set.trailing_zeros() as usize];
-                set &= set - 1;
-            }
-            all &= any;
-        }
-        all
+        condition.iter().fold(u64::MAX, |all, &(position, set)| {
+            all & any_of(&self.symbols[usize::from(position) * q..][..q], set)
+        })
     }
 
     /// Fills the digits of a count.
     fn count(&mut self, count: &Count) {
         let q = self.trees.space.q();
         let starts = (count.first..=count.last).step_by(usize::from(count.step));
-        self.digits.clear();
-        self.digits.resize((usize::BITS - starts.len().leading_zeros()) as usize, 0);
+        self.start_count(starts.len());
         for start in starts {
             let symbols = self.symbols[usize::from(start) * q..].chunks_exact(q);
-            let mut carry = u64::MAX;
-            for (symbols, &code) in symbols.zip(&count.kmer) {
-                carry &= symbols[usize::from(code)];
+            let matching = symbols.zip(&count.kmer).map(|(symbols, &code)| symbols[usize::from(code)]);
+            self.add_to_count(matching.fold(u64::MAX, |all, matching| all & matching));
+        }
+    }
+
+    /// Fills the digits of a count of runs.
+    fn count_runs(&mut self, count: RunCount) {
+        let (n, length) = (self.trees.space.n(), usize::from(count.length));
+        let relation = &self.trees.runs.relations[usize::from(count.relation)];
+        self.start_count(count.lines(n).map(|(_, starts)| starts.len()).sum());
+        let mut pairs = std::mem::take(&mut self.pairs);
+        for (line, starts) in count.lines(n) {
+            pairs.clear();
+            let firsts = starts.start..starts.end + length - 1;
+            pairs.extend(firsts.map(|first| self.related(relation, first, count.partner(line, first))));
+            for run in pairs.windows(length) {
+                self.add_to_count(run.iter().fold(u64::MAX, |all, pair| all & pair));
             }
-            for digit in &mut self.digits {
-                if carry == 0 {
-                    break;
-                }
-                (*digit, carry) = (*digit ^ carry, *digit & carry);
+        }
+        self.pairs = pairs;
+    }
+
+    /// Sequences whose symbols at two positions are related.
+    fn related(&self, relation: &Relation, i: usize, j: usize) -> u64 {
+        let q = self.trees.space.q();
+        let (first, second) = (&self.symbols[i * q..][..q], &self.symbols[j * q..][..q]);
+        first.iter().zip(relation.rows()).fold(0, |all, (symbol, &row)| all | symbol & any_of(second, row))
+    }
+
+    /// Sets the digits of a count of at most `most` to 0.
+    fn start_count(&mut self, most: usize) {
+        self.digits.clear();
+        self.digits.resize((usize::BITS - most.leading_zeros()) as usize, 0);
+    }
+
+    /// Adds 1 to the count of some sequences.
+    fn add_to_count(&mut self, sequences: u64) {
+        let mut carry = sequences;
+        for digit in &mut self.digits {
+            if carry == 0 {
+                break;
             }
+            (*digit, carry) = (*digit ^ carry, *digit & carry);
         }
     }
 
@@ -133,4 +184,14 @@ impl<'a> Block<'a> {
         }
         equal | lower
     }
+}
+
+/// Sequences that have a symbol of a set at a position, given those that have each symbol there.
+fn any_of(symbols: &[u64], mut set: u64) -> u64 {
+    let mut any = 0;
+    while set != 0 {
+        any |= symbols[set.trailing_zeros() as usize];
+        set &= set - 1;
+    }
+    any
 }

@@ -1,14 +1,16 @@
-//! Trees that also test how often a k-mer occurs.
+//! Trees that also test how often a k-mer or a run occurs.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::blocks::{Block, LANES};
+use super::run_counts::{RunCount, RunCounts};
 use super::{Condition, Node, ROWS, bad, check_conditions, check_constant, check_trees};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::space::SequenceSpace;
+use crate::surrogate::Relation;
 
 /// The number of windows of a sequence that are equal to a k-mer. The windows start at the positions `first`,
 /// `first + step`, ... up to `last`.
@@ -36,8 +38,15 @@ pub struct Count {
 pub enum Test {
     /// Whether the condition with this index holds.
     Condition(u32),
-    /// Whether a count is at most a threshold.
+    /// Whether a count of a k-mer is at most a threshold.
     AtMost {
+        /// Index of the count.
+        count: u32,
+        /// The threshold.
+        threshold: u32,
+    },
+    /// Whether a count of runs is at most a threshold.
+    RunsAtMost {
         /// Index of the count.
         count: u32,
         /// The threshold.
@@ -53,7 +62,8 @@ pub struct CountingTrees {
     constant: f64,
     pub(super) conditions: Vec<Condition>,
     pub(super) counts: Vec<Count>,
-    /// The distinct tests of counts, `(count, threshold)`, in ascending order.
+    pub(super) runs: RunCounts,
+    /// The distinct tests of counts, `(count, threshold)`, in ascending order. Counts of runs follow those of k-mers.
     pub(super) thresholds: Vec<(u32, u32)>,
     /// The trees. A split has the index of a condition or, after all conditions, of one of `thresholds`.
     pub(super) trees: Vec<Vec<Node>>,
@@ -63,17 +73,17 @@ impl CountingTrees {
     /// A sum of trees with these conditions and counts. The first node of a tree is its root.
     ///
     /// # Errors
-    /// If a condition or a count is not valid for the space, a node refers to a condition, count or node that does not
-    /// exist, a child does not come after its parent, or a value is not finite.
+    /// If a condition, a count or a relation is not valid for the space, a node refers to a condition, count or node that
+    /// does not exist, a child does not come after its parent, or a value is not finite.
     ///
     /// ```
-    /// use shapsketch::trees::{Count, CountingTrees, Node, Test};
+    /// use shapsketch::trees::{Count, CountingTrees, Node, RunCounts, Test};
     /// use shapsketch::{Cancel, SequenceSpace};
     /// let space = SequenceSpace::new("ACGT", 5)?;
     /// let count = Count { kmer: vec![2, 1], first: 0, last: 3, step: 1 }; // GC at any position
     /// let at_most_one = Test::AtMost { count: 0, threshold: 1 };
     /// let tree = vec![Node::Split { condition: at_most_one, yes: 1, no: 2 }, Node::Leaf(-1.0), Node::Leaf(2.0)];
-    /// let trees = CountingTrees::new(space.clone(), 0.5, vec![], vec![count], vec![tree])?;
+    /// let trees = CountingTrees::new(space.clone(), 0.5, vec![], vec![count], RunCounts::default(), vec![tree])?;
     /// let codes = space.encode(&["AGCTT", "GCAGC"])?;
     /// assert_eq!(trees.predict(&codes, &Cancel::new())?, [-0.5, 2.5]);
     /// # Ok::<(), shapsketch::Error>(())
@@ -83,19 +93,33 @@ impl CountingTrees {
         constant: f64,
         conditions: Vec<Condition>,
         counts: Vec<Count>,
+        runs: RunCounts,
         trees: Vec<Vec<Node<Test>>>,
     ) -> Result<Self> {
         check_constant(constant)?;
         check_conditions(&space, &conditions)?;
         check_counts(&space, &counts)?;
+        runs.check(&space)?;
         check_trees(&trees, |test| match test {
             Test::Condition(condition) => (condition as usize) < conditions.len(),
             Test::AtMost { count, .. } => (count as usize) < counts.len(),
+            Test::RunsAtMost { count, .. } => (count as usize) < runs.counts.len(),
         })?;
+        let n_counts = counts.len() + runs.counts.len();
+        if u32::try_from(n_counts).is_err() {
+            return Err(bad("trees", "trees of at most 2^32 - 1 counts", n_counts.to_string()));
+        }
+        let n_kmers = counts.len() as u32;
         let mut thresholds: Vec<(u32, u32)> = Vec::new();
         for node in trees.iter().flatten() {
-            if let Node::Split { condition: Test::AtMost { count, threshold }, .. } = *node {
-                thresholds.push((count, threshold));
+            match *node {
+                Node::Split { condition: Test::AtMost { count, threshold }, .. } => {
+                    thresholds.push((count, threshold));
+                }
+                Node::Split { condition: Test::RunsAtMost { count, threshold }, .. } => {
+                    thresholds.push((n_kmers + count, threshold));
+                }
+                Node::Split { condition: Test::Condition(_), .. } | Node::Leaf(_) => {}
             }
         }
         thresholds.sort_unstable();
@@ -105,18 +129,18 @@ impl CountingTrees {
         if u32::try_from(n_tests).is_err() {
             return Err(bad("trees", "trees of at most 2^32 - 1 different tests", n_tests.to_string()));
         }
+        let at_most = |test| (conditions.len() + thresholds.partition_point(|&each| each < test)) as u32;
         let index = |test| match test {
             Test::Condition(condition) => condition,
-            Test::AtMost { count, threshold } => {
-                (conditions.len() + thresholds.partition_point(|&each| each < (count, threshold))) as u32
-            }
+            Test::AtMost { count, threshold } => at_most((count, threshold)),
+            Test::RunsAtMost { count, threshold } => at_most((n_kmers + count, threshold)),
         };
         let indexed = |node| match node {
             Node::Split { condition, yes, no } => Node::Split { condition: index(condition), yes, no },
             Node::Leaf(value) => Node::Leaf(value),
         };
         let trees = trees.into_iter().map(|tree| tree.into_iter().map(indexed).collect()).collect();
-        Ok(Self { space, constant, conditions, counts, thresholds, trees })
+        Ok(Self { space, constant, conditions, counts, runs, thresholds, trees })
     }
 
     /// The sequence space.
@@ -162,6 +186,8 @@ impl CountingTrees {
             arrays.steps.push(count.step);
             arrays.kmers.extend(&count.kmer);
         }
+        arrays.relations.clone_from(&self.runs.relations);
+        arrays.runs = self.runs.counts.iter().flat_map(|count| count.row()).collect();
         let n_conditions = self.conditions.len();
         for tree in &self.trees {
             for node in tree {
@@ -195,8 +221,10 @@ impl CountingTrees {
     pub fn from_arrays(space: SequenceSpace, arrays: CountingArrays) -> Result<Self> {
         let conditions = arrays.listed_conditions()?;
         let counts = arrays.listed_counts()?;
-        let trees = arrays.listed_trees(conditions.len())?;
-        Self::new(space, arrays.constant, conditions, counts, trees)
+        let runs =
+            RunCounts { counts: RunCount::of_rows(&arrays.runs)?, relations: arrays.relations.clone() };
+        let trees = arrays.listed_trees(conditions.len(), counts.len())?;
+        Self::new(space, arrays.constant, conditions, counts, runs, trees)
     }
 }
 
@@ -236,9 +264,14 @@ pub struct CountingArrays {
     pub steps: Vec<u16>,
     /// Codes of the k-mers of all counts, one after another.
     pub kmers: Vec<u8>,
+    /// The relations of runs.
+    pub relations: Vec<Relation>,
+    /// Counts of runs, rows of seven numbers: relation, length, reversed (0 or 1), first, last, nearest, farthest.
+    pub runs: Vec<u16>,
     /// Offsets into the arrays below: tree `t` has the nodes `roots[t]` to `roots[t + 1]`.
     pub roots: Vec<u64>,
-    /// What each node tests: -1 for a leaf, otherwise the index of a condition or, after all conditions, of a count.
+    /// What each node tests: -1 for a leaf, otherwise the index of a condition or, after all conditions, of a count of a
+    /// k-mer or, after all these, of a count of runs.
     pub conditions: Vec<i64>,
     /// Largest count for which a test of a count holds; 0 for other nodes.
     pub thresholds: Vec<u32>,
@@ -275,18 +308,19 @@ impl CountingArrays {
         Ok(counts.collect())
     }
 
-    fn listed_trees(&self, n_conditions: usize) -> Result<Vec<Vec<Node<Test>>>> {
+    fn listed_trees(&self, n_conditions: usize, n_kmers: usize) -> Result<Vec<Vec<Node<Test>>>> {
         let length = self.conditions.len();
         let columns = [self.thresholds.len(), self.yes.len(), self.no.len(), self.values.len()];
         check_lengths("thresholds, yes, no and values", "as long as conditions", &columns, length)?;
         let test = |index: usize| -> Option<Test> {
             let condition = usize::try_from(self.conditions[index]).ok()?;
-            match condition.checked_sub(n_conditions) {
-                None => u32::try_from(condition).ok().map(Test::Condition),
-                Some(count) => {
-                    let threshold = self.thresholds[index];
-                    u32::try_from(count).ok().map(|count| Test::AtMost { count, threshold })
-                }
+            let threshold = self.thresholds[index];
+            let Some(count) = condition.checked_sub(n_conditions) else {
+                return u32::try_from(condition).ok().map(Test::Condition);
+            };
+            match count.checked_sub(n_kmers) {
+                None => u32::try_from(count).ok().map(|count| Test::AtMost { count, threshold }),
+                Some(count) => u32::try_from(count).ok().map(|count| Test::RunsAtMost { count, threshold }),
             }
         };
         let node = |index: usize| match test(index) {

@@ -10,18 +10,20 @@
 //! - [`Ensemble::truncated`] keeps all but a given fraction of the variance, for ensembles whose exact form
 //!   is too long: a chain of `m` absent patterns has `2^m` products, nearly all of them negligible.
 //!
-//! [`CountingTrees`] also test how often a k-mer occurs. Such trees have no closed form of reasonable size: they
-//! only predict.
+//! [`CountingTrees`] also test how often a k-mer or a run occurs. Such trees have no closed form of reasonable size:
+//! they only predict.
 
 mod blocks;
 mod counting;
 mod exact;
 mod products;
+mod run_counts;
 mod truncated;
 
 use rayon::prelude::*;
 
 pub use counting::{Count, CountingArrays, CountingTrees, Test};
+pub use run_counts::{RunCount, RunCounts};
 pub use truncated::Truncated;
 
 use crate::cancel::Cancel;
