@@ -44,11 +44,9 @@ mod _core {
     #[pymodule_export]
     use super::predictor::Predictor;
     #[pymodule_export]
-<<<<<<< HEAD
-    use super::regress::{Dictionary, dependent_positions, position_variances, regress};
-=======
-    use super::regress::{Dictionary, dependent_positions, regress, run_kinds, strong_runs};
->>>>>>> 0d8ff34837efc766dac036a25cbcdc924baef8ac
+    use super::regress::{
+        Dictionary, dependent_positions, position_variances, regress, run_kinds, strong_runs,
+    };
     #[pymodule_export]
     use super::sketch::{
         Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,

@@ -93,7 +93,6 @@ pub(crate) fn dependent_positions(
     interruptible(py, |cancel| shapsketch::regress::dependent_positions(&space.0, &codes, cancel))
 }
 
-<<<<<<< HEAD
 /// Variances of the Shapley values of each position, from residuals at held-out sequences; `None` if these are not
 /// uniform.
 #[pyfunction]
@@ -111,7 +110,8 @@ pub(crate) fn position_variances<'py>(
         shapsketch::regress::uncertainty_from_residuals(&residuals, cancel)
     })?;
     Ok(uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.positions)))
-=======
+}
+
 /// The relations of runs that are tried automatically for this number of sequences, each with whether it is that of a
 /// stem.
 #[pyfunction]
@@ -142,7 +142,6 @@ pub(crate) fn strong_runs(
         strongest_runs(&sample(space, codes, values, weights)?, &kinds, most, memory, cancel)
     })?;
     Ok(runs.iter().map(|(run, _)| surrogate::run(run)).collect())
->>>>>>> 0d8ff34837efc766dac036a25cbcdc924baef8ac
 }
 
 fn sample(
