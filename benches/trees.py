@@ -59,15 +59,17 @@ def fitted(kind):
     """Fit an ensemble; return its space and a function that converts it to (sketch, fraction of variance kept)."""
     import lightgbm
     import shapsketch as ss
-    from shapsketch.fitting.boosting import FittedTrees, boost, closed_form
+    from shapsketch.fitting.boosting import FittedTrees, Schedule, boost, closed_form
     from shapsketch.fitting.features import PositionalFeatures
+    from shapsketch.fitting.holdout import labelled
 
     rng = np.random.default_rng(0)
     if kind == "kmers":
         space = ss.SequenceSpace(ss.DNA, 50)
         codes = rng.integers(0, 4, (QUERIES, 50), dtype=np.uint8)
         features = PositionalFeatures(space, "kmers")
-        boosted = boost(features.matrix(codes), translation(codes), leaves=127, seed=0, rounds=400, rate=0.1)
+        data = labelled(codes, translation(codes), space)
+        boosted = boost(features, data, leaves=127, seed=0, rounds=400, schedule=Schedule(0.1))
 
         def truncated():
             core, kept = closed_form(FittedTrees(features, boosted), 1e-3, None)

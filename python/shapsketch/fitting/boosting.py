@@ -34,9 +34,10 @@ FEATURES = ("auto", "onehot", "kmers", "letters")
 LEAVES = (31, 8, 127)
 # Shrinkage of each tree (LightGBM's learning_rate).
 RATE = 0.05
-# Boosting stops after this many rounds, or this many rounds without improvement on held-out values.
-MOST_ROUNDS = 1500
-PATIENCE = 50
+# Boosting stops after this many rounds (with effort "thorough"), or this many rounds without improvement on
+# held-out values by this fraction of their variance.
+MOST_ROUNDS, THOROUGH_ROUNDS = 1_500, 6_000
+PATIENCE, LEAST_GAIN = 50, 1e-6
 # If the number of rounds is fixed, boosting continues to this multiple of it, to find how many rounds a fit
 # to more values needs.
 FURTHER = 1.5
@@ -47,6 +48,14 @@ LEAF_VALUES = 10
 REFIT_GAIN = 0.1
 # Fraction of the variance of the trees that a sketch may drop, by default.
 DROPPED = 1e-3
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Shrinkage of each tree, and the largest number of rounds."""
+
+    rate: float = RATE
+    most_rounds: int = MOST_ROUNDS
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def boost(
     seed: int,
     held: Labelled | None = None,
     rounds: int | None = None,
-    rate: float = RATE,
+    schedule: Schedule = Schedule(),
     stop: Event | None = None,
 ) -> Boosted:
     """Boost trees.
@@ -103,8 +112,7 @@ def boost(
         Held-out data. Without `rounds` they choose the number of rounds. With `rounds` they choose only
         ``refit_rounds``.
     rounds : int, optional
-    rate : float
-        Shrinkage of each tree.
+    schedule : Schedule
     stop : Event, optional
         Ends the fit when it is set.
 
@@ -117,7 +125,7 @@ def boost(
     parameters = {
         "objective": "regression",
         "num_leaves": leaves,
-        "learning_rate": rate,
+        "learning_rate": schedule.rate,
         "min_data_in_leaf": max(2, min(LEAF_VALUES, len(data.values) // 50)),
         "max_bin": 63,
         "cat_smooth": 10.0,
@@ -160,11 +168,12 @@ def boost(
     errors: dict[str, Any] = {}
     callbacks = [lightgbm.record_evaluation(errors), check]
     if rounds is None:
-        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
+        gain = LEAST_GAIN * float(np.var((held.values - centre) / scale))
+        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False, min_delta=gain))
     booster = lightgbm.train(
         parameters,
         train,
-        num_boost_round=MOST_ROUNDS if rounds is None else int(FURTHER * rounds) + PATIENCE,
+        num_boost_round=schedule.most_rounds if rounds is None else int(FURTHER * rounds) + PATIENCE,
         valid_sets=[dataset(held, reference=train)],
         callbacks=callbacks,
     )
@@ -196,10 +205,10 @@ class FittedTrees(Generic[F]):
 
 
 def boost_all(
-    features: F, data: Labelled, *, leaves: int, rounds: int, seed: int, rate: float = RATE
+    features: F, data: Labelled, *, leaves: int, rounds: int, seed: int, schedule: Schedule = Schedule()
 ) -> FittedTrees[F]:
     """Boost trees with features, leaves and rounds that were chosen before."""
-    boosted = boost(features, data, leaves=leaves, seed=seed, rounds=rounds, rate=rate)
+    boosted = boost(features, data, leaves=leaves, seed=seed, rounds=rounds, schedule=schedule)
     return FittedTrees(features, boosted)
 
 
@@ -220,6 +229,7 @@ def choose_trees(
     seed: int,
     what: str,
     log: Callable[[str], None],
+    schedule: Schedule = Schedule(),
     further: Callable[[FittedTrees[F], Split], Sequence[F]] = lambda *_: (),
 ) -> FittedTrees[F]:
     """Choose features, then the size of the trees, on an inner split; fit the choice to the outer split.
@@ -233,7 +243,14 @@ def choose_trees(
         part: Split, features: F, size: int, rounds: int | None = None, stop: Event | None = None
     ) -> FittedTrees[F]:
         boosted = boost(
-            features, part.train, leaves=size, seed=seed, held=part.held, rounds=rounds, stop=stop
+            features,
+            part.train,
+            leaves=size,
+            seed=seed,
+            held=part.held,
+            rounds=rounds,
+            schedule=schedule,
+            stop=stop,
         )
         return FittedTrees(features, boosted)
 

@@ -13,7 +13,7 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
-from shapsketch.fitting.boosting import DROPPED, boost_all, closed_form
+from shapsketch.fitting.boosting import DROPPED, Schedule, boost_all, closed_form
 from shapsketch.fitting.features import PositionalFeatures
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.regression import SparseRegressor
@@ -127,7 +127,7 @@ class Students:
                 data,
                 leaves=STUDENT_LEAVES,
                 rounds=STUDENT_ROUNDS,
-                rate=STUDENT_RATE,
+                schedule=Schedule(STUDENT_RATE),
                 seed=seed,
             )
             fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)

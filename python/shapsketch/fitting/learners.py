@@ -10,6 +10,7 @@ from shapsketch.fitting import networks
 from shapsketch.fitting.boosting import (
     DROPPED,
     FittedTrees,
+    Schedule,
     choose_trees,
     closed_form,
     positional_candidates,
@@ -88,8 +89,11 @@ class BoostingLearner:
 
     name = "trees"
 
-    def __init__(self, space: SequenceSpace, *, leaves: tuple[int, ...], seed: int, log: Log) -> None:
+    def __init__(
+        self, space: SequenceSpace, *, leaves: tuple[int, ...], schedule: Schedule, seed: int, log: Log
+    ) -> None:
         self._space, self._leaves, self._seed, self._log = space, leaves, seed, log
+        self.schedule = schedule
         self._chosen: FittedTrees[PositionalFeatures] | None = None
         self.fitted: Model | None = None
 
@@ -103,6 +107,7 @@ class BoostingLearner:
                 seed=self._seed,
                 what="trees",
                 log=self._log,
+                schedule=self.schedule,
             )
         return self._chosen
 
@@ -140,6 +145,7 @@ class CountingLearner:
             seed=self._seed,
             what="trees with counts",
             log=self._log,
+            schedule=self._boosting.schedule,
             further=_with_runs,
         )
         self.fitted = counting_trees(self._chosen)

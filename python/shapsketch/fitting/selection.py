@@ -16,7 +16,7 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._validate import optional
 from shapsketch.errors import InputError, MissingExtraError
-from shapsketch.fitting.boosting import LEAVES, REFIT_GAIN
+from shapsketch.fitting.boosting import LEAVES, MOST_ROUNDS, REFIT_GAIN, THOROUGH_ROUNDS, Schedule
 from shapsketch.fitting.comparison import CLOSED_FORMS, STUDENT_SHARE, Comparison, fits
 from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
@@ -135,7 +135,8 @@ def _learners(
     """Return the learners of a method, the fastest first."""
     thorough, seed = options.effort == "thorough", options.seed
     leaves = LEAVES if thorough else STANDARD_LEAVES
-    boosting = BoostingLearner(data.space, leaves=leaves, seed=seed, log=log)
+    schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
+    boosting = BoostingLearner(data.space, leaves=leaves, schedule=schedule, seed=seed, log=log)
     learners: list[Learner] = []
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
