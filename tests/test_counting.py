@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import _core
-from shapsketch.fitting.boosting import boost_all
+from shapsketch.fitting.boosting import Schedule, boost_all
 from shapsketch.fitting.features import LEVELS, CountFeatures, PositionalFeatures
 from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.learners import BoostingLearner, CountingLearner, counting_trees
@@ -190,7 +190,7 @@ def microhomology(codes):
 def counted(codes, values, space):
     """Return the trees with counts that are chosen, and their features."""
     split = Split.of(Labelled(codes, values), 0)
-    boosting = BoostingLearner(space, leaves=(15,), seed=0, log=lambda _: None)
+    boosting = BoostingLearner(space, leaves=(15,), schedule=Schedule(), seed=0, log=lambda _: None)
     learner = CountingLearner(boosting, leaves=(15,), seed=0, log=lambda _: None)
     return split.held.r_squared(learner.fit(split)), learner.fitted.arrays()
 

@@ -177,6 +177,9 @@ def test_the_closed_form_is_explained_as_before_and_best_takes_what_is_better(sk
     assert best.interactions(CODES[:2], index="SII").of == "predictor"
     assert best.interactions(CODES[:2], index="FSII").of == "closed form"
     assert best.interactions(CODES[:2]).of == best.sobol().of == best.motifs().of == "closed form"
+    values = best.interactions(CODES[:2], index="SV")
+    assert values.supports == [(i,) for i in range(N)]
+    np.testing.assert_array_equal(values.values, best(CODES[:2]).values)
     assert best.attribution_map(CODES[:5]).of == "predictor"
     assert "the predictor (R² 0." in str(best(CODES[:2])).splitlines()[0]
     predictor = sketch._core.predictor

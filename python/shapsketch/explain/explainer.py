@@ -48,11 +48,30 @@ class Explainer(Explains):
         columns of a DataFrame (n, q), and the index of a Series (q,). A string or codes (n,): one reference
         sequence, such as the wild type. A list of strings or codes (R, n): these sequences, equally likely.
         :class:`DinucleotideShuffles`: shuffles of each explained sequence.
+    of : {"best", "closed form", "predictor"}
+        What to explain. The closed form is explained exactly, in microseconds for each sequence. The
+        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled: see
+        :mod:`shapsketch.explain.control_variate`. "best" explains the predictor if its unexplained variance
+        is less than nine tenths of that of the closed form, and takes from the closed form what the predictor
+        does not have: interactions other than SII up to order 2, Sobol indices and motifs. Every result says
+        what it explains.
+    precision : float
+        Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
+        values of a sequence, or of random sequences if that is larger. A sequence gets at most 4,096
+        predictions; ``sampling_stderr`` of an explanation is the standard error that was reached.
+    evaluations : int, optional
+        Number of predictions for each sequence, at least 32, instead of `precision`. Values that are hardly
+        larger than their errors are shrunk towards those of the closed form.
+    random_state : int
+        Seed of sampling. A sequence has the same values in every batch.
+    progress : bool or callable
+        Progress of sampling, as for :func:`sketch`.
 
     Raises
     ------
     InputError
-        If the background has another form, or its probabilities are negative or do not add up to 1.
+        If the background has another form, or its probabilities are negative or do not add up to 1; if an
+        option is out of range, or there is no predictor to explain.
 
     Examples
     --------
@@ -221,9 +240,9 @@ class Explainer(Explains):
         codes = self._space.encode(sequences)
         route = self._routes.preferred
         if not isinstance(route, ClosedForm) and sampled_index(name, highest):
-            return sampled_interactions(
-                route.explain(codes, pairs=highest == 2), name, highest, self._routes.explained(route)
-            )
+            order = 1 if name == "SV" else highest
+            sampled = route.explain(codes, pairs=order == 2)
+            return sampled_interactions(sampled, name, order, self._routes.explained(route))
         closed_form = self._routes.only_closed_form(f"{name} interactions up to order {highest}")
         core_name = "Moebius" if name == "Faith-Shap" else name
         supports, values, base = closed_form.interactions(codes, core_name, highest)

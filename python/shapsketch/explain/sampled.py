@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # Sequences that are explained at a time, and mutants that are predicted at a time.
 GROUP, MUTANTS = 32, 1 << 16
 # Evaluations of each sequence that show how many it needs, and the largest number that it gets.
-FIRST_EVALUATIONS, MOST_EVALUATIONS = 128, 8_192
+FIRST_EVALUATIONS, MOST_EVALUATIONS = 128, 4_096
 # Factor of the evaluations that it needs, because their number is estimated.
 MARGIN = 1.2
 # Random sequences that estimate the mean over the background.

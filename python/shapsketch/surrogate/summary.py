@@ -56,7 +56,7 @@ def predictor_lines(predictor: Predictor) -> list[str]:
     """Return the lines of a summary about a predictor: its R², and the R² and weight of its parts."""
     low, high = predictor.r2_interval
     lines = [
-        f"predictor  R² {predictor.r2:.4f}  ({low:.4f} to {high:.4f}): no closed form, not explained here"
+        f"predictor  R² {predictor.r2:.4f}  ({low:.4f} to {high:.4f}): no closed form; explained by sampling"
     ]
     for part in predictor.parts:
         lines.append(f"           {part.r2:<7.4f} {'':>7} {part.weight:7.2f}  {part.name}")
