@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import _core
+from shapsketch.fitting import selection
 from shapsketch.fitting.boosting import Schedule, boost_all
+from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.features import LEVELS, CountFeatures, PositionalFeatures
+from shapsketch.fitting.final import Data
 from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.learners import BoostingLearner, CountingLearner, counting_trees
+from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.run_features import RunCount, RunCounts, correlations, pay, promising_runs
 
 SPACES = {
@@ -187,11 +191,11 @@ def microhomology(codes):
     return close / (close + far + 0.1)
 
 
-def counted(codes, values, space):
-    """Return the trees with counts that are chosen, and their features."""
+def counted(codes, values, space, *, runs=False):
+    """Return the held-out R² of the trees with counts that are chosen, and their arrays."""
     split = Split.of(Labelled(codes, values), 0)
     boosting = BoostingLearner(space, leaves=(15,), schedule=Schedule(), seed=0, log=lambda _: None)
-    learner = CountingLearner(boosting, leaves=(15,), seed=0, log=lambda _: None)
+    learner = CountingLearner(boosting, leaves=(15,), seed=0, log=lambda _: None, runs=runs)
     return split.held.r_squared(learner.fit(split)), learner.fitted.arrays()
 
 
@@ -200,16 +204,34 @@ def test_runs_are_used_if_the_model_depends_on_them_and_change_nothing_otherwise
     onehot = PositionalFeatures(space, "onehot")
     monkeypatch.setattr("shapsketch.fitting.learners.positional_candidates", lambda _: [onehot])
     monkeypatch.setattr("shapsketch.fitting.learners.count_levels", lambda _: ["counts"])
-    codes = some(space, 1_500)
+    codes = some(space, 1_000)
     with_runs, arrays = counted(codes, microhomology(codes), space)
     again = counted(codes, microhomology(codes), space)
     np.testing.assert_equal({**again[1], "relations": 0}, {**arrays, "relations": 0})
     plain, plain_arrays = counted(codes, labels(codes), space)
+    # Few values cannot show that runs pay, but the regression may have chosen some.
+    few = codes[:400], microhomology(codes[:400])
+    assert len(counted(*few, space)[1]["runs"]) == 0
+    assert len(counted(*few, space, runs=True)[1]["runs"]) > 0
     monkeypatch.setattr("shapsketch.fitting.learners.promising_runs", lambda *_: RunCounts())
     assert len(arrays["runs"]) > 0
     assert with_runs > counted(codes, microhomology(codes), space)[0] + 0.3
     assert counted(codes, labels(codes), space)[0] == plain
     assert len(plain_arrays["runs"]) == 0
+
+
+def test_counts_of_runs_are_tried_if_the_regression_has_runs(monkeypatch):
+    space = ss.SequenceSpace(ss.DNA, 20)
+    codes, asked = some(space, 400), []
+    monkeypatch.setattr(selection, "CountingLearner", lambda *_, runs, **__: asked.append(runs))
+    options = FitOptions("auto", None, None, "codes", "standard", 0)
+    for values in (microhomology(codes), labels(codes)):
+        core = ss.SparseRegressor(space).fit(codes, values).sketch_._core
+        data = Data(space, Labelled(codes, values), 400, 0.0)
+        selection._learners(
+            data, options, selection.Regressed(core, 1.0), Clock("standard", 0.0), lambda _: None
+        )
+    assert asked == [True, False]
 
 
 def test_one_window_for_each_frame_and_segment():

@@ -125,12 +125,19 @@ class BoostingLearner:
 
 
 class CountingLearner:
-    """Boosted trees on positional features and on counts of k-mers and of runs."""
+    """Boosted trees on positional features and on counts of k-mers and of runs.
+
+    If another method has chosen runs (`runs`), or the residuals of trees on counts of k-mers depend on runs,
+    then counts of runs are tried.
+    """
 
     name = "trees (counts)"
 
-    def __init__(self, boosting: BoostingLearner, *, leaves: tuple[int, ...], seed: int, log: Log) -> None:
+    def __init__(
+        self, boosting: BoostingLearner, *, leaves: tuple[int, ...], seed: int, log: Log, runs: bool = False
+    ) -> None:
         self._boosting, self._leaves, self._seed, self._log = boosting, leaves, seed, log
+        self._runs = runs
         self._chosen: FittedTrees[CountFeatures] | None = None
         self.fitted: Model | None = None
 
@@ -146,24 +153,24 @@ class CountingLearner:
             what="trees with counts",
             log=self._log,
             schedule=self._boosting.schedule,
-            further=_with_runs,
+            further=self._with_runs,
         )
         self.fitted = counting_trees(self._chosen)
         return self.fitted.predict(split.held.codes)
+
+    def _with_runs(self, trees: FittedTrees[CountFeatures], split: Split) -> list[CountFeatures]:
+        """Return the features of trees together with counts of runs; nothing if such counts cannot pay."""
+        space, held = trees.features.positional.space, split.held
+        runs = promising_runs(space, split.train)
+        if not runs.counts:
+            return []
+        residuals = held.values - counting_trees(trees).predict(held.codes)
+        return [replace(trees.features, runs=runs)] if self._runs or pay(runs, space, held, residuals) else []
 
     def fit_all(self, data: Labelled) -> _core.CountingTrees:
         """Return the chosen trees, fitted to all values."""
         assert self._chosen is not None
         return counting_trees(self._chosen.refit(data, self._seed))
-
-
-def _with_runs(trees: FittedTrees[CountFeatures], split: Split) -> list[CountFeatures]:
-    """Return the features of trees together with counts of runs; nothing if such counts cannot pay."""
-    space, held = trees.features.positional.space, split.held
-    runs = promising_runs(space, split.train)
-    if not runs.counts or not pay(runs, space, held, held.values - counting_trees(trees).predict(held.codes)):
-        return []
-    return [replace(trees.features, runs=runs)]
 
 
 def counting_trees(trees: FittedTrees[CountFeatures]) -> _core.CountingTrees:

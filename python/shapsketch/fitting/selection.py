@@ -151,7 +151,8 @@ def _learners(
     if size is not None:
         learners.append(NetworkLearner(data.space, size, seed=seed, log=log))
     counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
-    return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log)]
+    runs = regressed is not None and bool(regressed.core.run_counts())
+    return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)]
 
 
 def _compare(data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, log: Log) -> Fitted:
