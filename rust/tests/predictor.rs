@@ -101,6 +101,13 @@ fn a_sketch_file_keeps_the_predictor() {
         predictor.parts().iter().map(|p| (p.name.clone(), p.weight, p.r2, p.model.kind())).collect()
     };
     assert_eq!(names(&back), names(&predictor));
+    assert_eq!(back.variances(), None);
+    let variances: Vec<f64> = (0..8).map(|i| f64::from(i) / 3.0).collect();
+    let known = predictor.with_variances(variances.clone()).unwrap();
+    let known = Sketch::from(closed_form()).with_predictor(Arc::new(known)).unwrap().to_bytes().unwrap();
+    let back = Sketch::from_bytes(&known).unwrap();
+    assert_eq!(back.predictor.as_ref().unwrap().variances(), Some(variances.as_slice()));
+    assert_eq!(back.to_bytes().unwrap(), known);
     let without = sketch.without_predictor().to_bytes().unwrap();
     assert!(Sketch::from_bytes(&without).unwrap().predictor.is_none());
 }
@@ -119,6 +126,13 @@ fn predictors_of_other_spaces_and_impossible_numbers_are_refused() {
     assert!(message(space(), 0.0, above).contains("1.5 for \"a\""));
     let parts = (0..65).map(|_| part("a", 0.0, form())).collect();
     assert!(Predictor::new(space(), 0.0, parts, some_r2()).is_err());
+    for (variances, expected) in
+        [(vec![1.0; 7], "7 for 8"), (vec![-1.0; 8], "-1"), (vec![f64::NAN; 8], "NaN")]
+    {
+        let predictor = Predictor::new(space(), 0.0, vec![], some_r2()).unwrap();
+        let message = predictor.with_variances(variances).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
     let lone = Arc::new(Predictor::new(other, 0.0, vec![], some_r2()).unwrap());
     assert!(Sketch::from(closed_form()).with_predictor(lone).unwrap_err().to_string().contains("length 9"));
 }
@@ -185,7 +199,8 @@ fn forged_predictors_in_files_are_refused_with_the_reason() {
     let bytes = sketch.to_bytes().unwrap();
     assert!(Sketch::from_bytes(&forged(&bytes, |_| {})).unwrap().predictor.is_some());
     type Change = fn(&mut Value);
-    let changes: [(Change, &str); 9] = [
+    let changes: [(Change, &str); 10] = [
+        (|p| p["variances"] = true.into(), "predictor.variances"),
         (|p| p["parts"][2]["hidden"] = 4.into(), "parameters as their shape has"),
         (|p| p["parts"][2]["channels"] = 0.into(), "channels"),
         (|p| p["parts"][2]["channels"] = (1_u64 << 40).into(), "channels"),
