@@ -142,7 +142,7 @@ def claims(sketch, r2, truth, some):
     low, high = sketch.r2_interval
     run = {"r2": sketch.r2, "low": low, "high": high, "true": r2}
     try:
-        explanation = ss.Explainer(sketch)(some)
+        explanation = ss.Explainer(sketch, of="closed form")(some)
         errors = np.abs(explanation.values - truth)
         run["inside"] = float((errors <= 1.96 * explanation.stderr + 1e-12).mean())
     except ss.InputError:

@@ -52,9 +52,9 @@ class Explainer(Explains):
         What to explain. The closed form is explained exactly, in microseconds for each sequence. The
         predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled: see
         :mod:`shapsketch.explain.control_variate`. "best" explains the predictor if its unexplained variance
-        is less than nine tenths of that of the closed form, and takes from the closed form what the predictor
-        does not have: interactions other than SII up to order 2, Sobol indices and motifs. Every result says
-        what it explains.
+        is less than three quarters of that of the closed form. It takes from the closed form what the
+        predictor does not have: interactions other than SII up to order 2, Sobol indices and motifs. Every
+        result says what it explains.
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
         values of a sequence, or of random sequences if that is larger. A sequence gets at most 4,096
@@ -121,7 +121,8 @@ class Explainer(Explains):
             "precision": sampling.precision,
             "evaluations": sampling.evaluations,
             "random_state": sampling.seed,
-            "progress": sampling.progress,
+            # A function of the user may not be possible to copy.
+            "progress": sampling.progress if isinstance(sampling.progress, bool) else True,
         }
         return partial(Explainer, **options), (self._sketch, self._background)
 

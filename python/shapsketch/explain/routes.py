@@ -19,7 +19,7 @@ from shapsketch.surrogate.sketch import Sketch
 CHOICES = ("best", "closed form", "predictor")
 # "best" takes the predictor if its unexplained variance is less than this fraction of that of the closed
 # form.
-CLEARLY = 0.9
+CLEARLY = 0.75
 # Predictions for each evaluation of a model whose control variate is the predictor. They make the errors of
 # sampling the predictor small beside those of sampling the difference.
 CONTROL_EVALUATIONS = 10
