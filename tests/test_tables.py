@@ -181,7 +181,7 @@ def test_output_to_a_pipe(sketch):
     np.testing.assert_allclose(table["p2"], ss.Explainer(sketch)(["ACGT", "GGTT"]).values[:, 2], atol=1e-12)
     reports = done.stderr.decode().splitlines()
     assert json.loads(reports[0])["rows"] == 2
-    assert reports[1].endswith("wrote 24 rows to /dev/stdout")
+    assert reports[1].endswith("wrote 24 rows to /dev/stdout, by the closed form")
     with open("appended.csv") as file:
         appended = file.read()
     assert appended.startswith('old\n"name",')
