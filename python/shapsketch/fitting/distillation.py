@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,11 +25,14 @@ from shapsketch.space import Codes, SequenceSpace, Values
 CHUNK = 16_384
 # Predictions of the teacher for a student of trees: symbols in all predicted sequences, and bounds of the
 # number of predictions.
-SYMBOLS = 5_000_000
-TREE_PREDICTIONS = (20_000, 100_000)
-# Predictions of the teacher for a student of regression, and for one that must be fast.
-REGRESSION_PREDICTIONS = 20_000
-FEW_PREDICTIONS = 10_000
+SYMBOLS = 10_000_000
+TREE_PREDICTIONS = (20_000, 200_000)
+# Predictions of the teacher for a student of regression, and bounds of their number for one that must be
+# fast.
+REGRESSION_PREDICTIONS = 50_000
+FEW_PREDICTIONS = (10_000, 100_000)
+# Seconds of such a fast student for each position of each predicted sequence.
+SYMBOL_SECONDS = 1.5e-5
 # Penalty factors of a regression that must be fast: pairs, higher orders, scattered supports, growth.
 STRENGTHS = (3.0, 1.3, 2.0, 2.0)
 # A space of at most this size and length is predicted completely and transformed exactly.
@@ -94,15 +98,27 @@ class Students:
     ----------
     positional : PositionalFeatures
         The features of a student of trees.
-    thorough : bool
-        Whether trees are one of the students, and regression chooses its penalty factors; otherwise one
-        regression with fixed factors is the only student, unless the space is small.
+    seconds : float
+        How long the students may take, approximately. If that is infinite, trees are one of the students, and
+        regression chooses its penalty factors and relations; otherwise one regression with fixed factors is
+        the only student, unless the space is small.
+    relations : sequence of str
+        The relations of that regression.
     seed : int
     log : callable
     """
 
-    def __init__(self, positional: PositionalFeatures, *, thorough: bool, seed: int, log: Log) -> None:
-        self._positional, self._thorough, self._seed, self._log = positional, thorough, seed, log
+    def __init__(
+        self,
+        positional: PositionalFeatures,
+        *,
+        seconds: float,
+        relations: Sequence[str],
+        seed: int,
+        log: Log,
+    ) -> None:
+        self._positional, self._seconds, self._relations = positional, seconds, relations
+        self._seed, self._log = seed, log
 
     def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
         """Sketch a teacher in every way that suits the space; return sketches by name."""
@@ -112,14 +128,16 @@ class Students:
             queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
             return {"distill": queries.sketch(teacher(queries.batch(0, len(queries))))}
         rng = np.random.default_rng([seed, 2])
-        count = FEW_PREDICTIONS
-        if self._thorough:
+        thorough = math.isinf(self._seconds)
+        if thorough:
             count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
+        else:
+            count = int(np.clip(self._seconds / (SYMBOL_SECONDS * space.n), *FEW_PREDICTIONS))
         codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}
-        if self._thorough:
+        if thorough:
             log("student: trees")
             data = Labelled(codes, predictions)
             boosted = boost_all(
@@ -132,8 +150,11 @@ class Students:
             )
             fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
         log("student: regression")
-        some = slice(0, REGRESSION_PREDICTIONS)
-        fast: dict[str, Any] = {} if self._thorough else {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
-        regressor = SparseRegressor(space, basis="letters", random_state=seed, **fast)
+        some, options = slice(0, REGRESSION_PREDICTIONS), dict[str, Any]()
+        if not thorough:
+            some = slice(0, count)
+            fixed = {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
+            options = {"relations": self._relations, **fixed}
+        regressor = SparseRegressor(space, basis="letters", random_state=seed, **options)
         fitted["distill (regress)"] = regressor.fit(codes[some], predictions[some]).sketch_._core
         return fitted

@@ -19,7 +19,7 @@ from shapsketch.fitting.distillation import CustomTeacher
 from shapsketch.fitting.effort import NetworkSize
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Labelled, Split, predict
-from shapsketch.fitting.run_features import pay, promising_runs
+from shapsketch.fitting.run_features import RunCounts, pay, promising_runs
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
 
@@ -140,6 +140,12 @@ class CountingLearner:
         self._runs = runs
         self._chosen: FittedTrees[CountFeatures] | None = None
         self.fitted: Model | None = None
+
+    @property
+    def relations(self) -> set[str]:
+        """Names of the relations of the runs that the trees count."""
+        runs = self._chosen.features.runs if self._chosen is not None else RunCounts()
+        return {relation.name for relation in runs.relations}
 
     def fit(self, split: Split) -> Values:
         """Choose count features, then the size of the trees; return predictions of the held-out sequences."""

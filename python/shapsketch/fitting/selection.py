@@ -36,6 +36,7 @@ from shapsketch.fitting.stacking import choose, cross_fitted
 from shapsketch.fitting.steps import Log
 from shapsketch.query.budget import FEWEST
 from shapsketch.surrogate.predictor import CustomPart
+from shapsketch.surrogate.relations import NAMED
 
 logger = logging.getLogger(__name__)
 
@@ -186,10 +187,23 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
     if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
-        positional = PositionalFeatures(data.space, positional_kinds(data.space)[0])
-        thorough = options.effort == "thorough"
-        final.students = Students(positional, thorough=thorough, seed=options.seed, log=final.log)
+        final.students = Students(
+            PositionalFeatures(data.space, positional_kinds(data.space)[0]),
+            seconds=STUDENT_SHARE * clock.allowed,
+            relations=_relations(comparison, regressed),
+            seed=options.seed,
+            log=final.log,
+        )
         comparison.teach(final.students)
+
+
+def _relations(comparison: Comparison, regressed: Regressed | None) -> list[str]:
+    """Return the relations of runs that the regression has chosen, or else those that trees count."""
+    names = set() if regressed is None else {name for name, _ in regressed.core.run_counts()}
+    counting = comparison.learners.get(CountingLearner.name)
+    if not names and isinstance(counting, CountingLearner):
+        names = counting.relations
+    return [relation for relation, (name, _) in NAMED.items() if name in names]
 
 
 def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
