@@ -1,9 +1,12 @@
 """Models that give other values if two threads run them at once."""
 
+import gc
+import itertools
 import logging
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,6 +119,33 @@ def test_it_is_an_error_on_a_busy_machine_too():
         sys.setswitchinterval(interval)
         for other in others:
             other.join()
+
+
+def test_garbage_does_not_hide_it():
+    """A thread that collects garbage runs lines of finalisers, which are no lines of the model."""
+
+    class Link:
+        pass
+
+    class Collecting(Attribute):
+        """Every second call collects garbage with a finaliser."""
+
+        def __init__(self):
+            self.calls = itertools.count()
+
+        def __call__(self, codes):
+            link = Link()
+            link.itself = link
+            weakref.finalize(link, int)
+            del link
+            gc.collect() if next(self.calls) % 2 else None
+            self.codes = codes
+            return (self.codes == 2).sum(axis=1) + 0.5 * self.codes[:, 0]
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            with pytest.raises(ss.ModelError, match="is not thread-safe"):
+                evaluated(Collecting(), pool)
 
 
 class Locked(Attribute):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -23,6 +26,22 @@ PATIENCE = 0.01
 FIRST_LONG_LINES, FIRST_PATIENCE = 5, 0.3
 # Lines, and long lines, after which the threads no longer take turns, so that the check stays short.
 MOST_LINES, MOST_LONG_LINES = 5_000, 100
+
+
+# Modules whose code runs in any thread, when an object that others refer to is freed.
+FINALISERS = ("weakref", "_weakrefset")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let no thread collect garbage, because the lines of finalisers would count as lines of the model."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Turns:
@@ -51,7 +70,8 @@ class _Turns:
 
         def trace(frame: FrameType, event: str, _argument: object) -> Any:
             # Adapters are thread-safe. Without turns in them, both threads arrive at the model together.
-            if self._free or frame.f_globals.get("__name__", "").startswith("shapsketch."):
+            module = frame.f_globals.get("__name__", "")
+            if self._free or module.startswith("shapsketch.") or module in FINALISERS:
                 return None
             if event == "line":
                 self._pass_on(thread)
@@ -114,7 +134,8 @@ def check_threads(
     for free in (True, False):
         for _ in range(resources.retries + 1):
             turns = [_Turns(free=free)] * 2
-            problem, failed = _problem(call, executor, parts, turns, values, allowed)
+            with _no_collection():
+                problem, failed = _problem(call, executor, parts, turns, values, allowed)
             count += len(codes)
             if not failed:
                 break
