@@ -164,17 +164,6 @@ def test_a_sequence_has_the_same_values_in_any_batch_and_any_explainer(sketch):
     assert not np.array_equal(other.values, together.values)
 
 
-def test_no_sequences_have_no_values(sketch):
-    nothing = CODES[:0]
-    for background in BACKGROUNDS.values():
-        explainer = ss.Explainer(sketch, background, of="predictor")
-        assert explainer(nothing).values.shape == explainer(nothing).sampling_stderr.shape == (0, N)
-        assert explainer.interactions(nothing, index="SII").values.shape == (0, N + N * (N - 1) // 2)
-        assert explainer.mutation_effects(nothing).shape == (0, N, Q)
-        refined = explainer.refine(ss.Evaluator(function, inputs="codes"), nothing, progress=False)
-        assert refined.values.shape == (0, N)
-
-
 def test_the_closed_form_is_explained_as_before_and_best_takes_what_is_better(sketch):
     closed = ss.Explainer(sketch, of="closed form")
     explanation = closed(CODES)

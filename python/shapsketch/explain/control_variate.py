@@ -198,9 +198,6 @@ def sample(
         return coalitions_of(codes[index], calls, background, seed, mean is not None)
 
     count, n = codes.shape
-    if count == 0:
-        nothing = np.zeros((0, n, n)) if pairs else None
-        return Sampled(np.zeros((0, n)), np.zeros((0, n)), np.zeros(0), np.zeros(0), nothing, nothing)
 
     def hybrids() -> Iterator[Codes]:
         return (draw(index).hybrids for index in range(count))

@@ -78,7 +78,7 @@ class SampledPredictor:
     def as_control(self, codes: Codes, evaluations: int, *, pairs: bool) -> Sampled:
         """Return sampled Shapley values by this number of evaluations of each sequence."""
         parts = []
-        for start in range(0, max(len(codes), 1), GROUP):
+        for start in range(0, len(codes), GROUP):
             part = codes[start : start + GROUP]
             controls = self._closed_form.controls(part, pairs=pairs)
             parts.append(self._sample(part, controls, evaluations, CONTROL, pairs))
@@ -156,11 +156,11 @@ class SampledPredictor:
         """Return sampled Shapley values of codes (B, n)."""
         parts = []
         with reporting(self._sampling.progress and len(codes) > GROUP, len(codes), "explain") as advance:
-            for start in range(0, max(len(codes), 1), GROUP):
+            for start in range(0, len(codes), GROUP):
                 parts.append(self._group(codes[start : start + GROUP], pairs))
                 advance(len(codes[start : start + GROUP]))
         sampled = Sampled.joined(parts)
-        if self._sampling.evaluations is None and len(codes):
+        if self._sampling.evaluations is None:
             imprecise = int((self._ratios(sampled) > MARGIN).sum())
             if imprecise:
                 logger.warning(
