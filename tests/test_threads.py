@@ -121,31 +121,30 @@ def test_it_is_an_error_on_a_busy_machine_too():
             other.join()
 
 
-def test_garbage_does_not_hide_it():
-    """A thread that collects garbage runs lines of finalisers, which are no lines of the model."""
+def test_finalisers_do_not_hide_it():
+    """Lines of finalisers, which run in any thread, are no lines of the model."""
 
     class Link:
         pass
 
-    class Collecting(Attribute):
-        """Every second call collects garbage with a finaliser."""
+    class Finalising(Attribute):
+        """Every second call frees an object that has a finaliser."""
 
         def __init__(self):
-            self.calls = itertools.count()
+            self.calls, self.kept = itertools.count(), []
 
         def __call__(self, codes):
             link = Link()
-            link.itself = link
             weakref.finalize(link, int)
+            self.kept.append(None if next(self.calls) % 2 else link)
             del link
-            gc.collect() if next(self.calls) % 2 else None
             self.codes = codes
             return (self.codes == 2).sum(axis=1) + 0.5 * self.codes[:, 0]
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(5):
             with pytest.raises(ss.ModelError, match="is not thread-safe"):
-                evaluated(Collecting(), pool)
+                evaluated(Finalising(), pool)
 
 
 class Locked(Attribute):
@@ -159,6 +158,21 @@ class Locked(Attribute):
         with self.lock:
             self.rows += len(codes)
             return super().__call__(codes)
+
+
+def test_no_garbage_is_collected_while_threads_take_turns():
+    seen = []
+
+    class Watching(Locked):
+        def __call__(self, codes):
+            seen.append(gc.isenabled())
+            return super().__call__(codes)
+
+    with ThreadPoolExecutor(2) as pool:
+        evaluated(Watching(), pool)
+    assert not all(seen)
+    assert seen[-1]
+    assert gc.isenabled()
 
 
 def test_a_thread_safe_model_passes_and_each_call_is_counted(caplog):
