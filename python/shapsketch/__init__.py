@@ -18,7 +18,6 @@ from shapsketch.errors import (
 )
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
-from shapsketch.explain.background import DinucleotideShuffles
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.explain.mutants import Mutants
@@ -27,11 +26,13 @@ from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
 from shapsketch.files.read import Records, SequenceReader, read_sequences
 from shapsketch.files.write import TableWriter, write_sequences
 from shapsketch.fitting.api import fit, sketch, sketch_outputs
-from shapsketch.fitting.boosting import TreeSketch
 from shapsketch.fitting.peeling import PeelingDecoder
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
+from shapsketch.fitting.tree_sketch import TreeSketch
+from shapsketch.query.background import DinucleotideShuffles
 from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
+from shapsketch.query.distribution import Hybrids, Mutagenesis
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.surrogate.predictor import Predictor, PredictorPart
 from shapsketch.surrogate.relations import Relation
@@ -56,12 +57,14 @@ __all__ = [
     "Explanation",
     "Faithfulness",
     "FileError",
+    "Hybrids",
     "InputError",
     "Interactions",
     "MissingExtraError",
     "ModelError",
     "Motif",
     "Motifs",
+    "Mutagenesis",
     "Mutants",
     "NotFittedError",
     "Observations",

@@ -80,6 +80,14 @@ Run = tuple[int, int, int, int, bool]
 # Runs, sets of symbols at positions, coefficient.
 RunTerm = tuple[list[Run], list[tuple[int, int]], float]
 
+def letter_terms(
+    space: Space,
+    constant: float,
+    orders: npt.NDArray[np.uint16],
+    supports: npt.NDArray[np.uint16],
+    symbols: npt.NDArray[np.uint16],
+    coefficients: npt.NDArray[np.float64],
+) -> Sketch: ...
 def run_terms(space: Space, relations: list[Relation], terms: list[RunTerm]) -> Sketch: ...
 
 class Background:
@@ -253,6 +261,26 @@ class SketchInfo:
     @property
     def dependent(self) -> list[tuple[int, int]]: ...
 
+class Distribution:
+    def __new__(
+        cls,
+        text: str,
+        probabilities: npt.NDArray[np.float64],
+        least_log_likelihood: float,
+        background: str,
+        references: npt.NDArray[np.uint8] | None = None,
+    ) -> Distribution: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def least_log_likelihood(self) -> float: ...
+    @property
+    def background(self) -> str: ...
+    @property
+    def references(self) -> npt.NDArray[np.uint8] | None: ...
+
 class HeldOut:
     @property
     def values(self) -> npt.NDArray[np.float64]: ...
@@ -305,6 +333,9 @@ class Sketch:
         predictions: npt.NDArray[np.float64] | None = None,
     ) -> Sketch: ...
     def with_predictor(self, predictor: Predictor) -> Sketch: ...
+    def with_distribution(self, distribution: Distribution) -> Sketch: ...
+    @property
+    def distribution(self) -> Distribution | None: ...
     def without_predictor(self) -> Sketch: ...
     @property
     def predictor(self) -> Predictor | None: ...
@@ -363,13 +394,19 @@ class Networks:
     @property
     def standard(self) -> tuple[float, float]: ...
 
+class Monotone:
+    def __new__(
+        cls, sketch: Sketch, knots: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
+    ) -> Monotone: ...
+    def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+
 class Predictor:
     def __new__(
         cls,
         space: Space,
         *,
         constant: float,
-        parts: list[tuple[str, float, float, Sketch | CountingTrees | Networks]],
+        parts: list[tuple[str, float, float, Sketch | Monotone | CountingTrees | Networks]],
         r2: RSquared,
         variances: npt.NDArray[np.float64] | None = None,
     ) -> Predictor: ...

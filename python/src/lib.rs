@@ -42,19 +42,20 @@ mod _core {
     #[pymodule_export]
     use super::peel::{Peeling, peel};
     #[pymodule_export]
-    use super::predictor::Predictor;
+    use super::predictor::{Monotone, Predictor};
     #[pymodule_export]
     use super::regress::{
         Dictionary, dependent_positions, position_variances, regress, run_kinds, strong_runs,
     };
     #[pymodule_export]
     use super::sketch::{
-        Candidate, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo, Status,
+        Candidate, Distribution, Fit, HeldOut, Link, Plan, Queries, RegressionInfo, Sketch, SketchInfo,
+        Status,
     };
     #[pymodule_export]
     use super::space::Space;
     #[pymodule_export]
-    use super::surrogate::{Relation, Spectrum, combine, run_terms};
+    use super::surrogate::{Relation, Spectrum, combine, letter_terms, run_terms};
     #[pymodule_export]
     use super::trees::{CountingTrees, Ensemble, count_runs};
     #[pymodule_export]

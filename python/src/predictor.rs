@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use shapsketch::predictor::{self, ClosedForm, Model};
+use shapsketch::predictor::{self, ClosedForm, Curve, Model};
 
 use crate::arrays::{self, Codes, Values, Vector};
 use crate::networks::Networks;
@@ -19,6 +19,8 @@ pub(crate) enum PartModel<'py> {
     #[pyo3(transparent)]
     ClosedForm(Sketch),
     #[pyo3(transparent)]
+    Monotone(PyRef<'py, Monotone>),
+    #[pyo3(transparent)]
     Trees(PyRef<'py, CountingTrees>),
     #[pyo3(transparent)]
     Networks(PyRef<'py, Networks>),
@@ -30,9 +32,31 @@ impl PartModel<'_> {
             Self::ClosedForm(sketch) => {
                 Model::ClosedForm(Box::new(ClosedForm::new(sketch.0.surrogate.clone())?))
             }
+            Self::Monotone(monotone) => monotone.0.clone(),
             Self::Trees(trees) => Model::Trees(trees.0.clone()),
             Self::Networks(networks) => Model::Networks(networks.0.clone()),
         })
+    }
+}
+
+/// A closed form on a latent scale, and a monotone curve.
+#[pyclass(frozen, module = "shapsketch._core")]
+pub(crate) struct Monotone(Model);
+
+#[pymethods]
+impl Monotone {
+    #[new]
+    fn new(py: Python<'_>, sketch: Sketch, knots: Values<'_>, values: Values<'_>) -> PyResult<Self> {
+        let (knots, values) = (arrays::values(&knots), arrays::values(&values));
+        short(py, || {
+            let form = ClosedForm::new(sketch.0.surrogate.clone())?;
+            Ok(Self(Model::Monotone(Box::new(form), Curve::new(knots, values)?)))
+        })
+    }
+
+    fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
+        let codes = arrays::codes(&codes);
+        interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
     }
 }
 

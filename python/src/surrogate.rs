@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use shapsketch::surrogate;
 
-use crate::arrays::{self, Codes, Coefficients, Complex64, Matrix, Vector};
+use crate::arrays::{self, Codes, Coefficients, Column, Complex64, Matrix, Vector};
 use crate::sketch::Sketch;
 use crate::space::Space;
 use crate::work::{abandonable, interruptible, short};
@@ -140,6 +140,33 @@ pub(crate) fn run_terms(
         surrogate::RunTerms::new(&space.0, relations, terms.into_iter().map(term).collect())
     })
     .map(|runs| shapsketch::Surrogate::of_runs(space.0, runs).into())
+}
+
+/// A sum of letter patterns, as a sketch without provenance. Supports and symbols are concatenated.
+#[pyfunction]
+pub(crate) fn letter_terms(
+    py: Python<'_>,
+    space: Space,
+    constant: f64,
+    orders: Column<'_, u16>,
+    supports: Column<'_, u16>,
+    symbols: Column<'_, u16>,
+    coefficients: Column<'_, f64>,
+) -> PyResult<Sketch> {
+    let (orders, coefficients) = (arrays::column(&orders), arrays::column(&coefficients));
+    let (supports, symbols) = (arrays::column(&supports), arrays::column(&symbols));
+    interruptible(py, |_| {
+        let mut rest = (&supports[..], &symbols[..]);
+        let patterns = orders.iter().zip(&coefficients).map(|(&order, &coefficient)| {
+            let order = usize::from(order);
+            let ((support, others), (letters, more)) =
+                (rest.0.split_at(order.min(rest.0.len())), rest.1.split_at(order.min(rest.1.len())));
+            rest = (others, more);
+            (support, letters, coefficient)
+        });
+        surrogate::ProductTerms::letters(space.0, constant, patterns)
+    })
+    .map(|terms| shapsketch::Surrogate::Terms(terms).into())
 }
 
 /// A weighted sum of sketches, as a sketch without provenance.

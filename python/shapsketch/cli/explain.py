@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 import numpy as np
 
 import shapsketch as ss
-from shapsketch._validate import listed, suggestion
+from shapsketch.cli.distribution import background_of, file_of
 from shapsketch.cli.options import (
     FLOAT32,
     OF,
@@ -30,8 +29,6 @@ from shapsketch.cli.streaming import FEW, LONG, WIDE, RowSource, described, stre
 from shapsketch.explain import columns as tables
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.indices import INDICES
-from shapsketch.files.formats import COMPRESSED, number_in, reading, rows
-from shapsketch.files.read import read_sequences
 from shapsketch.files.write import TABLES
 from shapsketch.space import Codes
 from shapsketch.surrogate.sketch import warn_if_low
@@ -60,76 +57,6 @@ class Contents:
             raise click.UsageError("--top is for interactions: choose another --index")
         if self.index != "SV" and (self.stderr or self.with_sequence):
             raise click.UsageError("--stderr and --with-sequence are for --index SV")
-
-
-def _file_of(background: str) -> Path | None:
-    """Return the file from which a background is read; None for other backgrounds."""
-    path = Path(background.removeprefix("@"))
-    return path if background.startswith("@") or path.suffix else None
-
-
-def _background(text: str, space: ss.SequenceSpace, seed: int) -> Any:
-    """Return the background that `--background` names."""
-    kind, _, count = text.partition(":")
-    if kind == "shuffles":
-        if not count:
-            return ss.DinucleotideShuffles(random_state=seed)
-        if not (count.isascii() and count.isdecimal()):
-            raise ss.InputError(f"--background: COUNT of shuffles must be a number, got {text!r}")
-        return ss.DinucleotideShuffles(int(count), random_state=seed)
-    if text.startswith("@"):
-        try:
-            with read_sequences(text[1:], space) as reader:
-                return np.concatenate([records.codes for records in reader])
-        except ss.InputError as error:
-            # The options for reading a file are those of SEQS. A background without some of its sequences
-            # would be another one.
-            raise ss.InputError(f"--background: {error.message}; correct the file") from error
-    path = Path(text)
-    suffixes = [s.lower() for s in path.suffixes if s[1:].lower() not in COMPRESSED]
-    if suffixes and suffixes[-1] in (".csv", ".tsv"):
-        return _probabilities(path, space, suffixes[-1][1:])
-    if text != "uniform" and len(text) != space.n:
-        hint = suggestion(text, ("uniform", "shuffles"))
-        if path.is_file():
-            hint = f"; for the sequences of this file, pass @{text}"
-        raise ss.InputError(
-            f"--background must be uniform, a sequence of {space.n} symbols, @FILE with sequences, a table "
-            f"of probabilities (.csv, .tsv), shuffles or shuffles:COUNT, got {text!r}{hint}"
-        )
-    return text
-
-
-def _probabilities(path: Path, space: ss.SequenceSpace, kind: str) -> Any:
-    """Return probabilities (n, q) from a table with a column for each symbol and a row for each position."""
-    with reading(path), closing(rows(path, kind)) as reader:
-        top, header = next(reader, (1, []))
-        for symbol in space.alphabet:
-            if header.count(symbol) != 1:
-                how = "appears twice" if symbol in header else "is missing"
-                hint = f"; for sequences, pass @{path}" if "sequence" in header else ""
-                raise ss.InputError(
-                    f"{path}, line {top}: the column for the symbol {symbol!r} {how}; the columns are "
-                    f"{listed(header)}{hint}"
-                )
-        columns = [header.index(symbol) for symbol in space.alphabet]
-        table = []
-        for line, row in reader:
-            try:
-                table.append([number_in(row[i]) for i in columns])
-            except (IndexError, ValueError):
-                raise ss.InputError(
-                    f"{path}, line {line}: expected a probability for each symbol, got {row}"
-                ) from None
-    if len(table) == 1:
-        # One row is the composition of every position.
-        return np.array(table[0])
-    if len(table) != space.n:
-        raise ss.InputError(
-            f"{path}: {len(table)} rows of probabilities, the sketch has {space.n} positions; use one "
-            "row for each position, or one row for all"
-        )
-    return np.array(table)
 
 
 CONTENTS = grouped(
@@ -164,9 +91,10 @@ CONTENTS = grouped(
 @CONTENTS
 @click.option(
     "--background",
-    default="uniform",
+    default=None,
     metavar="uniform|SEQUENCE|@FILE|PROBABILITIES.csv|shuffles[:COUNT]",
-    help="The distribution of a missing position. A table of probabilities has one column per symbol and "
+    help="The distribution of a missing position; by default that of the sketch, which is uniform, or its "
+    "wild type. A table of probabilities has one column per symbol and "
     "one row per position, or one row for all positions.",
 )
 @SEED
@@ -177,7 +105,7 @@ def explain(
     seqs: Path,
     target: TableOutput,
     contents: Contents,
-    background: str,
+    background: str | None,
     seed: int,
     reading: Reading,
 ) -> None:
@@ -193,11 +121,11 @@ def explain(
         target.output,
         formats=TABLES,
         chosen=target.output_format,
-        sources=(sketch, seqs, _file_of(background)),
+        sources=(sketch, seqs, file_of(background)),
     )
     loaded = ss.load(sketch)
     contents.check()
-    chosen = _background(background, loaded.space, seed)
+    chosen = background_of(background, loaded.space, seed)
     explainer = Explainer(
         loaded, chosen, of=contents.of, precision=contents.precision, random_state=seed, progress=False
     )

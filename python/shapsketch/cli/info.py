@@ -26,6 +26,7 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "method": sketch.method,
         "status": sketch.status,
         "queries": sketch.n_queries,
+        "distribution": sketch.distribution,
         "r2": _number(sketch.r2),
         "r2_interval": None if interval is None else [_number(bound) for bound in interval],
         "response_r2": _number(sketch.response_r2),

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 import shapsketch as ss
+from shapsketch.cli.distribution import FORMS, distribution_of
 from shapsketch.files.atomic import is_stdout, is_stream
 from shapsketch.files.formats import FORMATS, format_of
 from shapsketch.files.write import TABLES
@@ -121,6 +122,7 @@ class Request:
     length: int
     budget: int
     method: Any
+    distribution: str
     seed: int
 
     def space(self) -> ss.SequenceSpace:
@@ -129,7 +131,17 @@ class Request:
 
     def plan(self) -> ss.Plan:
         """Return the plan; raises an error if the budget or the method does not fit the space."""
-        return ss.plan(self.space(), self.budget, method=self.method, random_state=self.seed)
+        return ss.plan(
+            self.space(),
+            self.budget,
+            method=self.method,
+            distribution=self.queries(),
+            random_state=self.seed,
+        )
+
+    def queries(self) -> Any:
+        """Return the distribution of the queries."""
+        return distribution_of(self.distribution, self.space())
 
 
 @dataclass(frozen=True)
@@ -192,6 +204,14 @@ REQUEST = grouped(
     click.option("--length", required=True, type=int, help="Number of symbols in a sequence."),
     click.option("--budget", required=True, type=int, help="Largest number of sequences to evaluate."),
     click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
+    click.option(
+        "--distribution",
+        default="uniform",
+        metavar=FORMS,
+        help="Where the model is evaluated: uniform sequences; mutants of a sequence, each position with "
+        "probability RATE (0.1); mixtures of the sequences of a file with uniform ones; the sequences of a "
+        "file; or symbols with probabilities.",
+    ),
     SEED,
 )
 READING = grouped(

@@ -53,6 +53,7 @@ def plan(request: Request, queries: Path | None, output_format: Any, force: bool
     }
     report |= {
         "total_queries": planned.total_queries,
+        "distribution": planned.distribution,
         "alphabet": space.alphabet,
         "length": space.n,
         "seed": request.seed,

@@ -219,6 +219,7 @@ def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, t
             options: dict[str, Any] = {
                 "budget": request.budget,
                 "method": request.method,
+                "distribution": request.queries(),
                 "random_state": request.seed,
                 "progress": shows_progress(target.quiet),
                 **vars(fit),

@@ -26,6 +26,7 @@ def described(explained: Explained) -> dict[str, str]:
         "of": explained.of,
         "r2": f"{explained.r2:.6g}",
         "background": explained.background,
+        "distribution": explained.distribution,
         "link": explained.link,
     }
 

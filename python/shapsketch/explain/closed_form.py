@@ -9,9 +9,9 @@ import numpy as np
 
 from shapsketch import _core
 from shapsketch._lazy import lazy_property
-from shapsketch.explain.background import Background
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.table import Support
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.sketch import Sketch
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch._validate import check_memory
-from shapsketch.explain.background import Background
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 
 # Fraction of the calls of each sequence that estimate the mean over the background. Short sequences use more,

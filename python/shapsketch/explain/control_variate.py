@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch.evaluate.evaluator import Parts
-from shapsketch.explain.background import Background
 from shapsketch.explain.coalitions import AllCoalitions, CoalitionPairs, Estimate, Known, Mean, coalitions_of
 from shapsketch.explain.shrinkage import shrunk
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 
 # Takes `Parts` of sequences and the number of sequences; returns values (count,) on the scale of the sketch.

@@ -23,15 +23,19 @@ class Explained:
         The distribution from which missing positions are drawn, in words.
     link : str
         The scale of the result; "identity" is the model's own scale.
+    distribution : str
+        The sequences to which R² refers, in words; empty if it is not known.
     """
 
     of: Of
     r2: float
     background: str
     link: str
+    distribution: str = "uniform"
 
     def __str__(self) -> str:
-        known = "" if self.of == "model" or math.isnan(self.r2) else f" (R² {self.r2:.3f})"
+        where = "" if self.distribution in ("", "uniform") else f" of {self.distribution}"
+        known = "" if self.of == "model" or math.isnan(self.r2) else f" (R² {self.r2:.3f}{where})"
         return f"the {self.of}{known}, background {self.background}, link {self.link}"
 
 

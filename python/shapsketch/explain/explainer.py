@@ -10,9 +10,9 @@ from shapsketch._validate import boolean, choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
-from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS, sample
+from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
@@ -22,6 +22,7 @@ from shapsketch.explain.routes import Routes
 from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
 from shapsketch.models._protocol import Model
+from shapsketch.query.background import Background, BackgroundLike
 from shapsketch.space import Codes, Sequences, Values
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.surrogate.spectrum import Spectrum
@@ -90,7 +91,7 @@ class Explainer(Explains):
     def __init__(
         self,
         sketch: Sketch | Spectrum,
-        background: BackgroundLike = "uniform",
+        background: BackgroundLike | None = None,
         *,
         of: Literal["best", "closed form", "predictor"] = "best",
         precision: float = 0.03,
@@ -102,7 +103,9 @@ class Explainer(Explains):
             raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
         self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
         self._space, self._link = self._sketch.space, self._sketch.link
-        self._background = Background.parse(background, self._space)
+        chosen = default_background(self._sketch) if background is None else background
+        self._background = Background.parse(chosen, self._space)
+        self._guard = Guard(self._sketch, self._background)
         aim = number("precision", precision)
         if not aim > 0.0:
             raise InputError(f"precision must be above 0, got {aim}")
@@ -125,6 +128,11 @@ class Explainer(Explains):
             "progress": sampling.progress if isinstance(sampling.progress, bool) else True,
         }
         return partial(Explainer, **options), (self._sketch, self._background)
+
+    def _encode(self, sequences: Sequences) -> Codes:
+        codes = self._space.encode(sequences)
+        self._guard.check(codes)
+        return codes
 
     @property
     def explained(self) -> Explained:  # type: ignore[override]
@@ -152,7 +160,7 @@ class Explainer(Explains):
         InputError
             If a sequence does not belong to the space; the message says which one and where.
         """
-        codes, route = self._space.encode(sequences), self._routes.preferred
+        codes, route = self._encode(sequences), self._routes.preferred
         stderr = None
         if isinstance(route, ClosedForm):
             values, base = route.shapley_values(codes)
@@ -238,8 +246,7 @@ class Explainer(Explains):
                 raise InputError(
                     f"Faith-Shap has full order, n = {n}; use index='FSII' for max_order={highest}"
                 )
-        codes = self._space.encode(sequences)
-        route = self._routes.preferred
+        codes, route = self._encode(sequences), self._routes.preferred
         if not isinstance(route, ClosedForm) and sampled_index(name, highest):
             order = 1 if name == "SV" else highest
             sampled = route.explain(codes, pairs=order == 2)
@@ -257,7 +264,7 @@ class Explainer(Explains):
         sketch; it is exact for both. The change is 0 for the symbol of the sequence itself. It does not
         depend on the background.
         """
-        codes = self._space.encode(sequences)
+        codes = self._encode(sequences)
         effects: Values = self._routes.preferred.mutation_effects(codes)
         return effects.reshape(len(codes), self._space.n, self._space.q)
 
@@ -272,7 +279,7 @@ class Explainer(Explains):
         InputError
             If a sequence does not belong to the space, or the result exceeds the memory.
         """
-        codes, route = self._space.encode(sequences), self._routes.preferred
+        codes, route = self._encode(sequences), self._routes.preferred
         pairs, values = route.epistasis(codes)
         return Epistasis(pairs, values, codes, self._routes.explained(route))
 

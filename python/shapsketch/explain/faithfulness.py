@@ -13,13 +13,13 @@ from shapsketch._validate import check_memory, integer, mapping, real_array
 from shapsketch.errors import BudgetError, InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
-from shapsketch.explain.background import Background
 from shapsketch.explain.control_variate import MIN_CALLS, Sampled, sample
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.mutants import Scores
 from shapsketch.explain.table import Record, Table
 from shapsketch.fitting.holdout import r_squared
 from shapsketch.models._protocol import Model
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Sequences, Values
 
 # Returns the scores (B,) of the model for codes (B, n), on the scale of the sketch.

@@ -8,11 +8,11 @@ import numpy as np
 
 from shapsketch._validate import choice
 from shapsketch.errors import InputError
-from shapsketch.explain.background import Background
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.explained import Explained, Of
 from shapsketch.explain.sampled import SampledPredictor, Sampling
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.sketch import Sketch
 
@@ -87,7 +87,13 @@ class Routes:
             of, r2 = "closed form", self._sketch.r2
         elif route is not None:
             of, r2 = "predictor", route.r2
-        return Explained(of, math.nan if r2 is None else r2, str(self._background), self._sketch.link)
+        return Explained(
+            of,
+            math.nan if r2 is None else r2,
+            str(self._background),
+            self._sketch.link,
+            self._sketch.distribution or "",
+        )
 
     def controls(self, codes: Codes, *, calls: int, pairs: bool = False) -> Controls:
         """Return control variates for `calls` evaluations of a model at each sequence, the best first."""

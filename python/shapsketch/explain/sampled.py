@@ -14,10 +14,10 @@ from shapsketch._lazy import lazy_property
 from shapsketch._validate import check_memory
 from shapsketch.evaluate.batches import Progress, reporting
 from shapsketch.evaluate.evaluator import Parts
-from shapsketch.explain.background import Background
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.coalitions import Mean
 from shapsketch.explain.control_variate import Controls, Sampled, sample
+from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.predictor import Predictor
 

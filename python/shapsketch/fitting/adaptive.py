@@ -8,8 +8,8 @@ from numbers import Real
 
 from shapsketch import _core
 from shapsketch.errors import InputError
-from shapsketch.fitting.options import UNIFORM
 from shapsketch.fitting.selection import Fitted
+from shapsketch.query.budget import ANY_QUERIES
 from shapsketch.space import SequenceSpace
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ def check_target(target_r2: object, method: str) -> float | None:
     """
     if target_r2 is None:
         return None
-    if method not in UNIFORM:
+    if method not in ANY_QUERIES:
         raise InputError(
             f"target_r2 needs rounds of queries, which method={method!r} does not have; remove it, or use "
-            f"one of the methods {', '.join(map(repr, UNIFORM))}"
+            f"one of the methods {', '.join(map(repr, ANY_QUERIES))}"
         )
     if isinstance(target_r2, bool) or not isinstance(target_r2, Real) or not target_r2 <= 1.0:
         raise InputError(f"target_r2 must be a number up to 1, got {target_r2!r}")

@@ -22,13 +22,15 @@ from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
 from shapsketch.fitting.holdout import Labelled, labelled
-from shapsketch.fitting.options import UNIFORM, FitOptions
+from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Fitted, fit_values
 from shapsketch.fitting.steps import steps
 from shapsketch.link import Link, LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
-from shapsketch.query.budget import Method, budgeted
+from shapsketch.query.budget import ANY_QUERIES, Drawn, Method, budgeted, queries_of
+from shapsketch.query.distribution import Distribution, DistributionLike, measured
+from shapsketch.query.distribution import parse as parse_distribution
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 from shapsketch.surrogate.sketch import Sketch, on_link, warn_if_low
 
@@ -47,6 +49,7 @@ class _Task:
     evaluator: Evaluator
     space: SequenceSpace
     plan: _core.Plan
+    distribution: Distribution | None
     options: FitOptions
     target: float | None
     link: Link
@@ -58,12 +61,14 @@ class _Task:
         evaluator: Evaluator,
         space: SequenceSpace,
         budget: int,
+        distribution: DistributionLike,
         options: FitOptions,
         target_r2: float | None,
         link: LinkLike,
         progress: Progress,
     ) -> _Task:
-        plan = budgeted(space, budget, options.method, options.seed)
+        drawn = parse_distribution(distribution, space)
+        plan = budgeted(space, budget, options.method, options.seed, drawn)
         if plan.method == "regress" and options.needs_trees:
             options.require_trees()
         if plan.method == "exact" and options.max_terms is not None:
@@ -79,14 +84,14 @@ class _Task:
                 "use a smaller budget, or method='regress'",
             )
         target = check_target(target_r2, options.method)
-        return cls(evaluator, space, plan, options, target, parse(link), check_progress(progress))
+        return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
 
     def run(self) -> list[Sketch]:
         """Return one sketch for each output."""
         width = 1 if self.evaluator.outputs is None else len(self.evaluator.outputs)
         with self.evaluator.open(self.space, link=self.link, progress=self.progress) as session:
             if self.target is None:
-                queries = self.plan.queries()
+                queries = queries_of(self.plan, self.distribution)
                 started = time.perf_counter()
                 values = _values(session, self.plan, queries)
                 seconds = time.perf_counter() - started
@@ -112,13 +117,15 @@ class _Task:
         return sketches
 
     def _round(self, session: Session, output: int, plan: _core.Plan) -> Fitted:
-        queries = plan.queries()
+        queries = queries_of(plan, self.distribution)
         started = time.perf_counter()
         values = _values(session, plan, queries)
         seconds = time.perf_counter() - started
         return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds)
 
-    def _fit(self, plan: _core.Plan, queries: _core.Queries, values: Values, seconds: float) -> Fitted:
+    def _fit(
+        self, plan: _core.Plan, queries: _core.Queries | Drawn, values: Values, seconds: float
+    ) -> Fitted:
         if np.ptp(values) == 0.0:
             logger.warning(
                 "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in "
@@ -128,20 +135,33 @@ class _Task:
                 max(1, len(values) // 3),
             )
         linked = self.link.to_link(values, "model")
+
+        def closed_form() -> _core.Sketch:
+            if not isinstance(queries, Drawn):
+                return queries.sketch(linked)
+            regressor = SparseRegressor(self.space, random_state=self.options.seed)
+            rows = Labelled(queries.codes, linked)
+            return regressor._fit(self.space, rows).sketch_._core.with_budget(plan.budget)
+
         if plan.method != "regress" or self.options.method == "regress":
-            core = queries.sketch(linked)
+            core = closed_form()
             assert core.info is not None
             fitted = Fitted(core, None, core.info.r2.value)
         else:
             codes = queries.batch(0, len(queries))
-            fraction = len(queries) / self.space.size
-            data = Data(self.space, Labelled(codes, linked), plan.budget, fraction, seconds)
+            fraction = 0.0 if isinstance(queries, Drawn) else len(queries) / self.space.size
+            rows = Labelled(codes, linked)
+            data = Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
             with steps(self.progress is True) as log:
-                fitted = fit_values(data, self.options, lambda: queries.sketch(linked), log)
-        return Fitted(on_link(fitted.core, self.link), fitted.custom, fitted.regression_r2)
+                fitted = fit_values(data, self.options, closed_form, log)
+        core = on_link(fitted.core, self.link)
+        if isinstance(queries, Drawn):
+            assert self.distribution is not None
+            core = core.with_distribution(self.distribution.record(queries.codes))
+        return Fitted(core, fitted.custom, fitted.regression_r2)
 
 
-def _values(session: Session, plan: _core.Plan, queries: _core.Queries) -> Values:
+def _values(session: Session, plan: _core.Plan, queries: _core.Queries | Drawn) -> Values:
     """Return the values (N, k) of queries."""
     logger.info("%s, %d queries", plan.method, len(queries))
 
@@ -157,6 +177,7 @@ def sketch(  # noqa: PLR0913 - public
     space: SequenceSpace,
     *,
     budget: int,
+    distribution: DistributionLike = "uniform",
     method: Method = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
@@ -177,6 +198,13 @@ def sketch(  # noqa: PLR0913 - public
     space : SequenceSpace
     budget : int
         Largest number of distinct sequences to evaluate, including those for validation and test.
+    distribution : "uniform", probabilities, Mutagenesis, Hybrids, sequences or callable
+        Where the model is evaluated, and what R² refers to. A sketch of uniform sequences says little about
+        the neighbourhood of a wild type. Pass :class:`Mutagenesis` for mutants of a wild type;
+        :class:`Hybrids` for mixtures of your sequences with their background; probabilities of the symbols,
+        shape (q,) or (n, q); a list of sequences or codes (R, n); or a function of a generator and a count
+        that returns codes (count, n). Explanations then have the wild type, or this distribution, as default
+        background. Not for ``peel`` and ``exact``.
     method : {"auto", "regress", "peel", "trees", "distill", "exact"}
         ``regress``: sparse regression on patterns, from uniform queries. ``trees``: boosted trees on symbols
         and patterns, converted into the components that carry their variance. ``distill``: networks, and
@@ -238,7 +266,7 @@ def sketch(  # noqa: PLR0913 - public
     space_of(space)
     evaluator = Evaluator.of(model, inputs, remember=target_r2 is not None).single_output()
     options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
-    task = _Task.checked(evaluator, space, budget, options, target_r2, link, progress)
+    task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return task.run()[0]
 
 
@@ -248,6 +276,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     *,
     budget: int,
     outputs: Sequence[str] | None = None,
+    distribution: DistributionLike = "uniform",
     method: Method = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
@@ -269,7 +298,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     outputs : list of str, optional
         Names of the outputs. By default those of the :class:`Evaluator`, or those that an adapter of
         :mod:`shapsketch.models` declares.
-    method, target_r2, link, random_state, progress, teacher, max_terms, effort
+    distribution, method, target_r2, link, random_state, progress, teacher, max_terms, effort
         As for :func:`sketch`. With `target_r2`, each output has its own rounds; queries are shared.
 
     Returns
@@ -310,7 +339,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
             option="outputs",
         )
     options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
-    task = _Task.checked(evaluator, space, budget, options, target_r2, link, progress)
+    task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return dict(zip(names, task.run(), strict=True))
 
 
@@ -377,7 +406,7 @@ def fit(  # noqa: PLR0913 - public
     space_of(space)
     shows_steps = boolean("progress", progress)
     scale = parse(link)
-    choice("method", method, UNIFORM)
+    choice("method", method, ANY_QUERIES)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
     if parse_dictionary(dictionary) is not None and method in ("trees", "distill"):
         raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
@@ -396,6 +425,7 @@ def fit(  # noqa: PLR0913 - public
     else:
         with steps(shows_steps) as log:
             fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
-    sketch = Sketch._wrap(on_link(fitted.core, scale), scale, fitted.custom)
+    core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes))
+    sketch = Sketch._wrap(core, scale, fitted.custom)
     warn_if_low(sketch)
     return sketch

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from shapsketch import _core
 from shapsketch.fitting.distillation import Students
 from shapsketch.fitting.effort import CORES, Clock
+from shapsketch.fitting.epistasis import EpistasisLearner
 from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.learners import BoostingLearner, CountingLearner, Learner, Model, RegressionLearner
 from shapsketch.fitting.stacking import Weights, choose
@@ -96,8 +97,10 @@ class Comparison:
         ]
 
 
-def fits(learner: Learner, clock: Clock, n_symbols: int) -> bool:
-    """Return whether a learner of `n_symbols` symbols in all sequences fits into the time that is left."""
+def fits(learner: Learner, clock: Clock, codes: Codes) -> bool:
+    """Return whether a learner of sequences, codes (N, n), fits into the time that is left."""
+    if isinstance(learner, EpistasisLearner):
+        return clock.fits(learner.name, learner.seconds(codes))
     # The size of networks is chosen by the time, and others are fast.
     trees = learner.name in (BoostingLearner.name, CountingLearner.name)
-    return not trees or clock.fits(learner.name, TREE_SECONDS * n_symbols / CORES)
+    return not trees or clock.fits(learner.name, TREE_SECONDS * codes.size / CORES)

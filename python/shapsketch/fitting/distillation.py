@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import evaluate
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
-from shapsketch.fitting.boosting import DROPPED, Schedule, boost_all, closed_form
+from shapsketch.fitting.boosting import DROPPED, Schedule, boost_all, closed_form, exact_closed_form
 from shapsketch.fitting.features import PositionalFeatures
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.regression import SparseRegressor
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
+
+logger = logging.getLogger(__name__)
 
 # Sequences that a custom teacher predicts at a time.
 CHUNK = 16_384
@@ -40,6 +43,8 @@ EXACT_SIZE = 2**18
 EXACT_LENGTH = 15
 # Leaves, rounds and shrinkage of a student's trees.
 STUDENT_LEAVES = 127
+# The same for trees in exact form.
+EXACT_LEAVES = 31
 STUDENT_ROUNDS = 400
 STUDENT_RATE = 0.1
 
@@ -97,7 +102,9 @@ class Students:
     Parameters
     ----------
     positional : PositionalFeatures
-        The features of a student of trees.
+        The features of a student of trees; they must have a short exact form if `draw` is given.
+    draw : callable or None
+        Returns random sequences for a generator and a count; None for uniform sequences.
     seconds : float
         How long the students may take, approximately. If that is infinite, trees are one of the students, and
         regression chooses its penalty factors and relations; otherwise one regression with fixed factors is
@@ -112,13 +119,14 @@ class Students:
         self,
         positional: PositionalFeatures,
         *,
+        draw: Callable[[np.random.Generator, int], Codes] | None = None,
         seconds: float,
         relations: Sequence[str],
         seed: int,
         log: Log,
     ) -> None:
         self._positional, self._seconds, self._relations = positional, seconds, relations
-        self._seed, self._log = seed, log
+        self._seed, self._log, self._draw = seed, log, draw
 
     def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
         """Sketch a teacher in every way that suits the space; return sketches by name."""
@@ -133,7 +141,10 @@ class Students:
             count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
         else:
             count = int(np.clip(self._seconds / (SYMBOL_SECONDS * space.n), *FEW_PREDICTIONS))
-        codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+        if self._draw is None:
+            codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+        else:
+            codes = self._draw(rng, count)
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}
@@ -143,12 +154,18 @@ class Students:
             boosted = boost_all(
                 self._positional,
                 data,
-                leaves=STUDENT_LEAVES,
+                leaves=STUDENT_LEAVES if self._draw is None else EXACT_LEAVES,
                 rounds=STUDENT_ROUNDS,
                 schedule=Schedule(STUDENT_RATE),
                 seed=seed,
             )
-            fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
+            if self._draw is None:
+                fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
+            else:
+                try:
+                    fitted["distill (trees)"] = exact_closed_form(boosted)
+                except InputError as error:
+                    logger.info("no student of trees: %s", error)
         log("student: regression")
         some, options = slice(0, REGRESSION_PREDICTIONS), dict[str, Any]()
         if not thorough:

@@ -15,7 +15,8 @@ from shapsketch.fitting.learners import ClosedForm, Model
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import Weights
 from shapsketch.fitting.steps import Log
-from shapsketch.space import SequenceSpace, Values
+from shapsketch.query.distribution import Distribution
+from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.predictor import CustomPart
 
 # The note of a sketch that is a constant.
@@ -37,6 +38,8 @@ class Data:
         Fraction of the space that was evaluated; 0 for measured data.
     model_seconds : float
         How long the evaluation of the model took; 0 for measured data.
+    distribution : Distribution or None
+        Distribution of the sequences; None if it is uniform (queries) or unknown (measured data).
     """
 
     space: SequenceSpace
@@ -44,11 +47,31 @@ class Data:
     budget: int
     sampled_fraction: float
     model_seconds: float = 0.0
+    distribution: Distribution | None = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the sequences are uniform queries."""
+        return self.sampled_fraction > 0.0
+
+    def draw(self, rng: np.random.Generator, count: int) -> Codes:
+        """Return random sequences (count, n) of about the same distribution."""
+        if self.uniform:
+            return rng.integers(0, self.space.q, (count, self.space.n), dtype=np.uint8)
+        if self.distribution is not None:
+            codes = self.distribution.draw(rng, count)
+            # Shapley values depend on hybrids of sequences and background, so half of them are hybrids.
+            others = self.distribution.background.draw(codes[0], count, rng)
+            mixed = (np.arange(count) % 2 == 1)[:, None] & (rng.random(codes.shape) < rng.random((count, 1)))
+            return np.where(mixed, others, codes)
+        # Recombine measured sequences.
+        codes = self.rows.codes
+        first, second = (codes[rng.integers(0, len(codes), count)] for _ in range(2))
+        return np.where(rng.random(first.shape) < rng.random((count, 1)), first, second)
 
     def dependent(self) -> list[tuple[int, int]]:
         """Return the pairs of positions that depend on each other; queries have none."""
-        measured = self.sampled_fraction == 0.0
-        return _core.dependent_positions(self.space._core, self.rows.codes) if measured else []
+        return [] if self.uniform else _core.dependent_positions(self.space._core, self.rows.codes)
 
 
 @dataclass
@@ -146,13 +169,11 @@ class Final:
         if not weights.weights:
             constant = float(np.average(rows.values, weights=rows.weights))
             return _core.Sketch.constant_of(self.data.space._core, constant), None, predictions
-        full = _core.combine(
-            [self.closed_form(name) for name in weights.weights],
-            list(weights.weights.values()),
-            constant=weights.constant,
-            dropped=0.0,
-            max_terms=None,
-        )
+        parts = [self.closed_form(name) for name in weights.weights]
+        factors = list(weights.weights.values())
+        full = parts[0]
+        if factors != [1.0] or weights.constant != 0.0:
+            full = _core.combine(parts, factors, constant=weights.constant, dropped=0.0, max_terms=None)
         if limit is None:
             return full, None, predictions
         held: Labelled = self.comparison.split.held
@@ -182,7 +203,7 @@ class Final:
                 custom = CustomPart(model, weight, alone)
                 continue
             part = model.sketch if isinstance(model, ClosedForm) else model
-            assert isinstance(part, _core.Sketch | _core.CountingTrees | _core.Networks)
+            assert isinstance(part, _core.Sketch | _core.Monotone | _core.CountingTrees | _core.Networks)
             parts.append((name, weight, alone, part))
         space = self.data.space._core
         variances = None

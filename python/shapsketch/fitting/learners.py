@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shapsketch import _core
+from shapsketch.errors import InputError
 from shapsketch.fitting import networks
 from shapsketch.fitting.boosting import (
     DROPPED,
@@ -13,6 +15,7 @@ from shapsketch.fitting.boosting import (
     Schedule,
     choose_trees,
     closed_form,
+    exact_closed_form,
     positional_candidates,
 )
 from shapsketch.fitting.distillation import CustomTeacher
@@ -22,6 +25,8 @@ from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.run_features import RunCounts, pay, promising_runs
 from shapsketch.fitting.steps import Log
 from shapsketch.space import Codes, SequenceSpace, Values
+
+logger = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -90,9 +95,17 @@ class BoostingLearner:
     name = "trees"
 
     def __init__(
-        self, space: SequenceSpace, *, leaves: tuple[int, ...], schedule: Schedule, seed: int, log: Log
+        self,
+        space: SequenceSpace,
+        *,
+        leaves: tuple[int, ...],
+        schedule: Schedule,
+        seed: int,
+        log: Log,
+        uniform: bool = True,
     ) -> None:
         self._space, self._leaves, self._seed, self._log = space, leaves, seed, log
+        self._uniform = uniform
         self.schedule = schedule
         self._chosen: FittedTrees[PositionalFeatures] | None = None
         self.fitted: Model | None = None
@@ -102,7 +115,7 @@ class BoostingLearner:
         if self._chosen is None:
             self._chosen = choose_trees(
                 split,
-                positional_candidates(self._space),
+                positional_candidates(self._space, uniform=self._uniform),
                 leaves=self._leaves,
                 seed=self._seed,
                 what="trees",
@@ -115,13 +128,22 @@ class BoostingLearner:
         """Return the predictions of the chosen trees in closed form."""
         trees = self.choose(split)
         self._log("trees in closed form")
-        self.fitted = ClosedForm(closed_form(trees, DROPPED, None)[0])
+        self.fitted = self._closed_form(trees)
         return self.fitted.predict(split.held.codes)
 
     def fit_all(self, data: Labelled) -> ClosedForm:
         """Return the chosen trees, fitted to all values, in closed form."""
         assert self._chosen is not None
-        return ClosedForm(closed_form(self._chosen.refit(data, self._seed), DROPPED, None)[0])
+        return self._closed_form(self._chosen.refit(data, self._seed))
+
+    def _closed_form(self, trees: FittedTrees[PositionalFeatures]) -> ClosedForm:
+        if not self._uniform:
+            # What carries little variance of uniform sequences may carry most of it elsewhere.
+            try:
+                return ClosedForm(exact_closed_form(trees))
+            except InputError as error:
+                logger.info("trees in truncated form: %s", error)
+        return ClosedForm(closed_form(trees, DROPPED, None)[0])
 
 
 class CountingLearner:

@@ -10,9 +10,6 @@ from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import EFFORTS, Effort
 from shapsketch.query.budget import METHODS
 
-# Methods that learn from uniform queries, and therefore also from labelled data.
-UNIFORM = ("auto", "regress", "trees", "distill")
-
 
 @dataclass(frozen=True)
 class FitOptions:

@@ -15,13 +15,21 @@ from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.query.design import Observations
-from shapsketch.space import Sequences, SequenceSpace, space_of
+from shapsketch.query.distribution import measured
+from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 from shapsketch.surrogate.relations import RelationLike, core_relations
 from shapsketch.surrogate.sketch import Sketch
 
 # Names of the functions that a regression may select.
 BASES = ("auto", "letters", "characters")
 LOSSES = ("squared", "huber")
+# Sequences are near one sequence if they differ from it at less than this fraction of the positions, on
+# average.
+NEAR = 0.5
+# Number of sequences with two given mutations that a regression on pairs needs, on average.
+FEWEST_TOGETHER = 5
+# Largest number of words of a window in the dictionary for sequences near one sequence.
+NEAR_CELLS = 4_096
 
 
 class Dictionary:
@@ -128,6 +136,19 @@ def parse_dictionary(dictionary: object) -> Dictionary | None:
     if isinstance(dictionary, str) and dictionary == "auto":
         return None
     raise InputError(f"dictionary must be a Dictionary or 'auto', got {shown(dictionary)}")
+
+
+def suited_dictionary(space: SequenceSpace, codes: Codes) -> Dictionary | None:
+    """Return a dictionary for sequences near one sequence, codes (N, n); None if the automatic one is better.
+
+    Two given mutations are in so few of these sequences that a regression cannot estimate pairs.
+    """
+    counts = np.array([np.bincount(column, minlength=space.q) for column in codes.T])
+    mutated = 1.0 - counts.max(axis=1) / len(codes)
+    together = len(codes) * float(mutated.mean() / (space.q - 1)) ** 2
+    if mutated.mean() >= NEAR or together >= FEWEST_TOGETHER:
+        return None
+    return Dictionary(orders=1, windows=min(space.n, int(np.log(NEAR_CELLS) / np.log(space.q))))
 
 
 def _above_0(name: str, value: object) -> float:
@@ -286,12 +307,18 @@ class SparseRegressor(Regressor):
             space_of(self.space)
             space = self.space
             data = labelled(X, y, space, sample_weight)
-        return self._fit(space, data, design)
+        self._fit(space, data, design)
+        if design is None:
+            core = self.sketch_._core.with_distribution(measured(space, data.codes))
+            self.sketch_ = Sketch._wrap(core)
+        return self
 
     def _fit(
         self, space: SequenceSpace, data: Labelled, design: _core.Design | None = None
     ) -> SparseRegressor:
         dictionary = parse_dictionary(self.dictionary)
+        if dictionary is None and design is None and len(data.codes):
+            dictionary = suited_dictionary(space, data.codes)
         strengths = None
         if self.strengths is not None:
             factors = items("strengths", self.strengths, "penalty factors")

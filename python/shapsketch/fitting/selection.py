@@ -16,11 +16,18 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._validate import optional
 from shapsketch.errors import InputError, MissingExtraError
-from shapsketch.fitting.boosting import LEAVES, MOST_ROUNDS, REFIT_GAIN, THOROUGH_ROUNDS, Schedule
+from shapsketch.fitting.boosting import (
+    LEAVES,
+    MOST_ROUNDS,
+    REFIT_GAIN,
+    THOROUGH_ROUNDS,
+    Schedule,
+    positional_candidates,
+)
 from shapsketch.fitting.comparison import CLOSED_FORMS, STUDENT_SHARE, Comparison, fits
 from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
-from shapsketch.fitting.features import PositionalFeatures, positional_kinds
+from shapsketch.fitting.epistasis import EpistasisLearner
 from shapsketch.fitting.final import Data, Final
 from shapsketch.fitting.holdout import Labelled, Split, check_enough, predictions_after_truncation
 from shapsketch.fitting.learners import (
@@ -32,7 +39,7 @@ from shapsketch.fitting.learners import (
     RegressionLearner,
 )
 from shapsketch.fitting.options import FitOptions
-from shapsketch.fitting.stacking import choose, cross_fitted
+from shapsketch.fitting.stacking import WORTHWHILE, WORTHWHILE_NEAR, choose, cross_fitted
 from shapsketch.fitting.steps import Log
 from shapsketch.query.budget import FEWEST
 from shapsketch.surrogate.predictor import CustomPart
@@ -137,7 +144,9 @@ def _learners(
     thorough, seed = options.effort == "thorough", options.seed
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
-    boosting = BoostingLearner(data.space, leaves=leaves, schedule=schedule, seed=seed, log=log)
+    boosting = BoostingLearner(
+        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, uniform=data.uniform
+    )
     learners: list[Learner] = []
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
@@ -148,6 +157,8 @@ def _learners(
     if options.teacher is not None:
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         return [*learners, CustomLearner(teacher, log)]
+    if not data.uniform:
+        learners.append(EpistasisLearner(data.space, seed=seed, log=log))
     size = clock.networks(data.space, data.rows.n_sequences)
     if size is not None:
         learners.append(NetworkLearner(data.space, size, seed=seed, log=log))
@@ -182,13 +193,14 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
     for learner in _learners(data, options, regressed, clock, final.log):
-        if chosen or fits(learner, clock, data.rows.codes.size):
+        if chosen or fits(learner, clock, data.rows.codes):
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
     if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
         final.students = Students(
-            PositionalFeatures(data.space, positional_kinds(data.space)[0]),
+            positional_candidates(data.space, uniform=data.uniform)[0 if data.uniform else -1],
+            draw=None if data.uniform else data.draw,
             seconds=STUDENT_SHARE * clock.allowed,
             relations=_relations(comparison, regressed),
             seed=options.seed,
@@ -211,20 +223,26 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     comparison, options = final.comparison, final.options
     held, baseline = comparison.split.held, comparison.baseline
     closed = comparison.closed_forms()
-    weights = choose(closed, held, baseline)
+    # Closed forms of trees that are exact have too many terms to be averaged with others.
+    worthwhile = WORTHWHILE if final.data.uniform else 1.0
+    weights = choose(closed, held, baseline, worthwhile=worthwhile)
     candidates = comparison.candidates(weights)
     for each in candidates:
         logger.info("%s: R² %.4f in %.1f s, weight %.2f", each.name, each.r2, each.seconds, each.weight)
     if set(weights.weights) == {"regress"} and regressed is not None and options.max_terms is None:
         core = regressed.core.with_budget(final.data.budget).with_candidates(candidates)
     else:
-        core = final.sketch(weights, cross_fitted(closed, held, baseline, options.seed), candidates)
+        predictions = cross_fitted(closed, held, baseline, options.seed, worthwhile=worthwhile)
+        core = final.sketch(weights, predictions, candidates)
     if clock.left_out:
         core = core.with_note(f"left out to save time: {', '.join(clock.left_out)}")
     custom = None
-    stacked = choose(comparison.predictions, held, baseline)
+    worthwhile = WORTHWHILE if final.data.uniform else WORTHWHILE_NEAR
+    stacked = choose(comparison.predictions, held, baseline, worthwhile=worthwhile)
     if any(name not in CLOSED_FORMS for name in stacked.weights):
-        predictions = cross_fitted(comparison.predictions, held, baseline, options.seed)
+        predictions = cross_fitted(
+            comparison.predictions, held, baseline, options.seed, worthwhile=worthwhile
+        )
         predictor, custom = final.predictor(stacked, predictions)
         core = core.with_predictor(predictor)
     return Fitted(core, custom, float("nan") if regressed is None else regressed.r2)

@@ -15,6 +15,9 @@ from shapsketch.space import Values
 
 # An average must lower the error of the best candidate by this fraction to be worth its terms.
 WORTHWHILE = 0.01
+# The same for data near one sequence: an average with a candidate that fits the many mutations of these data
+# can be wrong about few mutations.
+WORTHWHILE_NEAR = 0.05
 # Factor of the row that fixes the sum of the weights of an average, relative to the other rows.
 SUM_FACTOR = 1e3
 # Candidates with a smaller fraction of the sum of weights are removed from an average.
@@ -36,11 +39,14 @@ class Weights:
         return total
 
 
-def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> Weights:
+def choose(
+    predictions: dict[str, Values], held: Labelled, baseline: float, *, worthwhile: float = WORTHWHILE
+) -> Weights:
     """Choose the best candidate on held-out data, or the best average if it is clearly better.
 
     The average has non-negative weights with a sum of at most 1 (stacking: Breiman 1996). If no candidate
-    predicts better than the constant `baseline`, there are no weights.
+    predicts better than the constant `baseline`, there are no weights. An average must lower the error by the
+    fraction `worthwhile`; 1 means that none is made.
     """
     if not predictions:
         return Weights({}, baseline)
@@ -49,7 +55,7 @@ def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> W
     if errors[best] >= held.error(np.full(len(held.values), baseline)):
         return Weights({}, baseline)
     single = Weights({best: 1.0}, 0.0)
-    if len(predictions) == 1:
+    if len(predictions) == 1 or worthwhile >= 1.0:
         return single
     mean = partial(np.average, axis=0, weights=held.weights)
     truth = held.values[:, None]
@@ -64,10 +70,10 @@ def choose(predictions: dict[str, Values], held: Labelled, baseline: float) -> W
         names = kept
     if not kept:
         return single
-    average = Weights(
+    stacked = Weights(
         dict(zip(names, map(float, weights), strict=True)), float(mean(truth)[0] - means @ weights)
     )
-    return average if held.error(average.of(predictions)) < (1.0 - WORTHWHILE) * errors[best] else single
+    return stacked if held.error(stacked.of(predictions)) < (1.0 - worthwhile) * errors[best] else single
 
 
 def _stacked(table: Values, values: Values, row_weights: Values | None) -> Values:
@@ -92,11 +98,19 @@ def _stacked(table: Values, values: Values, row_weights: Values | None) -> Value
     return np.asarray(weights / weights.sum())
 
 
-def cross_fitted(predictions: dict[str, Values], held: Labelled, baseline: float, seed: int) -> Values:
+def cross_fitted(
+    predictions: dict[str, Values],
+    held: Labelled,
+    baseline: float,
+    seed: int,
+    *,
+    worthwhile: float = WORTHWHILE,
+) -> Values:
     """Return averaged predictions of each half of the rows, with weights chosen on the other half."""
     order = np.random.default_rng([seed, 3]).permutation(len(held.values))
     averaged = np.empty(len(held.values))
     for rows, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        weights = choose({name: p[others] for name, p in predictions.items()}, held.at(others), baseline)
+        some = {name: p[others] for name, p in predictions.items()}
+        weights = choose(some, held.at(others), baseline, worthwhile=worthwhile)
         averaged[rows] = weights.of({name: p[rows] for name, p in predictions.items()})
     return averaged

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from shapsketch import _core
 from shapsketch._validate import choice, integer
-from shapsketch.errors import BudgetError
+from shapsketch.errors import BudgetError, InputError
 from shapsketch.query.design import gathered
+from shapsketch.query.distribution import Distribution, DistributionLike, parse
 from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Methods of `sketch`.
 METHODS = ("auto", "regress", "peel", "trees", "distill", "exact")
 Method: TypeAlias = Literal["auto", "regress", "peel", "trees", "distill", "exact"]
+# Methods that learn from queries of any distribution, and therefore also from labelled data.
+ANY_QUERIES = ("auto", "regress", "trees", "distill")
 # Methods that fit boosted trees, and the fewest distinct sequences on which they can be fitted and validated.
 TREES = ("trees", "distill")
 FEWEST = 300
@@ -56,6 +59,7 @@ class Plan:
     candidates: int | None
     memory: int | None
     _core: _core.Plan = field(repr=False, compare=False)
+    _distribution: Distribution | None = field(default=None, repr=False, compare=False)
 
     def batches(self, size: int = 65_536) -> Iterator[Codes]:
         """Yield the sequences that :func:`sketch` evaluates, as codes (B, n) with B at most `size`.
@@ -63,7 +67,7 @@ class Plan:
         Another program can evaluate them: see :func:`write_sequences` and :func:`shapsketch.models.table`.
         """
         size = integer("size", size, least=1)
-        queries = self._core.queries()
+        queries = queries_of(self._core, self._distribution)
         n = queries.batch(0, 1).shape[1]
         for start in range(0, len(queries), size):
             yield gathered(queries.batch, start, min(start + size, len(queries)), n)
@@ -73,9 +77,14 @@ class Plan:
         """Largest number of model evaluations of this plan."""
         return self.design_queries + self.validation_queries + self.test_queries
 
-    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[str, SequenceSpace, int, str, int]]:
-        core = self._core
-        return _unpickled, (self.method, SequenceSpace._wrap(core.space), core.budget, core.method, core.seed)
+    @property
+    def distribution(self) -> str:
+        """The distribution of the queries, in words."""
+        return "uniform" if self._distribution is None else self._distribution.text
+
+    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[Any, ...]]:
+        core, space = self._core, SequenceSpace._wrap(self._core.space)
+        return _unpickled, (self.method, space, core.budget, core.method, core.seed, self._distribution)
 
     def __str__(self) -> str:
         if self.design is None:
@@ -85,7 +94,8 @@ class Plan:
                 "trees": "boosted trees",
                 "distill": "a teacher and its students",
             }[self.method]
-            queries = f"{methods}: {self.design_queries:,} uniform queries of a budget of {self.budget:,}"
+            which = "uniform queries" if self._distribution is None else f"queries ({self.distribution})"
+            queries = f"{methods}: {self.design_queries:,} {which} of a budget of {self.budget:,}"
             if self.method in TREES:
                 return (
                     f"{queries},\n"
@@ -115,6 +125,7 @@ def plan(
     budget: int,
     *,
     method: Method = "auto",
+    distribution: DistributionLike = "uniform",
     random_state: int = 0,
 ) -> Plan:
     """Return how :func:`sketch` would use a budget. No model is needed.
@@ -125,6 +136,8 @@ def plan(
     budget : int
         Largest number of distinct sequences to evaluate, at least 1.
     method : {"auto", "regress", "peel", "trees", "distill", "exact"}
+        As for :func:`sketch`.
+    distribution : "uniform", probabilities, Mutagenesis, Hybrids, sequences or callable
         As for :func:`sketch`.
     random_state : int
         Seed of the queries, at least 0.
@@ -144,11 +157,13 @@ def plan(
     1,000 to choose the noise level, 2,000 to report R²: 16,824 of a budget of 20,000
     larger blocks from a budget of 58,296 on
     """
-    core = budgeted(space, budget, method, random_state)
-    return _plan_of(core, method if core.method == "regress" else core.method)
+    space_of(space)
+    drawn = parse(distribution, space)
+    core = budgeted(space, budget, method, random_state, drawn)
+    return _plan_of(core, method if core.method == "regress" else core.method, drawn)
 
 
-def _plan_of(core: _core.Plan, method: str) -> Plan:
+def _plan_of(core: _core.Plan, method: str, distribution: Distribution | None) -> Plan:
     return Plan(
         method,
         core.budget,
@@ -160,18 +175,69 @@ def _plan_of(core: _core.Plan, method: str) -> Plan:
         core.n_atoms,
         core.memory,
         core,
+        distribution,
     )
 
 
-def _unpickled(method: str, space: SequenceSpace, budget: int, core_method: str, seed: int) -> Plan:
-    return _plan_of(_core.Plan(space._core, budget, method=core_method, seed=seed), method)
+def _unpickled(
+    method: str,
+    space: SequenceSpace,
+    budget: int,
+    core_method: str,
+    seed: int,
+    distribution: Distribution | None,
+) -> Plan:
+    return _plan_of(_core.Plan(space._core, budget, method=core_method, seed=seed), method, distribution)
 
 
-def budgeted(space: SequenceSpace, budget: int, method: str, random_state: int) -> _core.Plan:
-    """Return the core's plan. Trees and distillation use the uniform queries of a regression."""
+@dataclass(frozen=True)
+class Drawn:
+    """Queries of a distribution, with the methods of the queries of a plan of the core.
+
+    Attributes
+    ----------
+    codes : numpy.ndarray of uint8, shape (N, n)
+    """
+
+    codes: Codes
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def batch(self, start: int, stop: int) -> Codes:
+        """Return queries `start` to `stop`, codes."""
+        return self.codes[start:stop]
+
+
+def queries_of(plan: _core.Plan, distribution: Distribution | None) -> _core.Queries | Drawn:
+    """Return the queries of a plan of the core, or as many of a distribution.
+
+    Raises
+    ------
+    BudgetError
+        If the distribution does not have so many distinct sequences.
+    """
+    if distribution is None:
+        return plan.queries()
+    return Drawn(distribution.distinct(plan.design_queries, plan.seed))
+
+
+def budgeted(
+    space: SequenceSpace,
+    budget: int,
+    method: str,
+    random_state: int,
+    distribution: Distribution | None = None,
+) -> _core.Plan:
+    """Return the core's plan. Trees and distillation use the queries of a regression."""
     space_of(space)
     name = choice("method", method, METHODS)
     count = integer("budget", budget, least=1)
+    if distribution is not None and name not in ANY_QUERIES:
+        raise InputError(
+            f"method={name!r} needs uniform queries; remove distribution=, or use one of the methods "
+            f"{', '.join(map(repr, ANY_QUERIES))}"
+        )
     if name in TREES and min(count, space.size) < FEWEST:
         reason = f"method={name!r} needs {FEWEST} distinct sequences to fit and validate trees"
         if space.size < FEWEST:
@@ -184,6 +250,6 @@ def budgeted(space: SequenceSpace, budget: int, method: str, random_state: int) 
     return _core.Plan(
         space._core,
         count,
-        method="regress" if name in TREES else name,
+        method="regress" if name in TREES or distribution is not None else name,
         seed=integer("random_state", random_state, least=0),
     )

@@ -44,7 +44,7 @@ class PredictorPart:
     ----------
     name : str
         Name of the method, as in ``sketch.candidates``.
-    kind : {"closed form", "trees", "networks", "custom"}
+    kind : {"closed form", "monotone", "trees", "networks", "custom"}
     weight : float
         Its weight in the sum, at least 0.
     r2 : float

@@ -258,6 +258,17 @@ class Sketch:
         return None if self._info is None else self._info.n_queries
 
     @property
+    def distribution(self) -> str | None:
+        """The distribution of the queries, in words: "uniform", or what R² refers to.
+
+        None if the sketch has no provenance.
+        """
+        if self._info is None:
+            return None
+        distribution = self._core.distribution
+        return "uniform" if distribution is None else distribution.text
+
+    @property
     def method(self) -> str | None:
         """The method that made the sketch.
 
@@ -330,7 +341,7 @@ class Sketch:
         """Return how the sketch was made, how well it predicts, and where its variance is."""
         lines = [f"sketch of sequences over {self.space.alphabet!r} of length {self.space.n}"]
         if self._info is not None:
-            lines += info_lines(self._info, self.space.alphabet)
+            lines += info_lines(self._info, self.space.alphabet, self.distribution or "")
             if self.predictor is not None:
                 lines += predictor_lines(self.predictor)
             if self._info.r2.value < LOW_FIDELITY:

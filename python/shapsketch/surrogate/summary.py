@@ -11,7 +11,7 @@ LISTED = 8
 UNSEEN = 3
 
 
-def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
+def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list[str]:
     """Return the lines of a summary about method, queries, R², candidates, link and unseen symbols."""
     tested = {
         "exact": "all sequences",
@@ -24,6 +24,8 @@ def info_lines(info: _core.SketchInfo, alphabet: str) -> list[str]:
         f"queries    {info.n_queries:,} of a budget of {info.budget:,}",
         _r2(r2, tested),
     ]
+    if distribution != "uniform":
+        lines.insert(2, f"of         {distribution}; R² refers to these")
     if info.method not in ("exact", "converted"):
         rarest = max(1, info.n_queries // UNSEEN)
         lines.append(

@@ -11,7 +11,7 @@ use shapsketch::frequency::Frequency;
 use shapsketch::sketch::{self, Outcome};
 use shapsketch::surrogate::{self, Basis};
 
-use super::{Candidate, Fit, HeldOut, SketchInfo};
+use super::{Candidate, Distribution, Fit, HeldOut, SketchInfo};
 use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::predictor::Predictor;
 use crate::space::Space;
@@ -129,6 +129,17 @@ impl Sketch {
     /// The same sketch with a predictor.
     fn with_predictor(&self, py: Python<'_>, predictor: Predictor) -> PyResult<Self> {
         short(py, || self.core().with_predictor(predictor.0)).map(Self::from)
+    }
+
+    /// The same sketch, of queries with this distribution.
+    fn with_distribution(&self, py: Python<'_>, distribution: Distribution) -> PyResult<Self> {
+        short(py, || self.core().with_distribution(distribution.0)).map(Self::from)
+    }
+
+    /// The distribution of the queries; `None` if they were uniform.
+    #[getter]
+    fn distribution(&self) -> Option<Distribution> {
+        self.0.distribution.clone().map(Distribution)
     }
 
     fn without_predictor(&self) -> Self {

@@ -4,6 +4,10 @@
 //! trees that count k-mers, and networks, with weights that were chosen on held-out values (stacking: Breiman
 //! 1996). It costs no evaluation of the model.
 
+mod curve;
+
+pub use curve::Curve;
+
 use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -45,6 +49,9 @@ pub struct Part {
 pub enum Model {
     /// A closed form, ready for evaluation.
     ClosedForm(Box<ClosedForm>),
+    /// A closed form on a latent scale, and a monotone curve from there to the scale of the predictor (global
+    /// epistasis).
+    Monotone(Box<ClosedForm>, Curve),
     /// Boosted trees on patterns and counts.
     Trees(CountingTrees),
     /// Convolutional networks.
@@ -76,11 +83,12 @@ impl ClosedForm {
 }
 
 impl Model {
-    /// The kind of model: "closed form", "trees" or "networks".
+    /// The kind of model: "closed form", "monotone", "trees" or "networks".
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::ClosedForm(_) => "closed form",
+            Self::Monotone(..) => "monotone",
             Self::Trees(_) => "trees",
             Self::Networks(_) => "networks",
         }
@@ -88,15 +96,23 @@ impl Model {
 
     fn space(&self) -> &SequenceSpace {
         match self {
-            Self::ClosedForm(form) => form.surrogate.space(),
+            Self::ClosedForm(form) | Self::Monotone(form, _) => form.surrogate.space(),
             Self::Trees(trees) => trees.space(),
             Self::Networks(networks) => networks.space(),
         }
     }
 
-    fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+    /// Predictions for sequences, row-major codes.
+    ///
+    /// # Errors
+    /// If the codes do not belong to the space, or the caller cancels.
+    pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         match self {
             Self::ClosedForm(form) => form.components.predict(codes, cancel),
+            Self::Monotone(form, curve) => {
+                let latent = form.components.predict(codes, cancel)?;
+                Ok(latent.into_iter().map(|value| curve.at(value)).collect())
+            }
             Self::Trees(trees) => trees.predict(codes, cancel),
             Self::Networks(networks) => networks.predict(codes, cancel),
         }

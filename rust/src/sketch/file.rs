@@ -14,7 +14,8 @@
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
 //! field `status` repeats them as text. Older files have this text alone. The entry `digest` is described in
 //! `digest.rs`; older files do not have it. The entry `predictor` describes a predictor, whose tensors have names that
-//! begin with `predictor.`; see `predictor_file.rs`.
+//! begin with `predictor.`; see `predictor_file.rs`. The entry `distribution` describes the distribution of the queries;
+//! see `distribution.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -25,6 +26,7 @@ use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{read, write_whole};
+use super::distribution::DistributionRecord;
 use super::predictor_file::{self, PredictorRecord};
 use super::record::InfoRecord;
 use super::tensors::{Reason, Tensor, Tensors};
@@ -59,6 +61,9 @@ struct Header {
     info: Option<InfoRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     predictor: Option<PredictorRecord>,
+    /// The distribution of the queries; absent if they were uniform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distribution: Option<DistributionRecord>,
     /// Names of the relations of runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     relations: Vec<String>,
@@ -163,6 +168,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
         predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
+        distribution: sketch.distribution.as_ref().map(DistributionRecord::from),
         relations: names.collect(),
         digest: Some(digest::ZEROS.into()),
     };
@@ -188,6 +194,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
     if let Some(predictor) = &sketch.predictor {
         data.extend(predictor_file::tensors(predictor)?);
     }
+    data.extend(sketch.distribution.iter().flat_map(|distribution| distribution.tensors(space)));
     data.extend(runs.map(|runs| run_tensors::tensors(space, runs)).unwrap_or_default());
     let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
     let tensors = data.iter().map(Tensor::view).collect::<Reason<Vec<_>>>()?;
@@ -260,8 +267,15 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
             Some(Arc::new(predictor.map_err(|e| format!("its predictor is damaged: {e}"))?))
         }
     };
+    let distribution = match header.distribution {
+        None => None,
+        Some(record) => {
+            let distribution = record.into_distribution(surrogate.space(), &tensors);
+            Some(distribution.map_err(|e| format!("its distribution is damaged: {e}"))?)
+        }
+    };
     let unverified = header.digest.is_none();
-    Ok(Sketch { surrogate, uncertainty, info, held_out: None, predictor, unverified })
+    Ok(Sketch { surrogate, uncertainty, info, held_out: None, predictor, distribution, unverified })
 }
 
 /// The metadata; an error if its format version or kind is unknown.

@@ -5,6 +5,7 @@
 
 mod digest;
 mod disk;
+mod distribution;
 mod file;
 mod plan;
 mod predictor_file;
@@ -17,6 +18,7 @@ mod sketch;
 mod tensors;
 mod valid;
 
+pub use distribution::{DefaultBackground, Distribution};
 pub use plan::{Plan, Strategy};
 pub use provenance::{
     AllTerms, Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status,

@@ -4,6 +4,7 @@
 //! that begin with `predictor.i.`:
 //!
 //! - kind `closed form`: `sketch` (u8), the bytes of a sketch file without a predictor;
+//! - kind `monotone`: `sketch` as before, on the latent scale; `knots` and `curve` (f64), the points of a [`Curve`];
 //! - kind `networks`: `parameters` (f32, one row for each network);
 //! - kind `trees`: the flat arrays of [`CountingArrays`]. If the trees count runs, the record has the names of their
 //!   relations; the tensors `relations` (u64, one row for each relation and one entry for each symbol, with the related
@@ -18,7 +19,7 @@ use super::record::{Number, R2Record};
 use super::tensors::{Reason, Tensor, Tensors};
 use super::{Sketch, run_tensors, valid};
 use crate::networks;
-use crate::predictor::{ClosedForm, Model, Part, Predictor};
+use crate::predictor::{ClosedForm, Curve, Model, Part, Predictor};
 use crate::space::SequenceSpace;
 use crate::trees::{CountingArrays, CountingTrees, RunCount};
 use crate::validation::RSquared;
@@ -53,6 +54,8 @@ struct PartRecord {
 enum ModelRecord {
     #[serde(rename = "closed form")]
     ClosedForm,
+    #[serde(rename = "monotone")]
+    Monotone,
     #[serde(rename = "trees")]
     Trees {
         constant: f64,
@@ -84,6 +87,7 @@ impl From<&Model> for ModelRecord {
     fn from(model: &Model) -> Self {
         match model {
             Model::ClosedForm(_) => Self::ClosedForm,
+            Model::Monotone(..) => Self::Monotone,
             Model::Trees(trees) => {
                 let CountingArrays { constant, relations, .. } = trees.to_arrays();
                 let names = relations.iter().map(|relation| relation.name().to_owned());
@@ -109,9 +113,11 @@ pub(super) fn tensors(predictor: &Predictor) -> Reason<Vec<Tensor>> {
         predictor.variances().map(|variances| Tensor::f64s(VARIANCES, variances)).into_iter().collect();
     for (i, part) in predictor.parts().iter().enumerate() {
         match &part.model {
-            Model::ClosedForm(form) => {
-                let bytes = Sketch::from(form.surrogate().clone()).to_bytes().map_err(|e| e.to_string())?;
-                all.push(Tensor::u8s(name(i, "sketch"), bytes));
+            Model::ClosedForm(form) => all.push(of_form(i, form)?),
+            Model::Monotone(form, curve) => {
+                all.push(of_form(i, form)?);
+                all.push(Tensor::f64s(name(i, "knots"), curve.knots()));
+                all.push(Tensor::f64s(name(i, "curve"), curve.values()));
             }
             Model::Trees(trees) => all.extend(of_trees(i, &trees.to_arrays())),
             Model::Networks(networks) => {
@@ -130,10 +136,12 @@ impl PredictorRecord {
         valid::check_r2("R²", &r2)?;
         let parts = self.parts.into_iter().enumerate().map(|(i, record)| {
             let model = match record.model {
-                ModelRecord::ClosedForm => {
-                    let bytes = tensors.u8s(&name(i, "sketch"))?;
-                    let sketch = Sketch::of_part(&bytes)?;
-                    Model::ClosedForm(Box::new(ClosedForm::new(sketch.surrogate).map_err(|e| e.to_string())?))
+                ModelRecord::ClosedForm => Model::ClosedForm(form(i, tensors)?),
+                ModelRecord::Monotone => {
+                    let (knots, values) =
+                        (tensors.f64s(&name(i, "knots"))?, tensors.f64s(&name(i, "curve"))?);
+                    let curve = Curve::new(knots, values).map_err(|e| e.to_string())?;
+                    Model::Monotone(form(i, tensors)?, curve)
                 }
                 ModelRecord::Trees { constant, relations } => {
                     let arrays = CountingArrays { constant, ..arrays(space, i, &relations, tensors)? };
@@ -157,6 +165,17 @@ impl PredictorRecord {
         }
         predictor.with_variances(tensors.f64s(VARIANCES)?).map_err(|e| e.to_string())
     }
+}
+
+/// The bytes of a closed form.
+fn of_form(i: usize, form: &ClosedForm) -> Reason<Tensor> {
+    let bytes = Sketch::from(form.surrogate().clone()).to_bytes().map_err(|e| e.to_string())?;
+    Ok(Tensor::u8s(name(i, "sketch"), bytes))
+}
+
+fn form(i: usize, tensors: &Tensors<'_>) -> Reason<Box<ClosedForm>> {
+    let sketch = Sketch::of_part(&tensors.u8s(&name(i, "sketch"))?)?;
+    ClosedForm::new(sketch.surrogate).map(Box::new).map_err(|e| e.to_string())
 }
 
 /// The arrays of trees.

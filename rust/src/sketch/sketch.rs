@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::distribution::Distribution;
 use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
 use crate::anova::Components;
 use crate::cancel::Cancel;
@@ -37,6 +38,8 @@ pub struct Sketch {
     pub held_out: Option<HeldOut>,
     /// The best predictor of the same values, if one was fitted; it is closer to the model than the closed form.
     pub predictor: Option<Arc<Predictor>>,
+    /// The distribution of the queries; `None` if they were uniform, or for measured data.
+    pub distribution: Option<Distribution>,
     /// Whether it was read from a file without a digest, in which damage cannot be detected.
     pub unverified: bool,
 }
@@ -96,7 +99,15 @@ pub struct Fit {
 impl From<Surrogate> for Sketch {
     /// A sketch without provenance.
     fn from(surrogate: Surrogate) -> Self {
-        Self { surrogate, uncertainty: None, info: None, held_out: None, predictor: None, unverified: false }
+        Self {
+            surrogate,
+            uncertainty: None,
+            info: None,
+            held_out: None,
+            predictor: None,
+            distribution: None,
+            unverified: false,
+        }
     }
 }
 
@@ -134,6 +145,7 @@ impl Sketch {
             info: Some(SketchInfo { dependent, ..SketchInfo::new(provenance, r2, noise) }),
             held_out: Some(held_out),
             predictor: None,
+            distribution: None,
             unverified: false,
         })
     }
@@ -176,6 +188,7 @@ impl Sketch {
             info: Some(info),
             held_out: Some(held_out),
             predictor: None,
+            distribution: None,
             unverified: false,
         }
     }
@@ -193,6 +206,15 @@ impl Sketch {
     #[must_use]
     pub fn without_predictor(self) -> Self {
         Self { predictor: None, ..self }
+    }
+
+    /// The same sketch, of queries with this distribution.
+    ///
+    /// # Errors
+    /// If the distribution belongs to another space.
+    pub fn with_distribution(self, distribution: Distribution) -> Result<Self> {
+        distribution.check(self.surrogate.space())?;
+        Ok(Self { distribution: Some(distribution), ..self })
     }
 
     /// The same sketch with another outcome; a sketch without provenance stays as it is.

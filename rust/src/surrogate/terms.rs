@@ -1,5 +1,6 @@
 //! Product terms `c_t Π_{i∈S_t} g(l_{t,i}, x_i)`, grouped by support.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex64;
@@ -96,6 +97,47 @@ pub struct ProductTerms {
 }
 
 impl ProductTerms {
+    /// A sum of letter patterns in any order: support, symbols and coefficient of each. Coefficients of equal patterns
+    /// add up.
+    ///
+    /// # Errors
+    /// If a pattern does not belong to the space, or a number is not finite.
+    ///
+    /// ```
+    /// use shapsketch::SequenceSpace;
+    /// use shapsketch::surrogate::ProductTerms;
+    /// let patterns = [(&[1, 2][..], &[0, 3][..], 2.0), (&[0], &[1], 0.5), (&[1, 2], &[0, 3], 1.0)];
+    /// let terms = ProductTerms::letters(SequenceSpace::new("ACGT", 3)?, 0.25, patterns)?;
+    /// assert_eq!(terms.len(), 3);
+    /// # Ok::<(), shapsketch::Error>(())
+    /// ```
+    pub fn letters<'a>(
+        space: SequenceSpace,
+        constant: f64,
+        patterns: impl IntoIterator<Item = (&'a [u16], &'a [u16], f64)>,
+    ) -> Result<Self> {
+        let mut groups = BTreeMap::<(usize, &[u16]), BTreeMap<_, f64>>::new();
+        for (support, symbols, coefficient) in patterns {
+            if support.len() != symbols.len() {
+                let got = format!("{symbols:?} at {support:?}");
+                return Err(Error::Parameter {
+                    name: "patterns",
+                    expected: "one symbol for each position",
+                    got,
+                });
+            }
+            *groups.entry((support.len(), support)).or_default().entry(symbols).or_default() += coefficient;
+        }
+        let supports = groups.into_iter().map(|((_, support), terms)| SupportTerms {
+            support: support.to_vec(),
+            labels: terms.keys().flat_map(|symbols| symbols.iter().copied()).collect(),
+            coefficients: terms.values().map(|&coefficient| coefficient.into()).collect(),
+        });
+        let (basis, runs) = (Basis::Letters, RunTerms::default());
+        let terms = Self { space, basis, constant, supports: supports.collect(), runs };
+        terms.check().map(|()| terms)
+    }
+
     /// Number of terms, the constant included unless it is zero.
     #[must_use]
     pub fn len(&self) -> usize {
