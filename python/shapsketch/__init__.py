@@ -25,6 +25,8 @@ from shapsketch.explain.mutants import Mutants
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
 from shapsketch.files.read import Records, SequenceReader, read_sequences
+from shapsketch.files.scan import read_variants
+from shapsketch.files.variants import Variants
 from shapsketch.files.write import TableWriter, write_sequences
 from shapsketch.fitting.api import fit, sketch, sketch_outputs
 from shapsketch.fitting.boosting import TreeSketch
@@ -84,6 +86,7 @@ __all__ = [
     "Store",
     "TableWriter",
     "TreeSketch",
+    "Variants",
     "__version__",
     "faithfulness",
     "fit",
@@ -92,6 +95,7 @@ __all__ = [
     "models",
     "plan",
     "read_sequences",
+    "read_variants",
     "sketch",
     "sketch_outputs",
     "write_sequences",

@@ -17,6 +17,7 @@ from shapsketch._validate import boolean, check_memory, choice
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
+from shapsketch.files.variants import Variants
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
@@ -315,9 +316,9 @@ def sketch_outputs(  # noqa: PLR0913 - public
 
 
 def fit(  # noqa: PLR0913 - public
-    X: Sequences,
-    y: npt.ArrayLike,
-    space: SequenceSpace,
+    X: Sequences | Variants,
+    y: npt.ArrayLike | None = None,
+    space: SequenceSpace | None = None,
     *,
     method: Literal["auto", "regress", "trees", "distill"] = "regress",
     sample_weight: npt.ArrayLike | None = None,
@@ -340,7 +341,9 @@ def fit(  # noqa: PLR0913 - public
 
     Parameters
     ----------
-    X : sequences (strings, or codes (N, n))
+    X : sequences (strings, or codes (N, n)), or Variants
+        :class:`Variants` of :func:`read_variants` have their own values, space and weights; pass `y`, `space`
+        and `sample_weight` for sequences only.
     y : array of float, shape (N,)
     space : SequenceSpace
     method : {"auto", "regress", "trees", "distill"}
@@ -374,7 +377,16 @@ def fit(  # noqa: PLR0913 - public
     >>> sketch.link, round(sketch.r2, 2)
     ('log', 1.0)
     """
-    space_of(space)
+    if isinstance(X, Variants):
+        if not (y is None and space is None and sample_weight is None):
+            raise InputError(
+                "variants have their own values, space and weights; pass no y, space, sample_weight"
+            )
+        sequences: Sequences = X.codes
+        y, space, sample_weight = X.values, X.space, X.weights
+    else:
+        sequences = X
+    space = space_of(space)
     shows_steps = boolean("progress", progress)
     scale = parse(link)
     choice("method", method, UNIFORM)
@@ -386,7 +398,7 @@ def fit(  # noqa: PLR0913 - public
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
-    rows = labelled(X, y, space, sample_weight, scale)
+    rows = labelled(sequences, y, space, sample_weight, scale)
 
     def regress() -> _core.Sketch:
         return regressor._fit(space, rows).sketch_._core
