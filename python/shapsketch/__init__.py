@@ -24,6 +24,8 @@ from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulnes
 from shapsketch.explain.mutants import Mutants
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
+from shapsketch.explain.variant_table import VariantTable
+from shapsketch.explain.variants import VariantEffects
 from shapsketch.files.read import Records, SequenceReader, read_sequences
 from shapsketch.files.scan import read_variants
 from shapsketch.files.variants import Variants
@@ -86,6 +88,8 @@ __all__ = [
     "Store",
     "TableWriter",
     "TreeSketch",
+    "VariantEffects",
+    "VariantTable",
     "Variants",
     "__version__",
     "faithfulness",
