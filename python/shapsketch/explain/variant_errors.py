@@ -142,7 +142,8 @@ def variant_errors(
     variances = np.maximum(variances, LEAST * scale)
     priors = Priors(max(prior, LEAST * scale), 0.0 if np.isnan(pair) else pair, WIDE * scale)
     covariance = _posterior(variants, cells, variances, priors, predicted)
-    return VariantErrors(cells, covariance, prior, pair, float(np.mean(variances)))
+    average = float(np.mean(variances if noise is None else noise))
+    return VariantErrors(cells, covariance, prior, pair, average)
 
 
 def _noise(sketch: Sketch, variants: Variants, values: Values) -> Values | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import integer, listed, shown
+from shapsketch._validate import array_of, integer, listed, shown
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.table import PRINTED_ROWS, Record, Table
@@ -43,10 +43,26 @@ class VariantTable(Explains, Table):
         return self.columns[name]
 
     def rows(self, indices: npt.ArrayLike) -> VariantTable:
-        """Return some rows, by their indices or by a boolean array (N,)."""
-        chosen = np.arange(len(self))[np.asarray(indices)]
+        """Return some rows, by a list of indices or a boolean array (N,).
+
+        Raises
+        ------
+        InputError
+            If it is something else, or an index does not exist.
+        """
+        array, count = array_of("indices", indices), len(self)
+        if array.dtype.kind == "b" and array.shape == (count,):
+            array = np.flatnonzero(array)
+        elif array.shape == (0,):
+            array = np.empty(0, dtype=np.int64)
+        elif array.ndim != 1 or array.dtype.kind not in "iu":
+            raise InputError(
+                f"indices must be a list of integers, or a boolean array ({count},), got {shown(indices)}"
+            )
+        elif array.min() < 0 or array.max() >= count:
+            raise InputError(f"indices must be from 0 to {count - 1}, got {array.min()} to {array.max()}")
         columns = {
-            name: [column[i] for i in chosen] if isinstance(column, list) else column[chosen]
+            name: [column[i] for i in array] if isinstance(column, list) else column[array]
             for name, column in self.columns.items()
         }
         return replace(self, columns=columns)

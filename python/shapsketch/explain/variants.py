@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,7 @@ class VariantEffects(Explains):
                 f"the sketch is of {sketch.space!r}, the variants are of {variants.space!r}; fit it to them: "
                 "ss.fit(variants)"
             )
-        self._sketch, self._variants = sketch, variants
+        self._sketch, self._variants, self._of = sketch, variants, of
         explainer = Explainer(sketch, of=of)
         self._route = explainer._routes.preferred
         self.explained = explainer.explained
@@ -91,6 +91,10 @@ class VariantEffects(Explains):
         shape = (variants.space.n, variants.space.q)
         self._effects: Values = self._route.mutation_effects(self._wild_type[None]).reshape(shape)
         self._score = float(self._route.predict(self._wild_type[None])[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of a sketch does not have the held-out values that the errors need.
+        return _restored, (self._sketch, self._variants, self._of, self._errors)
 
     @lazy_property
     def _values(self) -> Values:
@@ -109,8 +113,8 @@ class VariantEffects(Explains):
     def noise(self) -> float:
         """Standard deviation of the noise of a value, on the scale of the sketch; NaN if it is not known.
 
-        It is estimated from ``variants.sd`` or replicates, and includes errors of the sketch that do not grow
-        with the number of substitutions.
+        It comes from ``variants.sd`` or from replicates. Without them it is estimated from the residuals of
+        held-out variants, and includes errors of the sketch that do not grow with the number of pairs.
         """
         return float("nan") if self._errors is None else self._errors.noise**0.5
 
@@ -335,3 +339,11 @@ class VariantEffects(Explains):
                     raise InputError(f"library[{number}]: {symbol!r} is not in the alphabet")
                 allowed[position, space.alphabet.index(symbol)] = True
         return allowed
+
+
+def _restored(
+    sketch: Sketch, variants: Variants, of: Literal["best", "closed form", "predictor"], errors: VariantErrors
+) -> VariantEffects:
+    effects = VariantEffects(sketch, variants, of=of)
+    effects._errors = errors
+    return effects

@@ -116,6 +116,8 @@ class Notation:
         if not text.strip():
             return Unusable("no variant")
         if len(text) != len(wild_type):
+            if text.strip().lower() in WILD_TYPES:
+                return []
             return Unusable("a sequence of another length than the wild type")
         substitutions: list[Substitution] = []
         for position, (symbol, original) in enumerate(zip(text, wild_type, strict=True)):

@@ -12,7 +12,7 @@ import numpy as np
 from shapsketch._validate import choice, file_path, items, listed, string
 from shapsketch.errors import InputError
 from shapsketch.files.columns import Columns, read_columns
-from shapsketch.files.notation import is_of_nucleotides
+from shapsketch.files.notation import WILD_TYPES, is_of_nucleotides
 from shapsketch.files.variants import Indices, Reader, Skipped, Variants
 from shapsketch.space import DNA, PROTEIN, RNA, Codes, SequenceSpace
 
@@ -142,9 +142,7 @@ def read_variants(  # noqa: PLR0913 - public
         else:
             others.add(row, text, reason.reason)
     if not used:
-        raise InputError(
-            f"{file}: none of the {len(texts):,} rows has a variant of wild_type: {others.first}"
-        )
+        raise InputError(f"{file}: none of the {len(texts):,} rows has a variant: {others.first}")
     return _with_values(reader, chosen, columns, np.array(used), others, space, sequence, int(start))
 
 
@@ -321,7 +319,7 @@ def _alphabet_of(wild_type: str) -> str:
 
 def _are_sequences(texts: list[str], space: SequenceSpace) -> bool:
     """Return whether a column has sequences, because most of its texts are long enough and have no digits."""
-    filled = [text for text in texts if text][:EXAMINED]
+    filled = [text for text in texts if text and text.lower() not in WILD_TYPES][:EXAMINED]
     symbols = {*space.alphabet, *space.alphabet.lower(), "*", "-", "X", "x"}
     like = sum(len(text) == space.n and set(text) <= symbols for text in filled)
     return 2 * like > len(filled)
