@@ -283,6 +283,9 @@ def test_replicates_and_weights(tmp_path):
             ss.InputError, match=rf"line 3: 'sd' of 'V3A' is {got}, but it must be above 0 \(1 such"
         ):
             read(tmp_path / "scan.csv", "K2A,1,1", f"V3A,1,{wrong}", header="mutant,score,sd", sd="sd")
+    variants = read(tmp_path / "scan.csv", "K2A,1,1e-200", "V3A,1,1", header="mutant,score,sd", sd="sd")
+    with pytest.raises(ss.InputError, match="sample_weight: value inf at index 0"):
+        ss.fit(variants)
     # A value that is not used needs no standard deviation.
     assert len(read(tmp_path / "scan.csv", "K2A,1,1", "V3A,,", header="mutant,score,sd", sd="sd")) == 1
 

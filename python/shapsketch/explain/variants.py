@@ -193,8 +193,9 @@ class VariantEffects(Explains):
         -------
         VariantTable
             With the columns ``mutations``, such as ``"A23G:T45S"``; ``effect`` of both, and ``epistasis``,
-            predicted; ``stderr`` of the epistasis; ``measured``, number of values of the double mutant,
-            ``measured_effect``, and ``measured_epistasis``, NaN unless both single mutants have values too.
+            predicted; ``stderr`` of the epistasis, NaN if no variant has two substitutions; ``measured``,
+            number of values of the double mutant, ``measured_effect``, and ``measured_epistasis``, NaN unless
+            both single mutants have values too.
 
         Raises
         ------

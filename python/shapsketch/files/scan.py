@@ -14,7 +14,7 @@ from shapsketch.errors import InputError
 from shapsketch.files.columns import Columns, read_columns
 from shapsketch.files.notation import WILD_TYPES, is_of_nucleotides
 from shapsketch.files.variants import Indices, Reader, Skipped, Variants
-from shapsketch.space import DNA, PROTEIN, RNA, Codes, SequenceSpace
+from shapsketch.space import DNA, PROTEIN, RNA, Codes, SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def _with_values(
                 f"above 0 ({len(wrong):,} such values); remove these rows, replace the values, for example "
                 "by the median of the others, or do not use this column"
             )
-        spread, weights = (numbers, numbers**-2.0) if chosen.sds else (None, numbers)
+        spread, weights = (numbers, _inverse_squares(numbers)) if chosen.sds else (None, numbers)
     others.log()
     return Variants(
         space,
@@ -195,6 +195,13 @@ def _with_values(
         spread,
         others.skipped,
     )
+
+
+def _inverse_squares(numbers: Values) -> Values:
+    """Return inverse squares; they may overflow, and a fit refuses weights that are not finite."""
+    with np.errstate(over="ignore"):
+        squares: Values = numbers**-2.0
+    return squares
 
 
 class _Choice:

@@ -131,7 +131,7 @@ class Variants:
         for index, text in enumerate(texts):
             reason = reader.add(text, f"variant {index}")
             if reason is not None:
-                raise InputError(f"variant {index}, {text!r}: {reason.reason}", index=index)
+                raise InputError(f"variant {index}, {text!r}, cannot be used: {reason.reason}", index=index)
         return reader.codes()
 
     def __repr__(self) -> str:
