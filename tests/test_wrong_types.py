@@ -173,6 +173,10 @@ def cases(folder):
     interactions = explainer.interactions(CODES)
     plan = ss.plan(SPACE, 64)
     numbered = itertools.count()
+    scan = folder / "v.csv"
+    scan.write_text("mutant,score\nWT,1\nA1C,0.5\nA1C:C2T,0\n")
+    variants = ss.read_variants(scan, wild_type="ACG")
+    effects = ss.VariantEffects(sketch, variants)
 
     def store():
         return ss.Store(folder / f"{next(numbered)}.db")
@@ -293,6 +297,17 @@ def cases(folder):
                 "progress": False,
             },
         ),
+        Case("read_variants", ss.read_variants, {"path": scan, "wild_type": "ACG"}),
+        Case("Variants.name", variants.name, {"codes": CODES}),
+        Case("Variants.encode", variants.encode, {"names": ["A1C"]}),
+        Case("Variants.summary", variants.summary, {}),
+        Case("VariantEffects", ss.VariantEffects, {"sketch": sketch, "variants": variants}),
+        Case("VariantEffects.singles", effects.singles, {}),
+        Case("VariantEffects.epistasis", effects.epistasis, {}),
+        Case("VariantEffects.best", effects.best, {"mutations": 1}),
+        Case("VariantTable.rows", effects.singles().rows, {"indices": [0]}),
+        Case("VariantTable.top", effects.singles().top, {"count": 2}),
+        Case("VariantTable.save", effects.singles().save, {"path": "t.csv"}),
         Case("Interactions.order", interactions.order, {"order": 1}),
         Case("Interactions.top", interactions.top, {"count": 2}),
         Case("Interactions.dense", interactions.dense, {}),
@@ -428,7 +443,7 @@ def test_wrong_types_are_refused_in_the_words_of_shapsketch(tmp_path, monkeypatc
 RESULTS = (
     "Agreement", "AttributionMap", "Candidate", "Epistasis", "Explanation", "Faithfulness", "Interactions",
     "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Predictor", "PredictorPart", "Records", "Run",
-    "SequenceReader", "Sobol", "models.Check",
+    "SequenceReader", "Sobol", "VariantTable", "Variants", "models.Check",
 )  # fmt: skip
 
 

@@ -23,7 +23,11 @@ from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulnes
 from shapsketch.explain.mutants import Mutants
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
+from shapsketch.explain.variant_table import VariantTable
+from shapsketch.explain.variants import VariantEffects
 from shapsketch.files.read import Records, SequenceReader, read_sequences
+from shapsketch.files.scan import read_variants
+from shapsketch.files.variants import Variants
 from shapsketch.files.write import TableWriter, write_sequences
 from shapsketch.fitting.api import fit, sketch, sketch_outputs
 from shapsketch.fitting.peeling import PeelingDecoder
@@ -87,6 +91,9 @@ __all__ = [
     "Store",
     "TableWriter",
     "TreeSketch",
+    "VariantEffects",
+    "VariantTable",
+    "Variants",
     "__version__",
     "faithfulness",
     "fit",
@@ -95,6 +102,7 @@ __all__ = [
     "models",
     "plan",
     "read_sequences",
+    "read_variants",
     "sketch",
     "sketch_outputs",
     "write_sequences",

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
-from math import comb
 from typing import Protocol
 
 import numpy as np
@@ -105,10 +104,12 @@ def best_mutants(
     count: int,
     minimize: bool,
     limit: int,
+    allowed: npt.NDArray[np.bool_] | None = None,
 ) -> Mutants:
     """Return the `count` mutants of a sequence, `row` (n,), with the highest (lowest) predicted scores.
 
-    They have exactly `mutations` substitutions. All mutants are compared if there are at most `limit`.
+    They have exactly `mutations` substitutions, by symbols that are `allowed` (n, q), by default all. All
+    mutants are compared if there are at most `limit`.
 
     Raises
     ------
@@ -116,21 +117,26 @@ def best_mutants(
         If a number is out of range, or the mutants need more memory than the machine can give.
     """
     mutations = integer("mutations", mutations, least=1)
-    if mutations > space.n:
-        raise InputError(f"mutations must be at most {space.n}, the length, got {mutations}")
+    others = np.arange(space.q) != row[:, None]
+    if allowed is not None:
+        others &= allowed
+    n_positions = int(others.any(axis=1).sum())
+    if mutations > n_positions:
+        what = "the length" if allowed is None else "the positions with substitutions in the library"
+        raise InputError(f"mutations must be at most {n_positions}, {what}, got {mutations}")
     count, limit = integer("count", count, least=1), integer("limit", limit, least=0)
     sign = -1.0 if minimize else 1.0
-    total = comb(space.n, mutations) * (space.q - 1) ** mutations
+    total = _number_of_mutants(others.sum(axis=1), mutations)
     kept = min(total, max(BEAM_WIDTH, count))
     check_memory(
         f"{kept:,} mutants", kept * (MUTANT_BYTES + 5 * space.n + 16 * mutations), "use a smaller count"
     )
     exact = total <= limit
     if exact:
-        best, scores = _compare_all(scores_of, space, row, mutations, min(count, total), sign)
+        best, scores = _compare_all(scores_of, row, others, mutations, min(count, total), sign)
     else:
         # The first step has one parent, the others have `kept`.
-        scored = (1 + (mutations - 1) * kept) * space.n * (space.q - 1)
+        scored = (1 + (mutations - 1) * kept) * int(others.sum())
         if scored >= MANY_SCORED:
             logger.warning(
                 "the beam search scores about %.1e mutants, in %d steps from %d mutants each; a smaller "
@@ -139,7 +145,7 @@ def best_mutants(
                 mutations,
                 kept,
             )
-        best = _beam_search(scores_of, space, row, mutations, kept, sign)
+        best = _beam_search(scores_of, row, others, mutations, kept, sign)
         scores = scores_of.predict(best)
         order = np.argsort(-sign * scores, kind="stable")[:count]
         best, scores = best[order], scores[order]
@@ -152,12 +158,25 @@ def best_mutants(
     return Mutants(best, space.decode(best), scores, scores - original_score, names, exact)
 
 
+def _number_of_mutants(choices: npt.NDArray[np.int64], mutations: int) -> int:
+    """Return the number of mutants, if each position has a number of choices; at most 2**62.
+
+    It is a coefficient of ``prod(1 + choices x)``, exact below 2**53.
+    """
+    coefficients = np.zeros(mutations + 1)
+    coefficients[0] = 1.0
+    with np.errstate(over="ignore"):
+        for choice in choices:
+            coefficients[1:] += choice * coefficients[:-1]
+    return int(min(coefficients[-1], 2.0**62))
+
+
 def _compare_all(
-    scores_of: Scores, space: SequenceSpace, row: Codes, mutations: int, count: int, sign: float
+    scores_of: Scores, row: Codes, others: npt.NDArray[np.bool_], mutations: int, count: int, sign: float
 ) -> tuple[Codes, Values]:
     """Return the best `count` of all mutants, and their scores."""
-    best, scores = np.empty((0, space.n), dtype=np.uint8), np.empty(0)
-    for codes in _all_mutants(space, row, mutations):
+    best, scores = np.empty((0, len(row)), dtype=np.uint8), np.empty(0)
+    for codes in _all_mutants(row, others, mutations):
         new = scores_of.predict(codes)
         if len(scores) == count:
             # Mutants that are not better than the last one cannot be among the best.
@@ -169,55 +188,60 @@ def _compare_all(
     return best, scores
 
 
-def _all_mutants(space: SequenceSpace, row: Codes, mutations: int) -> Iterator[Codes]:
-    """Yield all mutants with exactly `mutations` substitutions, in chunks."""
-    others, size = space.q - 1, max(1, CHUNK // (space.n + 16 * mutations))
-    count = others**mutations
-    supports = combinations(range(space.n), mutations)
+def _all_mutants(row: Codes, others: npt.NDArray[np.bool_], mutations: int) -> Iterator[Codes]:
+    """Yield all mutants with exactly `mutations` substitutions by `others` (n, q), in chunks."""
+    n, q = others.shape
+    choices, size = others.sum(axis=1), max(1, CHUNK // (n + 16 * mutations))
+    # The other symbols of each position, in the order that follows its own symbol.
+    cyclic = (row[:, None].astype(np.int64) + np.arange(q)) % q
+    first = np.argsort(~np.take_along_axis(others, cyclic, axis=1), axis=1, kind="stable")
+    symbols = np.take_along_axis(cyclic, first, axis=1).astype(np.uint8)
+    supports = combinations(np.flatnonzero(choices).tolist(), mutations)
+    largest = int(choices.max()) ** mutations
     while True:
-        chunk = np.array(list(islice(supports, max(1, size // count))), dtype=np.int64)
+        chunk = np.array(list(islice(supports, max(1, size // largest))), dtype=np.int64)
         if not len(chunk):
             return
-        for start in range(0, count, size):
-            numbers = np.arange(start, min(start + size, count))
-            # The digits of a number, plus 1, are the amounts (modulo q) that are added to the codes.
-            steps = 1 + numbers[:, None] // others ** np.arange(mutations)[::-1] % others
-            codes = np.repeat(np.tile(row, (len(chunk), 1)), len(steps), axis=0)
-            positions = np.repeat(chunk, len(steps), axis=0)
-            symbols = np.take_along_axis(codes, positions, axis=1).astype(np.int64)
-            symbols = (symbols + np.tile(steps, (len(chunk), 1))) % space.q
-            np.put_along_axis(codes, positions, symbols.astype(np.uint8), axis=1)
+        counts = choices[chunk].prod(axis=1)
+        ends = np.cumsum(counts)
+        for start in range(0, int(ends[-1]), size):
+            numbers = np.arange(start, min(start + size, int(ends[-1])))
+            support = np.searchsorted(ends, numbers, side="right")
+            # The digits of a number, with the choices of each position as radices, are the symbols.
+            numbers -= (ends - counts)[support]
+            codes = np.tile(row, (len(numbers), 1))
+            for positions in chunk[support].T[::-1]:
+                numbers, digits = np.divmod(numbers, choices[positions])
+                codes[np.arange(len(codes)), positions] = symbols[positions, digits]
             yield codes
 
 
 def _beam_search(
-    scores_of: Scores, space: SequenceSpace, row: Codes, mutations: int, width: int, sign: float
+    scores_of: Scores, row: Codes, others: npt.NDArray[np.bool_], mutations: int, width: int, sign: float
 ) -> Codes:
     """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
     # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because
     # different orders of the same substitutions give the same mutant. In the largest search two mutants have
     # the same sum with a probability of about 1e-6; one of them is then lost.
-    table = np.random.default_rng(0).integers(0, 2**64, space.n * space.q, dtype=np.uint64)
-    start = np.arange(space.n) * space.q + row
+    n, q = others.shape
+    table = np.random.default_rng(0).integers(0, 2**64, n * q, dtype=np.uint64)
     beam, keys = row[None], np.zeros(1, dtype=np.uint64)
-    original = start[None]
-    size = max(1, CHUNK // (8 * space.n * space.q))
+    size = max(1, CHUNK // (8 * n * q))
     for step in range(1, mutations + 1):
         best = _Candidates(width)
         for first in range(0, len(beam), size):
             part = beam[first : first + size]
             scores = sign * (scores_of.predict(part)[:, None] + scores_of.mutation_effects(part))
             # Each position is substituted at most once, and never by its original symbol.
-            substituted = np.repeat(part != row, space.q, axis=1)
-            scores[substituted] = -np.inf
-            scores[:, original] = -np.inf
+            scores[np.repeat(part != row, q, axis=1)] = -np.inf
+            scores[:, ~others.ravel()] = -np.inf
             # At most `step` parents have the same child.
             parents, cells = _highest(scores, width * min(step, len(part)))
             new = keys[first + parents] + table[cells]
             best.add(scores[parents, cells], first + parents, cells, new)
         parents, cells, keys = best.parents, best.cells, best.keys
         beam = beam[parents]
-        beam[np.arange(len(beam)), cells // space.q] = cells % space.q
+        beam[np.arange(len(beam)), cells // q] = cells % q
     return beam
 
 

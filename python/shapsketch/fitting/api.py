@@ -17,6 +17,7 @@ from shapsketch._validate import boolean, check_memory, choice
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
+from shapsketch.files.variants import Variants
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
@@ -344,9 +345,9 @@ def sketch_outputs(  # noqa: PLR0913 - public
 
 
 def fit(  # noqa: PLR0913 - public
-    X: Sequences,
-    y: npt.ArrayLike,
-    space: SequenceSpace,
+    X: Sequences | Variants,
+    y: npt.ArrayLike | None = None,
+    space: SequenceSpace | None = None,
     *,
     method: Literal["auto", "regress", "trees", "distill"] = "regress",
     sample_weight: npt.ArrayLike | None = None,
@@ -364,12 +365,14 @@ def fit(  # noqa: PLR0913 - public
 
     Repeated sequences and noise are allowed. R² is cross-validated, with all copies of a sequence in one
     fold. The summary lists symbols that never occur at a position; terms with them are not identifiable and
-    are not in the sketch. Explanations are for a uniform background unless you pass ``background=X``. If the
-    data cover little of the space, explanations extrapolate.
+    are not in the sketch. The background of explanations is the wild type of :class:`Variants`, and uniform
+    otherwise, unless you pass ``background=X``. An explainer warns if it is far from the data.
 
     Parameters
     ----------
-    X : sequences (strings, or codes (N, n))
+    X : sequences (strings, or codes (N, n)), or Variants
+        :class:`Variants` of :func:`read_variants` have their own values, space and weights; pass `y`, `space`
+        and `sample_weight` for sequences only.
     y : array of float, shape (N,)
     space : SequenceSpace
     method : {"auto", "regress", "trees", "distill"}
@@ -403,7 +406,16 @@ def fit(  # noqa: PLR0913 - public
     >>> sketch.link, round(sketch.r2, 2)
     ('log', 1.0)
     """
-    space_of(space)
+    if isinstance(X, Variants):
+        if not (y is None and space is None and sample_weight is None):
+            raise InputError(
+                "variants have their own values, space and weights; pass no y, space, sample_weight"
+            )
+        sequences: Sequences = X.codes
+        y, space, sample_weight, wild_type = X.values, X.space, X.weights, X.wild_type_codes
+    else:
+        sequences, wild_type = X, None
+    space = space_of(space)
     shows_steps = boolean("progress", progress)
     scale = parse(link)
     choice("method", method, ANY_QUERIES)
@@ -415,7 +427,7 @@ def fit(  # noqa: PLR0913 - public
     if inputs != "codes" and teacher is None:
         raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
-    rows = labelled(X, y, space, sample_weight, scale)
+    rows = labelled(sequences, y, space, sample_weight, scale)
 
     def regress() -> _core.Sketch:
         return regressor._fit(space, rows).sketch_._core
@@ -425,7 +437,7 @@ def fit(  # noqa: PLR0913 - public
     else:
         with steps(shows_steps) as log:
             fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
-    core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes))
+    core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes, wild_type))
     sketch = Sketch._wrap(core, scale, fitted.custom)
     warn_if_low(sketch)
     return sketch

@@ -27,7 +27,9 @@ LOSSES = ("squared", "huber")
 # average.
 NEAR = 0.5
 # Number of sequences with two given mutations that a regression on pairs needs, on average.
-FEWEST_TOGETHER = 5
+FEWEST_TOGETHER = 1
+# Number of words of all pairs up to which a regression tries them in any case: that takes a few seconds.
+MANY_WORDS = 250_000
 # Largest number of words of a window in the dictionary for sequences near one sequence.
 NEAR_CELLS = 4_096
 
@@ -141,12 +143,14 @@ def parse_dictionary(dictionary: object) -> Dictionary | None:
 def suited_dictionary(space: SequenceSpace, codes: Codes) -> Dictionary | None:
     """Return a dictionary for sequences near one sequence, codes (N, n); None if the automatic one is better.
 
-    Two given mutations are in so few of these sequences that a regression cannot estimate pairs.
+    It has no pairs if two given mutations are in so few of these sequences that a regression cannot estimate
+    their interaction, and there are so many pairs that it takes long to try them.
     """
     counts = np.array([np.bincount(column, minlength=space.q) for column in codes.T])
     mutated = 1.0 - counts.max(axis=1) / len(codes)
     together = len(codes) * float(mutated.mean() / (space.q - 1)) ** 2
-    if mutated.mean() >= NEAR or together >= FEWEST_TOGETHER:
+    words = space.n * (space.n - 1) // 2 * space.q**2
+    if mutated.mean() >= NEAR or together >= FEWEST_TOGETHER or words <= MANY_WORDS:
         return None
     return Dictionary(orders=1, windows=min(space.n, int(np.log(NEAR_CELLS) / np.log(space.q))))
 

@@ -121,12 +121,17 @@ class Distribution:
         return _core.Distribution(self.text, probabilities.reshape(-1), least, kind, background.references)
 
 
-def measured(space: SequenceSpace, codes: Codes) -> _core.Distribution:
-    """Return what a sketch of measured sequences, codes (N, n), keeps of their distribution."""
+def measured(space: SequenceSpace, codes: Codes, wild_type: Codes | None = None) -> _core.Distribution:
+    """Return what a sketch of measured sequences, codes (N, n), keeps of their distribution.
+
+    The default background of explanations is the wild type (n,) if there is one, else uniform.
+    """
     probabilities = _frequencies(space, codes)
-    return _core.Distribution(
-        "measured sequences", probabilities.reshape(-1), _least(probabilities, codes), "uniform"
-    )
+    text, kind, references = "measured sequences", "uniform", None
+    if wild_type is not None:
+        text, kind, references = "measured variants of a wild type", "references", wild_type[None]
+    least = _least(probabilities, codes)
+    return _core.Distribution(text, probabilities.reshape(-1), least, kind, references)
 
 
 def _frequencies(space: SequenceSpace, codes: Codes) -> Values:
