@@ -42,8 +42,9 @@ class Explainer(Explains):
     Parameters
     ----------
     sketch : Sketch or Spectrum
-    background : "uniform", array, str, list or DinucleotideShuffles
-        The distribution from which missing positions are drawn. "uniform": all symbols are equally likely. A
+    background : "uniform", array, str, list or DinucleotideShuffles, optional
+        The distribution from which missing positions are drawn; by default the wild type or the distribution
+        of the queries, and uniform for uniform queries. "uniform": all symbols are equally likely. A
         float array (n, q): a product distribution, such as a position weight matrix; a float array (q,): one
         composition for all positions. The labels of a pandas object must be the symbols, in any order: the
         columns of a DataFrame (n, q), and the index of a Series (q,). A string or codes (n,): one reference
