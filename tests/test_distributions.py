@@ -9,6 +9,10 @@ import pytest
 import shapsketch as ss
 from hypothesis import given
 from hypothesis import strategies as st
+from shapsketch import _core
+from shapsketch.fitting.boosting import boost_all, closed_form, exact_closed_form, positional_candidates
+from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.regression import suited_dictionary
 from shapsketch.query.distribution import log_likelihoods, parse
 
 SPACE = ss.SequenceSpace(ss.DNA, length=12)
@@ -243,3 +247,34 @@ def test_log_likelihoods_are_those_of_a_loop():
     smoothed = 0.999 * probabilities + 0.001 / 4
     expected = [np.mean([np.log(smoothed[i, a]) for i, a in enumerate(row)]) for row in codes]
     np.testing.assert_allclose(log_likelihoods(probabilities, codes), expected, rtol=1e-12)
+
+
+def test_trees_near_a_wild_type_are_exact():
+    space = ss.SequenceSpace(ss.PROTEIN, 20)
+    wild = np.random.default_rng(0).integers(0, 20, 20)
+    codes = parse(ss.Mutagenesis(wild, rate=0.1), space).distinct(900, 0)
+    mutated = codes != wild
+    values = np.exp(-mutated.sum(axis=1) / 2.0) + mutated[:, 3] * mutated[:, 9]
+    for features in positional_candidates(space, uniform=False):
+        trees = boost_all(features, Labelled(codes, values), leaves=31, rounds=80, seed=0)
+        boosted = trees.boosted
+        expected = boosted.centre + boosted.scale * boosted.booster.predict(features.matrix(codes))
+        form = _core.Components(exact_closed_form(trees)).predict(codes)
+        np.testing.assert_allclose(form, expected, rtol=1e-9, atol=1e-9)
+        # Truncation by the variance of uniform sequences loses what varies here.
+        short = _core.Components(closed_form(trees, 1e-3, None)[0]).predict(codes)
+        assert np.mean((short - expected) ** 2) > 0.01 * expected.var()
+
+
+def test_the_dictionary_near_one_sequence_leaves_out_pairs_that_hardly_occur():
+    def dictionary(space, rate, count):
+        wild = np.zeros(space.n, dtype=np.uint8)
+        return suited_dictionary(space, parse(ss.Mutagenesis(wild, rate=rate), space).distinct(count, 0))
+
+    long = ss.SequenceSpace(ss.PROTEIN, 60)
+    chosen = dictionary(long, 0.1, 2_000)
+    assert (chosen.orders, chosen.windows) == (1, 2)
+    # Pairs are listed if they occur, if sequences are far from each other, or if there are few.
+    assert dictionary(ss.SequenceSpace("ACDE", 150), 0.1, 2_000) is None
+    assert dictionary(long, 0.8, 2_000) is None
+    assert dictionary(ss.SequenceSpace(ss.PROTEIN, 12), 0.1, 2_000) is None

@@ -265,9 +265,7 @@ def cases(folder):
             ss.DinucleotideShuffles(2).of,
             {"space": SPACE, "sequences": CODES},
         ),
-        Case(
-            "Mutagenesis", ss.Mutagenesis, {"wild_type": "ACG"}, lambda **a: ss.Mutagenesis(**a).of(SPACE)
-        ),
+        Case("Mutagenesis", ss.Mutagenesis, {"wild_type": "ACG"}, lambda **a: ss.Mutagenesis(**a).of(SPACE)),
         Case("Mutagenesis.of", ss.Mutagenesis("ACG").of, {"space": SPACE}),
         Case("Hybrids", ss.Hybrids, {"sequences": CODES}, lambda **a: ss.Hybrids(**a).of(SPACE)),
         Case("Hybrids.of", ss.Hybrids(CODES).of, {"space": SPACE}),
