@@ -30,6 +30,14 @@ class ClosedForm:
             return self._sketch._components
         return _core.Components(self._sketch._core, self._background.core)
 
+    def typical_sequences(self, count: int, rng: np.random.Generator) -> Codes:
+        """Return random sequences (count, n) with the symbols of the queries."""
+        space, distribution = self._background.space, self._sketch._core.distribution
+        if distribution is None:
+            return rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+        queries = Background(space, probabilities=distribution.probabilities.reshape(space.n, space.q))
+        return queries.draw(np.zeros(space.n, dtype=np.uint8), count, rng)
+
     def predict(self, codes: Codes) -> Values:
         """Return predicted scores (B,)."""
         return self._sketch._components.predict(codes)

@@ -146,9 +146,8 @@ class SampledPredictor:
     @lazy_property
     def _typical(self) -> float:
         """Root mean square of the Shapley values of random sequences, by the closed form."""
-        space = self._background.space
         rng = np.random.default_rng([self._sampling.seed, TYPICAL])
-        codes = rng.integers(0, space.q, (TYPICAL_SEQUENCES, space.n), dtype=np.uint8)
+        codes = self._closed_form.typical_sequences(TYPICAL_SEQUENCES, rng)
         values, _ = self._closed_form.shapley_values(codes)
         return float(np.sqrt((values**2).mean()))
 
