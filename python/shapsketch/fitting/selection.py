@@ -150,6 +150,8 @@ def _learners(
     learners: list[Learner] = []
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
+    if not data.uniform and options.method != "trees" and options.teacher is None:
+        learners.append(EpistasisLearner(data.space, seed=seed, log=log))
     if options.method != "distill":
         learners.append(boosting)
     if options.method == "trees":
@@ -157,8 +159,6 @@ def _learners(
     if options.teacher is not None:
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         return [*learners, CustomLearner(teacher, log)]
-    if not data.uniform:
-        learners.append(EpistasisLearner(data.space, seed=seed, log=log))
     size = clock.networks(data.space, data.rows.n_sequences)
     if size is not None:
         learners.append(NetworkLearner(data.space, size, seed=seed, log=log))
