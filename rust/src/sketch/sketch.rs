@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
+use crate::amortised::Amortised;
 use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub struct Sketch {
     pub held_out: Option<HeldOut>,
     /// The best predictor of the same values, if one was fitted; it is closer to the model than the closed form.
     pub predictor: Option<Arc<Predictor>>,
+    /// Amortised Shapley values of the predictor, if they were trained.
+    pub amortised: Option<Arc<Amortised>>,
     /// Whether it was read from a file without a digest, in which damage cannot be detected.
     pub unverified: bool,
 }
@@ -96,7 +99,15 @@ pub struct Fit {
 impl From<Surrogate> for Sketch {
     /// A sketch without provenance.
     fn from(surrogate: Surrogate) -> Self {
-        Self { surrogate, uncertainty: None, info: None, held_out: None, predictor: None, unverified: false }
+        Self {
+            surrogate,
+            uncertainty: None,
+            info: None,
+            held_out: None,
+            predictor: None,
+            amortised: None,
+            unverified: false,
+        }
     }
 }
 
@@ -134,6 +145,7 @@ impl Sketch {
             info: Some(SketchInfo { dependent, ..SketchInfo::new(provenance, r2, noise) }),
             held_out: Some(held_out),
             predictor: None,
+            amortised: None,
             unverified: false,
         })
     }
@@ -176,23 +188,37 @@ impl Sketch {
             info: Some(info),
             held_out: Some(held_out),
             predictor: None,
+            amortised: None,
             unverified: false,
         }
     }
 
-    /// The same sketch with a predictor.
+    /// The same sketch with a predictor, and without amortised values of another one.
     ///
     /// # Errors
     /// If the predictor belongs to another space.
     pub fn with_predictor(self, predictor: Arc<Predictor>) -> Result<Self> {
         self.surrogate.space().check_same(predictor.space())?;
-        Ok(Self { predictor: Some(predictor), ..self })
+        Ok(Self { predictor: Some(predictor), amortised: None, ..self })
     }
 
-    /// The same sketch without its predictor.
+    /// The same sketch without its predictor, and without amortised values of it.
     #[must_use]
     pub fn without_predictor(self) -> Self {
-        Self { predictor: None, ..self }
+        Self { predictor: None, amortised: None, ..self }
+    }
+
+    /// The same sketch with amortised Shapley values of its predictor.
+    ///
+    /// # Errors
+    /// If the sketch has no predictor, or the network belongs to another space.
+    pub fn with_amortised(self, amortised: Arc<Amortised>) -> Result<Self> {
+        self.surrogate.space().check_same(amortised.space())?;
+        if self.predictor.is_none() {
+            let (expected, got) = ("a sketch with a predictor", "one without".into());
+            return Err(Error::Parameter { name: "amortised values", expected, got });
+        }
+        Ok(Self { amortised: Some(amortised), ..self })
     }
 
     /// The same sketch with another outcome; a sketch without provenance stays as it is.
