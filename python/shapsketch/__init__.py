@@ -18,6 +18,7 @@ from shapsketch.errors import (
 )
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
+from shapsketch.explain.amortised import amortise
 from shapsketch.explain.background import DinucleotideShuffles
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
@@ -85,6 +86,7 @@ __all__ = [
     "TableWriter",
     "TreeSketch",
     "__version__",
+    "amortise",
     "faithfulness",
     "fit",
     "from_trees",

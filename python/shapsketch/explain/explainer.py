@@ -10,6 +10,7 @@ from shapsketch._validate import boolean, choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
+from shapsketch.explain.amortised import AmortisedPredictor
 from shapsketch.explain.background import Background, BackgroundLike
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS, sample
@@ -18,7 +19,7 @@ from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
-from shapsketch.explain.routes import Routes
+from shapsketch.explain.routes import Route, Routes
 from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
 from shapsketch.models._protocol import Model
@@ -48,13 +49,14 @@ class Explainer(Explains):
         columns of a DataFrame (n, q), and the index of a Series (q,). A string or codes (n,): one reference
         sequence, such as the wild type. A list of strings or codes (R, n): these sequences, equally likely.
         :class:`DinucleotideShuffles`: shuffles of each explained sequence.
-    of : {"best", "closed form", "predictor"}
+    of : {"best", "closed form", "predictor", "amortised"}
         What to explain. The closed form is explained exactly, in microseconds for each sequence. The
-        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled: see
+        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled:
         :mod:`shapsketch.explain.control_variate`. "best" explains the predictor if its unexplained variance
         is less than three quarters of that of the closed form. It takes from the closed form what the
-        predictor does not have: interactions other than SII up to order 2, Sobol indices and motifs. Every
-        result says what it explains.
+        predictor does not have: interactions other than SII up to order 2, Sobol indices and motifs.
+        "amortised" takes Shapley values from a network (:func:`amortise`), and "best" does so for at least
+        200 sequences if its error is small. Every result says what it explains.
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
         values of a sequence, or of random sequences if that is larger. A sequence gets at most 4,096
@@ -92,7 +94,7 @@ class Explainer(Explains):
         sketch: Sketch | Spectrum,
         background: BackgroundLike = "uniform",
         *,
-        of: Literal["best", "closed form", "predictor"] = "best",
+        of: Literal["best", "closed form", "predictor", "amortised"] = "best",
         precision: float = 0.03,
         evaluations: int | None = None,
         random_state: int = 0,
@@ -128,8 +130,8 @@ class Explainer(Explains):
 
     @property
     def explained(self) -> Explained:  # type: ignore[override]
-        """What Shapley values explain: the closed form or the predictor; its R², background and scale."""
-        return self._routes.explained(self._routes.preferred)
+        """What Shapley values of one sequence explain, its R², background and scale."""
+        return self._routes.explained(self._routes.of_values(1))
 
     @property
     def base_value(self) -> float:
@@ -142,7 +144,7 @@ class Explainer(Explains):
         """
         if self._background.shuffles is not None:
             raise InputError("the base value differs by sequence here; use base_values of an explanation")
-        return self._routes.preferred.base_value
+        return self._routes.of_values(1).base_value
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -152,15 +154,21 @@ class Explainer(Explains):
         InputError
             If a sequence does not belong to the space; the message says which one and where.
         """
-        codes, route = self._space.encode(sequences), self._routes.preferred
+        codes = self._space.encode(sequences)
+        return self._explanation(codes, self._routes.of_values(len(codes)))
+
+    def _explanation(self, codes: Codes, route: Route) -> Explanation:
+        source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
         stderr = None
         if isinstance(route, ClosedForm):
             values, base = route.shapley_values(codes)
+        elif isinstance(route, AmortisedPredictor):
+            values, base, stderr = route.shapley_values(codes)
         else:
             sampled = route.explain(codes)
             values, base, stderr = sampled.values, sampled.base_values, sampled.stderr
-        source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
-        return Explanation(values, base, codes, self.explained, stderr, self._space.alphabet, source)
+        of, alphabet = self._routes.explained(route), self._space.alphabet
+        return Explanation(values, base, codes, of, stderr, alphabet, source)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield one explanation for each batch of sequences, in constant memory.
@@ -368,9 +376,10 @@ class Explainer(Explains):
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
         codes = self._space.encode(sequences)
         size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
+        route = self._routes.of_values(len(codes))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
-        explained = ((part.data, part.values) for part in self.stream(batches))
-        return AttributionMap.from_batches(explained, self._space, self.explained)
+        explained = ((batch, self._explanation(batch, route).values) for batch in batches)
+        return AttributionMap.from_batches(explained, self._space, self._routes.explained(route))
 
     def refine(
         self,
