@@ -24,6 +24,7 @@ from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
 from shapsketch.models._protocol import Model
 from shapsketch.space import Codes, Sequences, Values
+from shapsketch.surrogate.predictor import Predictor
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.surrogate.spectrum import Spectrum
 
@@ -51,12 +52,11 @@ class Explainer(Explains):
         :class:`DinucleotideShuffles`: shuffles of each explained sequence.
     of : {"best", "closed form", "predictor", "amortised"}
         What to explain. The closed form is explained exactly, in microseconds for each sequence. The
-        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled:
-        :mod:`shapsketch.explain.control_variate`. "best" explains the predictor if its unexplained variance
-        is less than three quarters of that of the closed form. It takes from the closed form what the
-        predictor does not have: interactions other than SII up to order 2, Sobol indices and motifs.
-        "amortised" takes Shapley values from a network (:func:`amortise`), and "best" does so for at least
-        200 sequences if its error is small. Every result says what it explains.
+        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled
+        (:mod:`shapsketch.explain.control_variate`), or those of a network if "amortised" (:func:`amortise`).
+        "best" explains the predictor if its unexplained variance is less than three quarters of that of the
+        closed form, and 200 sequences or more by the network if its error is small. Interactions other than
+        SII up to order 2, Sobol indices and motifs exist for the closed form only.
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
         values of a sequence, or of random sequences if that is larger. A sequence gets at most 4,096
@@ -158,17 +158,16 @@ class Explainer(Explains):
         return self._explanation(codes, self._routes.of_values(len(codes)))
 
     def _explanation(self, codes: Codes, route: Route) -> Explanation:
-        source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
-        stderr = None
+        source: Sketch | Predictor | None = self._sketch.predictor
         if isinstance(route, ClosedForm):
-            values, base = route.shapley_values(codes)
+            (values, base), stderr, source = route.shapley_values(codes), None, self._sketch
         elif isinstance(route, AmortisedPredictor):
             values, base, stderr = route.shapley_values(codes)
         else:
-            sampled = route.explain(codes)
-            values, base, stderr = sampled.values, sampled.base_values, sampled.stderr
-        of, alphabet = self._routes.explained(route), self._space.alphabet
-        return Explanation(values, base, codes, of, stderr, alphabet, source)
+            every = route.explain(codes)
+            values, base, stderr = every.values, every.base_values, every.stderr
+        explained = self._routes.explained(route)
+        return Explanation(values, base, codes, explained, stderr, self._space.alphabet, source)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield one explanation for each batch of sequences, in constant memory.

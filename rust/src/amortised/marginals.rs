@@ -102,3 +102,74 @@ fn of_mutants(
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::design::uniform;
+    use crate::frequency::Frequency;
+    use crate::networks::{Ensemble, Training};
+    use crate::predictor::{ClosedForm, Part};
+    use crate::surrogate::Spectrum;
+    use crate::trees::{Count, CountingTrees, Node, RunCounts, Test};
+    use crate::validation::RSquared;
+    use crate::{Complex64, SequenceSpace};
+
+    const N: usize = 5;
+
+    fn spectrum(space: &SequenceSpace, seed: usize) -> Surrogate {
+        let terms = (0..6).map(|k| {
+            let dense: Vec<u8> = (0..N).map(|i| ((seed + 5 * k + 2 * i * k) % 3) as u8).collect();
+            let conjugate: Vec<u8> = dense.iter().map(|&a| (3 - a) % 3).collect();
+            let value = Complex64::new(0.3 + k as f64, if dense == conjugate { 0.0 } else { 0.5 });
+            [(Frequency::from_dense(&dense), value), (Frequency::from_dense(&conjugate), value.conj())]
+        });
+        let terms: std::collections::BTreeMap<_, _> = terms.flatten().collect();
+        Surrogate::Spectrum(Spectrum::new(space.clone(), terms.into_iter().collect()).unwrap())
+    }
+
+    #[test]
+    fn marginals_are_those_of_predicted_mutants() {
+        let (space, cancel) = (SequenceSpace::new("ABC", N).unwrap(), Cancel::new());
+        let codes = uniform(&space, 120, 1, &cancel).unwrap();
+        let values: Vec<f64> = codes.chunks(N).map(|word| f64::from(word[0] * word[3])).collect();
+        let training = Training { members: 1, channels: 5, hidden: 4, epochs: 2, ..Training::default() };
+        let networks = Ensemble::train(&space, &codes, &values, None, &training, &cancel).unwrap();
+        let counts = vec![Count { kmer: vec![2, 1], first: 0, last: 2, step: 1 }];
+        let test = Test::AtMost { count: 0, threshold: 0 };
+        let nodes = vec![Node::Split { condition: test, yes: 1, no: 2 }, Node::Leaf(0.5), Node::Leaf(2.0)];
+        let trees = CountingTrees::new(space.clone(), 0.1, vec![], counts, RunCounts::default(), vec![nodes])
+            .unwrap();
+        let form = Box::new(ClosedForm::new(spectrum(&space, 1)).unwrap());
+        let models = [Model::Networks(networks), Model::Trees(trees), Model::ClosedForm(form)];
+        let parts = models.map(|model| Part { name: "part".into(), weight: 0.4, r2: 0.5, model });
+        let r2 = RSquared::new(&[1.0, 2.0, 4.0], &[1.0, 2.5, 4.0]).unwrap();
+        let predictor = Predictor::new(space.clone(), 3.0, parts.into(), r2).unwrap();
+        let closed_form = spectrum(&space, 2);
+        let components = Components::new(&closed_form.terms()).unwrap();
+        let weights = [0.2, 0.5, 0.3].repeat(N);
+        for background in [
+            Background::uniform(&space),
+            Background::product(&space, weights).unwrap(),
+            Background::references(&space, &codes[..N]).unwrap(),
+        ] {
+            let chances = background.probabilities().unwrap();
+            let marginals =
+                of_difference(&predictor, &closed_form, &background, &chances, &codes, &cancel).unwrap();
+            for (word, marginals) in codes.chunks(N).zip(marginals.chunks(N)) {
+                for (i, marginal) in marginals.iter().enumerate() {
+                    let mut mutants = word.repeat(3);
+                    (0..3).for_each(|a| mutants[a * N + i] = a as u8);
+                    let predicted = predictor.predict(&mutants, &cancel).unwrap();
+                    let explained = components.predict(&mutants, &cancel).unwrap();
+                    let scores: Vec<f64> = predicted.iter().zip(explained).map(|(p, e)| p - e).collect();
+                    let mean: f64 = scores.iter().zip(&chances[i * 3..]).map(|(s, p)| s * p).sum();
+                    // Networks compute in single precision.
+                    assert!((marginal - scores[word[i] as usize] + mean).abs() < 1e-5);
+                }
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 
 /// Mutants that are predicted to train the network: if all parts of the predictor are fast, and otherwise.
-const MUTANTS: (usize, usize) = (3_600_000, 600_000);
+const MUTANTS: (usize, usize) = (1_800_000, 600_000);
 /// Bounds of the number of sequences with these mutants.
 const SEQUENCES: (usize, usize) = (1_000, 40_000);
 /// Tolerance: the probabilities of a position may add up to 1 with at most this error.
@@ -62,7 +62,7 @@ impl Amortised {
         }
         for (position, row) in background.chunks_exact(q).enumerate() {
             let sum: f64 = row.iter().sum();
-            if row.iter().any(|p| *p < 0.0) || !((sum - 1.0).abs() <= SLACK) {
+            if row.iter().any(|p| *p < 0.0) || !sum.is_finite() || (sum - 1.0).abs() > SLACK {
                 return bad("probabilities that add up to 1", format!("{row:?} at position {position}"));
             }
         }

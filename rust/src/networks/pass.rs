@@ -345,7 +345,7 @@ impl Workspace {
 }
 
 /// The places and symbols of the window of the first convolution around a position.
-fn window(sequence: &[u8], position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+pub(super) fn window(sequence: &[u8], position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
     let reach = FIRST_WIDTH / 2;
     let first = position.saturating_sub(reach);
     let end = (position + reach + 1).min(sequence.len());

@@ -6,6 +6,7 @@
 use ndarray::{ArrayViewMut2, linalg::general_mat_mul};
 
 use super::activation::activate;
+use super::pass::window;
 use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape, matrix};
 
 /// Mutants whose rows are in memory together.
@@ -132,9 +133,8 @@ impl<'a> Scan<'a> {
         let weights = self.block(Block::First);
         for (i, out) in self.first_sums.chunks_exact_mut(channels).enumerate() {
             out.copy_from_slice(&self.parameters[self.shape.range(Block::FirstBias)]);
-            for j in i.saturating_sub(FIRST_REACH)..(i + FIRST_REACH + 1).min(n) {
-                let row = (j + FIRST_REACH - i) * q + usize::from(sequence[j]);
-                add(out, 1.0, &weights[row * channels..][..channels]);
+            for (place, symbol) in window(sequence, i) {
+                add(out, 1.0, &weights[(place * q + symbol) * channels..][..channels]);
             }
         }
         self.first.copy_from_slice(&self.first_sums);
