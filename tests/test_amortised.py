@@ -98,7 +98,7 @@ def test_values_are_close_to_those_of_the_predictor_and_the_error_is_stated(trai
 def with_errors(sketch, error, sampling):
     """A sketch with a network that states these errors."""
     uniform = _core.Background.uniform(SPACE._core)
-    network = _core.ValueNetwork.train(sketch._core, uniform, seed=0)
+    network = _core.ValueNetwork.train(sketch._core.predictor, sketch._core, uniform, seed=0)
     core = _core.Amortised(network, uniform, base_value=0.0, error=error, size=0.3, sampling=sampling)
     return ss.Sketch._wrap(sketch._core.with_amortised(core))
 

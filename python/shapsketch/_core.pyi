@@ -94,7 +94,9 @@ class Background:
 
 class ValueNetwork:
     @staticmethod
-    def train(sketch: Sketch, background: Background, *, seed: int) -> ValueNetwork: ...
+    def train(
+        predictor: Predictor, sketch: Sketch, background: Background, *, seed: int
+    ) -> ValueNetwork: ...
     def values(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
 
 class Amortised:

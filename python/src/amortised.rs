@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use shapsketch::Result;
 use shapsketch::amortised::{self, Accuracy};
 use shapsketch::networks::values::{self, ValuesTraining};
-use shapsketch::{Error, Result};
 
 use crate::anova::Background;
 use crate::arrays::{self, Codes, Matrix, Vector};
+use crate::predictor::Predictor;
 use crate::sketch::Sketch;
 use crate::work::{interruptible, short};
 
@@ -18,18 +19,19 @@ pub(crate) struct ValueNetwork(values::ValueNetwork);
 
 #[pymethods]
 impl ValueNetwork {
-    /// Trains a network on the difference between the predictor of a sketch and its closed form.
+    /// Trains a network on the difference between a predictor and the closed form of a sketch.
     #[staticmethod]
-    #[pyo3(signature = (sketch, background, *, seed))]
-    fn train(py: Python<'_>, sketch: Sketch, background: Background, seed: u64) -> PyResult<Self> {
+    #[pyo3(signature = (predictor, sketch, background, *, seed))]
+    fn train(
+        py: Python<'_>,
+        predictor: Predictor,
+        sketch: Sketch,
+        background: Background,
+        seed: u64,
+    ) -> PyResult<Self> {
         let training = ValuesTraining { seed, ..ValuesTraining::default() };
         interruptible(py, |cancel| {
-            let predictor = sketch.0.predictor.as_deref().ok_or_else(|| Error::Parameter {
-                name: "sketch",
-                expected: "one with a predictor",
-                got: "one without".into(),
-            })?;
-            amortised::train(predictor, &sketch.0.surrogate, &background.0, &training, cancel)
+            amortised::train(&predictor.0, &sketch.0.surrogate, &background.0, &training, cancel)
         })
         .map(Self)
     }

@@ -97,7 +97,7 @@ def amortise(sketch: Sketch, background: BackgroundLike = "uniform", *, random_s
             advice="use 'uniform', probabilities or one reference, or sample with of='predictor'",
             option="background",
         )
-    network = _core.ValueNetwork.train(sketch._core, parsed.core, seed=seed)
+    network = _core.ValueNetwork.train(predictor._core, sketch._core, parsed.core, seed=seed)
     closed_form = ClosedForm(sketch, parsed)
     sampling = Sampling(precision=PRECISION, evaluations=EVALUATIONS, seed=seed, progress=False)
     sampled = SampledPredictor(predictor, closed_form, parsed, sampling)
