@@ -269,6 +269,8 @@ def cases(folder):
         Case("Mutagenesis.of", ss.Mutagenesis("ACG").of, {"space": SPACE}),
         Case("Hybrids", ss.Hybrids, {"sequences": CODES}, lambda **a: ss.Hybrids(**a).of(SPACE)),
         Case("Hybrids.of", ss.Hybrids(CODES).of, {"space": SPACE}),
+        # The sketch has no predictor: the parameters are checked before.
+        Case("amortise", ss.amortise, {"sketch": ss.Sketch(distant)}),
         Case("Explainer", ss.Explainer, {"sketch": distant}, lambda **a: ss.Explainer(**a)(CODES)),
         Case("Explainer.stream", explainer.stream, {"batches": [CODES]}),
         Case("Explainer.interactions", explainer.interactions, {"sequences": CODES}),

@@ -18,6 +18,7 @@ from shapsketch.errors import (
 )
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
+from shapsketch.explain.amortised import amortise
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.explain.mutants import Mutants
@@ -95,6 +96,7 @@ __all__ = [
     "VariantTable",
     "Variants",
     "__version__",
+    "amortise",
     "faithfulness",
     "fit",
     "from_trees",

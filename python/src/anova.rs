@@ -12,7 +12,7 @@ use crate::work::{interruptible, short};
 /// The distribution of missing positions.
 #[pyclass(frozen, from_py_object, module = "shapsketch._core")]
 #[derive(Clone)]
-pub(crate) struct Background(shapsketch::Background);
+pub(crate) struct Background(pub(crate) shapsketch::Background);
 
 #[pymethods]
 impl Background {
@@ -32,6 +32,12 @@ impl Background {
     fn references(py: Python<'_>, space: Space, codes: Codes<'_>) -> PyResult<Self> {
         let codes = arrays::codes(&codes);
         short(py, || shapsketch::Background::references(&space.0, &codes)).map(Self)
+    }
+
+    /// The probability of each symbol at each position, row by row; `None` if positions are not independent.
+    #[getter]
+    fn probabilities<'py>(&self, py: Python<'py>) -> Option<Vector<'py, f64>> {
+        self.0.probabilities().map(|probabilities| arrays::vector(py, probabilities))
     }
 
     fn __str__(&self) -> String {

@@ -3,6 +3,7 @@
 
 #![allow(missing_docs)]
 
+mod amortised;
 mod anova;
 mod arrays;
 mod design;
@@ -29,6 +30,8 @@ use shapsketch::sketch::{Method, Outcome, Strategy};
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::amortised::{Amortised, ValueNetwork};
     #[pymodule_export]
     use super::anova::{Background, Components};
     #[pymodule_export]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod amortised;
 pub mod anova;
 mod cancel;
 pub mod design;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
+use shapsketch::amortised::{self, Accuracy, Amortised};
 use shapsketch::design::uniform;
+use shapsketch::networks::values::{ValueNetwork, ValuesTraining};
 use shapsketch::networks::{self, Training};
 use shapsketch::predictor::{ClosedForm, Model, Part, Predictor};
 use shapsketch::surrogate::{Relation, Spectrum};
 use shapsketch::trees::{Count, CountingTrees, Node, RunCount, RunCounts, Test};
 use shapsketch::validation::RSquared;
-use shapsketch::{Cancel, Complex64, SequenceSpace, Sketch, Surrogate, frequency::Frequency};
+use shapsketch::{Background, Cancel, Complex64, SequenceSpace, Sketch, Surrogate, frequency::Frequency};
 
 fn space() -> SequenceSpace {
     SequenceSpace::new("ACGT", 8).unwrap()
@@ -175,12 +177,17 @@ fn trees_without_runs_have_no_tensors_of_runs() {
 
 /// A file with a changed description of its predictor and the digest of the changed file.
 fn forged(bytes: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    forged_metadata(bytes, |metadata| change(&mut metadata["predictor"]))
+}
+
+/// A file with changed metadata and the digest of the changed file.
+fn forged_metadata(bytes: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
     let (length, rest) = bytes.split_at(8);
     let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
     let mut header: Value = serde_json::from_slice(header).unwrap();
     let text = header["__metadata__"]["shapsketch"].as_str().unwrap();
     let mut metadata: Value = serde_json::from_str(text).unwrap();
-    change(&mut metadata["predictor"]);
+    change(&mut metadata);
     let zeros = "0".repeat(32);
     metadata["digest"] = zeros.clone().into();
     header["__metadata__"]["shapsketch"] = metadata.to_string().into();
@@ -232,4 +239,81 @@ fn a_part_of_a_predictor_has_no_predictor_itself() {
     let outer = safetensors::serialize(tensors, metadata.metadata().clone()).unwrap();
     let message = Sketch::from_bytes(&forged(&outer, |_| {})).unwrap_err().to_string();
     assert!(message.contains("a part of a predictor has a predictor"), "{message}");
+}
+
+/// A network of values with few steps.
+fn amortised_network(predictor: &Predictor, background: &Background) -> shapsketch::Result<ValueNetwork> {
+    let training = ValuesTraining { steps: 3, ..ValuesTraining::default() };
+    amortised::train(predictor, &closed_form(), background, &training, &Cancel::new())
+}
+
+fn with_amortised_values(codes: &[u8]) -> Sketch {
+    let predictor = predictor(codes);
+    let network = amortised_network(&predictor, &Background::uniform(&space())).unwrap();
+    let accuracy = Accuracy { error: 0.25, size: 1.0, sampling: 0.125 };
+    let amortised = Amortised::new(network, vec![0.25; 32], 0.5, accuracy).unwrap();
+    let sketch = Sketch::from(closed_form()).with_predictor(Arc::new(predictor)).unwrap();
+    sketch.with_amortised(Arc::new(amortised)).unwrap()
+}
+
+#[test]
+fn a_sketch_file_keeps_amortised_values() {
+    let codes = uniform(&space(), 120, 0, &Cancel::new()).unwrap();
+    let sketch = with_amortised_values(&codes);
+    let bytes = sketch.to_bytes().unwrap();
+    let back = Sketch::from_bytes(&bytes).unwrap();
+    assert_eq!(back.amortised, sketch.amortised);
+    assert_eq!(back.to_bytes().unwrap(), bytes);
+    let other = back.clone().with_predictor(back.predictor.clone().unwrap()).unwrap();
+    assert!(other.amortised.is_none() && back.without_predictor().amortised.is_none());
+}
+
+#[test]
+fn forged_amortised_values_in_files_are_refused_with_the_reason() {
+    let codes = uniform(&space(), 120, 0, &Cancel::new()).unwrap();
+    let bytes = with_amortised_values(&codes).to_bytes().unwrap();
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 7] = [
+        (|m| m["amortised"]["channels"] = 5.into(), "as many parameters"),
+        (|m| m["amortised"]["channels"] = 0.into(), "1 to 1024"),
+        (|m| m["amortised"]["hidden"] = (1_u64 << 40).into(), "1 to 1024"),
+        (|m| m["amortised"]["error"] = (-1.0).into(), "at least 0"),
+        (|m| m["amortised"]["base_value"] = Value::Null, "damaged"),
+        (|m| m["amortised"] = 1.into(), "damaged"),
+        (|m| drop(m.as_object_mut().unwrap().remove("predictor")), "no predictor"),
+    ];
+    for (change, expected) in changes {
+        let message = Sketch::from_bytes(&forged_metadata(&bytes, change)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let with = |name: &str, dtype, shape: Vec<usize>, data: &[u8]| {
+        let mut tensors: Vec<(String, TensorView<'_>)> =
+            file.tensors().into_iter().filter(|(other, _)| other != name).collect();
+        tensors.push((name.to_owned(), TensorView::new(dtype, shape, data).unwrap()));
+        let outer = safetensors::serialize(tensors, metadata.metadata().clone()).unwrap();
+        Sketch::from_bytes(&forged(&outer, |_| {})).unwrap_err().to_string()
+    };
+    let probabilities: Vec<u8> = (0..32).flat_map(|_| 0.5_f64.to_le_bytes()).collect();
+    let message = with("amortised.background", Dtype::F64, vec![32], &probabilities);
+    assert!(message.contains("add up to 1") && message.contains("position 0"), "{message}");
+    let message = with("amortised.background", Dtype::F64, vec![31], &probabilities[8..]);
+    assert!(message.contains("one probability for each"), "{message}");
+    let count = file.tensor("amortised.parameters").unwrap().data().len() / 4;
+    let parameters: Vec<u8> = (0..count).flat_map(|_| f32::NAN.to_le_bytes()).collect();
+    let message = with("amortised.parameters", Dtype::F32, vec![1, count], &parameters);
+    assert!(message.contains("finite parameters"), "{message}");
+}
+
+#[test]
+fn amortised_values_need_a_predictor_and_independent_positions() {
+    let codes = uniform(&space(), 120, 0, &Cancel::new()).unwrap();
+    let predictor = predictor(&codes);
+    let references = Background::references(&space(), &codes[..16]).unwrap();
+    let message = amortised_network(&predictor, &references).unwrap_err().to_string();
+    assert!(message.contains("independent positions"), "{message}");
+    let amortised = with_amortised_values(&codes).amortised.unwrap();
+    let message = Sketch::from(closed_form()).with_amortised(amortised).unwrap_err().to_string();
+    assert!(message.contains("a sketch with a predictor"), "{message}");
 }

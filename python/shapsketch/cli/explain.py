@@ -171,7 +171,9 @@ def _values(
         )
 
     batch = max(1, WIDE // (len(columns) * references))
-    return RowSource(columns, rows, batch if explainer.of == "closed form" else min(batch, FEW), metadata)
+    # Sampling takes long for each sequence.
+    few = explainer.of == "predictor"
+    return RowSource(columns, rows, min(batch, FEW) if few else batch, metadata)
 
 
 def _interactions(

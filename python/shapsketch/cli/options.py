@@ -188,11 +188,12 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress bars.
 FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers in single precision.")
 OF = click.option(
     "--of",
-    type=click.Choice(["best", "closed-form", "predictor"]),
+    type=click.Choice(["best", "closed-form", "predictor", "amortised"]),
     default="best",
     callback=lambda _context, _option, value: value.replace("-", " "),
     help="What to explain: the closed form (microseconds for each sequence), the predictor of the sketch "
-    "(sampled, up to seconds), or the one that is clearly better.",
+    "(sampled, up to seconds), its amortised values (if the file has them), or the one that is clearly "
+    "better.",
 )
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of every random choice.")
 REQUEST = grouped(

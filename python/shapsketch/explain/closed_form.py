@@ -12,7 +12,7 @@ from shapsketch._lazy import lazy_property
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.table import Support
 from shapsketch.query.background import Background
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.sketch import Sketch
 
 
@@ -51,6 +51,11 @@ class ClosedForm:
         components, q = self._sketch._components, self._background.space.q
         pairs = components.pairs
         return pairs, components.epistasis(codes).reshape(len(codes), len(pairs), q, q)
+
+    @property
+    def space(self) -> SequenceSpace:
+        """The sequence space."""
+        return self._background.space
 
     @property
     def base_value(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 # What can be explained; "model" is explained by `Explainer.refine`.
-Of: TypeAlias = Literal["closed form", "predictor", "model"]
+Of: TypeAlias = Literal["closed form", "predictor", "amortised predictor", "model"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Explained:
 
     Attributes
     ----------
-    of : {"closed form", "predictor", "model"}
+    of : {"closed form", "predictor", "amortised predictor", "model"}
     r2 : float
         Its R², as a prediction of the model, on the scale of the result; NaN if it is not known.
     background : str
@@ -25,6 +25,8 @@ class Explained:
         The scale of the result; "identity" is the model's own scale.
     distribution : str
         The sequences to which R² refers, in words; empty if it is not known.
+    error : float
+        Root mean squared error of the values of an amortised predictor, relative to their size; 0 for others.
     """
 
     of: Of
@@ -32,11 +34,13 @@ class Explained:
     background: str
     link: str
     distribution: str = "uniform"
+    error: float = 0.0
 
     def __str__(self) -> str:
         where = "" if self.distribution in ("", "uniform") else f" of {self.distribution}"
         known = "" if self.of == "model" or math.isnan(self.r2) else f" (R² {self.r2:.3f}{where})"
-        return f"the {self.of}{known}, background {self.background}, link {self.link}"
+        error = f", error {self.error:.1%}" if self.error else ""
+        return f"the {self.of}{known}{error}, background {self.background}, link {self.link}"
 
 
 class Explains:
@@ -46,7 +50,7 @@ class Explains:
 
     @property
     def of(self) -> Of:
-        """What is explained: "closed form", "predictor" or "model"."""
+        """What is explained: "closed form", "predictor", "amortised predictor" or "model"."""
         return self.explained.of
 
     @property

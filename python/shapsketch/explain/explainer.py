@@ -50,13 +50,13 @@ class Explainer(Explains):
         columns of a DataFrame (n, q), and the index of a Series (q,). A string or codes (n,): one reference
         sequence, such as the wild type. A list of strings or codes (R, n): these sequences, equally likely.
         :class:`DinucleotideShuffles`: shuffles of each explained sequence.
-    of : {"best", "closed form", "predictor"}
+    of : {"best", "closed form", "predictor", "amortised"}
         What to explain. The closed form is explained exactly, in microseconds for each sequence. The
-        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled: see
-        :mod:`shapsketch.explain.control_variate`. "best" explains the predictor if its unexplained variance
-        is less than three quarters of that of the closed form. It takes from the closed form what the
-        predictor does not have: interactions other than SII up to order 2, Sobol indices and motifs. Every
-        result says what it explains.
+        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled
+        (:mod:`shapsketch.explain.control_variate`), or those of a network if "amortised" (:func:`amortise`).
+        "best" explains the predictor if its unexplained variance is less than three quarters of that of the
+        closed form, and 200 sequences or more by the network if its error is small. Interactions other than
+        SII up to order 2, Sobol indices and motifs exist for the closed form only.
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
         values of a sequence, or of random sequences if that is larger. A sequence gets at most 4,096
@@ -94,7 +94,7 @@ class Explainer(Explains):
         sketch: Sketch | Spectrum,
         background: BackgroundLike | None = None,
         *,
-        of: Literal["best", "closed form", "predictor"] = "best",
+        of: Literal["best", "closed form", "predictor", "amortised"] = "best",
         precision: float = 0.03,
         evaluations: int | None = None,
         random_state: int = 0,
@@ -137,8 +137,8 @@ class Explainer(Explains):
 
     @property
     def explained(self) -> Explained:  # type: ignore[override]
-        """What Shapley values explain: the closed form or the predictor; its R², background and scale."""
-        return self._routes.explained(self._routes.preferred)
+        """What Shapley values of one sequence explain, its R², background and scale."""
+        return self._routes.explained(self._routes.of_values(1))
 
     @property
     def base_value(self) -> float:
@@ -151,7 +151,7 @@ class Explainer(Explains):
         """
         if self._background.shuffles is not None:
             raise InputError("the base value differs by sequence here; use base_values of an explanation")
-        return self._routes.preferred.base_value
+        return self._routes.of_values(1).base_value
 
     def __call__(self, sequences: Sequences) -> Explanation:
         """Return Shapley values of sequences (strings, or codes (B, n)).
@@ -161,15 +161,12 @@ class Explainer(Explains):
         InputError
             If a sequence does not belong to the space; the message says which one and where.
         """
-        codes, route = self._encode(sequences), self._routes.preferred
-        stderr = None
-        if isinstance(route, ClosedForm):
-            values, base = route.shapley_values(codes)
-        else:
-            sampled = route.explain(codes)
-            values, base, stderr = sampled.values, sampled.base_values, sampled.stderr
+        codes = self._encode(sequences)
+        route = self._routes.of_values(len(codes))
+        values, base, stderr = self._routes.shapley_values(codes, route)
         source = self._sketch if isinstance(route, ClosedForm) else self._sketch.predictor
-        return Explanation(values, base, codes, self.explained, stderr, self._space.alphabet, source)
+        explained = self._routes.explained(route)
+        return Explanation(values, base, codes, explained, stderr, self._space.alphabet, source)
 
     def stream(self, batches: Iterable[Sequences]) -> Iterator[Explanation]:
         """Yield one explanation for each batch of sequences, in constant memory.
@@ -374,11 +371,12 @@ class Explainer(Explains):
 
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
-        codes = self._space.encode(sequences)
+        codes = self._encode(sequences)
         size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
+        route = self._routes.of_values(len(codes))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
-        explained = ((part.data, part.values) for part in self.stream(batches))
-        return AttributionMap.from_batches(explained, self._space, self.explained)
+        explained = ((batch, self._routes.shapley_values(batch, route)[0]) for batch in batches)
+        return AttributionMap.from_batches(explained, self._space, self._routes.explained(route))
 
     def refine(
         self,

@@ -35,7 +35,7 @@ class Explanation(Explains, Table):
     explained : Explained
         What is explained, its R², the background and the scale.
     sampling_stderr : numpy.ndarray of float64, shape (B, n), or None
-        Standard errors of sampling; None if the values are exact.
+        Standard errors of sampling, or the error of an amortised predictor; None if the values are exact.
     """
 
     values: Values

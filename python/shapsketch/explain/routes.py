@@ -1,13 +1,15 @@
-"""Which function of a sketch is explained: its closed form, or its best predictor."""
+"""Which function of a sketch is explained, and how: its closed form, or its best predictor."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 
 from shapsketch._validate import choice
 from shapsketch.errors import InputError
+from shapsketch.explain.amortised import AmortisedPredictor, trained_for
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.explained import Explained, Of
@@ -16,13 +18,17 @@ from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.sketch import Sketch
 
-CHOICES = ("best", "closed form", "predictor")
+CHOICES = ("best", "closed form", "predictor", "amortised")
 # "best" takes the predictor if its unexplained variance is less than this fraction of that of the closed
 # form.
 CLEARLY = 0.75
 # Predictions for each evaluation of a model whose control variate is the predictor. They make the errors of
 # sampling the predictor small beside those of sampling the difference.
 CONTROL_EVALUATIONS = 10
+# Fewest sequences of a batch for which "best" takes amortised values.
+LARGE = 200
+
+Route: TypeAlias = ClosedForm | SampledPredictor | AmortisedPredictor
 
 
 class Routes:
@@ -33,6 +39,8 @@ class Routes:
     closed_form : ClosedForm
     predictor : SampledPredictor or None
         None if the sketch has none, or only the closed form may be explained.
+    amortised : AmortisedPredictor or None
+        None if the sketch has none for this background, or sampling or the closed form was chosen.
     """
 
     def __init__(self, sketch: Sketch, background: Background, of: object, sampling: Sampling) -> None:
@@ -49,11 +57,14 @@ class Routes:
             )
         if sketch.predictor is not None and self.of != "closed form":
             self.predictor = SampledPredictor(sketch.predictor, self.closed_form, background, sampling)
+        self.amortised: AmortisedPredictor | None = None
+        if self.of == "amortised" or (self.of == "best" and trained_for(sketch, background)):
+            self.amortised = AmortisedPredictor(sketch, self.closed_form, background)
 
     @property
     def prefers_predictor(self) -> bool:
         """Whether the predictor is explained where both can be."""
-        if self.predictor is None or self.of == "predictor":
+        if self.predictor is None or self.of in ("predictor", "amortised"):
             return self.predictor is not None
         of_closed_form, of_predictor = self._sketch.r2, self.predictor.r2
         return of_closed_form is None or 1.0 - of_predictor < CLEARLY * (1.0 - of_closed_form)
@@ -63,6 +74,23 @@ class Routes:
         """What is explained where both can be."""
         return self.predictor if self.prefers_predictor and self.predictor is not None else self.closed_form
 
+    def of_values(self, count: int) -> Route:
+        """Return what Shapley values of `count` sequences explain."""
+        amortised = self.amortised
+        if amortised is None or not self.prefers_predictor:
+            return self.preferred
+        large = count >= LARGE and amortised.replaces_sampling
+        return amortised if large or self.of == "amortised" else self.preferred
+
+    def shapley_values(self, codes: Codes, route: Route) -> tuple[Values, Values, Values | None]:
+        """Return Shapley values (B, n), base values (B,), and errors (B, n) of sampling or of the network."""
+        if isinstance(route, ClosedForm):
+            return *route.shapley_values(codes), None
+        if isinstance(route, AmortisedPredictor):
+            return route.shapley_values(codes)
+        sampled = route.explain(codes)
+        return sampled.values, sampled.base_values, sampled.stderr
+
     def only_closed_form(self, what: str) -> ClosedForm:
         """Return the closed form for results that the predictor does not have.
 
@@ -71,7 +99,7 @@ class Routes:
         InputError
             If only the predictor may be explained.
         """
-        if self.of == "predictor":
+        if self.of in ("predictor", "amortised"):
             raise InputError(
                 f"{what} of a predictor cannot be computed; only the closed form has them",
                 advice="use of='closed form' or of='best'",
@@ -79,12 +107,15 @@ class Routes:
             )
         return self.closed_form
 
-    def explained(self, route: ClosedForm | SampledPredictor | None) -> Explained:
+    def explained(self, route: Route | None) -> Explained:
         """Return what a result explains; None is the model itself."""
         of: Of = "model"
         r2: float | None = 1.0
+        error = 0.0
         if isinstance(route, ClosedForm):
             of, r2 = "closed form", self._sketch.r2
+        elif isinstance(route, AmortisedPredictor):
+            of, r2, error = "amortised predictor", route.r2, route.error
         elif route is not None:
             of, r2 = "predictor", route.r2
         return Explained(
@@ -93,6 +124,7 @@ class Routes:
             str(self._background),
             self._sketch.link,
             self._sketch.distribution or "",
+            error,
         )
 
     def controls(self, codes: Codes, *, calls: int, pairs: bool = False) -> Controls:

@@ -304,6 +304,19 @@ class Sketch:
         core = self._core.predictor
         return None if core is None else Predictor(core, self.space, self._link, self._custom)
 
+    @property
+    def amortised_error(self) -> float | None:
+        """Error of the amortised Shapley values of the predictor (:func:`amortise`); None without them.
+
+        It is the root mean squared error on held-out random sequences, relative to the root mean square of
+        the Shapley values of the predictor.
+        """
+        amortised = self._core.amortised
+        if amortised is None:
+            return None
+        error, size, _ = amortised.accuracy
+        return error / size if size else 0.0
+
     def _standard_errors(self, codes: Codes) -> Values | None:
         """Return standard errors (B, n) of its Shapley values under the uniform background, if known."""
         return self._core.standard_errors(codes)
@@ -344,6 +357,8 @@ class Sketch:
             lines += info_lines(self._info, self.space.alphabet, self.distribution or "")
             if self.predictor is not None:
                 lines += predictor_lines(self.predictor)
+            if self.amortised_error is not None:
+                lines.append(f"amortised  Shapley values of the predictor, error {self.amortised_error:.1%}")
             if self._info.r2.value < LOW_FIDELITY:
                 lines.append("           LOW: explanations describe the sketch, not the model")
         lines.append(f"terms      {self.n_terms:,}")

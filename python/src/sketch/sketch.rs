@@ -12,6 +12,7 @@ use shapsketch::sketch::{self, Outcome};
 use shapsketch::surrogate::{self, Basis};
 
 use super::{Candidate, Distribution, Fit, HeldOut, SketchInfo};
+use crate::amortised::Amortised;
 use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::predictor::Predictor;
 use crate::space::Space;
@@ -149,6 +150,16 @@ impl Sketch {
     #[getter]
     fn predictor(&self) -> Option<Predictor> {
         self.0.predictor.clone().map(Predictor)
+    }
+
+    /// The same sketch with amortised values of its predictor.
+    fn with_amortised(&self, py: Python<'_>, amortised: Amortised) -> PyResult<Self> {
+        short(py, || self.core().with_amortised(amortised.0)).map(Self::from)
+    }
+
+    #[getter]
+    fn amortised(&self) -> Option<Amortised> {
+        self.0.amortised.clone().map(Amortised)
     }
 
     #[getter]

@@ -141,6 +141,14 @@ impl Background {
         self.parts() == 1
     }
 
+    /// The probability of each symbol at each position, `(n, q)`, if positions are independent; `None` for several
+    /// references.
+    #[must_use]
+    pub fn probabilities(&self) -> Option<Vec<f64>> {
+        let positions = 0..self.space.n() as u16;
+        self.factorises().then(|| positions.flat_map(|position| self.symbols(position)).collect())
+    }
+
     /// Probabilities of the symbols at a position.
     pub(crate) fn symbols(&self, position: u16) -> Vec<f64> {
         let q = self.space.q();

@@ -1,32 +1,33 @@
 //! The activation `silu(x) = x / (1 + e^{-x})` and its slope.
 
-use wide::f32x8;
-
-const LANES: usize = 8;
+/// Beyond this absolute value the sigmoid is 0 or 1, and the exponential would overflow.
+const LARGEST: f32 = 80.0;
+/// 1.5 times 2^23: a number added to it is rounded to an integer, which is then in the last bits.
+const ROUNDING: f32 = 12_582_912.0;
+/// ln 2 as a sum. The first part has few bits, so that its products with small integers are exact.
+const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
 
 /// Replaces values by their activation, and writes the slope at each.
 pub(super) fn activate(values: &mut [f32], slopes: &mut [f32]) {
-    let (chunks, rest) = values.as_chunks_mut::<LANES>();
-    let (slope_chunks, rest_slopes) = slopes.as_chunks_mut::<LANES>();
-    for (chunk, slopes) in chunks.iter_mut().zip(slope_chunks) {
-        (*chunk, *slopes) = eight(*chunk);
-    }
-    if !rest.is_empty() {
-        let mut padded = [0.0; LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        let (activated, slopes) = eight(padded);
-        rest.copy_from_slice(&activated[..rest.len()]);
-        rest_slopes[..rest.len()].copy_from_slice(&slopes[..rest.len()]);
+    // The compiler makes vectors of this loop; the exponential of a library is a call for each value, or slower.
+    for (value, slope) in values.iter_mut().zip(slopes) {
+        let sigmoid = 1.0 / (1.0 + exponential(-value.clamp(-LARGEST, LARGEST)));
+        *value *= sigmoid;
+        *slope = sigmoid + *value * (1.0 - sigmoid);
     }
 }
 
-fn eight(values: [f32; LANES]) -> ([f32; LANES], [f32; LANES]) {
-    // Beyond 80 the exponential would overflow; the sigmoid is 0 or 1 there.
-    let x = f32x8::from(values);
-    let bounded = x.max(f32x8::splat(-80.0)).min(f32x8::splat(80.0));
-    let sigmoid = f32x8::ONE / (f32x8::ONE + (-bounded).exp());
-    let activated = x * sigmoid;
-    (activated.into(), (sigmoid + activated * (f32x8::ONE - sigmoid)).into())
+/// `e^x` for |x| up to [`LARGEST`], with a relative error of about 1e-7: a polynomial (Cephes, `expf`) times a power of 2.
+fn exponential(x: f32) -> f32 {
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
+    let power = shifted - ROUNDING;
+    let rest = x - power * LN_2.0 - power * LN_2.1;
+    let mut sum = 1.987_569_1e-4;
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        sum = sum * rest + coefficient;
+    }
+    let near = sum * rest * rest + rest + 1.0;
+    f32::from_bits(near.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 #[cfg(test)]

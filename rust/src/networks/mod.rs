@@ -9,16 +9,19 @@
 
 mod activation;
 mod pass;
+mod scan;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod train;
+pub mod values;
 
 use rayon::prelude::*;
 
 pub use shape::Shape;
 
 use self::pass::Workspace;
+use self::scan::Scan;
 use self::train::{CHUNK, Standardised};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -26,6 +29,8 @@ use crate::space::SequenceSpace;
 
 /// Sequences predicted by one task.
 const ROWS: usize = 256;
+/// Sequences whose mutants one task predicts.
+const SCANNED: usize = 64;
 /// Fewest values that networks can be trained on.
 pub const FEWEST: usize = 100;
 /// Largest number of parameters of one network.
@@ -200,6 +205,43 @@ impl Ensemble {
         let scale = self.scale / self.networks.len() as f64;
         sum.iter_mut().for_each(|value| *value = self.centre + scale * *value);
         Ok(sum)
+    }
+
+    /// For each position, the prediction minus its mean over the symbols of that position; shape `(B, n)`. Symbols have
+    /// the probabilities `background`, `(n, q)`.
+    ///
+    /// Network `r mod m` of the `m` networks predicts for sequence `r`. That is unbiased if the sequences are random, and
+    /// its noise is small beside that of the sequences.
+    ///
+    /// # Errors
+    /// If the codes do not belong to the space, there are not `n q` probabilities, or the caller cancels.
+    pub fn marginals(&self, codes: &[u8], background: &[f64], cancel: &Cancel) -> Result<Vec<f64>> {
+        let (n, q, members) = (self.space.n(), self.space.q(), self.networks.len());
+        let mut out = vec![0.0; self.space.check(codes)? * n];
+        if background.len() != n * q {
+            return Err(Error::ValueCount { what: "background", got: background.len(), expected: n * q });
+        }
+        let tasks = out.par_chunks_mut(SCANNED * n).zip(codes.par_chunks(SCANNED * n)).enumerate();
+        tasks.try_for_each(|(task, (out, codes))| {
+            for (member, network) in self.networks.iter().enumerate() {
+                let mut scan = Scan::new(network.shape, &network.parameters);
+                let mut outputs = vec![0.0; n * q];
+                for (row, (out, codes)) in out.chunks_exact_mut(n).zip(codes.chunks_exact(n)).enumerate() {
+                    if (task * SCANNED + row) % members != member {
+                        continue;
+                    }
+                    cancel.check()?;
+                    scan.outputs(codes, &mut outputs);
+                    for (i, out) in out.iter_mut().enumerate() {
+                        let (outputs, chances) = (&outputs[i * q..][..q], &background[i * q..][..q]);
+                        let mean: f64 = outputs.iter().zip(chances).map(|(&v, p)| f64::from(v) * p).sum();
+                        *out = self.scale * (f64::from(outputs[usize::from(codes[i])]) - mean);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Sequences of a chunk lie one after another, with rows of zeros between them that are as wide as a convolution
 //! reaches. So a convolution is one product of matrices, whose left side is a view of overlapping windows.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayViewMut2, Axis, ShapeBuilder};
 
 use super::activation::activate;
@@ -21,7 +20,7 @@ pub(super) struct Workspace {
     first_slopes: Vec<f32>,
     second_slopes: Vec<f32>,
     /// Sum of both convolutions.
-    sum: Vec<f32>,
+    pub(super) sum: Vec<f32>,
     placed: Vec<f32>,
     /// Means, then maxima, of the channels of each sequence.
     pooled: Vec<f32>,
@@ -29,14 +28,17 @@ pub(super) struct Workspace {
     largest: Vec<u32>,
     dense: Vec<f32>,
     dense_slopes: Vec<f32>,
-    residual: Vec<f32>,
+    /// Sum of both dense layers.
+    pub(super) residual: Vec<f32>,
     residual_slopes: Vec<f32>,
     outputs: Vec<f32>,
     /// Gradient at the input of the second activation, with `BETWEEN` rows of zeros before and after.
     second_gradient: Vec<f32>,
-    sum_gradient: Vec<f32>,
+    /// Gradient at `sum`; a head writes its part first.
+    pub(super) sum_gradient: Vec<f32>,
     placed_gradient: Vec<f32>,
-    hidden_gradient: Vec<f32>,
+    /// Gradient at `residual`, which a head writes.
+    pub(super) hidden_gradient: Vec<f32>,
     hidden_inner: Vec<f32>,
     pooled_gradient: Vec<f32>,
     /// Gradient of the parameters.
@@ -46,24 +48,31 @@ pub(super) struct Workspace {
 /// `out = beta·out + left · right`.
 macro_rules! product {
     ($left:expr, $right:expr, $beta:expr, $out:expr) => {
-        general_mat_mul(1.0, &$left, &$right, $beta, &mut $out)
+        ndarray::linalg::general_mat_mul(1.0, &$left, &$right, $beta, &mut $out)
     };
 }
 
+pub(super) use product;
+
 /// A slice as a matrix to write to, whose rows start every `stride` values.
 #[expect(clippy::expect_used, reason = "the callers size their buffers by the shape")]
-fn target(values: &mut [f32], rows: usize, columns: usize, stride: usize) -> ArrayViewMut2<'_, f32> {
+pub(super) fn target(
+    values: &mut [f32],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+) -> ArrayViewMut2<'_, f32> {
     ArrayViewMut2::from_shape((rows, columns).strides((stride, 1)), values)
         .expect("the buffer has these rows")
 }
 
 /// Sets each row to the bias.
-fn fill(rows: &mut [f32], bias: &[f32]) {
+pub(super) fn fill(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
 }
 
 /// Adds the sum of rows.
-fn add_rows(sum: &mut [f32], rows: &[f32]) {
+pub(super) fn add_rows(sum: &mut [f32], rows: &[f32]) {
     for row in rows.chunks_exact(sum.len()) {
         sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
@@ -102,16 +111,34 @@ impl Workspace {
     }
 
     /// Rows from the start of one sequence to the start of the next.
-    const fn stride(&self) -> usize {
+    pub(super) const fn stride(&self) -> usize {
         self.shape.n + BETWEEN
     }
 
     /// The outputs of the network for sequences of codes.
     pub(super) fn forward(&mut self, parameters: &[f32], codes: &[u8]) -> &[f32] {
+        self.trunk(parameters, codes);
+        let Shape { n, q, hidden, .. } = self.shape;
+        let count = codes.len() / n;
+        let bias = |block| &parameters[self.shape.range(block)];
+        let (output, linear) = (bias(Block::Output), bias(Block::Linear));
+        let constant = bias(Block::OutputBias)[0];
+        for ((out, sums), word) in
+            self.outputs.iter_mut().zip(self.residual.chunks_exact(hidden)).zip(codes.chunks_exact(n))
+        {
+            let dense: f32 = sums.iter().zip(output).map(|(value, weight)| value * weight).sum();
+            let linear: f32 = word.iter().enumerate().map(|(i, &a)| linear[i * q + a as usize]).sum();
+            *out = constant + dense + linear;
+        }
+        &self.outputs[..count]
+    }
+
+    /// All layers but the last one.
+    pub(super) fn trunk(&mut self, parameters: &[f32], codes: &[u8]) {
         let count = codes.len() / self.shape.n;
         self.convolve(parameters, codes);
         self.pool(count);
-        let Shape { n, q, channels, hidden } = self.shape;
+        let Shape { n, channels, hidden, .. } = self.shape;
         let of = |block| self.shape.matrix(parameters, block);
         let bias = |block| &parameters[self.shape.range(block)];
         let places = n * PLACED;
@@ -130,16 +157,6 @@ impl Workspace {
         product!(matrix(dense, count, hidden), of(Block::Residual), 1.0, out);
         activate(residual, &mut self.residual_slopes[..count * hidden]);
         residual.iter_mut().zip(&*dense).for_each(|(sum, value)| *sum += value);
-        let (output, linear) = (bias(Block::Output), bias(Block::Linear));
-        let constant = bias(Block::OutputBias)[0];
-        for ((out, sums), word) in
-            self.outputs.iter_mut().zip(residual.chunks_exact(hidden)).zip(codes.chunks_exact(n))
-        {
-            let dense: f32 = sums.iter().zip(output).map(|(value, weight)| value * weight).sum();
-            let linear: f32 = word.iter().enumerate().map(|(i, &a)| linear[i * q + a as usize]).sum();
-            *out = constant + dense + linear;
-        }
-        &self.outputs[..count]
     }
 
     /// Both convolutions, and the channels that keep their positions.
@@ -216,19 +233,12 @@ impl Workspace {
     ///
     /// `flipped` are the weights of the second convolution for the way back, see [`flipped`].
     pub(super) fn backward(&mut self, parameters: &[f32], flipped: &[f32], codes: &[u8], slopes: &[f32]) {
-        self.gradient.fill(0.0);
-        self.dense_gradients(parameters, codes, slopes);
-        self.convolution_gradients(parameters, flipped, codes);
-    }
-
-    fn dense_gradients(&mut self, parameters: &[f32], codes: &[u8], slopes: &[f32]) {
         let shape = self.shape;
-        let Shape { n, q, channels, hidden } = shape;
-        let count = slopes.len();
-        let of = |block| shape.matrix(parameters, block);
+        let Shape { n, q, hidden, .. } = shape;
+        self.gradient.fill(0.0);
+        self.sum_gradient.fill(0.0);
         let output = &parameters[shape.range(Block::Output)];
-        let inner = &mut self.hidden_inner[..count * hidden];
-        let outer = &mut self.hidden_gradient[..count * hidden];
+        let outer = &mut self.hidden_gradient[..slopes.len() * hidden];
         for (sequence, &slope) in slopes.iter().enumerate() {
             let at = sequence * hidden..(sequence + 1) * hidden;
             let gradient = &mut self.gradient[shape.range(Block::Output)];
@@ -236,13 +246,28 @@ impl Workspace {
                 .iter_mut()
                 .zip(&self.residual[at.clone()])
                 .for_each(|(sum, value)| *sum += slope * value);
-            outer[at.clone()].iter_mut().zip(output).for_each(|(out, weight)| *out = slope * weight);
+            outer[at].iter_mut().zip(output).for_each(|(out, weight)| *out = slope * weight);
             let linear = shape.range(Block::Linear).start;
             for (i, &symbol) in codes[sequence * n..][..n].iter().enumerate() {
                 self.gradient[linear + i * q + symbol as usize] += slope;
             }
         }
         self.gradient[shape.range(Block::OutputBias)][0] = slopes.iter().sum();
+        self.trunk_backward(parameters, flipped, codes);
+    }
+
+    /// The gradient of [`Workspace::trunk`], from those at `residual` and `sum`.
+    pub(super) fn trunk_backward(&mut self, parameters: &[f32], flipped: &[f32], codes: &[u8]) {
+        self.dense_gradients(parameters, codes.len() / self.shape.n);
+        self.convolution_gradients(parameters, flipped, codes);
+    }
+
+    fn dense_gradients(&mut self, parameters: &[f32], count: usize) {
+        let shape = self.shape;
+        let Shape { n, channels, hidden, .. } = shape;
+        let of = |block| shape.matrix(parameters, block);
+        let inner = &mut self.hidden_inner[..count * hidden];
+        let outer = &mut self.hidden_gradient[..count * hidden];
         let times = |out: &mut [f32], left: &[f32], right: &[f32]| {
             out.iter_mut().zip(left.iter().zip(right)).for_each(|(out, (a, b))| *out = a * b);
         };
@@ -280,7 +305,7 @@ impl Workspace {
         product!(sum.t(), placed, 0.0, target(gradient, channels, PLACED, PLACED));
         let back = &mut self.sum_gradient[..rows * channels];
         let weights = shape.matrix(parameters, Block::Placed);
-        product!(placed, weights.t(), 0.0, target(back, rows, channels, channels));
+        product!(placed, weights.t(), 1.0, target(back, rows, channels, channels));
         for sequence in 0..count {
             let (means, maxima) =
                 self.pooled_gradient[2 * sequence * channels..][..2 * channels].split_at(channels);
@@ -320,7 +345,7 @@ impl Workspace {
 }
 
 /// The places and symbols of the window of the first convolution around a position.
-fn window(sequence: &[u8], position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+pub(super) fn window(sequence: &[u8], position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
     let reach = FIRST_WIDTH / 2;
     let first = position.saturating_sub(reach);
     let end = (position + reach + 1).min(sequence.len());

@@ -111,6 +111,11 @@ impl Shape {
         self.range(Block::Linear).end
     }
 
+    /// Number of parameters of all layers but the last one.
+    pub(super) fn trunk(&self) -> usize {
+        self.range(Block::Output).start
+    }
+
     /// A block as a matrix.
     pub(super) fn matrix<'a>(&self, parameters: &'a [f32], block: Block) -> ArrayView2<'a, f32> {
         let (rows, columns, _) = self.size(block);

@@ -12,12 +12,12 @@ use super::{Ensemble, Training};
 use crate::cancel::Cancel;
 use crate::space::SequenceSpace;
 
-fn silu(x: f64) -> f64 {
+pub(super) fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-/// The output for one sequence, neuron by neuron.
-fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> f64 {
+/// The sum of both convolutions and that of both dense layers, neuron by neuron.
+pub(super) fn slow_trunk(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let &Shape { n, q, channels, hidden } = shape;
     let of = |block: Block, row: usize, columns: usize, column: usize| {
         parameters[shape.range(block).start + row * columns + column]
@@ -65,14 +65,23 @@ fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> f64 {
     };
     let dense = layer(&features, Block::Dense, Block::DenseBias);
     let residual = layer(&dense, Block::Residual, Block::ResidualBias);
-    let mut out = of(Block::OutputBias, 0, 1, 0);
-    for h in 0..hidden {
-        out += (dense[h] + residual[h]) * of(Block::Output, h, 1, 0);
-    }
-    out + sequence.iter().enumerate().map(|(i, &a)| of(Block::Linear, i * q + a as usize, 1, 0)).sum::<f64>()
+    let sums = dense.iter().zip(residual).map(|(dense, residual)| dense + residual).collect();
+    (both, sums)
 }
 
-fn random_codes(q: usize, count: usize, seed: u64) -> Vec<u8> {
+/// The output for one sequence.
+fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> f64 {
+    let q = shape.q;
+    let of = |block: Block, row: usize| parameters[shape.range(block).start + row];
+    let (_, sums) = slow_trunk(shape, parameters, sequence);
+    let mut out = of(Block::OutputBias, 0);
+    for (h, sum) in sums.iter().enumerate() {
+        out += sum * of(Block::Output, h);
+    }
+    out + sequence.iter().enumerate().map(|(i, &a)| of(Block::Linear, i * q + a as usize)).sum::<f64>()
+}
+
+pub(super) fn random_codes(q: usize, count: usize, seed: u64) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(|_| rng.random_range(0..q as u32) as u8).collect()
 }
@@ -211,4 +220,35 @@ fn bad_input_is_refused_with_its_place() {
     assert!(Ensemble::train(&space, &codes, &values, None, &usual, &canceled).is_err());
     let few = Ensemble::new(space.clone(), 4, 4, vec![vec![0.0; 3]], (0.0, 1.0)).unwrap_err().to_string();
     assert!(few.contains("3 parameters"), "{few}");
+}
+
+#[test]
+fn marginals_are_those_of_the_predicted_mutants() {
+    for (n, q, seed) in [(1, 2, 0), (3, 4, 1), (9, 3, 2), (17, 5, 3)] {
+        let space = SequenceSpace::new(&"ACGTU"[..q], n).unwrap();
+        let shape = Shape { n, q, channels: 6, hidden: 5 };
+        let networks: Vec<Vec<f32>> = (1..4).map(|stream| shape.random(seed, stream)).collect();
+        let of = |rows| Ensemble::new(space.clone(), 6, 5, rows, (3.0, 2.0)).unwrap();
+        let all = of(networks.clone());
+        let codes = random_codes(q, 70 * n, seed);
+        let total: f64 = (1..=q).map(|a| a as f64).sum();
+        let background: Vec<f64> = (0..n * q).map(|cell| (1 + cell % q) as f64 / total).collect();
+        let marginals = all.marginals(&codes, &background, &Cancel::new()).unwrap();
+        assert!(all.marginals(&codes, &background[1..], &Cancel::new()).is_err());
+        for (row, (sequence, values)) in codes.chunks(n).zip(marginals.chunks(n)).enumerate() {
+            let one = of(vec![networks[row % 3].clone()]);
+            for (i, value) in values.iter().enumerate() {
+                let mut mutants = sequence.repeat(q);
+                (0..q).for_each(|a| mutants[a * n + i] = a as u8);
+                let scores = one.predict(&mutants, &Cancel::new()).unwrap();
+                let chances = &background[i * q..][..q];
+                let mean: f64 = scores.iter().zip(chances).map(|(score, p)| score * p).sum();
+                let expected = scores[sequence[i] as usize] - mean;
+                assert!(
+                    (value - expected).abs() < 2e-5 * (1.0 + scores[0].abs() * q as f64),
+                    "{row} {i}: {value} for {expected}"
+                );
+            }
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl Standardised<'_> {
 }
 
 /// The state of AdamW (Loshchilov and Hutter 2019).
-struct AdamW {
+pub(super) struct AdamW {
     means: Vec<f32>,
     squares: Vec<f32>,
     steps: usize,
@@ -81,8 +81,7 @@ struct AdamW {
 }
 
 impl AdamW {
-    fn new(parameters: usize, total: usize, training: &Training) -> Self {
-        let (rate, decay) = (training.rate, training.decay);
+    pub(super) fn new(parameters: usize, total: usize, (rate, decay): (f64, f64)) -> Self {
         Self { means: vec![0.0; parameters], squares: vec![0.0; parameters], steps: 0, total, rate, decay }
     }
 
@@ -103,7 +102,7 @@ impl AdamW {
         }
     }
 
-    fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
+    pub(super) fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
         let (rate, first) = self.cycle();
         self.steps += 1;
         let corrected = 1.0 - first.powi(self.steps as i32);
@@ -177,7 +176,7 @@ pub(super) fn member(
     let held_codes: Vec<u8> = held.iter().flat_map(|&row| data.codes_of(row)).copied().collect();
     let mut parameters = shape.random(training.seed, 2 * member as u64 + 1);
     let steps = training.epochs * rows.len().div_ceil(BATCH);
-    let mut optimiser = AdamW::new(parameters.len(), steps, training);
+    let mut optimiser = AdamW::new(parameters.len(), steps, (training.rate, training.decay));
     let mut batch = Batch::new(shape);
     let mut best = (f64::INFINITY, parameters.clone());
     for epoch in 1..=training.epochs {
@@ -209,8 +208,7 @@ mod tests {
 
     #[test]
     fn the_rate_rises_to_its_maximum_and_falls_to_almost_nothing() {
-        let training = Training { rate: 0.01, ..Training::default() };
-        let mut optimiser = AdamW::new(0, 1_000, &training);
+        let mut optimiser = AdamW::new(0, 1_000, (0.01, 0.1));
         let mut at = |steps| {
             optimiser.steps = steps;
             optimiser.cycle()

@@ -14,8 +14,8 @@
 //! The metadata entry `info` is a [`SketchInfo`]. Its status has the fields `outcome`, `all_terms` and `notes`; the
 //! field `status` repeats them as text. Older files have this text alone. The entry `digest` is described in
 //! `digest.rs`; older files do not have it. The entry `predictor` describes a predictor, whose tensors have names that
-//! begin with `predictor.`; see `predictor_file.rs`. The entry `distribution` describes the distribution of the queries;
-//! see `distribution.rs`.
+//! begin with `predictor.`; see `predictor_file.rs`. The entry `amortised` describes its amortised Shapley values; see
+//! `amortised_file.rs`. The entry `distribution` describes the distribution of the queries; see `distribution.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -25,6 +25,7 @@ use rustfft::num_complex::Complex64;
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use super::amortised_file::{self, AmortisedRecord};
 use super::disk::{read, write_whole};
 use super::distribution::DistributionRecord;
 use super::predictor_file::{self, PredictorRecord};
@@ -64,6 +65,8 @@ struct Header {
     /// The distribution of the queries; absent if they were uniform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amortised: Option<AmortisedRecord>,
     /// Names of the relations of runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     relations: Vec<String>,
@@ -169,6 +172,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         info: sketch.info.as_ref().map(InfoRecord::from),
         predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
         distribution: sketch.distribution.as_ref().map(DistributionRecord::from),
+        amortised: sketch.amortised.as_deref().map(AmortisedRecord::from),
         relations: names.collect(),
         digest: Some(digest::ZEROS.into()),
     };
@@ -195,6 +199,9 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         data.extend(predictor_file::tensors(predictor)?);
     }
     data.extend(sketch.distribution.iter().flat_map(|distribution| distribution.tensors(space)));
+    if let Some(amortised) = &sketch.amortised {
+        data.extend(amortised_file::tensors(amortised));
+    }
     data.extend(runs.map(|runs| run_tensors::tensors(space, runs)).unwrap_or_default());
     let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
     let tensors = data.iter().map(Tensor::view).collect::<Reason<Vec<_>>>()?;
@@ -274,8 +281,25 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
             Some(distribution.map_err(|e| format!("its distribution is damaged: {e}"))?)
         }
     };
+    let amortised = match header.amortised {
+        None => None,
+        Some(_) if predictor.is_none() => return Err("it has amortised values, but no predictor".into()),
+        Some(record) => {
+            let amortised = record.into_amortised(surrogate.space(), &tensors);
+            Some(Arc::new(amortised.map_err(|e| format!("its amortised values are damaged: {e}"))?))
+        }
+    };
     let unverified = header.digest.is_none();
-    Ok(Sketch { surrogate, uncertainty, info, held_out: None, predictor, distribution, unverified })
+    Ok(Sketch {
+        surrogate,
+        uncertainty,
+        info,
+        held_out: None,
+        predictor,
+        amortised,
+        distribution,
+        unverified,
+    })
 }
 
 /// The metadata; an error if its format version or kind is unknown.

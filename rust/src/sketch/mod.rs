@@ -3,6 +3,7 @@
 //! The caller evaluates the model; this module only plans queries and receives their values: [`Plan`] → [`Queries`] →
 //! values → [`Sketch`]. A surrogate that was fitted elsewhere becomes a sketch by [`Sketch::from_fit`].
 
+mod amortised_file;
 mod digest;
 mod disk;
 mod distribution;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::distribution::Distribution;
 use super::provenance::{Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status};
+use crate::amortised::Amortised;
 use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Sketch {
     pub predictor: Option<Arc<Predictor>>,
     /// The distribution of the queries; `None` if they were uniform, or for measured data.
     pub distribution: Option<Distribution>,
+    /// Amortised Shapley values of the predictor, if they were trained.
+    pub amortised: Option<Arc<Amortised>>,
     /// Whether it was read from a file without a digest, in which damage cannot be detected.
     pub unverified: bool,
 }
@@ -106,6 +109,7 @@ impl From<Surrogate> for Sketch {
             held_out: None,
             predictor: None,
             distribution: None,
+            amortised: None,
             unverified: false,
         }
     }
@@ -146,6 +150,7 @@ impl Sketch {
             held_out: Some(held_out),
             predictor: None,
             distribution: None,
+            amortised: None,
             unverified: false,
         })
     }
@@ -189,23 +194,37 @@ impl Sketch {
             held_out: Some(held_out),
             predictor: None,
             distribution: None,
+            amortised: None,
             unverified: false,
         }
     }
 
-    /// The same sketch with a predictor.
+    /// The same sketch with a predictor, and without amortised values of another one.
     ///
     /// # Errors
     /// If the predictor belongs to another space.
     pub fn with_predictor(self, predictor: Arc<Predictor>) -> Result<Self> {
         self.surrogate.space().check_same(predictor.space())?;
-        Ok(Self { predictor: Some(predictor), ..self })
+        Ok(Self { predictor: Some(predictor), amortised: None, ..self })
     }
 
-    /// The same sketch without its predictor.
+    /// The same sketch without its predictor, and without amortised values of it.
     #[must_use]
     pub fn without_predictor(self) -> Self {
-        Self { predictor: None, ..self }
+        Self { predictor: None, amortised: None, ..self }
+    }
+
+    /// The same sketch with amortised Shapley values of its predictor.
+    ///
+    /// # Errors
+    /// If the sketch has no predictor, or the network belongs to another space.
+    pub fn with_amortised(self, amortised: Arc<Amortised>) -> Result<Self> {
+        self.surrogate.space().check_same(amortised.space())?;
+        if self.predictor.is_none() {
+            let (expected, got) = ("a sketch with a predictor", "one without".into());
+            return Err(Error::Parameter { name: "amortised values", expected, got });
+        }
+        Ok(Self { amortised: Some(amortised), ..self })
     }
 
     /// The same sketch, of queries with this distribution.

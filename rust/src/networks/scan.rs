@@ -1,0 +1,291 @@
+//! The outputs for all single mutants of a sequence, which share most of the work.
+//!
+//! A substitution changes 7 rows of the first convolution and 11 rows of the second. All other rows, their mean, their
+//! maxima and their part of the first dense layer are those of the sequence itself.
+
+use ndarray::{ArrayViewMut2, linalg::general_mat_mul};
+
+use super::activation::activate;
+use super::pass::window;
+use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape, matrix};
+
+/// Mutants whose rows are in memory together.
+const MUTANTS: usize = 24;
+/// Rows that a substitution changes after each convolution.
+const FIRST_ROWS: usize = FIRST_WIDTH;
+const SECOND_ROWS: usize = FIRST_WIDTH + SECOND_WIDTH - 1;
+/// Rows that change before the position of the substitution.
+const FIRST_REACH: usize = FIRST_ROWS / 2;
+const SECOND_REACH: usize = SECOND_ROWS / 2;
+
+/// A network and buffers for the mutants of one sequence at a time.
+pub(super) struct Scan<'a> {
+    shape: Shape,
+    parameters: &'a [f32],
+    /// The second convolution with one row for each channel of its input: (place of the window, channel) columns.
+    second: Vec<f32>,
+    /// Sums before the first activation, and after it.
+    first_sums: Vec<f32>,
+    first: Vec<f32>,
+    second_sums: Vec<f32>,
+    /// Sum of both convolutions, the sum over all rows, and the maxima of the first and of the last rows.
+    both: Vec<f32>,
+    total: Vec<f32>,
+    before: Vec<f32>,
+    after: Vec<f32>,
+    /// The first dense layer before the pooled channels.
+    placed: Vec<f32>,
+    slopes: Vec<f32>,
+    first_changes: Vec<f32>,
+    products: Vec<f32>,
+    second_changes: Vec<f32>,
+    placed_changes: Vec<f32>,
+    pooled: Vec<f32>,
+    dense: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+fn product(
+    left: &[f32],
+    rows: usize,
+    inner: usize,
+    right: &[f32],
+    columns: usize,
+    beta: f32,
+    out: &mut [f32],
+) {
+    let (left, right) = (matrix(left, rows, inner), matrix(right, inner, columns));
+    if let Ok(mut out) = ArrayViewMut2::from_shape((rows, columns), out) {
+        general_mat_mul(1.0, &left, &right, beta, &mut out);
+    }
+}
+
+fn add(sum: &mut [f32], factor: f32, values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(shape: Shape, parameters: &'a [f32]) -> Self {
+        let Shape { n, channels, hidden, .. } = shape;
+        let weights = &parameters[shape.range(Block::Second)];
+        let mut second = vec![0.0; weights.len()];
+        for (row, values) in weights.chunks_exact(channels).enumerate() {
+            let (place, channel) = (row / channels, row % channels);
+            second[(channel * SECOND_WIDTH + place) * channels..][..channels].copy_from_slice(values);
+        }
+        let wide = n * channels;
+        Self {
+            shape,
+            parameters,
+            second,
+            first_sums: vec![0.0; wide],
+            first: vec![0.0; wide],
+            second_sums: vec![0.0; wide],
+            both: vec![0.0; wide],
+            total: vec![0.0; channels],
+            before: vec![0.0; wide + channels],
+            after: vec![0.0; wide + channels],
+            placed: vec![0.0; hidden],
+            slopes: vec![0.0; wide.max(MUTANTS * (SECOND_ROWS * channels).max(hidden))],
+            first_changes: vec![0.0; MUTANTS * FIRST_ROWS * channels],
+            products: vec![0.0; (MUTANTS * FIRST_ROWS).max(n) * SECOND_WIDTH * channels],
+            second_changes: vec![0.0; MUTANTS * SECOND_ROWS * channels],
+            placed_changes: vec![0.0; (MUTANTS * SECOND_ROWS).max(n) * PLACED],
+            pooled: vec![0.0; 2 * MUTANTS * channels],
+            dense: vec![0.0; MUTANTS * hidden],
+            residual: vec![0.0; MUTANTS * hidden],
+        }
+    }
+
+    fn block(&self, block: Block) -> &'a [f32] {
+        &self.parameters[self.shape.range(block)]
+    }
+
+    /// Writes the output for the sequence with symbol `a` at position `i` to `out[i * q + a]`.
+    pub(super) fn outputs(&mut self, sequence: &[u8], out: &mut [f32]) {
+        let q = self.shape.q;
+        self.prepare(sequence);
+        let own = usize::from(sequence[0]);
+        let others = (0..sequence.len() * q)
+            .filter(|&cell| cell == own || cell % q != usize::from(sequence[cell / q]));
+        let cells: Vec<usize> = others.collect();
+        for cells in cells.chunks(MUTANTS) {
+            self.mutants(sequence, cells);
+            let residual = self.residual.chunks_exact(self.shape.hidden);
+            let linear = self.block(Block::Linear);
+            let of_sequence: f32 =
+                sequence.iter().enumerate().map(|(i, &symbol)| linear[i * q + usize::from(symbol)]).sum();
+            for (&cell, sums) in cells.iter().zip(residual) {
+                let own = linear[cell / q * q + usize::from(sequence[cell / q])];
+                let dense: f32 =
+                    sums.iter().zip(self.block(Block::Output)).map(|(value, weight)| value * weight).sum();
+                out[cell] = self.block(Block::OutputBias)[0] + dense + (of_sequence - own + linear[cell]);
+            }
+        }
+        for (i, &symbol) in sequence.iter().enumerate() {
+            out[i * q + usize::from(symbol)] = out[own];
+        }
+    }
+
+    /// The layers of the sequence itself.
+    fn prepare(&mut self, sequence: &[u8]) {
+        let Shape { n, q, channels, hidden } = self.shape;
+        let weights = self.block(Block::First);
+        for (i, out) in self.first_sums.chunks_exact_mut(channels).enumerate() {
+            out.copy_from_slice(&self.parameters[self.shape.range(Block::FirstBias)]);
+            for (place, symbol) in window(sequence, i) {
+                add(out, 1.0, &weights[(place * q + symbol) * channels..][..channels]);
+            }
+        }
+        self.first.copy_from_slice(&self.first_sums);
+        activate(&mut self.first, &mut self.slopes[..n * channels]);
+        let wide = SECOND_WIDTH * channels;
+        product(&self.first, n, channels, &self.second, wide, 0.0, &mut self.products[..n * wide]);
+        let bias = self.block(Block::SecondBias);
+        self.second_sums.chunks_exact_mut(channels).for_each(|row| row.copy_from_slice(bias));
+        for (j, products) in self.products.chunks_exact(wide).take(n).enumerate() {
+            for (place, values) in products.chunks_exact(channels).enumerate() {
+                if let Some(i) = (j + SECOND_WIDTH / 2).checked_sub(place).filter(|&i| i < n) {
+                    add(&mut self.second_sums[i * channels..][..channels], 1.0, values);
+                }
+            }
+        }
+        self.both.copy_from_slice(&self.second_sums);
+        activate(&mut self.both, &mut self.slopes[..n * channels]);
+        add(&mut self.both, 1.0, &self.first);
+        self.total.fill(0.0);
+        self.both.chunks_exact(channels).for_each(|row| add(&mut self.total, 1.0, row));
+        self.maxima();
+        let placed = &mut self.placed_changes[..n * PLACED];
+        let bias = &self.parameters[self.shape.range(Block::PlacedBias)];
+        placed.chunks_exact_mut(PLACED).for_each(|row| row.copy_from_slice(bias));
+        let to_placed = &self.parameters[self.shape.range(Block::Placed)];
+        product(&self.both, n, channels, to_placed, PLACED, 1.0, placed);
+        self.placed.copy_from_slice(&self.parameters[self.shape.range(Block::DenseBias)]);
+        let dense = &self.parameters[self.shape.range(Block::Dense)];
+        for (&value, weights) in placed.iter().zip(dense.chunks_exact(hidden)) {
+            add(&mut self.placed, value, weights);
+        }
+    }
+
+    /// Row `i` of `before` has the maxima of the rows before `i`, and that of `after` those of the rows from `i` on.
+    fn maxima(&mut self) {
+        let Shape { n, channels, .. } = self.shape;
+        self.before[..channels].fill(f32::NEG_INFINITY);
+        self.after[n * channels..].fill(f32::NEG_INFINITY);
+        for i in 0..n {
+            for c in 0..channels {
+                self.before[(i + 1) * channels + c] =
+                    self.before[i * channels + c].max(self.both[i * channels + c]);
+            }
+        }
+        for i in (0..n).rev() {
+            for c in 0..channels {
+                self.after[i * channels + c] =
+                    self.after[(i + 1) * channels + c].max(self.both[i * channels + c]);
+            }
+        }
+    }
+
+    /// The second dense layer of up to `MUTANTS` mutants; cell `i * q + a` has symbol `a` at position `i`.
+    fn mutants(&mut self, sequence: &[u8], cells: &[usize]) {
+        let Shape { n, q, channels, hidden } = self.shape;
+        let count = cells.len();
+        self.convolve(sequence, cells);
+        let changes = &self.second_changes[..count * SECOND_ROWS * channels];
+        let to_placed = self.block(Block::Placed);
+        let placed = &mut self.placed_changes[..count * SECOND_ROWS * PLACED];
+        product(changes, count * SECOND_ROWS, channels, to_placed, PLACED, 0.0, placed);
+        let (by_place, by_pool) = self.block(Block::Dense).split_at(n * PLACED * hidden);
+        for (m, &cell) in cells.iter().enumerate() {
+            let dense = &mut self.dense[m * hidden..][..hidden];
+            dense.copy_from_slice(&self.placed);
+            let rows = self.placed_changes[m * SECOND_ROWS * PLACED..].chunks_exact(PLACED).take(SECOND_ROWS);
+            for (row, values) in rows.enumerate() {
+                if let Some(j) = (cell / q + row).checked_sub(SECOND_REACH).filter(|&j| j < n) {
+                    let weights = by_place[j * PLACED * hidden..].chunks_exact(hidden);
+                    values.iter().zip(weights).for_each(|(&value, weights)| add(dense, value, weights));
+                }
+            }
+        }
+        let dense = &mut self.dense[..count * hidden];
+        product(&self.pooled[..2 * count * channels], count, 2 * channels, by_pool, hidden, 1.0, dense);
+        activate(dense, &mut self.slopes[..count * hidden]);
+        let residual = &mut self.residual[..count * hidden];
+        let bias = &self.parameters[self.shape.range(Block::ResidualBias)];
+        residual.chunks_exact_mut(hidden).for_each(|row| row.copy_from_slice(bias));
+        let weights = &self.parameters[self.shape.range(Block::Residual)];
+        product(dense, count, hidden, weights, hidden, 1.0, residual);
+        activate(residual, &mut self.slopes[..count * hidden]);
+        add(residual, 1.0, dense);
+    }
+
+    /// The changes of both convolutions together, and the pooled channels.
+    fn convolve(&mut self, sequence: &[u8], cells: &[usize]) {
+        let Shape { n, q, channels, .. } = self.shape;
+        let (count, weights) = (cells.len(), self.block(Block::First));
+        let first = &mut self.first_changes[..count * FIRST_ROWS * channels];
+        let changed =
+            |cell: usize, row: usize, reach: usize| (cell / q + row).checked_sub(reach).filter(|&j| j < n);
+        for (at, change) in first.chunks_exact_mut(channels).enumerate() {
+            let (cell, row) = (cells[at / FIRST_ROWS], at % FIRST_ROWS);
+            change.fill(0.0);
+            if let Some(j) = changed(cell, row, FIRST_REACH) {
+                // The substitution is at this place of the window around `j`.
+                let place = FIRST_ROWS - 1 - row;
+                change.copy_from_slice(&self.first_sums[j * channels..][..channels]);
+                let weight = |symbol: usize| &weights[(place * q + symbol) * channels..][..channels];
+                add(change, 1.0, weight(cell % q));
+                add(change, -1.0, weight(usize::from(sequence[cell / q])));
+            }
+        }
+        activate(first, &mut self.slopes[..count * FIRST_ROWS * channels]);
+        for (at, change) in first.chunks_exact_mut(channels).enumerate() {
+            match changed(cells[at / FIRST_ROWS], at % FIRST_ROWS, FIRST_REACH) {
+                Some(j) => add(change, -1.0, &self.first[j * channels..][..channels]),
+                None => change.fill(0.0),
+            }
+        }
+        let wide = SECOND_WIDTH * channels;
+        let products = &mut self.products[..count * FIRST_ROWS * wide];
+        product(first, count * FIRST_ROWS, channels, &self.second, wide, 0.0, products);
+        let second = &mut self.second_changes[..count * SECOND_ROWS * channels];
+        second.fill(0.0);
+        for (at, products) in products.chunks_exact(wide).enumerate() {
+            let (m, row) = (at / FIRST_ROWS, at % FIRST_ROWS);
+            for (place, values) in products.chunks_exact(channels).enumerate() {
+                let row = m * SECOND_ROWS + row + SECOND_WIDTH - 1 - place;
+                add(&mut second[row * channels..][..channels], 1.0, values);
+            }
+        }
+        for (at, change) in second.chunks_exact_mut(channels).enumerate() {
+            if let Some(j) = changed(cells[at / SECOND_ROWS], at % SECOND_ROWS, SECOND_REACH) {
+                add(change, 1.0, &self.second_sums[j * channels..][..channels]);
+            }
+        }
+        activate(second, &mut self.slopes[..count * SECOND_ROWS * channels]);
+        for (m, &cell) in cells.iter().enumerate() {
+            let i = cell / q;
+            let (means, maxima) = self.pooled[2 * m * channels..][..2 * channels].split_at_mut(channels);
+            means.copy_from_slice(&self.total);
+            maxima.copy_from_slice(&self.before[i.saturating_sub(SECOND_REACH) * channels..][..channels]);
+            let after = (i + SECOND_REACH + 1).min(n) * channels;
+            maxima.iter_mut().zip(&self.after[after..]).for_each(|(max, value)| *max = max.max(*value));
+            for row in 0..SECOND_ROWS {
+                let change = &mut second[(m * SECOND_ROWS + row) * channels..][..channels];
+                let Some(j) = changed(cell, row, SECOND_REACH) else {
+                    change.fill(0.0);
+                    continue;
+                };
+                add(change, 1.0, &self.first[j * channels..][..channels]);
+                if let Some(row) = row.checked_sub(SECOND_WIDTH / 2).filter(|&row| row < FIRST_ROWS) {
+                    add(change, 1.0, &first[(m * FIRST_ROWS + row) * channels..][..channels]);
+                }
+                maxima.iter_mut().zip(&*change).for_each(|(max, value)| *max = max.max(*value));
+                add(change, -1.0, &self.both[j * channels..][..channels]);
+                add(means, 1.0, change);
+            }
+            means.iter_mut().for_each(|mean| *mean /= n as f32);
+        }
+    }
+}
