@@ -18,7 +18,7 @@ use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 
 /// Mutants that are predicted to train the network: if all parts of the predictor are fast, and otherwise.
-const MUTANTS: (usize, usize) = (1_800_000, 600_000);
+const MUTANTS: (usize, usize) = (3_600_000, 600_000);
 /// Bounds of the number of sequences with these mutants.
 const SEQUENCES: (usize, usize) = (1_000, 40_000);
 /// Tolerance: the probabilities of a position may add up to 1 with at most this error.
