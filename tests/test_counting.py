@@ -202,7 +202,7 @@ def counted(codes, values, space, *, runs=False):
 def test_runs_are_used_if_the_model_depends_on_them_and_change_nothing_otherwise(monkeypatch):
     space = ss.SequenceSpace(ss.DNA, 20)
     onehot = PositionalFeatures(space, "onehot")
-    monkeypatch.setattr("shapsketch.fitting.learners.positional_candidates", lambda _: [onehot])
+    monkeypatch.setattr("shapsketch.fitting.learners.positional_candidates", lambda *_, **__: [onehot])
     monkeypatch.setattr("shapsketch.fitting.learners.count_levels", lambda _: ["counts"])
     codes = some(space, 1_000)
     with_runs, arrays = counted(codes, microhomology(codes), space)

@@ -255,7 +255,7 @@ def test_trees_near_a_wild_type_are_exact():
     codes = parse(ss.Mutagenesis(wild, rate=0.1), space).distinct(900, 0)
     mutated = codes != wild
     values = np.exp(-mutated.sum(axis=1) / 2.0) + mutated[:, 3] * mutated[:, 9]
-    for features in positional_candidates(space, uniform=False):
+    for features in positional_candidates(space, exact=True):
         trees = boost_all(features, Labelled(codes, values), leaves=31, rounds=80, seed=0)
         boosted = trees.boosted
         expected = boosted.centre + boosted.scale * boosted.booster.predict(features.matrix(codes))

@@ -536,7 +536,6 @@ def test_a_space_of_one_position():
         (np.zeros((0, 6), int), "list of sequences is empty"),
         (np.zeros((2, 5), int), r"shape \(6,\) or \(R, 6\), got \(2, 5\)"),
         (np.full(6, 7), "code 7 at position 0"),
-        (None, "NoneType"),
         (ss.DinucleotideShuffles(count=0), "count must be at least 1"),
     ],
 )

@@ -71,9 +71,9 @@ def amortise(sketch: Sketch, background: BackgroundLike | None = None, *, random
     >>> import shapsketch as ss
     >>> space = ss.SequenceSpace("01", length=3)
     >>> both = ss.Spectrum(space, [[0, 0, 0], [1, 1, 0]], [0.5, 0.5])
-    >>> ss.amortise(ss.Sketch(both))
+    >>> ss.amortise(ss.Sketch(both))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    shapsketch.errors.InputError: sketch: this sketch has no predictor with networks; ...
+    shapsketch.errors.InputError: this sketch has no predictor with networks; sketch the model ...
     """
     if not isinstance(sketch, Sketch):
         raise InputError(f"expected a Sketch, got {type(sketch).__name__}")

@@ -277,13 +277,13 @@ def choose_trees(
 
 
 def positional_candidates(
-    space: SequenceSpace, features: str = "auto", *, uniform: bool = True
+    space: SequenceSpace, features: str = "auto", *, exact: bool = False
 ) -> list[PositionalFeatures]:
     """Return the positional features to try; for "auto" those worth trying in a space.
 
-    Trees of sequences that are not `uniform` need a short exact form, which trees of k-mers do not have.
+    With `exact` those whose trees have a short exact form, which k-mers do not.
     """
     kinds = positional_kinds(space) if features == "auto" else [features]
-    if not uniform:
+    if exact:
         kinds = ["letters", "onehot"]
     return [PositionalFeatures(space, kind) for kind in kinds]

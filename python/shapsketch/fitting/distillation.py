@@ -102,9 +102,11 @@ class Students:
     Parameters
     ----------
     positional : PositionalFeatures
-        The features of a student of trees; they must have a short exact form if `draw` is given.
+        The features of a student of trees.
     draw : callable or None
         Returns random sequences for a generator and a count; None for uniform sequences.
+    exact : bool
+        Whether a student of trees is kept exactly, instead of truncated by the variance of uniform sequences.
     seconds : float
         How long the students may take, approximately. If that is infinite, trees are one of the students, and
         regression chooses its penalty factors and relations; otherwise one regression with fixed factors is
@@ -120,13 +122,14 @@ class Students:
         positional: PositionalFeatures,
         *,
         draw: Callable[[np.random.Generator, int], Codes] | None = None,
+        exact: bool = False,
         seconds: float,
         relations: Sequence[str],
         seed: int,
         log: Log,
     ) -> None:
         self._positional, self._seconds, self._relations = positional, seconds, relations
-        self._seed, self._log, self._draw = seed, log, draw
+        self._seed, self._log, self._draw, self._exact = seed, log, draw, exact
 
     def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
         """Sketch a teacher in every way that suits the space; return sketches by name."""
@@ -154,12 +157,12 @@ class Students:
             boosted = boost_all(
                 self._positional,
                 data,
-                leaves=STUDENT_LEAVES if self._draw is None else EXACT_LEAVES,
+                leaves=EXACT_LEAVES if self._exact else STUDENT_LEAVES,
                 rounds=STUDENT_ROUNDS,
                 schedule=Schedule(STUDENT_RATE),
                 seed=seed,
             )
-            if self._draw is None:
+            if not self._exact:
                 fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
             else:
                 try:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch.fitting.boosting import REFIT_GAIN
 from shapsketch.fitting.comparison import Comparison, teacher_of
 from shapsketch.fitting.distillation import CustomTeacher, Students
-from shapsketch.fitting.holdout import Labelled, predictions_after_truncation
+from shapsketch.fitting.holdout import Labelled, are_near, predictions_after_truncation
 from shapsketch.fitting.learners import ClosedForm, Model
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import Weights
@@ -53,6 +54,11 @@ class Data:
     def uniform(self) -> bool:
         """Whether the sequences are uniform queries."""
         return self.sampled_fraction > 0.0
+
+    @lazy_property
+    def near(self) -> bool:
+        """Whether the sequences are near one sequence."""
+        return not self.uniform and are_near(self.rows.codes, self.space.q)
 
     def draw(self, rng: np.random.Generator, count: int) -> Codes:
         """Return random sequences (count, n) of about the same distribution."""

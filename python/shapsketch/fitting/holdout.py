@@ -17,6 +17,9 @@ from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 # Fraction of the distinct sequences that is held out, and bounds of their number.
 HELD_OUT = 0.2
 HELD_OUT_BOUNDS = (50, 4000)
+# Sequences are near one sequence if they differ from it at less than this fraction of the positions at which
+# uniform sequences do, on average.
+NEAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ class Labelled:
     def error(self, predictions: Values) -> float:
         """Return the mean squared error of predictions."""
         return float(np.average((self.values - predictions) ** 2, weights=self.weights))
+
+
+def mutated_fraction(codes: Codes, q: int) -> float:
+    """Return the mean fraction of positions at which sequences differ from their most frequent symbols."""
+    counts = [np.bincount(column, minlength=q).max() for column in codes.T]
+    return 1.0 - float(np.mean(counts)) / len(codes)
+
+
+def are_near(codes: Codes, q: int) -> bool:
+    """Return whether sequences, codes (N, n), are near one sequence."""
+    return mutated_fraction(codes, q) < NEAR * (1.0 - 1.0 / q)
 
 
 @dataclass(frozen=True)

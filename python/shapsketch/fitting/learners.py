@@ -102,10 +102,10 @@ class BoostingLearner:
         schedule: Schedule,
         seed: int,
         log: Log,
-        uniform: bool = True,
+        exact: bool = False,
     ) -> None:
         self._space, self._leaves, self._seed, self._log = space, leaves, seed, log
-        self._uniform = uniform
+        self._exact = exact
         self.schedule = schedule
         self._chosen: FittedTrees[PositionalFeatures] | None = None
         self.fitted: Model | None = None
@@ -115,7 +115,7 @@ class BoostingLearner:
         if self._chosen is None:
             self._chosen = choose_trees(
                 split,
-                positional_candidates(self._space, uniform=self._uniform),
+                positional_candidates(self._space, exact=self._exact),
                 leaves=self._leaves,
                 seed=self._seed,
                 what="trees",
@@ -137,7 +137,7 @@ class BoostingLearner:
         return self._closed_form(self._chosen.refit(data, self._seed))
 
     def _closed_form(self, trees: FittedTrees[PositionalFeatures]) -> ClosedForm:
-        if not self._uniform:
+        if self._exact:
             # What carries little variance of uniform sequences may carry most of it elsewhere.
             try:
                 return ClosedForm(exact_closed_form(trees))

@@ -13,7 +13,7 @@ from shapsketch import _core
 from shapsketch._validate import boolean, choice, integer, items, number, shown
 from shapsketch.errors import InputError
 from shapsketch.fitting.estimator import Regressor
-from shapsketch.fitting.holdout import Labelled, labelled
+from shapsketch.fitting.holdout import Labelled, are_near, labelled, mutated_fraction
 from shapsketch.query.design import Observations
 from shapsketch.query.distribution import measured
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
@@ -23,9 +23,6 @@ from shapsketch.surrogate.sketch import Sketch
 # Names of the functions that a regression may select.
 BASES = ("auto", "letters", "characters")
 LOSSES = ("squared", "huber")
-# Sequences are near one sequence if they differ from it at less than this fraction of the positions, on
-# average.
-NEAR = 0.5
 # Number of sequences with two given mutations that a regression on pairs needs, on average.
 FEWEST_TOGETHER = 1
 # Number of words of all pairs up to which a regression tries them in any case: that takes a few seconds.
@@ -146,11 +143,10 @@ def suited_dictionary(space: SequenceSpace, codes: Codes) -> Dictionary | None:
     It has no pairs if two given mutations are in so few of these sequences that a regression cannot estimate
     their interaction, and there are so many pairs that it takes long to try them.
     """
-    counts = np.array([np.bincount(column, minlength=space.q) for column in codes.T])
-    mutated = 1.0 - counts.max(axis=1) / len(codes)
-    together = len(codes) * float(mutated.mean() / (space.q - 1)) ** 2
+    mutated = mutated_fraction(codes, space.q)
+    together = len(codes) * (mutated / (space.q - 1)) ** 2
     words = space.n * (space.n - 1) // 2 * space.q**2
-    if mutated.mean() >= NEAR or together >= FEWEST_TOGETHER or words <= MANY_WORDS:
+    if not are_near(codes, space.q) or together >= FEWEST_TOGETHER or words <= MANY_WORDS:
         return None
     return Dictionary(orders=1, windows=min(space.n, int(np.log(NEAR_CELLS) / np.log(space.q))))
 

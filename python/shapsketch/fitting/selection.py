@@ -145,12 +145,12 @@ def _learners(
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
     boosting = BoostingLearner(
-        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, uniform=data.uniform
+        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, exact=data.near
     )
     learners: list[Learner] = []
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
-    if not data.uniform and options.method != "trees" and options.teacher is None:
+    if data.near and options.method != "trees" and options.teacher is None:
         learners.append(EpistasisLearner(data.space, seed=seed, log=log))
     if options.method != "distill":
         learners.append(boosting)
@@ -199,8 +199,9 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
                 comparison.seconds["regress"] = regressed.seconds
     if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
         final.students = Students(
-            positional_candidates(data.space, uniform=data.uniform)[0 if data.uniform else -1],
-            draw=None if data.uniform else data.draw,
+            positional_candidates(data.space, exact=data.near)[-1 if data.near else 0],
+            draw=data.draw if data.near or data.distribution is not None else None,
+            exact=data.near,
             seconds=STUDENT_SHARE * clock.allowed,
             relations=_relations(comparison, regressed),
             seed=options.seed,
@@ -224,7 +225,7 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     held, baseline = comparison.split.held, comparison.baseline
     closed = comparison.closed_forms()
     # Closed forms of trees that are exact have too many terms to be averaged with others.
-    worthwhile = WORTHWHILE if final.data.uniform else 1.0
+    worthwhile = 1.0 if final.data.near else WORTHWHILE
     weights = choose(closed, held, baseline, worthwhile=worthwhile)
     candidates = comparison.candidates(weights)
     for each in candidates:
@@ -237,7 +238,7 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     if clock.left_out:
         core = core.with_note(f"left out to save time: {', '.join(clock.left_out)}")
     custom = None
-    worthwhile = WORTHWHILE if final.data.uniform else WORTHWHILE_NEAR
+    worthwhile = WORTHWHILE_NEAR if final.data.near else WORTHWHILE
     stacked = choose(comparison.predictions, held, baseline, worthwhile=worthwhile)
     if any(name not in CLOSED_FORMS for name in stacked.weights):
         predictions = cross_fitted(
