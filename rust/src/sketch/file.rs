@@ -260,12 +260,8 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
             Some(uncertainty)
         }
     };
-    let info = header.info.map(SketchInfo::try_from).transpose();
-    let info = info.map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    if let Some(info) = &info {
-        valid::check(info, &surrogate, uncertainty.is_some())
-            .map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
-    }
+    let info = possible(header.info, &surrogate, uncertainty.is_some())
+        .map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
     let predictor = match header.predictor {
         None => None,
         Some(_) if part == Part::OfPredictor => return Err("a part of a predictor has a predictor".into()),
@@ -274,13 +270,9 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
             Some(Arc::new(predictor.map_err(|e| format!("its predictor is damaged: {e}"))?))
         }
     };
-    let distribution = match header.distribution {
-        None => None,
-        Some(record) => {
-            let distribution = record.into_distribution(surrogate.space(), &tensors);
-            Some(distribution.map_err(|e| format!("its distribution is damaged: {e}"))?)
-        }
-    };
+    let distribution =
+        header.distribution.map(|record| record.into_distribution(surrogate.space(), &tensors)).transpose();
+    let distribution = distribution.map_err(|e| format!("its distribution is damaged: {e}"))?;
     let amortised = match header.amortised {
         None => None,
         Some(_) if predictor.is_none() => return Err("it has amortised values, but no predictor".into()),
@@ -300,6 +292,18 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
         distribution,
         unverified,
     })
+}
+
+/// The provenance of a surrogate; an error if it is impossible.
+fn possible(
+    record: Option<InfoRecord>,
+    surrogate: &Surrogate,
+    has_standard_errors: bool,
+) -> Reason<Option<SketchInfo>> {
+    let Some(record) = record else { return Ok(None) };
+    let info = SketchInfo::try_from(record).map_err(|e| e.to_string())?;
+    valid::check(&info, surrogate, has_standard_errors)?;
+    Ok(Some(info))
 }
 
 /// The metadata; an error if its format version or kind is unknown.
