@@ -170,7 +170,7 @@ def test_a_plan_of_a_distribution_can_be_pickled():
 
 BAD = [
     (ss.Mutagenesis("ACGT"), ss.InputError, "wild_type: .*length"),
-    (ss.Mutagenesis([WILD, WILD]), ss.InputError, "wild_type"),
+    (ss.Mutagenesis([WILD, WILD]), ss.InputError, "wild_type must be one sequence, a string or codes"),
     (ss.Mutagenesis(WILD, rate=0.0), ss.InputError, "rate must be above 0"),
     (ss.Mutagenesis(WILD, rate=2), ss.InputError, "at most 1"),
     (ss.Mutagenesis(WILD, rate=0.1, counts=(1,)), ss.InputError, "not both"),
@@ -189,7 +189,7 @@ BAD = [
     ([WILD], ss.BudgetError, "only 1 distinct"),
     (lambda rng, count: rng.integers(0, 4, (count, 11)), ss.InputError, r"must return codes \(4096, 12\)"),
     (lambda rng, count: rng.integers(0, 5, (count, 12)), ss.InputError, "distribution: "),
-    (None, ss.InputError, "distribution"),
+    (None, ss.InputError, "distribution must be .* got None"),
 ]
 
 

@@ -323,6 +323,8 @@ def parse(distribution: Any, space: SequenceSpace) -> Distribution | None:
         raise InputError(f"distribution must be {_FORMS}, got {shown(distribution)}")
     if callable(distribution):
         return _of_function(distribution, space)
+    if not any(hasattr(type(distribution), name) for name in ("__iter__", "__array__", "to_numpy")):
+        raise InputError(f"distribution must be {_FORMS}, got {shown(distribution)}")
     try:
         background = Background.parse(distribution, space)
     except InputError as error:
@@ -367,7 +369,11 @@ def _listed(codes: Codes, rng: np.random.Generator, count: int) -> Codes:
 
 
 def _wild_type(sequence: str | Codes, space: SequenceSpace) -> Codes:
-    rows: Any = [sequence] if isinstance(sequence, str) else np.atleast_2d(array_of("wild_type", sequence))
+    rows: Any = [sequence]
+    if not isinstance(sequence, str):
+        rows = np.atleast_2d(array_of("wild_type", sequence))
+        if rows.dtype.kind not in "iu":
+            raise InputError(f"wild_type must be one sequence, a string or codes, got {shown(sequence)}")
     try:
         codes = space.encode(rows)
     except InputError as error:
