@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import count, islice
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch._lazy import lazy_property
 from shapsketch._validate import (
     SHOWN,
     array_of,
@@ -31,6 +33,8 @@ PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 
 # The alphabets above, which a caller may want instead of the symbols of their names.
 NAMED = ("DNA", "RNA", "PROTEIN")
+# Positions whose letters a representation shows.
+SHOWN_POSITIONS = 8
 # Sequences that are encoded or decoded at a time.
 PART = 65_536
 
@@ -40,20 +44,24 @@ Sequences: TypeAlias = "Iterable[str] | npt.NDArray[Any]"
 
 
 class SequenceSpace:
-    """All sequences of `length` symbols from `alphabet`.
+    """All sequences of `length` symbols from `alphabet`, or those with given letters at each position.
 
     Parameters
     ----------
-    alphabet : str
-        2 to 64 distinct symbols that can be printed; the code of a symbol is its position in this string.
-    length : int
-        Number of symbols of a sequence, 1 to 4096.
+    alphabet : str, or list of str
+        2 to 64 distinct symbols that can be printed; the code of a symbol is its position in this string. A
+        list has the letters of each position, for libraries and constant regions: ``["ACDE", "WT", "G"]``.
+        The alphabet then has the letters of all positions, sorted, so that a letter has the same code at all
+        positions.
+    length : int, optional
+        Number of symbols of a sequence, 1 to 4096. A list of letters has a length of its own.
 
     Raises
     ------
     InputError
         If the alphabet repeats a symbol, has one that cannot be printed (such as a newline), or is the name
-        of an alphabet ("DNA", "RNA", "PROTEIN"); or if the number of symbols or the length is out of range.
+        of an alphabet ("DNA", "RNA", "PROTEIN"); if a position has no letters; or if the number of symbols or
+        the length is out of range.
 
     Examples
     --------
@@ -64,10 +72,19 @@ class SequenceSpace:
     >>> space.encode(["GAU", "cag"])
     array([[2, 0, 3],
            [1, 0, 2]], dtype=uint8)
+    >>> library = ss.SequenceSpace(["M", "ILV", "DE"])
+    >>> library.alphabet, library.size, library.letters[1]
+    ('DEILMV', 6, 'ILV')
     """
 
-    def __init__(self, alphabet: str, length: int) -> None:
-        self._core = _core.Space(_checked_alphabet(alphabet), integer("length", length, least=1))
+    def __init__(self, alphabet: str | Iterable[str], length: int | None = None) -> None:
+        if isinstance(alphabet, (list, tuple)):
+            self._core = _core.Space.with_letters(_checked_letters(alphabet, length))
+            return
+        symbols = _checked_alphabet(alphabet)
+        if length is None:
+            raise InputError("length is missing; pass it, or a list with the letters of each position")
+        self._core = _core.Space(symbols, integer("length", length, least=1))
 
     @classmethod
     def _wrap(cls, core: _core.Space) -> SequenceSpace:
@@ -90,10 +107,43 @@ class SequenceSpace:
         """Number of symbols of a sequence."""
         return self._core.n
 
+    @lazy_property
+    def letters(self) -> list[str]:
+        """The letters that each position may have, in the order of their codes."""
+        return self._core.letters or [self.alphabet] * self.n
+
+    @property
+    def varies(self) -> bool:
+        """Whether positions differ in the letters that they may have."""
+        return self._core.letters is not None
+
+    @lazy_property
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """Which symbols each position may have, (n, q)."""
+        allowed = np.array([[symbol in own for symbol in self.alphabet] for own in self.letters])
+        allowed.flags.writeable = False
+        return allowed
+
     @property
     def size(self) -> int:
-        """Number of sequences, ``q ** n``."""
-        return int(self.q**self.n)
+        """Number of sequences, ``q ** n`` if every position may have all symbols."""
+        return math.prod(map(len, self.letters)) if self.varies else int(self.q**self.n)
+
+    def _random(self, rng: np.random.Generator, count: int) -> Codes:
+        """Return uniform random sequences, codes (count, n)."""
+        if not self.varies:
+            return rng.integers(0, self.q, (count, self.n), dtype=np.uint8)
+        return self._of_digits(rng.integers(0, self.allowed.sum(axis=1), (count, self.n)))
+
+    def _digits(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Return the numbers (B, n) of the letters of sequences among those of their positions."""
+        ranks = np.cumsum(self.allowed, axis=1) - 1
+        return np.asarray(ranks[np.arange(self.n), codes])
+
+    def _of_digits(self, digits: npt.NDArray[np.int64]) -> Codes:
+        """Return the sequences with these letters, numbers (B, n) among those of their positions."""
+        order = np.argsort(~self.allowed, axis=1, kind="stable").astype(np.uint8)
+        return np.asarray(order[np.arange(self.n), digits])
 
     def onehot(self, codes: Codes) -> npt.NDArray[np.float32]:
         """Return codes (B, n) as one-hot arrays (B, n, q) of float32.
@@ -200,7 +250,18 @@ class SequenceSpace:
                 f"sequence {index}: code {codes[index, position]} at position {position} is out of "
                 f"range, codes must be 0 to {self.q - 1}"
             )
-        return np.ascontiguousarray(codes, dtype=np.uint8)
+        checked = np.ascontiguousarray(codes, dtype=np.uint8)
+        if self.varies:
+            other = np.argwhere(~self.allowed[np.arange(self.n), checked])
+            if len(other):
+                index, position = (int(i) for i in other[0])
+                raise InputError(
+                    f"sequence {index}: letter {self.alphabet[checked[index, position]]!r} at position "
+                    f"{position}, which has one of {self.letters[position]!r} in this space",
+                    index=index,
+                    position=position,
+                )
+        return checked
 
     def decode(self, codes: npt.NDArray[Any]) -> list[str]:
         """Return the sequences of codes (B, n).
@@ -220,11 +281,14 @@ class SequenceSpace:
     def __hash__(self) -> int:
         return hash((self.alphabet, self.n))
 
-    def __reduce__(self) -> tuple[type[SequenceSpace], tuple[str, int]]:
-        return SequenceSpace, (self.alphabet, self.n)
+    def __reduce__(self) -> tuple[type[SequenceSpace], tuple[Any, ...]]:
+        return SequenceSpace, ((self.letters,) if self.varies else (self.alphabet, self.n))
 
     def __repr__(self) -> str:
-        return f"SequenceSpace({self.alphabet!r}, length={self.n})"
+        if not self.varies:
+            return f"SequenceSpace({self.alphabet!r}, length={self.n})"
+        more = f" and {self.n - SHOWN_POSITIONS} more" if self.n > SHOWN_POSITIONS else ""
+        return f"SequenceSpace({self.letters[:SHOWN_POSITIONS]!r}{more})"
 
 
 def _checked_alphabet(alphabet: object) -> str:
@@ -250,6 +314,31 @@ def _checked_alphabet(alphabet: object) -> str:
             "For these symbols, list them in another order"
         )
     return symbols
+
+
+def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object) -> list[str]:
+    """Return the letters of each position, if they can be seen in a sequence.
+
+    Raises
+    ------
+    InputError
+        If one is not such a string, or `length` is another one.
+    """
+    if length is not None and length != len(letters):
+        raise InputError(f"length is {length}, but letters are given for {len(letters)} positions; omit it")
+    if not letters:
+        raise InputError("the list of letters is empty; pass the letters of each position")
+    checked = []
+    for position, own in enumerate(letters):
+        symbols = string(f"the letters of position {position}", own)
+        for symbol in symbols:
+            if not symbol.isprintable():
+                raise InputError(
+                    f"the letters of position {position} have {symbol!r}, which cannot be printed; remove it",
+                    position=position,
+                )
+        checked.append(symbols)
+    return checked
 
 
 def space_of(space: object) -> SequenceSpace:

@@ -16,6 +16,17 @@ impl Space {
         short(py, || shapsketch::SequenceSpace::new(alphabet, length)).map(Self)
     }
 
+    #[staticmethod]
+    fn with_letters(py: Python<'_>, letters: Vec<String>) -> PyResult<Self> {
+        short(py, || shapsketch::SequenceSpace::with_letters(&letters)).map(Self)
+    }
+
+    /// The letters of each position; `None` if every position has the whole alphabet.
+    #[getter]
+    fn letters(&self) -> Option<Vec<String>> {
+        self.0.letters()
+    }
+
     #[getter]
     fn q(&self) -> usize {
         self.0.q()

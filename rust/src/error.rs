@@ -47,6 +47,34 @@ pub enum Error {
         /// Advice, or empty; starts with a separator.
         hint: &'static str,
     },
+    /// A position may not have this letter.
+    #[error("sequence {index}: {}", other_letter(*symbol, *position, letters))]
+    OtherLetter {
+        /// Which sequence of the batch.
+        index: usize,
+        /// Which position of the sequence.
+        position: usize,
+        /// The letter.
+        symbol: char,
+        /// The letters of the position.
+        letters: String,
+    },
+    /// Positions of a space have letters of their own, and something needs the same letters everywhere.
+    #[error("{what} the same letters at every position; use regression or trees, and their patterns")]
+    LettersVary {
+        /// What needs them, with its verb.
+        what: &'static str,
+    },
+    /// The letters of a position of a space are wrong.
+    #[error(
+        "the letters of position {position}: {problem}; pass each letter of a position once, at least one"
+    )]
+    PositionLetters {
+        /// Which position.
+        position: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// A sequence has the wrong number of symbols.
     #[error("sequence {index} {}", wrong_length(*length, *expected))]
     WrongLength {
@@ -284,6 +312,7 @@ impl Error {
             Self::UnknownSymbol { index, .. }
             | Self::WrongLength { index, .. }
             | Self::CodeOutOfRange { index, .. }
+            | Self::OtherLetter { index, .. }
             | Self::NotFinite { index, .. }
             | Self::Weight { index, .. }
             | Self::BadFrequency { index, .. }
@@ -296,7 +325,10 @@ impl Error {
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         match self {
-            Self::UnknownSymbol { position, .. } | Self::CodeOutOfRange { position, .. } => Some(*position),
+            Self::UnknownSymbol { position, .. }
+            | Self::CodeOutOfRange { position, .. }
+            | Self::OtherLetter { position, .. }
+            | Self::PositionLetters { position, .. } => Some(*position),
             _ => None,
         }
     }
@@ -320,6 +352,7 @@ impl Error {
                 unknown_symbol(*symbol, *position, alphabet, hint)
             }
             Self::CodeOutOfRange { position, code, q, .. } => code_out_of_range(*code, *position, *q),
+            Self::OtherLetter { position, symbol, letters, .. } => other_letter(*symbol, *position, letters),
             Self::WrongLength { length, expected, .. } => format!("it {}", wrong_length(*length, *expected)),
             other => other.to_string(),
         }
@@ -345,6 +378,10 @@ impl Error {
 
 fn unknown_symbol(symbol: char, position: usize, alphabet: &str, hint: &str) -> String {
     format!("symbol {symbol:?} at position {position} is not in the alphabet {alphabet:?}{hint}")
+}
+
+fn other_letter(symbol: char, position: usize, letters: &str) -> String {
+    format!("letter {symbol:?} at position {position}, which has one of {letters:?} in this space")
 }
 
 fn code_out_of_range(code: u8, position: usize, q: usize) -> String {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rand::{Rng, RngExt};
+
 use crate::error::{Error, Result};
+use crate::words;
 
 /// Smallest and largest number of symbols of an alphabet.
 const ALPHABET_SIZES: std::ops::RangeInclusive<usize> = 2..=64;
@@ -11,13 +14,17 @@ const ALPHABET_SIZES: std::ops::RangeInclusive<usize> = 2..=64;
 const MAX_LENGTH: usize = 4096;
 /// Symbols of the spaces of [`SequenceSpace::of_size`].
 const DEFAULT_SYMBOLS: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-";
+/// Positions whose letters a message lists.
+const SHOWN: usize = 8;
 /// Code of characters that are not in the alphabet.
 const UNKNOWN: u8 = u8::MAX;
 
-/// All sequences of `n` symbols from an alphabet of `q` symbols.
+/// All sequences of `n` symbols from an alphabet of `q` symbols, or those with given letters at each position.
 ///
 /// The code of a symbol is its position in the alphabet. Batches of coded sequences are flat row-major slices of
-/// `u8`, `n` codes for each sequence.
+/// `u8`, `n` codes for each sequence. If positions have letters of their own ([`SequenceSpace::with_letters`]), the
+/// alphabet has the letters of all positions, so that a letter has the same code everywhere; sequences with other
+/// letters at a position do not belong to the space.
 ///
 /// ```
 /// use shapsketch::SequenceSpace;
@@ -33,6 +40,8 @@ pub struct SequenceSpace {
     /// Codes of the ASCII characters; [`UNKNOWN`] for those outside the alphabet.
     ascii: Arc<[u8; 128]>,
     n: usize,
+    /// The codes that each position may have, as bits; `None` if every position has the whole alphabet.
+    letters: Option<Arc<[u64]>>,
 }
 
 impl SequenceSpace {
@@ -69,7 +78,114 @@ impl SequenceSpace {
                 }
             }
         }
-        Ok(Self { symbols: symbols.into(), ascii: Arc::new(ascii), n: length })
+        Ok(Self { symbols: symbols.into(), ascii: Arc::new(ascii), n: length, letters: None })
+    }
+
+    /// The sequences that have one of these letters at each position: `letters[i]` at position `i`. The alphabet
+    /// has the letters of all positions, sorted. Equal letters at all positions give [`SequenceSpace::new`].
+    ///
+    /// # Errors
+    /// If a position has no letters or repeats one, the letters of all positions are fewer than 2 or more than 64,
+    /// or there are not 1 to 4096 positions.
+    ///
+    /// ```
+    /// use shapsketch::SequenceSpace;
+    /// let space = SequenceSpace::with_letters(&["AC", "G", "ACT"])?;
+    /// assert_eq!((space.alphabet().as_str(), space.size()), ("ACGT", Some(6)));
+    /// assert!(space.encode(&["CGT"]).is_ok() && space.encode(&["CAT"]).is_err());
+    /// # Ok::<(), shapsketch::Error>(())
+    /// ```
+    pub fn with_letters<S: AsRef<str>>(letters: &[S]) -> Result<Self> {
+        let mut symbols: Vec<char> = letters.iter().flat_map(|own| own.as_ref().chars()).collect();
+        symbols.sort_unstable();
+        symbols.dedup();
+        let alphabet: String = symbols.into_iter().collect();
+        let space = Self::new(&alphabet, letters.len())?;
+        let mut sets = Vec::with_capacity(letters.len());
+        for (position, own) in letters.iter().enumerate() {
+            let mut set = 0_u64;
+            for symbol in own.as_ref().chars() {
+                let bit = alphabet.chars().position(|s| s == symbol).map_or(0, |code| 1 << code);
+                if set & bit != 0 {
+                    return Err(Error::PositionLetters { position, problem: format!("{symbol:?} twice") });
+                }
+                set |= bit;
+            }
+            if set == 0 {
+                return Err(Error::PositionLetters { position, problem: "no letters".into() });
+            }
+            sets.push(set);
+        }
+        let restricted = sets.iter().any(|&set| set != space.all_codes());
+        Ok(Self { letters: restricted.then(|| sets.into()), ..space })
+    }
+
+    /// All codes, as bits.
+    fn all_codes(&self) -> u64 {
+        u64::MAX >> (64 - self.q())
+    }
+
+    /// Whether positions differ in the letters that they may have.
+    #[must_use]
+    pub fn has_letters(&self) -> bool {
+        self.letters.is_some()
+    }
+
+    /// The codes that a position may have, as bits.
+    #[must_use]
+    pub fn letters_at(&self, position: usize) -> u64 {
+        self.letters.as_ref().map_or_else(|| self.all_codes(), |letters| letters[position])
+    }
+
+    /// The letters of each position, if positions differ in them.
+    #[must_use]
+    pub fn letters(&self) -> Option<Vec<String>> {
+        let listed = |&set: &u64| {
+            let codes = (0..self.q()).filter(|code| set >> code & 1 == 1);
+            codes.map(|code| self.symbols[code]).collect()
+        };
+        self.letters.as_ref().map(|letters| letters.iter().map(listed).collect())
+    }
+
+    /// Refuses positions with letters of their own, for methods that need the same alphabet everywhere.
+    pub(crate) fn require_same_letters(&self, what: &'static str) -> Result<()> {
+        if self.letters.is_none() {
+            return Ok(());
+        }
+        Err(Error::LettersVary { what })
+    }
+
+    /// Number of letters of each position.
+    pub(crate) fn radices(&self) -> impl DoubleEndedIterator<Item = usize> + ExactSizeIterator + Clone + '_ {
+        (0..self.n).map(|position| self.letters_at(position).count_ones() as usize)
+    }
+
+    /// The letter of a position with this number, in the order of the codes.
+    fn letter(&self, position: usize, number: usize) -> u8 {
+        match &self.letters {
+            None => number as u8,
+            Some(letters) => {
+                let mut rest = letters[position];
+                for _ in 0..number {
+                    rest &= rest - 1;
+                }
+                rest.trailing_zeros() as u8
+            }
+        }
+    }
+
+    /// Writes the sequence with this number, in lexicographic order of the codes; `row` has `n` codes.
+    pub(crate) fn write_sequence(&self, number: usize, row: &mut [u8]) {
+        words::write_digits(number, self.radices(), row);
+        if self.letters.is_some() {
+            row.iter_mut().enumerate().for_each(|(i, code)| *code = self.letter(i, *code as usize));
+        }
+    }
+
+    /// A uniform random sequence.
+    pub(crate) fn random<R: Rng>(&self, rng: &mut R) -> Vec<u8> {
+        let radices = self.radices().enumerate();
+        radices.map(|(i, radix)| self.letter(i, rng.random_range(0..radix as u32) as usize)).collect()
     }
 
     /// The sequences of `length` symbols from the first `q` of `0-9A-Za-z+-`.
@@ -101,10 +217,10 @@ impl SequenceSpace {
         self.symbols.iter().collect()
     }
 
-    /// Number of sequences `q^n`; `None` if it exceeds `u128`.
+    /// Number of sequences, `q^n` if every position has the whole alphabet; `None` if it exceeds `u128`.
     #[must_use]
     pub fn size(&self) -> Option<u128> {
-        (self.q() as u128).checked_pow(self.n as u32)
+        self.radices().try_fold(1, |size: u128, radix| size.checked_mul(radix as u128))
     }
 
     fn code(&self, symbol: char) -> Option<u8> {
@@ -130,13 +246,15 @@ impl SequenceSpace {
                 return Err(Error::WrongLength { index, length, expected: self.n });
             }
             for (position, symbol) in sequence.chars().enumerate() {
-                codes.push(self.code(symbol).ok_or_else(|| Error::UnknownSymbol {
+                let code = self.code(symbol).ok_or_else(|| Error::UnknownSymbol {
                     index,
                     position,
                     symbol,
                     alphabet: self.alphabet(),
                     hint: self.hint(symbol),
-                })?);
+                })?;
+                self.check_letter(index, position, code)?;
+                codes.push(code);
             }
         }
         Ok(codes)
@@ -175,7 +293,8 @@ impl SequenceSpace {
     /// Checks a batch of codes and returns the number of its sequences.
     ///
     /// # Errors
-    /// If the number of codes is not a multiple of the sequence length, or a code is out of range.
+    /// If the number of codes is not a multiple of the sequence length, a code is out of range, or a position may not
+    /// have this letter.
     pub fn check(&self, codes: &[u8]) -> Result<usize> {
         if !codes.len().is_multiple_of(self.n) {
             return Err(Error::RaggedCodes { length: codes.len(), n: self.n });
@@ -189,7 +308,21 @@ impl SequenceSpace {
                 q,
             });
         }
+        if self.letters.is_some() {
+            for (at, &code) in codes.iter().enumerate() {
+                self.check_letter(at / self.n, at % self.n, code)?;
+            }
+        }
         Ok(codes.len() / self.n)
+    }
+
+    /// Checks that a position may have a letter.
+    fn check_letter(&self, index: usize, position: usize, code: u8) -> Result<()> {
+        if self.letters_at(position) >> code & 1 == 1 {
+            return Ok(());
+        }
+        let letters = self.letters().map_or_else(String::new, |mut letters| letters.swap_remove(position));
+        Err(Error::OtherLetter { index, position, symbol: self.symbols[code as usize], letters })
     }
 
     /// Checks that two spaces are equal.
@@ -207,7 +340,7 @@ impl SequenceSpace {
 
 impl PartialEq for SequenceSpace {
     fn eq(&self, other: &Self) -> bool {
-        self.n == other.n && self.symbols == other.symbols
+        self.n == other.n && self.symbols == other.symbols && self.letters == other.letters
     }
 }
 
@@ -215,7 +348,11 @@ impl Eq for SequenceSpace {}
 
 impl fmt::Display for SequenceSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} of length {}", self.alphabet(), self.n)
+        write!(f, "{:?} of length {}", self.alphabet(), self.n)?;
+        match self.letters() {
+            None => Ok(()),
+            Some(letters) => write!(f, ", with the letters {} by position", listed(&letters)),
+        }
     }
 }
 
@@ -223,6 +360,12 @@ impl fmt::Debug for SequenceSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SequenceSpace({self})")
     }
+}
+
+/// Letters by position for a message: the first ones, and how many others there are.
+fn listed(letters: &[String]) -> String {
+    let some = letters.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if letters.len() > SHOWN { format!("{some}, and {} more,", letters.len() - SHOWN) } else { some }
 }
 
 /// The powers `ω^0 … ω^{q-1}` of `ω = e^{2πi/q}`.

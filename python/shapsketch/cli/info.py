@@ -23,6 +23,7 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "sketch": str(path),
         "alphabet": sketch.space.alphabet,
         "length": sketch.space.n,
+        "letters": sketch.space.letters if sketch.space.varies else None,
         "method": sketch.method,
         "status": sketch.status,
         "queries": sketch.n_queries,

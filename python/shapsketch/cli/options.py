@@ -110,16 +110,17 @@ def grouped(name: str, group: type, *options: Callable[[Any], Any]) -> Callable[
     return decorate
 
 
-def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    return ALPHABETS.get(value.upper(), value)
+def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else ALPHABETS.get(value.upper(), value)
 
 
 @dataclass(frozen=True)
 class Request:
     """The space, and how to spend a budget in it."""
 
-    alphabet: str
-    length: int
+    alphabet: str | None
+    length: int | None
+    letters: str | None
     budget: int
     method: Any
     distribution: str
@@ -127,6 +128,12 @@ class Request:
 
     def space(self) -> ss.SequenceSpace:
         """Return the sequence space."""
+        if self.letters is not None:
+            if self.alphabet is not None or self.length is not None:
+                raise click.UsageError("pass either --letters, or --alphabet and --length")
+            return ss.SequenceSpace(self.letters.split(","))
+        if self.alphabet is None or self.length is None:
+            raise click.UsageError("pass --alphabet and --length, or --letters")
         return ss.SequenceSpace(self.alphabet, self.length)
 
     def plan(self) -> ss.Plan:
@@ -199,10 +206,12 @@ SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed 
 REQUEST = grouped(
     "request",
     Request,
+    click.option("--alphabet", callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."),
+    click.option("--length", type=int, help="Number of symbols in a sequence."),
     click.option(
-        "--alphabet", required=True, callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."
+        "--letters",
+        help="Instead of alphabet and length: the letters of each position, such as ACDE,WT,G for a library.",
     ),
-    click.option("--length", required=True, type=int, help="Number of symbols in a sequence."),
     click.option("--budget", required=True, type=int, help="Largest number of sequences to evaluate."),
     click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
     click.option(

@@ -56,6 +56,7 @@ def plan(request: Request, queries: Path | None, output_format: Any, force: bool
         "distribution": planned.distribution,
         "alphabet": space.alphabet,
         "length": space.n,
+        "letters": space.letters if space.varies else None,
         "seed": request.seed,
     }
     if queries is not None:

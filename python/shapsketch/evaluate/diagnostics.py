@@ -191,9 +191,10 @@ def _random(space: SequenceSpace, count: int, rng: np.random.Generator) -> Codes
     """Return distinct random sequences, or all sequences if the space has fewer."""
     if space.size <= 4 * count:
         numbers = rng.permutation(space.size)[:count]
-        return (numbers[:, None] // space.q ** np.arange(space.n) % space.q).astype(np.uint8)
+        digits = np.unravel_index(numbers, [len(own) for own in space.letters])
+        return space._of_digits(np.stack(digits, axis=1))
     codes = np.empty((0, space.n), dtype=np.uint8)
     while len(codes) < count:
-        more = rng.integers(0, space.q, (2 * count, space.n), dtype=np.uint8)
+        more = space._random(rng, 2 * count)
         codes = np.unique(np.concatenate([codes, more]), axis=0)
     return rng.permutation(codes)[:count]

@@ -78,6 +78,12 @@ def amortise(sketch: Sketch, background: BackgroundLike | None = None, *, random
     if not isinstance(sketch, Sketch):
         raise InputError(f"expected a Sketch, got {type(sketch).__name__}")
     seed = integer("random_state", random_state, least=0)
+    if sketch.space.varies:
+        raise InputError(
+            "amortised values need the same letters at every position",
+            advice="use of='predictor', which samples it",
+            option="sketch",
+        )
     parsed = Background.parse(default_background(sketch) if background is None else background, sketch.space)
     distribution = sketch._core.distribution
     if distribution is not None and distribution.background != "uniform":

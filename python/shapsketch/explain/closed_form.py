@@ -34,7 +34,7 @@ class ClosedForm:
         """Return random sequences (count, n) with the symbols of the queries."""
         space, distribution = self._background.space, self._sketch._core.distribution
         if distribution is None:
-            return rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+            return space._random(rng, count)
         queries = Background(space, probabilities=distribution.probabilities.reshape(space.n, space.q))
         return queries.draw(np.zeros(space.n, dtype=np.uint8), count, rng)
 

@@ -92,7 +92,7 @@ def effect_columns(*, float32: bool = False) -> dict[str, Kind]:
 def effect_rows(names: list[str], codes: Codes, effects: Values, space: SequenceSpace) -> dict[str, Any]:
     """Return one row for each single substitution of named sequences, from effects (B, n, q)."""
     symbols = list(space.alphabet)
-    substitutions = codes[:, :, None] != np.arange(space.q)
+    substitutions = (codes[:, :, None] != np.arange(space.q)) & space.allowed
     row, position, to = np.nonzero(substitutions)
     return {
         "name": (names, row),

@@ -59,7 +59,8 @@ class Guard:
     def __init__(self, sketch: Sketch, background: Background) -> None:
         self._space, self._background = sketch.space, background
         distribution = sketch._core.distribution
-        uniform = np.full((self._space.n, self._space.q), 1.0 / self._space.q)
+        allowed = self._space.allowed
+        uniform = allowed / allowed.sum(axis=1, keepdims=True)
         self._text = "uniform" if distribution is None else distribution.text
         self._probabilities: Values = uniform
         self._least = -math.inf

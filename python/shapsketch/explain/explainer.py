@@ -15,7 +15,7 @@ from shapsketch.explain.control_variate import MIN_CALLS, sample
 from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
-from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, one_sequence
+from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.routes import Routes
@@ -259,12 +259,11 @@ class Explainer(Explains):
         """Return the predicted change of the score by every single substitution, (B, n, q).
 
         This is in-silico saturation mutagenesis with the closed form or the predictor, on the scale of the
-        sketch; it is exact for both. The change is 0 for the symbol of the sequence itself. It does not
-        depend on the background.
+        sketch; it is exact for both. The change is 0 for the symbol of the sequence itself, and NaN for
+        letters that a position cannot have. It does not depend on the background.
         """
         codes = self._encode(sequences)
-        effects: Values = self._routes.preferred.mutation_effects(codes)
-        return effects.reshape(len(codes), self._space.n, self._space.q)
+        return by_letter(self._routes.preferred.mutation_effects(codes), self._space)
 
     def epistasis(self, sequences: Sequences) -> Epistasis:
         """Return the predicted epistasis of every two substitutions.

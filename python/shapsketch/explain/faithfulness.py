@@ -20,7 +20,7 @@ from shapsketch.explain.table import Record, Table
 from shapsketch.fitting.holdout import r_squared
 from shapsketch.models._protocol import Model
 from shapsketch.query.background import Background
-from shapsketch.space import Codes, Sequences, Values
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 
 # Returns the scores (B,) of the model for codes (B, n), on the scale of the sketch.
 ScoresOf: TypeAlias = Callable[[Codes], Values]
@@ -248,7 +248,7 @@ def _divide(budget: int, shape: tuple[int, ...], n_compared: int, explainer: Exp
             f"use at least {needed:,}, or check fewer sequences"
         )
     # All substitutions if the calls suffice; what is left over goes to Shapley values.
-    mutants = min(int(MUTATION_FRACTION * each), n * (explainer._space.q - 1))
+    mutants = min(int(MUTATION_FRACTION * each), int(explainer._space.allowed.sum()) - n)
     fillings = 1 if explainer._background.fixed else max(1, int(each * CURVE_FRACTION) // per_filling)
     return _Calls(each - mutants - fillings * per_filling, mutants, fillings)
 
@@ -278,7 +278,7 @@ def _measure(
     controls = routes.controls(codes, calls=calls.shapley)
     sampled = sample(values_of, codes, explainer._background, controls, calls=calls.shapley, seed=(seed,))
     mutation_correlation = _mutations(
-        scores_of, explained, explainer._space.q, codes, scores, compared, calls.mutants, rng
+        scores_of, explained, explainer._space, codes, scores, compared, calls.mutants, rng
     )
     deletion, insertion, fractions = _curves(
         scores_of, explainer._background, codes, scores, compared, calls.fillings, rng
@@ -312,7 +312,7 @@ def _shapley_values(
 def _mutations(
     scores_of: ScoresOf,
     explained: Scores,
-    q: int,
+    space: SequenceSpace,
     codes: Codes,
     scores: Values,
     compared: dict[str, Values],
@@ -320,12 +320,17 @@ def _mutations(
     rng: np.random.Generator,
 ) -> dict[str, Agreement]:
     """Return rank correlations of attributions with the effects of random substitutions on the model."""
-    count, n = codes.shape
-    substitutions = np.stack([rng.permutation(n * (q - 1))[:n_mutants] for _ in range(count)])
-    positions = substitutions // (q - 1)
-    symbols = (np.take_along_axis(codes, positions, axis=1) + 1 + substitutions % (q - 1)) % q
-    mutants = np.repeat(codes, n_mutants, axis=0)
-    mutants[np.arange(len(mutants)), positions.ravel()] = symbols.ravel()
+    count = len(codes)
+    # The substitutions of a position replace its letter by the 1st, 2nd, ... one after it.
+    sizes = space.allowed.sum(axis=1)
+    substituted = np.repeat(np.arange(space.n), sizes - 1)
+    steps = np.concatenate([np.arange(1, size) for size in sizes])
+    chosen = np.stack([rng.permutation(len(steps))[:n_mutants] for _ in range(count)])
+    positions = substituted[chosen]
+    digits = np.repeat(space._digits(codes), n_mutants, axis=0)
+    rows, columns = np.arange(len(digits)), positions.ravel()
+    digits[rows, columns] = (digits[rows, columns] + steps[chosen].ravel()) % sizes[columns]
+    mutants = space._of_digits(digits)
     effects = scores_of(mutants).reshape(count, n_mutants) - scores[:, None]
     predicted = explained.predict(mutants).reshape(count, n_mutants) - explained.predict(codes)[:, None]
     correlations = {}

@@ -85,6 +85,12 @@ def one_sequence(sequence: object, space: SequenceSpace) -> Codes:
     return row
 
 
+def by_letter(effects: Values, space: SequenceSpace) -> Values:
+    """Return effects of substitutions (B, n q) as (B, n, q), NaN for letters that a position cannot have."""
+    cells = effects.reshape(len(effects), space.n, space.q)
+    return np.where(space.allowed, cells, np.nan) if space.varies else cells
+
+
 class Scores(Protocol):
     """Predicted scores, and their changes by every substitution."""
 
@@ -117,7 +123,7 @@ def best_mutants(
         If a number is out of range, or the mutants need more memory than the machine can give.
     """
     mutations = integer("mutations", mutations, least=1)
-    others = np.arange(space.q) != row[:, None]
+    others = (np.arange(space.q) != row[:, None]) & space.allowed
     if allowed is not None:
         others &= allowed
     n_positions = int(others.any(axis=1).sum())

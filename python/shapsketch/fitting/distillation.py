@@ -144,10 +144,7 @@ class Students:
             count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
         else:
             count = int(np.clip(self._seconds / (SYMBOL_SECONDS * space.n), *FEW_PREDICTIONS))
-        if self._draw is None:
-            codes = rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
-        else:
-            codes = self._draw(rng, count)
+        codes = space._random(rng, count) if self._draw is None else self._draw(rng, count)
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}

@@ -58,12 +58,20 @@ class Data:
     @lazy_property
     def near(self) -> bool:
         """Whether the sequences are near one sequence."""
-        return not self.uniform and are_near(self.rows.codes, self.space.q)
+        return not self.uniform and are_near(self.rows.codes, self.space)
+
+    @property
+    def exact(self) -> bool:
+        """Whether trees are kept exactly, instead of truncated by the variance of uniform sequences.
+
+        Truncation assumes that every position may have the whole alphabet.
+        """
+        return self.near or self.space.varies
 
     def draw(self, rng: np.random.Generator, count: int) -> Codes:
         """Return random sequences (count, n) of about the same distribution."""
         if self.uniform:
-            return rng.integers(0, self.space.q, (count, self.space.n), dtype=np.uint8)
+            return self.space._random(rng, count)
         if self.distribution is not None:
             codes = self.distribution.draw(rng, count)
             # Shapley values depend on hybrids of sequences and background, so half of them are hybrids.

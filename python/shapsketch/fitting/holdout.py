@@ -62,9 +62,10 @@ def mutated_fraction(codes: Codes, q: int) -> float:
     return 1.0 - float(np.mean(counts)) / len(codes)
 
 
-def are_near(codes: Codes, q: int) -> bool:
+def are_near(codes: Codes, space: SequenceSpace) -> bool:
     """Return whether sequences, codes (N, n), are near one sequence."""
-    return mutated_fraction(codes, q) < NEAR * (1.0 - 1.0 / q)
+    uniform = 1.0 - float(np.mean(1.0 / space.allowed.sum(axis=1)))
+    return mutated_fraction(codes, space.q) < NEAR * uniform
 
 
 @dataclass(frozen=True)

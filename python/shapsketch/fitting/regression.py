@@ -146,7 +146,7 @@ def suited_dictionary(space: SequenceSpace, codes: Codes) -> Dictionary | None:
     mutated = mutated_fraction(codes, space.q)
     together = len(codes) * (mutated / (space.q - 1)) ** 2
     words = space.n * (space.n - 1) // 2 * space.q**2
-    if not are_near(codes, space.q) or together >= FEWEST_TOGETHER or words <= MANY_WORDS:
+    if not are_near(codes, space) or together >= FEWEST_TOGETHER or words <= MANY_WORDS:
         return None
     return Dictionary(orders=1, windows=min(space.n, int(np.log(NEAR_CELLS) / np.log(space.q))))
 

@@ -145,7 +145,7 @@ def _learners(
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
     boosting = BoostingLearner(
-        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, exact=data.near
+        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, exact=data.exact
     )
     learners: list[Learner] = []
     if regressed is not None:
@@ -199,9 +199,9 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
                 comparison.seconds["regress"] = regressed.seconds
     if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
         final.students = Students(
-            positional_candidates(data.space, exact=data.near)[-1 if data.near else 0],
+            positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
             draw=data.draw if data.near or data.distribution is not None else None,
-            exact=data.near,
+            exact=data.exact,
             seconds=STUDENT_SHARE * clock.allowed,
             relations=_relations(comparison, regressed),
             seed=options.seed,
@@ -225,7 +225,7 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     held, baseline = comparison.split.held, comparison.baseline
     closed = comparison.closed_forms()
     # Closed forms of trees that are exact have too many terms to be averaged with others.
-    worthwhile = 1.0 if final.data.near else WORTHWHILE
+    worthwhile = 1.0 if final.data.exact else WORTHWHILE
     weights = choose(closed, held, baseline, worthwhile=worthwhile)
     candidates = comparison.candidates(weights)
     for each in candidates:

@@ -59,6 +59,11 @@ class DinucleotideShuffles:
             shuffles exceed the memory.
         """
         codes = space_of(space).encode(sequences)
+        if space.varies:
+            raise InputError(
+                "shuffles move letters to other positions, which may not have them in this space; choose "
+                "another background"
+            )
         count = integer("count", self.count, least=1)
         seed = integer("random_state", self.random_state, least=0)
         shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
@@ -167,6 +172,7 @@ class Background:
         if isinstance(background, Background):
             return background
         if isinstance(background, DinucleotideShuffles):
+            background.of(space, space._random(np.random.default_rng(0), 1))
             integer("count", background.count, least=1)
             integer("random_state", background.random_state, least=0)
             if background.count > MAX_SHUFFLES:
@@ -299,7 +305,7 @@ class Background:
             cumulative = np.cumsum(self.probabilities, axis=1)[:, :-1]
             draws = rng.random((count, space.n, 1)) * self.probabilities.sum(axis=1)[:, None]
             return np.asarray((draws >= cumulative).sum(axis=2), dtype=np.uint8)
-        return rng.integers(0, space.q, (count, space.n), dtype=np.uint8)
+        return space._random(rng, count)
 
     def __str__(self) -> str:
         return str(self.core) if self.shuffles is None else str(self.shuffles)

@@ -34,7 +34,8 @@ class Plan:
     budget : int
         Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
-        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform.
+        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform, or all
+        sequences of a space whose positions have letters of their own.
     design_queries : int
         Evaluations for the fit; for a design an upper bound.
     validation_queries, test_queries : int
@@ -87,6 +88,8 @@ class Plan:
         return _unpickled, (self.method, space, core.budget, core.method, core.seed, self._distribution)
 
     def __str__(self) -> str:
+        if self.method == "exact":
+            return f"exact transform of all {self.design_queries:,} sequences (budget {self.budget:,})"
         if self.design is None:
             methods = {
                 "auto": "sparse regression, trees and distillation, or an average of them",
@@ -109,8 +112,6 @@ class Plan:
                 "more queries lower the error; for a truly sparse spectrum of high order use method='peel'"
             )
         b, groups, delays = self.design
-        if self.method == "exact":
-            return f"exact transform of all {self.design_queries:,} sequences (budget {self.budget:,})"
         larger = f"\nlarger blocks from a budget of {self.next_budget:,} on" if self.next_budget else ""
         return (
             f"peeling: {groups} groups x {delays} delays x q^{b} = "

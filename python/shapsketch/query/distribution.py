@@ -229,7 +229,7 @@ class Mutagenesis:
 
     def _allowed(self, space: SequenceSpace, wild_type: Codes) -> npt.NDArray[np.bool_]:
         """Return which symbols may replace the wild type, (n, q)."""
-        allowed = np.ones((space.n, space.q), dtype=bool)
+        allowed = space.allowed.copy()
         if self.positions is not None:
             chosen = [
                 integer("positions", i, least=0) for i in items("positions", self.positions, "integers")
@@ -251,6 +251,12 @@ class Mutagenesis:
                 codes = [_code(space, symbol, i) for symbol in _letters(symbols, i)]
                 if not codes:
                     raise InputError(f"letters: no symbols at position {i}; omit it from positions= instead")
+                for code in codes:
+                    if not allowed[i, code] and space.varies:
+                        raise InputError(
+                            f"letters: {space.alphabet[code]!r} at position {i}, which has one of "
+                            f"{space.letters[i]!r} in this space"
+                        )
                 allowed[i, np.setdiff1d(np.arange(space.q), codes)] = False
         allowed[np.arange(space.n), wild_type] = False
         return allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 from shapsketch.surrogate.predictor import CustomPart, Predictor
 from shapsketch.surrogate.runs import Run, support_of, symbols_in_words
 from shapsketch.surrogate.spectrum import Spectrum
-from shapsketch.surrogate.summary import info_lines, predictor_lines
+from shapsketch.surrogate.summary import described, info_lines, predictor_lines
 
 logger = logging.getLogger(__name__)
 
@@ -184,9 +185,10 @@ class Sketch:
             Pattern(tuple(support), "".join(alphabet[a] for a in codes), float(c), float(e))
             for support, codes, c, e in zip(supports, letters, coefficients, errors, strict=True)
         ]
-        q = float(self.space.q)
+        sizes = [len(own) for own in self.space.letters]
         ranked = [
-            (abs(pattern.coefficient) * q ** (-len(pattern.support) / 2), pattern) for pattern in listed
+            (abs(pattern.coefficient) / math.prod(sizes[i] for i in pattern.support) ** 0.5, pattern)
+            for pattern in listed
         ]
         relations, terms, run_variances = self._core.runs()
         run_errors = np.full(len(terms), np.nan) if run_variances is None else np.sqrt(run_variances)
@@ -352,7 +354,7 @@ class Sketch:
 
     def summary(self) -> str:
         """Return how the sketch was made, how well it predicts, and where its variance is."""
-        lines = [f"sketch of sequences over {self.space.alphabet!r} of length {self.space.n}"]
+        lines = [f"sketch of sequences over {described(self.space)}"]
         if self._info is not None:
             lines += info_lines(self._info, self.space.alphabet, self.distribution or "")
             if self.predictor is not None:

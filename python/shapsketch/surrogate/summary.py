@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapsketch import _core
+from shapsketch.space import SequenceSpace
 from shapsketch.surrogate.predictor import Predictor
 
 # Symbols without any sequence, or pairs of dependent positions, that a summary lists.
@@ -52,6 +53,12 @@ def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list
     if info.method == "peel" and info.status.outcome != "converged":
         lines.append(f"           {info.unexplained:.1%} of the variance on the design is unexplained")
     return lines
+
+
+def described(space: SequenceSpace) -> str:
+    """Return a space in words."""
+    own = f", letters by position: {space.size:,} sequences" if space.varies else ""
+    return f"{space.alphabet!r} of length {space.n}{own}"
 
 
 def predictor_lines(predictor: Predictor) -> list[str]:

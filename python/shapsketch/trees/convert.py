@@ -124,7 +124,7 @@ def _sketch_of(converted: Converted, space: SequenceSpace, name: str, limit: int
         tree.value = [converted.scale * value for value in tree.value]
         forest.grow(converted.layout, tree)
     rng = np.random.default_rng(0)
-    probes = rng.integers(0, space.q, (PROBES, space.n)).astype(np.uint8)
+    probes = space._random(rng, PROBES)
     features = converted.layout.features(probes)
     try:
         scores = np.asarray(converted.scores(features), dtype=np.float64)

@@ -44,7 +44,7 @@ pub struct Background {
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
     Uniform,
-    /// Probabilities `(n, q)`.
+    /// Probabilities `(n, q)`; 0 for letters that a position cannot have.
     Product(Vec<f64>),
     /// Codes `(R, n)`.
     References(Vec<u8>),
@@ -83,6 +83,13 @@ impl Background {
                     format!("{sum} at position {position}; divide each row by its sum"),
                 );
             }
+            let letters = space.letters_at(position);
+            if let Some(symbol) = (0..q).find(|symbol| row[*symbol] > 0.0 && letters >> symbol & 1 == 0) {
+                return bad(
+                    "0 for letters that a position of the space cannot have",
+                    format!("{} for symbol {symbol} at position {position}", row[symbol]),
+                );
+            }
             row.iter_mut().for_each(|p| *p /= sum);
         }
         Ok(Self { space: space.clone(), kind: Kind::Product(probabilities) })
@@ -115,9 +122,9 @@ impl Background {
         matches!(self.kind, Kind::Uniform | Kind::Product(_))
     }
 
-    /// Whether every sequence is equally likely.
+    /// Whether all symbols of the alphabet are equally likely at every position.
     pub(crate) fn is_uniform(&self) -> bool {
-        matches!(self.kind, Kind::Uniform)
+        matches!(self.kind, Kind::Uniform) && !self.space.has_letters()
     }
 
     /// The codes of the equally likely sequences that the background consists of, if it does.
@@ -153,7 +160,11 @@ impl Background {
     pub(crate) fn symbols(&self, position: u16) -> Vec<f64> {
         let q = self.space.q();
         match &self.kind {
-            Kind::Uniform => vec![1.0 / q as f64; q],
+            Kind::Uniform => {
+                let letters = self.space.letters_at(position as usize);
+                let chance = 1.0 / f64::from(letters.count_ones());
+                (0..q).map(|symbol| if letters >> symbol & 1 == 1 { chance } else { 0.0 }).collect()
+            }
             Kind::Product(probabilities) => probabilities[position as usize * q..][..q].to_vec(),
             Kind::References(_) => self.words(&[position]),
         }
@@ -191,8 +202,10 @@ impl Background {
         };
         match &self.kind {
             // Means that are zero in theory must be exactly 0.
-            Kind::Uniform => vec![Means::Same(basis.means(q).into_iter().map(Complex64::from).collect())],
-            Kind::Product(_) => {
+            Kind::Uniform if !self.space.has_letters() => {
+                vec![Means::Same(basis.means(q).into_iter().map(Complex64::from).collect())]
+            }
+            Kind::Uniform | Kind::Product(_) => {
                 let mut rows: Vec<Complex64> = (0..n as u16).flat_map(|i| mean(&self.symbols(i))).collect();
                 rows.iter_mut()
                     .filter(|mean| mean.norm() < ROUNDING)

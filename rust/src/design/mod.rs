@@ -23,6 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use delays::{DelayFamily, Delays};
 pub use observations::Observations;
 pub use subsample::{SubsamplingFamily, SubsamplingMatrix};
+pub(crate) use uniform::all_sequences;
 pub use uniform::uniform;
 pub use unused::held_out;
 
@@ -124,6 +125,7 @@ impl QueryDesign {
     /// # Errors
     /// If the configuration is impossible in this space or has more than 2^28 queries, or the caller cancels.
     pub fn new(space: SequenceSpace, config: DesignConfig, cancel: &Cancel) -> Result<Self> {
+        space.require_same_letters("a query design needs")?;
         let (q, n) = (space.q(), space.n());
         let DesignConfig { b, groups, subsampling, delays, seed } = config;
         if b == 0 || b > n {

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::space::SequenceSpace;
-use crate::words;
 
 /// Largest number of sequences of a space that is shuffled as a whole.
 const ENUMERABLE: u128 = 1 << 22;
@@ -32,7 +33,7 @@ const DRAWN: usize = 1 << 14;
 /// # Ok::<(), shapsketch::Error>(())
 /// ```
 pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) -> Result<Vec<u8>> {
-    let (q, n) = (space.q(), space.n());
+    let n = space.n();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
     if let Some(size) = space.size().filter(|&size| size < count as u128) {
@@ -48,7 +49,7 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
             order.swap(next, pick);
             let first = out.len();
             out.resize(first + n, 0);
-            words::write_digits(order[next] as usize, words::same(q, n), &mut out[first..]);
+            space.write_sequence(order[next] as usize, &mut out[first..]);
         }
         return Ok(out);
     }
@@ -57,11 +58,24 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
         if seen.len().is_multiple_of(DRAWN) {
             cancel.check()?;
         }
-        let row: Vec<u8> = (0..n).map(|_| rng.random_range(0..q as u32) as u8).collect();
+        let row = space.random(&mut rng);
         if !seen.contains(&row) {
             out.extend_from_slice(&row);
             seen.insert(row);
         }
     }
     Ok(out)
+}
+
+/// All `count` sequences of a space, in the order of their numbers; row-major codes.
+///
+/// # Errors
+/// If they do not fit into memory.
+pub(crate) fn all_sequences(space: &SequenceSpace, count: usize) -> Result<Vec<u8>> {
+    let n = space.n();
+    let bytes = count as u128 * n as u128;
+    let mut rows =
+        memory::zeros(bytes, "all sequences of this space", "use a smaller budget, and regression")?;
+    rows.par_chunks_exact_mut(n).enumerate().for_each(|(number, row)| space.write_sequence(number, row));
+    Ok(rows)
 }

@@ -87,7 +87,9 @@ impl SparseRegression {
             }
             (None, None) => {
                 let (kinds, factors, error) = search_letters()?;
-                let better = error > SMALL_ERROR * variance(&data.distinct.values[..rows])
+                // Characters of the whole alphabet are not orthogonal on the letters of a position.
+                let better = !data.sample.space().has_letters()
+                    && error > SMALL_ERROR * variance(&data.distinct.values[..rows])
                     && characters_error(data, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
                 if better { characters() } else { (Atoms::Letters, kinds, factors) }
             }

@@ -196,8 +196,12 @@ impl Sample {
         Distinct { codes, values, weights: Some(weights), rows }
     }
 
-    /// Whether sequences are uniform: all symbols are about equally frequent at each position.
+    /// Whether sequences are uniform: all symbols are about equally frequent at each position. Never if positions have
+    /// letters of their own.
     pub(crate) fn is_uniform(&self) -> bool {
+        if self.space.has_letters() {
+            return false;
+        }
         if self.deterministic {
             return true;
         }
@@ -224,7 +228,7 @@ impl Sample {
         dependent_positions(&self.space, &self.codes, cancel)
     }
 
-    /// Symbols that occur in no sequence at a position: `(position, symbol)`.
+    /// Letters of the space that occur in no sequence at a position: `(position, symbol)`.
     pub(crate) fn unseen_symbols(&self) -> Vec<(usize, u8)> {
         let (q, n) = (self.space.q(), self.space.n());
         let mut seen = vec![false; n * q];
@@ -233,7 +237,9 @@ impl Sample {
                 seen[i * q + symbol as usize] = true;
             }
         }
-        (0..n * q).filter(|&index| !seen[index]).map(|index| (index / q, (index % q) as u8)).collect()
+        let possible = |index: usize| self.space.letters_at(index / q) >> (index % q) & 1 == 1;
+        let unseen = (0..n * q).filter(|&index| !seen[index] && possible(index));
+        unseen.map(|index| (index / q, (index % q) as u8)).collect()
     }
 }
 

@@ -17,17 +17,17 @@
 //! begin with `predictor.`; see `predictor_file.rs`. The entry `amortised` describes its amortised Shapley values; see
 //! `amortised_file.rs`. The entry `distribution` describes the distribution of the queries; see `distribution.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex64;
 use safetensors::tensor::SafeTensors;
-use serde::{Deserialize, Serialize};
 
 use super::amortised_file::{self, AmortisedRecord};
 use super::disk::{read, write_whole};
 use super::distribution::DistributionRecord;
+use super::header::{CENTRED, Header, PATTERNS, RUNS, SETS, SPECTRUM, VERSION, header};
 use super::predictor_file::{self, PredictorRecord};
 use super::record::InfoRecord;
 use super::tensors::{Reason, Tensor, Tensors};
@@ -39,61 +39,6 @@ use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Su
 
 /// The metadata entry of a sketch.
 const KEY: &str = "shapsketch";
-/// The version that this crate writes and reads.
-const VERSION: u32 = 1;
-
-/// The kinds of surrogate.
-const SPECTRUM: &str = "spectrum";
-const PATTERNS: &str = "patterns";
-const CENTRED: &str = "centred";
-const SETS: &str = "sets";
-/// The end of the kind of a surrogate that has terms with runs.
-const RUNS: &str = "+runs";
-
-/// The metadata of a sketch.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    version: u32,
-    kind: String,
-    alphabet: String,
-    length: usize,
-    #[serde(default)]
-    constant_variance: Option<f64>,
-    info: Option<InfoRecord>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    predictor: Option<PredictorRecord>,
-    /// The distribution of the queries; absent if they were uniform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    distribution: Option<DistributionRecord>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    amortised: Option<AmortisedRecord>,
-    /// Names of the relations of runs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    relations: Vec<String>,
-    #[serde(default)]
-    digest: Option<String>,
-}
-
-impl Header {
-    /// The kind of the terms without runs.
-    fn kind(&self) -> &str {
-        self.kind.strip_suffix(RUNS).unwrap_or(&self.kind)
-    }
-
-    fn has_runs(&self) -> bool {
-        self.kind.ends_with(RUNS)
-    }
-}
-
-/// The fields of the metadata of files without a digest.
-const OLDER: [&str; 6] = ["version", "kind", "alphabet", "length", "constant_variance", "info"];
-
-/// The field of the metadata that all format versions have.
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-}
-
 impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
     ///
@@ -168,6 +113,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         kind: runs.map_or_else(|| kind.into(), |_| format!("{kind}{RUNS}")),
         alphabet: space.alphabet(),
         length: space.n(),
+        letters: space.letters(),
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
         predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
@@ -228,7 +174,7 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
                     the sketch again"
             .into());
     }
-    let space = SequenceSpace::new(&header.alphabet, header.length).map_err(|e| e.to_string())?;
+    let space = header.space()?;
     let tensors = Tensors(file);
     let terms = Terms::read(&tensors, header.kind())?;
     let surrogate = if header.kind() == SPECTRUM {
@@ -304,33 +250,6 @@ fn possible(
     let info = SketchInfo::try_from(record).map_err(|e| e.to_string())?;
     valid::check(&info, surrogate, has_standard_errors)?;
     Ok(Some(info))
-}
-
-/// The metadata; an error if its format version or kind is unknown.
-fn header(json: &str) -> Reason<Header> {
-    let damaged = |e: serde_json::Error| format!("the sketch's metadata is damaged: {e}");
-    let Version { version } = serde_json::from_str(json).map_err(damaged)?;
-    if version != VERSION {
-        return Err(format!(
-            "written in format version {version}, this shapsketch reads version {VERSION}; update shapsketch"
-        ));
-    }
-    let header: Header = serde_json::from_str(json).map_err(damaged)?;
-    let known = [SPECTRUM, PATTERNS, CENTRED, SETS].contains(&header.kind());
-    if !known || header.kind() == SPECTRUM && header.has_runs() {
-        return Err(format!(
-            "holds a surrogate of kind {:?}, which this version does not know; update shapsketch",
-            header.kind
-        ));
-    }
-    if header.digest.is_none() {
-        // A file of an older version, unless damage changed the name of the digest.
-        let fields: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_str(json).map_err(damaged)?;
-        if let Some(name) = fields.keys().find(|name| !OLDER.contains(&name.as_str())) {
-            return Err(format!("the sketch's metadata is damaged: no digest, but a field {name:?}"));
-        }
-    }
-    Ok(header)
 }
 
 /// Terms in the layout of the tensors.

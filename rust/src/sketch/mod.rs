@@ -8,6 +8,7 @@ mod digest;
 mod disk;
 mod distribution;
 mod file;
+mod header;
 mod plan;
 mod predictor_file;
 mod provenance;

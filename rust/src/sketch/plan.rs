@@ -6,7 +6,7 @@ use super::provenance::Method;
 use super::queries::{Queries, Source};
 use crate::cancel::Cancel;
 use crate::design::{
-    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, held_out, uniform,
+    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, all_sequences, held_out, uniform,
 };
 use crate::error::{Error, Result};
 use crate::regress::{Dictionary, FEWEST};
@@ -139,10 +139,12 @@ impl Plan {
         self.seed
     }
 
-    /// The query design; `None` for the uniform queries of a regression.
+    /// The query design; `None` for the uniform queries of a regression, and for all sequences of a space whose
+    /// positions have letters of their own.
     #[must_use]
     pub fn design(&self) -> Option<DesignConfig> {
         match self.kind {
+            Kind::Exact { .. } if self.space.has_letters() => None,
             Kind::Exact { .. } => Some(DesignConfig::complete(&self.space)),
             Kind::Peel(plan) => Some(plan.design),
             Kind::Regress { .. } => None,
@@ -202,6 +204,10 @@ impl Plan {
     /// If the design cannot be built, or the caller cancels.
     pub fn queries(&self, cancel: &Cancel) -> Result<Queries> {
         let (source, rows) = match self.kind {
+            Kind::Exact { n_sequences } if self.space.has_letters() => {
+                let rows = all_sequences(&self.space, n_sequences)?;
+                (Source::Listed, rows)
+            }
             Kind::Exact { .. } => {
                 let design = QueryDesign::complete(self.space.clone(), cancel)?;
                 (Source::Exact(Arc::new(design)), Vec::new())
@@ -220,7 +226,10 @@ impl Plan {
 }
 
 fn exact(space: &SequenceSpace, budget: usize) -> Result<Kind> {
-    let reason = format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n());
+    let reason = match space.has_letters() {
+        true => "the exact transform evaluates all sequences".into(),
+        false => format!("the exact transform evaluates all {}^{} sequences", space.q(), space.n()),
+    };
     match space.size().filter(|&size| size <= MAX_QUERIES).map(|size| size as usize) {
         Some(n_sequences) if n_sequences <= budget => Ok(Kind::Exact { n_sequences }),
         Some(needed) => Err(Error::BudgetTooSmall { budget, needed, reason }),
@@ -254,6 +263,7 @@ fn regress(space: &SequenceSpace, budget: usize) -> Result<Kind> {
 }
 
 fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
+    space.require_same_letters("peeling needs")?;
     let (q, n) = (space.q(), space.n());
     let block = |b: usize| words::count(words::same(q, b));
     let cost = |b: usize| Some(words::checked_count(words::same(q, b))? as u128 * (n as u128 + 1));

@@ -14,7 +14,7 @@ use crate::frequency::Frequency;
 use crate::peel::{Peeling, PeelingDecoder, PeelingStatus};
 use crate::regress::{Sample, SparseRegression};
 use crate::space::SequenceSpace;
-use crate::surrogate::{Spectrum, Surrogate};
+use crate::surrogate::{ProductTerms, Spectrum, Surrogate};
 use crate::validation::{RSquared, check_signal, check_values, mean};
 
 /// Noise levels to try, as multiples of the estimated one.
@@ -34,6 +34,8 @@ pub struct Queries {
 pub(super) enum Source {
     /// All sequences of the space.
     Exact(Arc<QueryDesign>),
+    /// All sequences of a space whose positions have letters of their own.
+    Listed,
     /// A design for peeling; validation and test queries follow.
     Peel { design: Arc<QueryDesign>, validation_queries: usize },
     /// Uniform queries for regression.
@@ -66,7 +68,7 @@ impl Queries {
     fn design(&self) -> Option<&Arc<QueryDesign>> {
         match &self.source {
             Source::Exact(design) | Source::Peel { design, .. } => Some(design),
-            Source::Regress => None,
+            Source::Listed | Source::Regress => None,
         }
     }
 
@@ -106,6 +108,11 @@ impl Queries {
         let centred = |values: &[f64]| values.iter().map(|v| v - centre).collect::<Vec<f64>>();
         match &self.source {
             Source::Regress => self.regress(values, cancel),
+            Source::Listed => {
+                let terms = ProductTerms::of_values(self.space(), &centred(values))?;
+                let surrogate = Surrogate::Terms(terms).shifted(centre);
+                self.tested(surrogate, Outcome::Exact, (0.0, 0.0), &self.rows, values, cancel)
+            }
             Source::Exact(design) => {
                 let observations = Observations::new(design.clone(), centred(values))?;
                 let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
@@ -141,7 +148,21 @@ impl Queries {
         values: &[f64],
         cancel: &Cancel,
     ) -> Result<Sketch> {
-        let surrogate = Surrogate::Spectrum(peeling.spectrum);
+        let noise = (peeling.unexplained, peeling.noise);
+        self.tested(Surrogate::Spectrum(peeling.spectrum), outcome, noise, codes, values, cancel)
+    }
+
+    /// The sketch of a surrogate, tested on these sequences. `noise` has the unexplained fraction of the variance, and
+    /// the standard deviation of the noise.
+    fn tested(
+        &self,
+        surrogate: Surrogate,
+        outcome: Outcome,
+        noise: (f64, f64),
+        codes: &[u8],
+        values: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Sketch> {
         let background = Background::uniform(self.space());
         let components = Components::with_background(&surrogate.terms(), &background, cancel)?;
         let predictions = components.predict(codes, cancel)?;
@@ -157,8 +178,7 @@ impl Queries {
             Method::Exact => RSquared::of_all(values, &predictions)?,
             _ => RSquared::new(values, &predictions)?,
         };
-        let info =
-            SketchInfo { unexplained: peeling.unexplained, ..SketchInfo::new(provenance, r2, peeling.noise) };
+        let info = SketchInfo { unexplained: noise.0, ..SketchInfo::new(provenance, r2, noise.1) };
         let held_out = HeldOut::new(values.to_vec(), predictions);
         Ok(Sketch { info: Some(info), held_out: Some(held_out), ..Sketch::from(surrogate) })
     }

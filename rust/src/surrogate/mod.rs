@@ -6,6 +6,7 @@
 //! on the kind of surrogate or on how it was fitted.
 
 mod centred;
+mod exact;
 mod relation;
 mod runs;
 mod spectrum;

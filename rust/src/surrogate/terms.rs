@@ -181,9 +181,11 @@ impl ProductTerms {
     /// The real part of the function as a spectrum.
     ///
     /// # Errors
-    /// If a term does not belong to the space, or the spectrum has more than 2^24 coefficients.
+    /// If a term does not belong to the space, positions have letters of their own, or the spectrum has more than 2^24
+    /// coefficients.
     pub fn spectrum(&self) -> Result<Spectrum> {
         self.check()?;
+        self.space.require_same_letters("a spectrum needs")?;
         let q = self.space.q();
         let roots = roots_of_unity(q);
         let tables = self.runs.transformed(q, &roots);

@@ -124,7 +124,8 @@ impl Ensemble {
         let count = self.space.size().map_or(SAMPLE, |size| size.min(SAMPLE as u128) as usize);
         let sample = uniform(&self.space, count, SAMPLE_SEED, cancel)?;
         let values = self.predict(&sample, cancel)?;
-        let small = self.space.size().is_some_and(|size| size <= MAX_TABULATED);
+        // The table has all words of the alphabet.
+        let small = words::saturating_count(words::same(self.space.q(), self.space.n())) <= MAX_TABULATED;
         // A table has a component for each subset of positions, so the length is limited as well.
         let mut anova = if small && self.space.n() <= MAX_TABULATED_LENGTH {
             let table = self.predict(&all_sequences(&self.space), cancel)?;
