@@ -5,23 +5,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import check_memory
-from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
-
-# Fraction of the calls of each sequence that estimate the mean over the background. Short sequences use more,
-# 0.5 / n, because the error of that mean is divided among few positions.
-BACKGROUND_FRACTION = 0.05
-# Smallest number of these calls.
-MIN_BACKGROUND_CALLS = 8
-# Predicted memory for each symbol of each hybrid of one sequence, in bytes.
-SYMBOL_BYTES = 48
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Estimate:
         Value of the function at the sequence.
     mean : Mean or None
         Mean of the function over the background; None if it was not estimated.
-    shares : tuple of (float, float)
+    shares : tuple of (float or array (m,), float)
         The mean times the first number is subtracted from each value, and times the second one is added to
         each pair.
     values, variances : numpy.ndarray of float64, shape (m,)
@@ -63,7 +52,7 @@ class Estimate:
 
     score: float
     mean: Mean | None
-    shares: tuple[float, float]
+    shares: tuple[float | Values, float]
     values: Values
     variances: Values
     pairs: tuple[Values, Values] | None = None
@@ -155,7 +144,7 @@ class CoalitionPairs:
         inside = np.empty((len(paired), m), dtype=bool)
         from_row = np.zeros(paired.shape, dtype=bool)
         if len(paired):
-            sizes, probabilities, _ = _size_distribution(m)
+            sizes, probabilities, _ = size_distribution(m)
             drawn_sizes = rng.choice(sizes, len(paired), p=probabilities)
             inside = np.argsort(rng.random(inside.shape), axis=1) < drawn_sizes[:, None]
         from_row[:, positions] = inside
@@ -206,7 +195,7 @@ class CoalitionPairs:
         return Estimate(float(values[0]), mean, shares, shapley, variances, matrices, weight)
 
 
-def _size_distribution(n: int) -> tuple[npt.NDArray[np.int64], Values, float]:
+def size_distribution(n: int) -> tuple[npt.NDArray[np.int64], Values, float]:
     """Return the sizes of coalitions, 1 to n - 1, their probabilities, and the constant ``c``."""
     sizes = np.arange(1, n)
     weights = 1.0 / (sizes * (n - sizes))
@@ -214,46 +203,73 @@ def _size_distribution(n: int) -> tuple[npt.NDArray[np.int64], Values, float]:
     return sizes, weights * c, float(c)
 
 
-def _rng(seed: tuple[int, ...], row: Codes) -> np.random.Generator:
-    """Return the random numbers of one sequence, which do not depend on the other sequences of a batch."""
-    digest = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
-    return np.random.default_rng([*seed, int.from_bytes(digest, "little")])
+@dataclass(frozen=True)
+class Fits:
+    """For each of K pairs of coalitions, the regression of all other pairs on positions and control variates.
+
+    Attributes
+    ----------
+    linear : numpy.ndarray of float64, shape (K, m)
+        Coefficients of the positions.
+    coefficients : numpy.ndarray of float64, shape (K, J)
+        Coefficients of the control variates.
+    errors : numpy.ndarray of float64, shape (K,)
+        Difference of each pair, the first row of its unit, minus its prediction by the others.
+    inflation : float
+        Factor of the variance of a mean of K terms, which are correlated.
+    """
+
+    linear: Values
+    coefficients: Values
+    errors: Values
+    inflation: float
 
 
-def coalitions_of(
-    row: Codes, calls: int, background: Background, seed: tuple[int, ...], mean_known: bool
-) -> AllCoalitions | CoalitionPairs:
-    """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random pairs."""
-    positions, exhaustive, rng = np.arange(len(row)), False, _rng(seed, row)
-    if background.fixed:
-        assert background.references is not None
-        positions = np.flatnonzero(row != background.references[0])
-        exhaustive = 2 ** len(positions) <= calls
-    n_hybrids = 2 ** len(positions) if exhaustive else calls
-    check_memory(
-        f"sampling with {n_hybrids:,} evaluations of one sequence",
-        n_hybrids * (SYMBOL_BYTES * len(row) + background.space.q),
-        "use fewer evaluations: lower calls_per_sequence or the budget",
-    )
-    if background.fixed:
-        assert background.references is not None
-        if exhaustive:
-            return AllCoalitions.enumerate(row, background.references[0], positions)
-        backgrounds = np.repeat(background.references, 1 + (calls - 2) // 2, axis=0)
-        return CoalitionPairs.draw(row, positions, backgrounds, 1, rng, complete=True)
-    n, n_background = len(row), 0
-    if not mean_known:
-        # One position has only the empty and the full coalition; all calls then estimate the mean.
-        n_background = calls - 1
-        if n > 1:
-            n_background = max(MIN_BACKGROUND_CALLS, round(max(BACKGROUND_FRACTION, 0.5 / n) * calls))
-    listed = background.listed(row)
-    complete = listed is not None and len(listed) <= n_background
-    if listed is None or not complete:
-        listed = background.draw(row, n_background, rng)
-    n_pairs = (calls - 1 - len(listed)) // 2 if n > 1 else 0
-    backgrounds = np.concatenate([listed, background.draw(row, n_pairs, rng)])
-    return CoalitionPairs.draw(row, positions, backgrounds, len(listed), rng, complete=complete)
+def fits_without_each(
+    signs: Values,
+    of_controls: Values,
+    weights: Values,
+    differences: Values,
+    penalty: float,
+    penalties: Values,
+) -> Fits:
+    """Return the ridge regressions of all but one of K units of R rows each.
+
+    Parameters
+    ----------
+    signs : numpy.ndarray of float64, shape (K, R, m)
+        1 for positions inside the coalition of a pair, -1 for those outside, 0 for those that do not play.
+    of_controls : numpy.ndarray of float64, shape (K, R, J)
+        The difference of each control variate.
+    weights : numpy.ndarray of float64, shape (K, R)
+    differences : numpy.ndarray of float64, shape (K, R)
+        The difference of the function.
+    penalty : float
+        Penalty of the coefficient of a position.
+    penalties : numpy.ndarray of float64, shape (J,)
+        A variance of `differences` for each control variate. A coefficient as large as 1 is penalised as much
+        as an error of this size in one pair.
+    """
+    count, rows, m = signs.shape
+    # Scaled, so that units of control variates do not matter.
+    scales = np.sqrt(np.where(penalties > 0.0, penalties, 1.0))
+    columns = np.concatenate([signs, of_controls / scales], axis=2)
+    weighted = columns * weights[..., None]
+    width = columns.shape[2]
+    diagonal = np.full(width, penalty)
+    diagonal[m:] = 1.0
+    normal = columns.reshape(-1, width).T @ weighted.reshape(-1, width) + np.diag(diagonal)
+    inverse = np.linalg.inv(normal)
+    fitted = inverse @ (weighted.reshape(-1, width).T @ differences.reshape(-1))
+    # Errors of the fits without a unit follow from those of the fit to all by its leverage (R, R).
+    leverage = (columns @ inverse) @ weighted.transpose(0, 2, 1)
+    rests = (differences - columns @ fitted)[..., None]
+    errors = np.linalg.solve(np.eye(rows) - leverage, rests)[..., 0]
+    without = fitted - (weighted * errors[..., None]).sum(axis=1) @ inverse
+    # Fits to all but one unit have most units in common, so the terms are correlated. The covariance adds at
+    # most as much variance as the errors of the fits, which is the mean leverage times that of other errors.
+    mean = float(np.trace(leverage, axis1=1, axis2=2).mean()) if count else 0.0
+    return Fits(without[:, :m], without[:, m:] / scales, errors[:, 0], 1.0 + mean / (1.0 + mean))
 
 
 def _zero_sum_values(
@@ -287,32 +303,17 @@ def _zero_sum_values(
     """
     count, n = inside.shape
     sizes = inside.sum(axis=1)
-    c = _size_distribution(n)[2]
+    c = size_distribution(n)[2]
     signs = np.where(inside, 1.0, -1.0)
-    # Ridge regression of differences on signs and control variates. The weight of a pair is that of its error
-    # in the estimate.
-    weights = sizes * (n - sizes) / (n * n / 4.0)
-    # Scaled, so that units of control variates do not matter.
-    scales = np.sqrt(np.where(penalties > 0.0, penalties, 1.0))
-    columns = np.concatenate([signs, of_controls / scales], axis=1)
-    weighted = columns * weights[:, None]
     # n times the expected weight, 4 c (n - 1) / n², so that the penalty does not depend on the drawn sizes.
-    penalty = np.full(columns.shape[1], 4.0 * c * (n - 1) / n)
-    penalty[n:] = 1.0
-    inverse = np.linalg.inv(columns.T @ weighted + np.diag(penalty))
-    fitted = inverse @ (weighted.T @ differences)
-    leverage = ((columns @ inverse) * weighted).sum(axis=1)
-    # Leave-one-out residuals, and the coefficients (K, n + J) of the fits to all other pairs.
-    loo_residuals = (differences - columns @ fitted) / (1.0 - leverage)
-    without = fitted - (weighted * loo_residuals[:, None]) @ inverse
-    linear, coefficients = without[:, :n], without[:, n:] / scales
+    weights, penalty = sizes * (n - sizes) / (n * n / 4.0), 4.0 * c * (n - 1) / n
+    fits = fits_without_each(
+        signs[:, None], of_controls[:, None], weights[:, None], differences[:, None], penalty, penalties
+    )
     shapley_weights = np.where(inside, (n - sizes)[:, None], -sizes[:, None]) / c
-    terms = linear - linear.mean(axis=1, keepdims=True) + coefficients @ known.T
-    terms += shapley_weights * (loo_residuals / 2.0)[:, None]
-    # Fits to all but one pair have most pairs in common, so the terms are correlated. The covariance adds at
-    # most as much variance as the errors of the fits, which is the mean leverage times that of other errors.
-    shared = leverage.mean() / (1.0 + leverage.mean())
-    return terms.mean(axis=0), (1.0 + shared) * terms.var(axis=0, ddof=1) / count, coefficients
+    terms = fits.linear - fits.linear.mean(axis=1, keepdims=True) + fits.coefficients @ known.T
+    terms += shapley_weights * (fits.errors / 2.0)[:, None]
+    return terms.mean(axis=0), fits.inflation * terms.var(axis=0, ddof=1) / count, fits.coefficients
 
 
 def _pair_interactions(inside: npt.NDArray[np.bool_], sums: Values, extremes: float) -> tuple[Values, Values]:
@@ -329,7 +330,7 @@ def _pair_interactions(inside: npt.NDArray[np.bool_], sums: Values, extremes: fl
     """
     count, n = inside.shape
     sizes = inside.sum(axis=1)
-    all_sizes, probabilities, _ = _size_distribution(n)
+    all_sizes, probabilities, _ = size_distribution(n)
     # Weight of the value of a coalition in the index, divided by the probability of the coalition. It depends
     # on the size t, with probability P(t), and on the number of the two positions inside, k = 0, 1 or 2:
     # C(n, t) / (C(n - 2, t - k) (n - 1) P(t)), with the signs of a second difference.

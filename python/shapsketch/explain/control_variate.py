@@ -17,7 +17,8 @@ coefficient that cancels it, so it is not worse than none.
 
 Each hybrid of a sequence is evaluated once. With one reference as background, positions at which the sequence
 equals the reference have the value 0; the game has only the other positions. If all hybrids fit into the
-number of calls, all are evaluated, and the values are exact.
+number of calls, all are evaluated, and the values are exact. With other backgrounds whose sequences equal the
+sequence at many positions, only the others play: :mod:`shapsketch.explain.differing`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch.evaluate.evaluator import Parts
-from shapsketch.explain.coalitions import AllCoalitions, CoalitionPairs, Estimate, Known, Mean, coalitions_of
+from shapsketch.explain.coalitions import Estimate, Known, Mean
+from shapsketch.explain.drawing import Coalitions, coalitions_of
 from shapsketch.explain.shrinkage import shrunk
 from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
@@ -194,8 +196,8 @@ def sample(
 
     # Coalitions are drawn again for each use, so that the hybrids of all sequences are never in memory
     # together.
-    def draw(index: int) -> AllCoalitions | CoalitionPairs:
-        return coalitions_of(codes[index], calls, background, seed, mean is not None)
+    def draw(index: int) -> Coalitions:
+        return coalitions_of(codes[index], calls, background, seed, mean is not None, pairs)
 
     count, n = codes.shape
 
