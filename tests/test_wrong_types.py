@@ -272,6 +272,7 @@ def cases(folder):
         # The sketch has no predictor: the parameters are checked before.
         Case("amortise", ss.amortise, {"sketch": ss.Sketch(distant)}),
         Case("Explainer", ss.Explainer, {"sketch": distant}, lambda **a: ss.Explainer(**a)(CODES)),
+        Case("Explainer.shap_values", explainer.shap_values, {"sequences": CODES}),
         Case("Explainer.stream", explainer.stream, {"batches": [CODES]}),
         Case("Explainer.interactions", explainer.interactions, {"sequences": CODES}),
         Case("Explainer.mutation_effects", explainer.mutation_effects, {"sequences": CODES}),
@@ -310,6 +311,7 @@ def cases(folder):
         Case("VariantTable.save", effects.singles().save, {"path": "t.csv"}),
         Case("Interactions.order", interactions.order, {"order": 1}),
         Case("Interactions.top", interactions.top, {"count": 2}),
+        Case("Interactions.to_shapiq", interactions.to_shapiq, {"row": 1}),
         Case("Interactions.dense", interactions.dense, {}),
         Case("Sobol.top", explainer.sobol().top, {"count": 2}),
     ]
