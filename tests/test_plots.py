@@ -113,12 +113,30 @@ def test_a_logo_of_a_map_stacks_its_means():
     check_readable(ax)
 
 
-def test_logos_of_unusual_symbols_and_of_nothing():
-    for alphabet in (" A", "aA", "αβ", "+-"):
-        space = ss.SequenceSpace(alphabet, 3)
-        explainer = ss.Explainer(ss.Spectrum(space, [[0, 0, 0], [1, 0, 0], [0, 1, 0]], [0.0, 1.0, 0.5]))
-        check_readable(plot.logo(explainer([alphabet[0] * 2 + alphabet[1]])))
-    check_readable(plot.logo(constant()(["ACGTAC"])))
+def test_a_logo_of_zeros_has_no_letters():
+    ax = plot.logo(constant()(["ACGTAC"]))
+    assert not ax.patches
+    check_readable(ax)
+
+
+@pytest.mark.parametrize("alphabet", [" A", "aA", "αβ", "+-", "$_", "^\\"])
+def test_symbols_are_written_as_they_are(alphabet):
+    space = ss.SequenceSpace(alphabet, 3)
+    explainer = ss.Explainer(ss.Spectrum(space, [[0, 0, 0], [1, 0, 0], [1, 1, 0]], [0.0, 1.0, 0.5]))
+    sequence = alphabet[0] * 2 + alphabet[1]
+    explanation, names = explainer([sequence]), [symbol.replace(" ", "␣") for symbol in alphabet]
+    check_readable(plot.logo(explanation))
+    ax = plot.mutation_map(explainer, sequence)
+    check_readable(ax)
+    assert [label.get_text().lstrip("\\") or "\\" for label in ax.get_yticklabels()] == names
+    pairs = explainer.interactions([sequence], index="FSII")
+    for ax in (plot.waterfall(pairs, sequence=sequence), plot.arcs(pairs, sequence=sequence)):
+        check_readable(ax)
+        labels = [*ax.get_yticklabels(), *ax.texts]
+        assert not any(label._preprocess_math(label.get_text())[1] for label in labels)
+    ax = plot.beeswarm(explainer(["".join(row) for row in itertools.product(alphabet, repeat=3)]))
+    check_readable(ax)
+    assert [text.get_text().strip(" ").lstrip("\\") or "\\" for text in ax.get_legend().get_texts()] == names
 
 
 @shapes
@@ -343,6 +361,16 @@ def test_a_mutation_map_of_a_scan_has_its_numbers(tmp_path):
     np.testing.assert_allclose(image_of(ax)[codes, table["position"] - 5], table["effect"], atol=1e-12)
     check_readable(ax)
     assert [label.get_text() for label in ticks(ax.xaxis)] == [str(i) for i in range(5, 15)]
+
+
+def test_titles_cut_long_references():
+    explainer, codes = explained(20, 200)
+    reference = explainer._space.decode(codes[:1])[0]
+    ax = plot.beeswarm(ss.Explainer(explainer._sketch, background=reference)(codes))
+    assert f"background reference {reference[:20]}... link identity" in " ".join(
+        ax.get_title(loc="left").split()
+    )
+    check_readable(ax)
 
 
 def test_plots_draw_on_axes_of_the_user():

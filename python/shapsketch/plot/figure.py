@@ -32,6 +32,8 @@ TITLE_SIZE, TEXT_SIZE, MEAN_WIDTH, WIDTH = 10.0, 9.0, 0.56, 0.64
 INCH = 72.0
 # Largest number of lines of a title.
 TITLE_LINES = 5
+# Longest word of a title, in characters.
+LONGEST_WORD = 40
 
 
 def library(module: str) -> Any:
@@ -86,10 +88,16 @@ def size_of(ax: Axes) -> tuple[float, float]:
 def titled(ax: Axes, *lines: object) -> None:
     """Write a title, each line of which is wrapped at the width of the axes."""
     count = max(20, int(size_of(ax)[0] * INCH / (MEAN_WIDTH * TITLE_SIZE)))
-    wrapped = [part for line in lines for part in textwrap.wrap(str(line), count, break_on_hyphens=False)]
+    texts = [plain(" ".join(map(_cut, str(line).split()))) for line in lines]
+    wrapped = [part for text in texts for part in textwrap.wrap(text, count, break_on_hyphens=False)]
     if len(wrapped) > TITLE_LINES:
         wrapped = [*wrapped[: TITLE_LINES - 1], f"{wrapped[TITLE_LINES - 1][: count - 3]}..."]
     ax.set_title("\n".join(wrapped), fontsize=TITLE_SIZE, loc="left")
+
+
+def _cut(word: str) -> str:
+    """Return a word, such as a reference sequence, so that it fits into a line."""
+    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD // 2]}..."
 
 
 def units(link: str) -> str:
@@ -134,13 +142,18 @@ def position_ticks(ax: Axes, n: int, start: int = 0, *, axis: str = "x") -> None
 def symbol_ticks(ax: Axes, alphabet: str) -> None:
     """Label the rows 0 to q - 1 by the symbols."""
     row = size_of(ax)[1] * INCH / len(alphabet)
-    ax.set_yticks(range(len(alphabet)), [visible(symbol) for symbol in alphabet])
+    ax.set_yticks(range(len(alphabet)), [plain(visible(symbol)) for symbol in alphabet])
     ax.tick_params(axis="y", labelsize=max(2.0, min(TEXT_SIZE, 0.75 * row)), length=2.0)
 
 
 def visible(symbol: str) -> str:
     """Return a symbol so that it can be seen: the space as an open box."""
     return "\u2423" if symbol == " " else symbol
+
+
+def plain(text: str) -> str:
+    """Return a text that matplotlib writes as it is; two dollar signs would enclose a formula."""
+    return text.replace("$", r"\$")
 
 
 def styles(alphabet: str) -> dict[str, tuple[str, str]]:
@@ -158,7 +171,7 @@ def letters_below(ax: Axes, sequence: str) -> None:
         return
     for position, symbol in enumerate(sequence):
         ax.annotate(
-            visible(symbol),
+            plain(visible(symbol)),
             (position, 0.0),
             xycoords=("data", "axes fraction"),
             xytext=(0.0, 3.0),

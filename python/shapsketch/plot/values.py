@@ -16,6 +16,7 @@ from shapsketch.plot.figure import (
     TEXT_SIZE,
     checked,
     drawn_on,
+    plain,
     refuse_empty,
     sequence_of,
     size_of,
@@ -93,7 +94,8 @@ def beeswarm(explanation: Explanation, count: int = 15, *, ax: Axes | None = Non
                 marker=marker,
                 linewidths=0,
                 alpha=0.8,
-                label=visible(symbol),
+                # Matplotlib leaves out labels that start with an underscore.
+                label=" _" if symbol == "_" else plain(visible(symbol)),
                 rasterized=True,
             )
     ax.axvline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
@@ -207,7 +209,7 @@ def waterfall(
     # Space for the numbers beside the bars.
     margin = 0.16 * (high - low) or 1.0
     ax.set_xlim(low - margin, high + margin)
-    ax.set_yticks(range(len(steps)), [name for name, _ in steps], fontsize=min(TEXT_SIZE, 0.7 * row))
+    ax.set_yticks(range(len(steps)), [plain(name) for name, _ in steps], fontsize=min(TEXT_SIZE, 0.7 * row))
     ax.set_ylim(max(len(steps), 1) - 0.5, -0.5)
     ax.set_xlabel(f"score, {units(result.link)}")
     titled(ax, f"{what}, from the base value {base:.4g} to the score {score:.4g}", f"of {result.explained}")
