@@ -1,6 +1,7 @@
 """Plots show the numbers of their results, and their labels neither overlap nor leave the figure."""
 
 import itertools
+import pickle
 import sys
 
 import matplotlib
@@ -19,6 +20,7 @@ ALPHABETS = {2: "01", 4: ss.DNA, 20: ss.PROTEIN}
 SHAPES = [(2, 10), (4, 50), (20, 200)]
 shapes = pytest.mark.parametrize(("q", "n"), SHAPES)
 MANY = 12
+batches = pytest.mark.parametrize(("q", "n", "count"), [(2, 10, MANY), (4, 50, 1), (20, 200, MANY)])
 
 
 @pytest.fixture(autouse=True)
@@ -139,8 +141,7 @@ def test_symbols_are_written_as_they_are(alphabet):
     assert [text.get_text().strip(" ").lstrip("\\") or "\\" for text in ax.get_legend().get_texts()] == names
 
 
-@shapes
-@pytest.mark.parametrize("count", [1, MANY])
+@batches
 def test_a_map_shows_the_mean_of_each_symbol(q, n, count):
     explainer, codes = explained(q, n, count)
     ax = plot.position_letter_map(explainer(codes), explainer._space)
@@ -160,8 +161,7 @@ def test_a_mutation_map_shows_effects_and_marks_the_sequence(q, n):
     check_readable(ax)
 
 
-@shapes
-@pytest.mark.parametrize("count", [1, MANY])
+@batches
 def test_a_map_of_pairs_shows_interactions(q, n, count):
     explainer, codes = explained(q, n, count)
     pairs = explainer.interactions(codes, index="FSII")
@@ -175,8 +175,7 @@ def test_a_map_of_pairs_shows_interactions(q, n, count):
     check_readable(plt.gca().figure.axes[0])
 
 
-@shapes
-@pytest.mark.parametrize("count", [1, MANY])
+@batches
 def test_arcs_join_the_strongest_pairs(q, n, count):
     explainer, codes = explained(q, n, count)
     pairs = explainer.interactions(codes, index="FSII").order(2)
@@ -192,8 +191,7 @@ def test_arcs_join_the_strongest_pairs(q, n, count):
     check_readable(ax)
 
 
-@shapes
-@pytest.mark.parametrize("count", [1, MANY])
+@batches
 def test_a_network_has_the_strongest_pairs_and_their_positions(q, n, count):
     explainer, codes = explained(q, n, count)
     pairs = explainer.interactions(codes, index="FSII")
@@ -216,8 +214,7 @@ def test_plots_of_no_interaction_are_empty():
         check_readable(ax)
 
 
-@shapes
-@pytest.mark.parametrize("count", [1, MANY])
+@batches
 def test_a_beeswarm_has_a_point_for_each_sequence_in_the_style_of_its_symbol(q, n, count):
     explainer, codes = explained(q, n, count)
     explanation = explainer(codes)
@@ -245,8 +242,10 @@ def test_points_of_a_beeswarm_with_equal_values_lie_apart():
     assert np.abs(heights).max() < 0.5
 
 
-@shapes
-@pytest.mark.parametrize("index", ["SV", "FSII", "k-SII", "Moebius"])
+@pytest.mark.parametrize(
+    ("q", "n", "index"),
+    [(2, 10, "SV"), (4, 50, "SV"), (20, 200, "SV"), (2, 10, "k-SII"), (4, 50, "Moebius"), (20, 200, "FSII")],
+)
 def test_a_waterfall_adds_up_to_the_score(q, n, index):
     explainer, codes = explained(q, n, 1)
     if index == "SV":
@@ -321,6 +320,27 @@ def test_a_budget_curve_has_a_point_for_each_sketch(sketches):
     np.testing.assert_array_equal(line.get_xdata(), [sketch.n_queries for sketch in sketches])
     np.testing.assert_array_equal(line.get_ydata(), [sketch.r2 for sketch in sketches])
     check_readable(ax)
+
+
+def test_a_budget_curve_draws_predictors_beside_closed_forms(sketches):
+    values = np.arange(40.0)
+    r2 = ss._core.RSquared(values, values + np.sin(values))
+    parts = [("regress", 1.0, 1.0, sketches[0]._core)]
+    predictor = ss._core.Predictor(sketches[0].space._core, constant=0.0, parts=parts, r2=r2)
+    better = ss.Sketch._wrap(sketches[0]._core.with_predictor(predictor))
+    ax = plot.budget_curve([better, sketches[1]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["closed form", "predictor"]
+    lines = [container.lines[0] for container in ax.containers]
+    assert [list(line.get_ydata()) for line in lines] == [[sketches[0].r2, sketches[1].r2], [r2.value]]
+    low, high = ax.containers[1].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((r2.low, r2.high))
+    check_readable(ax)
+
+
+def test_a_copy_of_a_sketch_has_no_held_out_queries(sketches):
+    copy = pickle.loads(pickle.dumps(sketches[0]))
+    with pytest.raises(ss.InputError, match=r"loaded, copied, converted.*pass sequences= and values="):
+        plot.predicted_against_true(copy)
 
 
 def scan(tmp_path, wild_type="MKVLMKVLMK", start=5):
