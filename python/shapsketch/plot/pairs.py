@@ -105,12 +105,9 @@ def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes
 
 def _named(interactions: Interactions, signed: bool) -> str:
     """Return the first line of a title."""
-    name = f"{interactions.index} of pairs of positions"
-    return (
-        name
-        if signed
-        else f"mean |{interactions.index}| of pairs of positions, {len(interactions)} sequences"
-    )
+    if signed:
+        return f"{interactions.index} of pairs of positions"
+    return f"mean |{interactions.index}| of pairs of positions, {len(interactions):,} sequences"
 
 
 def _strongest(
