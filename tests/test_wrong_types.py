@@ -272,6 +272,7 @@ def cases(folder):
         # The sketch has no predictor: the parameters are checked before.
         Case("amortise", ss.amortise, {"sketch": ss.Sketch(distant)}),
         Case("Explainer", ss.Explainer, {"sketch": distant}, lambda **a: ss.Explainer(**a)(CODES)),
+        Case("Explainer.shap_values", explainer.shap_values, {"sequences": CODES}),
         Case("Explainer.stream", explainer.stream, {"batches": [CODES]}),
         Case("Explainer.interactions", explainer.interactions, {"sequences": CODES}),
         Case("Explainer.mutation_effects", explainer.mutation_effects, {"sequences": CODES}),
@@ -310,6 +311,7 @@ def cases(folder):
         Case("VariantTable.save", effects.singles().save, {"path": "t.csv"}),
         Case("Interactions.order", interactions.order, {"order": 1}),
         Case("Interactions.top", interactions.top, {"count": 2}),
+        Case("Interactions.to_shapiq", interactions.to_shapiq, {"row": 1}),
         Case("Interactions.dense", interactions.dense, {}),
         Case("Sobol.top", explainer.sobol().top, {"count": 2}),
     ]
@@ -322,7 +324,7 @@ def cases(folder):
         ]
         for method, arguments in [("get_params", {}), ("set_params", {})]
     ]
-    return listed + adapters(table)
+    return listed + adapters(table) + plots(sketch, effects)
 
 
 def tree():
@@ -391,14 +393,51 @@ def adapters(table):
     ]
 
 
+def plots(sketch, effects):
+    """Return the cases of `plot`; figures are closed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    def drawn(function):
+        def use(**arguments):
+            try:
+                function(**arguments)
+            finally:
+                plt.close("all")
+
+        return use
+
+    explainer = ss.Explainer(sketch)
+    explanation, pairs = explainer(CODES), explainer.interactions(CODES, index="FSII")
+    arguments = {
+        "arcs": {"interactions": pairs},
+        "beeswarm": {"explanation": explanation},
+        "budget_curve": {"sketches": [sketch]},
+        "epistasis_map": {"scan": effects},
+        "logo": {"attributions": explanation[0]},
+        "mutation_map": {"source": explainer, "sequence": "ACG"},
+        "network": {"interactions": pairs},
+        "order_energy": {"sobol": explainer.sobol()},
+        "pair_map": {"interactions": pairs, "n": 3},
+        "position_letter_map": {"explanation": explanation, "space": SPACE},
+        "predicted_against_true": {"sketch": sketch, "sequences": CODES, "values": np.zeros(4)},
+        "waterfall": {"result": pairs[0]},
+    }
+    functions = {name: getattr(ss.plot, name) for name in arguments}
+    return [Case(f"plot.{name}", f, arguments[name], drawn(f)) for name, f in functions.items()]
+
+
 def hints_of(entry):
     """Return the types of the parameters of a function or class, by name."""
     function = entry.__init__ if inspect.isclass(entry) else entry
     function = getattr(function, "__func__", function)
     names, hints = vars(sys.modules[entry.__module__]), {}
     for name, text in function.__annotations__.items():
-        # `Sequences`, an alias in quotes, cannot be combined with other types; then the hint decides nothing.
-        with contextlib.suppress(TypeError):
+        # `Sequences`, an alias in quotes, cannot be combined with other types, and matplotlib's `Axes` is not
+        # imported; then the hint decides nothing.
+        with contextlib.suppress(TypeError, NameError):
             hints[name] = eval(text, names) if isinstance(text, str) else text
     return hints
 
@@ -455,6 +494,7 @@ def surface():
     """Yield the names of all public functions, classes and methods that have parameters."""
     named = [(name, getattr(ss, name)) for name in ss.__all__]
     named += [(f"models.{name}", getattr(ss.models, name)) for name in ss.models.__all__]
+    named += [(f"plot.{name}", getattr(ss.plot, name)) for name in ss.plot.__all__]
     for name, value in named:
         if not callable(value) or (inspect.isclass(value) and issubclass(value, BaseException)):
             continue

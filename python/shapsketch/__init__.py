@@ -5,7 +5,7 @@ sequences, and :class:`Explainer` computes explanations from it without further 
 Data flows one way: space → query → evaluate → fitting → surrogate → explain.
 """
 
-from shapsketch import models
+from shapsketch import models, plot
 from shapsketch._core import __version__
 from shapsketch.errors import (
     BudgetError,
@@ -103,6 +103,7 @@ __all__ = [
     "load",
     "models",
     "plan",
+    "plot",
     "read_sequences",
     "read_variants",
     "sketch",

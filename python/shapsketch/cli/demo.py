@@ -10,7 +10,7 @@ import numpy as np
 
 import shapsketch as ss
 from shapsketch._validate import optional
-from shapsketch.plot import pair_map, position_letter_map, pyplot
+from shapsketch.plot import pair_map, position_letter_map
 
 # The hairpin, in dot-bracket notation.
 STRUCTURE = "(((((...)))))...."
@@ -52,7 +52,7 @@ def run(output: Path, *, budget: int = BUDGET, random_state: int = 0, progress: 
         If the budget is too small for a sketch.
     """
     energy = _folding_energy()
-    figures = pyplot()
+    figures = optional("matplotlib.pyplot", "demo", "the demo")
     space = ss.SequenceSpace(ss.RNA, length=len(STRUCTURE))
     print(f"model: ViennaRNA energy (kcal/mol) of {STRUCTURE} for each of {space.size:,} RNA sequences\n")
     started = time.perf_counter()

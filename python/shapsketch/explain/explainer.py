@@ -15,6 +15,7 @@ from shapsketch.explain.control_variate import MIN_CALLS, sample
 from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
+from shapsketch.explain.interop import LikeShap
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
@@ -31,7 +32,7 @@ from shapsketch.surrogate.spectrum import Spectrum
 BATCH_SIZE, BATCH_VALUES = 65_536, 1 << 24
 
 
-class Explainer(Explains):
+class Explainer(LikeShap, Explains):
     """Explains any sequence with a sketch, without evaluating the model again.
 
     Positions that are missing from a coalition are drawn from the background: the game is

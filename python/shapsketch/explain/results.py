@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from shapsketch._lazy import lazy_property
 from shapsketch._validate import check_memory, integer
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained, Explains
+from shapsketch.explain.interop import letters_of, logo_matrix, row_of, rows_of, to_shap, to_shapiq
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.predictor import Predictor
@@ -21,7 +24,9 @@ from shapsketch.surrogate.sketch import Sketch
 class Explanation(Explains, Table):
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
 
-    ``print`` it, or pass its ``records()`` to pandas: one row for each position of each sequence.
+    ``print`` it, or make a data frame of it, :meth:`to_frame`: one row for each position of each sequence.
+    ``explanation[3]`` and ``explanation[:10]`` are the explanations of these sequences, and :meth:`to_shap`
+    is for the plots of shap.
 
     Attributes
     ----------
@@ -93,12 +98,78 @@ class Explanation(Explains, Table):
             for i, (value, code) in enumerate(zip(row, codes, strict=True))
         ]
 
+    def _columns(self) -> dict[str, Any]:
+        count, n = self.values.shape
+        return {
+            "sequence": np.repeat(np.arange(count), n),
+            "position": np.tile(np.arange(n), count),
+            "letter": letters_of(self.data, self._alphabet).ravel(),
+            "value": self.values.ravel(),
+        }
+
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation``, which the plots of shap draw.
+
+        It has the same ``values`` and ``base_values``; its ``data`` and ``display_data`` are the symbols, and
+        its features have the numbers of the positions as names, with the symbol if there is one sequence,
+        such as "G3".
+
+        Raises
+        ------
+        MissingExtraError
+            If shap is not installed.
+        """
+        return to_shap(self, self._alphabet)
+
+    def to_logo(self) -> Any:
+        """Return the values of one sequence in the form of a logomaker matrix.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With a row for each position and a column for each symbol of the alphabet: the Shapley value at
+            the symbol of the sequence, 0 elsewhere.
+
+        Raises
+        ------
+        InputError
+            If there are several sequences; ``explanation[3].to_logo()`` takes one.
+        MissingExtraError
+            If pandas is not installed.
+        """
+        count, n = self.values.shape
+        if count != 1:
+            raise InputError(
+                f"a logo is of one sequence, and this explanation has {count}",
+                advice="choose one, explanation[0], or take the means, explainer.attribution_map(sequences)",
+            )
+        matrix = np.zeros((n, len(self._alphabet)))
+        matrix[np.arange(n), self.data[0]] = self.values[0]
+        return logo_matrix(matrix, self._alphabet)
+
     def _first_rows(self) -> tuple[list[Record], int]:
-        start = replace(self, values=self.values[:PRINTED_ROWS], data=self.data[:PRINTED_ROWS])
-        return start.records()[:PRINTED_ROWS], self.values.size
+        return self[:PRINTED_ROWS].records()[:PRINTED_ROWS], self.values.size
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __getitem__(self, index: int | slice) -> Explanation:
+        rows = rows_of(index, len(self))
+        stderr = None if self.sampling_stderr is None else self.sampling_stderr[rows]
+        return replace(
+            self,
+            values=self.values[rows],
+            base_values=self.base_values[rows],
+            data=self.data[rows],
+            sampling_stderr=stderr,
+        )
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        # Otherwise NumPy would make an array of explanations, because they can be indexed.
+        return np.array(self.values, dtype=dtype, copy=True if copy is None else copy)
 
     def __repr__(self) -> str:
         count, n = self.values.shape
@@ -112,7 +183,9 @@ class Explanation(Explains, Table):
 class Interactions(Explains, Table):
     """Interactions of a batch of sequences, for the supports that have interactions.
 
-    ``print`` it, or pass its ``records()`` to pandas: one row for each support of each sequence.
+    ``print`` it, or make a data frame of it, :meth:`to_frame`: one row for each support of each sequence.
+    ``interactions[3]`` and ``interactions[:10]`` are those of these sequences, and :meth:`to_shapiq` is for
+    the plots of shapiq.
 
     Attributes
     ----------
@@ -191,9 +264,59 @@ class Interactions(Explains, Table):
             for support, value in zip(self.supports, row, strict=True)
         ]
 
+    def _columns(self) -> dict[str, Any]:
+        count, width = self.values.shape
+        supports = np.empty(width, dtype=object)
+        supports[:] = self.supports
+        return {
+            "sequence": np.repeat(np.arange(count), width),
+            "support": np.tile(supports, count),
+            "value": self.values.ravel(),
+        }
+
+    def to_shapiq(self, row: int | None = None) -> Any:
+        """Return the interactions of one sequence as ``shapiq.InteractionValues``, which shapiq draws.
+
+        Parameters
+        ----------
+        row : int, optional
+            Which of several sequences.
+
+        Raises
+        ------
+        InputError
+            If there is no such sequence, or none of the orders was computed.
+        MissingExtraError
+            If shapiq is not installed.
+        """
+        chosen = row_of(row, len(self), "an InteractionValues of shapiq")
+        if not self.orders:
+            raise InputError(
+                "these interactions are of an order that was not computed; choose a larger max_order"
+            )
+        return to_shapiq(
+            self.values[chosen],
+            self.supports,
+            index=self.index,
+            orders=self.orders,
+            n=self.length,
+            base=float(self.base_values[chosen]),
+            sampled=self.stderr is not None,
+        )
+
     def _first_rows(self) -> tuple[list[Record], int]:
-        start = replace(self, values=self.values[:PRINTED_ROWS])
-        return start.records()[:PRINTED_ROWS], self.values.size
+        return self[:PRINTED_ROWS].records()[:PRINTED_ROWS], self.values.size
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int | slice) -> Interactions:
+        rows = rows_of(index, len(self))
+        stderr = None if self.stderr is None else self.stderr[rows]
+        return replace(self, values=self.values[rows], base_values=self.base_values[rows], stderr=stderr)
+
+    def __iter__(self) -> Iterator[Interactions]:
+        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         count, width = self.values.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import integer
 from shapsketch.explain.explained import Explained, Explains
+from shapsketch.explain.interop import logo_matrix
 from shapsketch.explain.table import Record, Support, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
@@ -223,3 +224,18 @@ class AttributionMap(Explains, Table):
             for i, a in np.argwhere(self.counts > 0)
         ]
         return sorted(rows, key=lambda row: -row["mean_absolute"])
+
+    def to_logo(self) -> Any:
+        """Return the mean values in the form of a logomaker matrix; 0 for symbols that no sequence has.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With a row for each position and a column for each symbol of the alphabet.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return logo_matrix(np.where(self.counts > 0, self.mean, 0.0), self.alphabet)

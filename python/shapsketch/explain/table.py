@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from shapsketch._validate import optional
+
 # Positions that interact, ascending.
 Support = tuple[int, ...]
 # One row of a table: values by the names of the columns.
@@ -15,11 +17,28 @@ PRINTED_ROWS = 20
 
 
 class Table(ABC):
-    """A result that is a table: :meth:`records` for ``pandas.DataFrame``, ``print`` for people."""
+    """A result that is a table: :meth:`to_frame` for pandas and Polars, ``print`` for people."""
 
     @abstractmethod
     def records(self) -> list[Record]:
         """Return the rows as dictionaries."""
+
+    def to_frame(self) -> Any:
+        """Return the rows of :meth:`records` as a ``pandas.DataFrame``.
+
+        Polars reads it without a copy through Arrow: ``polars.DataFrame(result.to_frame())``.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return optional("pandas", "interop", "a data frame").DataFrame(self._columns())
+
+    def _columns(self) -> dict[str, Any]:
+        """Return the columns of the table, all of one length."""
+        rows = self.records()
+        return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
     def _first_rows(self) -> tuple[list[Record], int]:
         """Return the rows to print, and the number of rows in the table."""

@@ -18,7 +18,7 @@ from shapsketch.files.write import Kind, TableWriter
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VariantTable(Explains, Table):
-    """A table of variants: ``print`` it, :meth:`save` it, or pass its :meth:`records` to pandas.
+    """A table of variants: ``print`` it, :meth:`save` it, or make a data frame of it, :meth:`to_frame`.
 
     Attributes
     ----------
@@ -84,6 +84,9 @@ class VariantTable(Explains, Table):
             column if isinstance(column, list) else column.tolist() for column in self.columns.values()
         ]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _columns(self) -> dict[str, Any]:
+        return self.columns
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as CSV, TSV or Parquet, by the extension.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -11,6 +12,8 @@ from shapsketch.errors import InputError
 Inputs: TypeAlias = Literal["strings", "codes", "onehot"]
 INPUTS = ("strings", "codes", "onehot")
 Model: TypeAlias = Callable[[Any], Any]
+# Networks of other libraries: the library, its class, and the adapter.
+_NETWORKS = [("torch", "nn.Module", "torch"), ("keras", "Model", "keras")]
 
 
 def inputs_of(model: Model, inputs: Inputs | None) -> str:
@@ -19,8 +22,9 @@ def inputs_of(model: Model, inputs: Inputs | None) -> str:
     Raises
     ------
     InputError
-        If the model is not callable, or `inputs` is not one of the three kinds.
+        If the model is not callable, needs an adapter, or `inputs` is not one of the three kinds.
     """
+    _refuse_bare(model)
     if not callable(model):
         raise InputError(f"model must be a callable, got {type(model).__name__}")
     if inputs is None:
@@ -28,6 +32,41 @@ def inputs_of(model: Model, inputs: Inputs | None) -> str:
         # Models of other libraries use this attribute for something else, such as tensors.
         return declared if isinstance(declared, str) and declared in INPUTS else "strings"
     return choice("inputs", inputs, INPUTS)
+
+
+def _refuse_bare(model: object) -> None:
+    """Refuse models of other libraries, which take tensors or features and not a batch of sequences.
+
+    A network that takes a batch of sequences itself declares it by its attribute ``inputs``.
+
+    Raises
+    ------
+    InputError
+        If it is such a model; the message names its adapter.
+    """
+    declared = getattr(model, "inputs", None)
+    if isinstance(model, type) or (isinstance(declared, str) and declared in INPUTS):
+        return
+    name = type(model).__name__
+    for library, base, adapter in _NETWORKS:
+        kind: Any = sys.modules.get(library)
+        for part in base.split("."):
+            kind = getattr(kind, part, None)
+        if isinstance(kind, type) and isinstance(model, kind):
+            raise InputError(
+                f"model is a {library} model, {name}, which takes tensors and not sequences",
+                advice=f"pass ss.models.{adapter}(model); if it takes a list of str itself, pass "
+                "lambda batch: model(batch)",
+                option="model",
+            )
+    if not callable(model) and callable(getattr(model, "predict", None)):
+        adapter = "sklearn" if callable(getattr(model, "get_params", None)) else "booster"
+        raise InputError(
+            f"model is a {name}, which predicts from features and not from sequences",
+            advice=f"pass ss.models.{adapter}(model), or convert an ensemble of trees exactly by "
+            "ss.from_trees",
+            option="model",
+        )
 
 
 def named_outputs(outputs: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -1,0 +1,310 @@
+"""Plots of pairs of positions: maps, arcs, networks, and the epistasis of a scan."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shapsketch._validate import integer, shown
+from shapsketch.errors import InputError
+from shapsketch.explain.results import Interactions
+from shapsketch.explain.variant_table import VariantTable
+from shapsketch.explain.variants import VariantEffects
+from shapsketch.plot.figure import (
+    DIVERGING,
+    NEUTRAL,
+    SEQUENTIAL,
+    TEXT_SIZE,
+    checked,
+    colour_bar,
+    columns_width,
+    drawn_on,
+    image,
+    letters_below,
+    library,
+    map_width,
+    one_or_mean,
+    position_ticks,
+    predicted_by,
+    sequence_of,
+    size_of,
+    titled,
+    units,
+)
+from shapsketch.space import Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Least height of the axes of arcs, relative to that at which arcs are half circles.
+ROUND = 0.5
+# Widths of the lines of the weakest and the strongest pair, in points.
+THIN, THICK = 0.6, 4.0
+
+
+def _pairs_of(interactions: object) -> Interactions:
+    """Return the pairs of interactions.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or pairs were not computed.
+    """
+    pairs = checked("interactions", interactions, Interactions)
+    if 2 not in pairs.orders:
+        raise InputError(
+            "these interactions have no pairs; compute them with an index of several orders and max_order=2"
+        )
+    return pairs.order(2)
+
+
+def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes:
+    """Draw the mean absolute interaction of each pair of `n` positions; that of one sequence has its sign.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        With pairs.
+    n : int
+        The length of the explained sequences.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If an argument is of another type, `n` is not the length of the explained sequences, pairs were not
+        computed, or there are no sequences.
+    """
+    checked("interactions", interactions, Interactions)
+    if integer("n", n, least=1) != interactions.length:
+        raise InputError(f"n must be {interactions.length}, the length of the explained sequences, got {n}")
+    pairs = _pairs_of(interactions)
+    sizes, signed = one_or_mean(pairs.values)
+    matrix = np.full((n, n), np.nan)
+    matrix[np.triu_indices(n, 1)] = 0.0
+    for (i, j), size in zip(pairs.supports, sizes, strict=True):
+        matrix[i, j] = size
+    width = map_width(n)
+    ax = drawn_on(ax, width, 0.88 * width)
+    image(ax, matrix, units(interactions.link), diverging=signed)
+    ax.set_facecolor("white")
+    position_ticks(ax, n)
+    position_ticks(ax, n, axis="y")
+    ax.set_xlabel("position")
+    ax.set_ylabel("position")
+    titled(ax, _named(interactions, signed), f"of {interactions.explained}")
+    return ax
+
+
+def _named(interactions: Interactions, signed: bool) -> str:
+    """Return the first line of a title."""
+    if signed:
+        return f"{interactions.index} of pairs of positions"
+    return f"mean |{interactions.index}| of pairs of positions, {len(interactions):,} sequences"
+
+
+def _strongest(
+    interactions: object, count: object
+) -> tuple[Interactions, list[tuple[int, int]], Values, bool]:
+    """Return pairs, the strongest of them that are not 0, their values, and whether these have signs.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, pairs were not computed, or there are no sequences.
+    """
+    pairs = _pairs_of(interactions)
+    most = integer("count", count, least=1)
+    sizes, signed = one_or_mean(pairs.values)
+    order = np.argsort(-np.abs(sizes), kind="stable")[:most]
+    order = order[sizes[order] != 0.0]
+    # The strongest is drawn last, above the others.
+    chosen = [(pairs.supports[k][0], pairs.supports[k][1]) for k in order[::-1]]
+    return pairs, chosen, sizes[order[::-1]], signed
+
+
+def _lines(values: Values, signed: bool) -> tuple[npt.NDArray[Any], Values, Any]:
+    """Return the colours (m, 4) and widths (m,) of lines, and what a colour bar needs."""
+    limit = float(np.abs(values).max()) if len(values) else 1.0
+    norm = library("colors").Normalize(-limit if signed else 0.0, limit)
+    mappable = library("cm").ScalarMappable(norm, DIVERGING if signed else SEQUENTIAL)
+    return mappable.to_rgba(values), THIN + (THICK - THIN) * np.abs(values) / limit, mappable
+
+
+def arcs(
+    interactions: Interactions, count: int = 30, *, sequence: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the strongest pairs as arcs above the sequence, as secondary structures are drawn.
+
+    Colour and width are the interaction of one sequence, or the mean absolute interaction of several.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        With pairs.
+    count : int
+        Largest number of pairs.
+    sequence : str, optional
+        Symbols to write below the arcs: a sequence, or a structure in dot-bracket notation.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If an argument is of another type, pairs were not computed, or there are no sequences.
+    """
+    pairs, chosen, values, signed = _strongest(interactions, count)
+    n = pairs.length
+    text = sequence_of(sequence, n)
+    ax = drawn_on(ax, columns_width(n, 0.22, 22.0), 3.6)
+    colours, widths, mappable = _lines(values, signed)
+    patches = library("patches")
+    for (i, j), colour, width in zip(chosen, colours, widths, strict=True):
+        middle, span = (i + j) / 2.0, float(j - i)
+        arc = patches.Arc((middle, 0.0), span, span, theta1=0.0, theta2=180.0, color=colour, linewidth=width)
+        ax.add_patch(arc)
+    # The highest arc fills the axes, but short arcs are not drawn much higher than wide.
+    width_of_axes, height_of_axes = size_of(ax)
+    height = max(max((j - i for i, j in chosen), default=1), ROUND * n * height_of_axes / width_of_axes) / 2.0
+    ax.set_xlim(-0.7, n - 0.3)
+    ax.set_ylim(-0.14 * height if text else -0.02 * height, 1.08 * height)
+    ax.set_yticks([])
+    for side in ("top", "left", "right"):
+        ax.spines[side].set_visible(False)
+    ax.plot([0.0, n - 1.0], [0.0, 0.0], color=NEUTRAL, linewidth=1.0, zorder=0)
+    if text:
+        letters_below(ax, text)
+    position_ticks(ax, n)
+    ax.set_xlabel("position")
+    colour_bar(ax, mappable, units(pairs.link))
+    titled(ax, _drawn(pairs, signed, len(chosen)), f"of {pairs.explained}")
+    return ax
+
+
+def _drawn(pairs: Interactions, signed: bool, count: int) -> str:
+    """Return the first line of the title of a plot of some pairs."""
+    what = f"the {count} strongest" if count > 1 else "one pair" if count else "no pair interacts"
+    return f"{_named(pairs, signed)}: {what}"
+
+
+def network(interactions: Interactions, count: int = 20, *, ax: Axes | None = None) -> Axes:
+    """Draw the strongest pairs as lines between positions on a circle.
+
+    Only positions of these pairs are drawn, clockwise from the top. Colour and width of a line are the
+    interaction of one sequence, or the mean absolute interaction of several.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        With pairs.
+    count : int
+        Largest number of pairs.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If an argument is of another type, pairs were not computed, or there are no sequences.
+    """
+    pairs, chosen, values, signed = _strongest(interactions, count)
+    positions = sorted({position for pair in chosen for position in pair})
+    angles = np.pi / 2.0 - 2.0 * np.pi * np.arange(len(positions)) / max(len(positions), 1)
+    points = dict(zip(positions, np.stack([np.cos(angles), np.sin(angles)], axis=1), strict=True))
+    ax = drawn_on(ax, 6.6, 5.8)
+    colours, widths, mappable = _lines(values, signed)
+    path, patch = library("path").Path, library("patches").PathPatch
+    for (i, j), colour, width in zip(chosen, colours, widths, strict=True):
+        # A curve towards the centre, so that lines between neighbours stay apart.
+        bent = path([points[i], 0.25 * (points[i] + points[j]), points[j]], [1, 3, 3])
+        ax.add_patch(patch(bent, fill=False, edgecolor=colour, linewidth=width))
+    for position, point in points.items():
+        ax.plot(*point, "o", color="0.25", markersize=5.0)
+        ax.text(1.1 * point[0], 1.1 * point[1], str(position), ha="center", va="center", fontsize=TEXT_SIZE)
+    ax.set_xlim(-1.25, 1.25)
+    ax.set_ylim(-1.2, 1.2)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    colour_bar(ax, mappable, units(pairs.link))
+    titled(ax, _drawn(pairs, signed, len(chosen)), f"of {pairs.explained}")
+    return ax
+
+
+def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -> Axes:
+    """Draw the epistasis of a deep mutational scan between positions.
+
+    Above the diagonal it is predicted, below it is measured, each as the mean over the pairs of substitutions
+    in the table. Grey pairs of positions have none.
+
+    Parameters
+    ----------
+    scan : VariantEffects or VariantTable
+        The measured pairs of a scan, or the table of its method ``epistasis``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If it is something else, a table without epistasis, or there are no pairs.
+    """
+    if not isinstance(scan, (VariantEffects, VariantTable)):
+        raise InputError(f"scan must be VariantEffects or a VariantTable, got {shown(scan)}")
+    table = scan.epistasis() if isinstance(scan, VariantEffects) else scan
+    if "measured_epistasis" not in table.columns:
+        raise InputError("the table has no epistasis; pass that of effects.epistasis()")
+    if not len(table):
+        raise InputError("the table has no pairs; pass effects.epistasis('all') for all observed pairs")
+    # Names such as "A23G:T45S"; symbols may be digits or colons.
+    numbers = np.array([_positions(name) for name in table["mutations"]])
+    start, end = int(numbers.min()), int(numbers.max())
+    n = end - start + 1
+    rows, columns = (numbers - start).T
+    matrix = np.full(n * n, np.nan)
+    for i, j, values in (
+        (rows, columns, table["epistasis"]),
+        (columns, rows, table["measured_epistasis"]),
+    ):
+        finite = np.isfinite(values)
+        cells = (i * n + j)[finite]
+        counts = np.bincount(cells, minlength=n * n)
+        sums = np.bincount(cells, values[finite], minlength=n * n)
+        matrix[counts > 0] = sums[counts > 0] / counts[counts > 0]
+    width = map_width(n)
+    ax = drawn_on(ax, width, 0.88 * width)
+    extent = (start - 0.5, end + 0.5, end + 0.5, start - 0.5)
+    image(ax, matrix.reshape(n, n), f"mean epistasis, {units(table.link)}", diverging=True, extent=extent)
+    ax.plot([start - 0.5, end + 0.5], [start - 0.5, end + 0.5], color="black", linewidth=0.6)
+    ax.set_xlim(extent[:2])
+    ax.set_ylim(extent[2:])
+    position_ticks(ax, n, start)
+    position_ticks(ax, n, start, axis="y")
+    ax.set_xlabel("position (above the diagonal: predicted)")
+    ax.set_ylabel("position (below: measured)")
+    pairs = f"{len(table):,} pairs" if len(table) > 1 else "one pair"
+    titled(ax, f"mean epistasis of {pairs} of substitutions", predicted_by(table.explained))
+    return ax
+
+
+def _positions(name: str) -> tuple[int, int]:
+    """Return the positions of two substitutions, by their name."""
+    match = re.fullmatch(r".(-?\d+).:.(-?\d+).", name)
+    assert match is not None, name
+    return int(match[1]), int(match[2])
