@@ -29,6 +29,7 @@ from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.epistasis import EpistasisLearner
 from shapsketch.fitting.final import Data, Final
+from shapsketch.fitting.hierarchy import RefitLearner
 from shapsketch.fitting.holdout import Labelled, Split, check_enough, predictions_after_truncation
 from shapsketch.fitting.learners import (
     BoostingLearner,
@@ -145,7 +146,13 @@ def _learners(
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
     boosting = BoostingLearner(
-        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, exact=data.near
+        data.space,
+        leaves=leaves,
+        schedule=schedule,
+        seed=seed,
+        log=log,
+        features="auto" if data.ordered else "onehot",
+        exact=data.near,
     )
     learners: list[Learner] = []
     if regressed is not None:
@@ -156,6 +163,10 @@ def _learners(
         learners.append(boosting)
     if options.method == "trees":
         return learners
+    if not data.ordered:
+        # Networks and counts need an order of positions.
+        seconds = 0.0 if regressed is None else regressed.seconds
+        return [*learners, RefitLearner(boosting, data.space, seconds=seconds, seed=seed, log=log)]
     if options.teacher is not None:
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         return [*learners, CustomLearner(teacher, log)]
@@ -197,7 +208,11 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
-    if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
+    if (
+        data.ordered
+        and options.method != "trees"
+        and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed))
+    ):
         final.students = Students(
             positional_candidates(data.space, exact=data.near)[-1 if data.near else 0],
             draw=data.draw if data.near or data.distribution is not None else None,

@@ -45,6 +45,10 @@ class Distribution:
         The background of explanations unless the user chooses one.
     probabilities : numpy.ndarray of float64, shape (n, q), or None
         Probability of each symbol at each position, if it is known without sampling.
+    first : numpy.ndarray of uint8, shape (m, n), or None
+        Sequences that are always among the queries.
+    ordered : bool
+        Whether the order of positions means something, so that a fit may use windows, runs and counts.
     """
 
     space: SequenceSpace
@@ -52,6 +56,8 @@ class Distribution:
     sampler: Sampler
     background: Background
     probabilities: npt.NDArray[np.float64] | None = None
+    first: Codes | None = None
+    ordered: bool = True
 
     def draws(self, seed: int) -> Iterator[Codes]:
         """Yield random sequences without end, codes (`PART`, n)."""
@@ -81,8 +87,8 @@ class Distribution:
         """
         n = self.space.n
         check_memory(f"{count:,} queries", 4 * count * n, "use a smaller budget")
-        found = np.empty((0, n), dtype=np.uint8)
-        seen: set[bytes] = set()
+        found = np.empty((0, n), dtype=np.uint8) if self.first is None else self.first
+        seen = {row.tobytes() for row in found}
         idle = 0
         for part in self.draws(seed):
             new = []
@@ -300,7 +306,7 @@ class Hybrids:
 
 
 DistributionLike: TypeAlias = (
-    Literal["uniform"] | Iterable[str] | npt.ArrayLike | Mutagenesis | Hybrids | Sampler
+    Literal["uniform"] | Iterable[str] | npt.ArrayLike | Distribution | Mutagenesis | Hybrids | Sampler
 )
 
 
