@@ -5,7 +5,8 @@
 One row for each case, number of calls and method, with means over seeds: R² on fresh uniform masks and on
 fresh coalitions with a uniform fraction of features, the root mean squared error of the Shapley values relative
 to their root mean square, and seconds. Shapley values are exact for planted functions, otherwise from antithetic
-permutations. A method that fails has the error in its row.
+permutations. A method that fails has the error in its row. The methods coalitions, uniform, mixed and paired are the
+regression of `explain_masks` alone, on masks of these kinds.
 """
 
 import argparse
@@ -15,6 +16,9 @@ import warnings
 
 import numpy as np
 import shapsketch as ss
+from shapsketch.fitting.hierarchy import unordered
+from shapsketch.fitting.holdout import Labelled
+from shapsketch.query.masks import mask_space
 
 FRESH = 5_000
 PERMUTATIONS = 300
@@ -150,7 +154,36 @@ def kernel_shap(value, n, calls, seed):
     return (lambda masks: base + masks @ values), values
 
 
-METHODS = {"ours": ours, "SPEX": sparse("SPEX"), "ProxySPEX": sparse("ProxySPEX"), "KernelSHAP": kernel_shap}
+def designed(name):
+    """Return the regression of `explain_masks` alone, on other masks."""
+
+    def run(value, n, calls, seed):
+        half = calls // 2
+        masks = {
+            "coalitions": lambda: coalitions(n, calls, seed),
+            "uniform": lambda: uniform(n, calls, seed),
+            "mixed": lambda: np.concatenate([coalitions(n, half, seed), uniform(n, calls - half, seed)]),
+            "paired": lambda: np.concatenate([coalitions(n, half, seed), ~coalitions(n, half, seed)]),
+        }[name]()
+        masks[:2] = np.array([[False], [True]])
+        space, codes = mask_space(n), masks.astype(np.uint8)
+        values = value(masks).astype(float)
+        fitted = unordered(space, Labelled(codes, values), seed).fit(codes, values).sketch_
+        explainer = ss.Explainer(fitted, background=np.zeros(n, dtype=np.uint8))
+        shapley = explainer(np.ones((1, n), dtype=np.uint8)).values[0]
+        return (lambda masks: fitted.predict(masks.astype(np.uint8))), shapley
+
+    return run
+
+
+DESIGNS = {name: designed(name) for name in ("coalitions", "uniform", "mixed", "paired")}
+METHODS = {
+    "ours": ours,
+    "SPEX": sparse("SPEX"),
+    "ProxySPEX": sparse("ProxySPEX"),
+    "KernelSHAP": kernel_shap,
+    **DESIGNS,
+}
 
 
 def r_squared(values, predictions):
@@ -162,7 +195,7 @@ def main():
     parser.add_argument("--cases", default="parity20,parity64,moebius20,moebius64,cancer,digits,text")
     parser.add_argument("--calls", default="500,2000,8000")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default="ours,SPEX,ProxySPEX,KernelSHAP")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
