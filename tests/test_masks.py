@@ -8,7 +8,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapsketch.fitting.hierarchy import screened_pairs, supports_of, unordered
+from shapsketch.fitting.hierarchy import grown_supports, screened_pairs, selects, supports_of, unordered
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.query.masks import coalitions, mask_space
 
@@ -212,6 +212,48 @@ def test_pairs_are_found_among_more_than_can_be_listed():
     pairs = [pair for pair in explanation.interactions("Moebius").top(10) if len(pair[0]) == 2]
     assert pairs[0][0] == ("17", "100")
     assert pairs[0][1] == pytest.approx(4.0, abs=0.1)
+
+
+def test_r2_of_noise_is_0_although_pairs_are_selected_by_the_values():
+    noise = np.random.default_rng(1).normal(size=500)
+
+    def value(masks):
+        # One number for each mask, whatever the batches are.
+        return noise[(masks @ np.arange(1, 301) ** 2) % 500]
+
+    explanation = ss.explain_masks(value, 300, 400, effort="quick", progress=False)
+    assert explanation.r2 < 0.1
+    assert explanation.r2_interval[0] <= 0.0
+
+
+def test_selection_starts_where_pairs_cannot_be_listed():
+    # 90 positions and 4,005 pairs are listed; 91 and 4,095 exceed 4,096.
+    assert not selects(mask_space(90), 1_000)
+    assert selects(mask_space(91), 1_000)
+    assert not selects(mask_space(1), 2)
+    with pytest.raises(ss.BudgetError, match="299 masks is too small for 91 features; use at least 300"):
+        ss.explain_masks(planted, 91, 299, progress=False)
+
+
+def test_higher_orders_grow_from_screened_pairs():
+    space = mask_space(120)
+    codes = coalitions(space).distinct(600, 0)
+    data = Labelled(codes, planted(codes.astype(bool)))
+    supports = grown_supports(space, data, 0)
+    assert {(7, 20), (0, 12, 29)} <= set(supports)
+    assert supports == sorted(set(supports))
+    assert min(map(len, supports)) == 2
+    # Of 7,140 pairs, 2,000 are screened, and fewer are in use.
+    assert len(supports) < 2_000
+    sketch = unordered(space, data, 0)._fit(space, data).sketch_
+    fresh = coalitions(space).distinct(2_000, 1)
+    np.testing.assert_allclose(sketch.predict(fresh), planted(fresh.astype(bool)), atol=0.1)
+
+
+def test_pairs_alone_are_selected_if_nothing_is_in_use():
+    space = mask_space(120)
+    data = Labelled(coalitions(space).distinct(400, 0), np.full(400, 2.0))
+    assert grown_supports(space, data, 0) == screened_pairs(data, 2_000)
 
 
 def test_supports_of_a_sketch_are_ordered_by_variance():

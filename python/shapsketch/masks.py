@@ -23,6 +23,7 @@ from shapsketch.explain.indices import Index
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.fitting.api import sketch
 from shapsketch.fitting.effort import Effort
+from shapsketch.fitting.hierarchy import selects
 from shapsketch.link import LinkLike, parse
 from shapsketch.models.value_function import ValueFunction
 from shapsketch.query.masks import coalitions, mask_space
@@ -31,6 +32,8 @@ from shapsketch.surrogate.sketch import Sketch
 
 # Fewest masks that a regression can fit and validate.
 FEWEST_MASKS = 100
+# The same if it selects pairs by their values.
+FEWEST_TO_SELECT = 300
 
 
 def explain_masks(
@@ -63,7 +66,8 @@ def explain_masks(
     features : int or iterable of str
         Number of features n, at most 4096, or their names, each once.
     budget : int
-        Largest number of distinct masks to evaluate, at least 100, or ``2**n`` if that is less.
+        Largest number of distinct masks to evaluate, at least 100 (300 for more than 90 features), or
+        ``2**n`` if that is less.
     link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
         Explain ``link(value)`` instead of the value.
     effort : {"quick", "standard", "thorough"}
@@ -107,10 +111,10 @@ def explain_masks(
     space, scale = mask_space(len(names)), parse(link)
     asked = integer("budget", budget, least=1)
     check_progress(progress)
-    if asked < min(FEWEST_MASKS, space.size):
+    fewest = FEWEST_TO_SELECT if selects(space, asked) else min(FEWEST_MASKS, space.size)
+    if asked < fewest:
         raise BudgetError(
-            f"a budget of {asked} masks is too small for {len(names)} features; use at least "
-            f"{min(FEWEST_MASKS, space.size)}",
+            f"a budget of {asked} masks is too small for {len(names)} features; use at least {fewest}",
             option="budget",
         )
     evaluator = _evaluator(value_function, names)

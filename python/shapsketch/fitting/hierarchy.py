@@ -1,9 +1,14 @@
-"""Supports for positions without an order: pairs, and what boosted trees use; windows mean nothing there."""
+"""Supports for positions without an order: pairs, and what boosted trees use.
+
+Windows mean nothing there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +18,23 @@ from shapsketch.fitting.learners import BoostingLearner, ClosedForm, Model
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
 from shapsketch.fitting.steps import Log
 from shapsketch.space import SequenceSpace, Values
+from shapsketch.surrogate.sketch import Sketch
 
 # Largest number of supports that are listed, and of supports times sequences if orders above 2 are listed.
 MOST_LISTED, MOST_WORK = 4_096, 30_000_000
 # Pairs that are listed if there are more of them.
 SCREENED = 2_000
+# Positions that higher orders grow from, if pairs are screened.
+POSITIONS = 150
+# Options of regressions that only select supports.
+FAST: dict[str, Any] = {"basis": "letters", "refit": False, "tol": 1e-4}
 # Penalty factors: pairs, each higher order, scattered supports, growth. Neighbours are not preferred.
 STRENGTHS = (2.0, 1.3, 1.0, 2.0)
 # Supports of trees that a regression may use, and their highest order.
 TREE_SUPPORTS, TREE_ORDER = 1_000, 6
-# Seconds of this regression, relative to those of the one on pairs alone, which also had the held-out values.
+# Names of the learners.
+REGRESSION, REFIT = "regress", "trees (refit)"
+# Seconds of the regression with the supports of trees, relative to those of the one without.
 REFIT_SECONDS = 0.6
 # Ridge penalty of the additive fit before pairs are screened, for each value.
 RIDGE = 1e-3
@@ -33,16 +45,67 @@ Supports = list[tuple[int, ...]]
 def unordered(
     space: SequenceSpace, data: Labelled, seed: int, further: Sequence[tuple[int, ...]] = ()
 ) -> SparseRegressor:
-    """Return a regression on single positions, pairs, higher orders if n is small, and `further` supports."""
+    """Return a regression on single positions, pairs, higher orders, and `further` supports.
+
+    If pairs can be listed, the regression grows higher orders; otherwise both are selected here, with the
+    values, so that only values that it does not receive can tell its error.
+    """
     orders = _listed_order(space.n, len(data.values))
-    pairs = [] if orders > 1 else screened_pairs(data, SCREENED)
+    if orders > 1:
+        return _regressor(space, seed, orders, further)
+    supports = grown_supports(space, data, seed)
+    return _regressor(space, seed, 1, sorted({*supports, *further}), growth=False)
+
+
+def selects(space: SequenceSpace, sequences: int) -> bool:
+    """Return whether the supports of :func:`unordered` depend on the values."""
+    return _listed_order(space.n, sequences) == 1 < space.n
+
+
+def _regressor(
+    space: SequenceSpace,
+    seed: int,
+    orders: int,
+    supports: Sequence[tuple[int, ...]],
+    *,
+    growth: bool = True,
+    **options: Any,
+) -> SparseRegressor:
     return SparseRegressor(
         space,
-        dictionary=Dictionary(orders=orders, supports=sorted({*pairs, *further})),
+        dictionary=Dictionary(orders=orders, supports=supports),
         relations=(),
-        strengths=STRENGTHS,
+        strengths=STRENGTHS if growth else (*STRENGTHS[:3], None),
+        growth=growth,
         random_state=seed,
+        **options,
     )
+
+
+def grown_supports(space: SequenceSpace, data: Labelled, seed: int) -> Supports:
+    """Return supports of order 2 and more that a regression on the positions in use selects and grows.
+
+    A first regression, on pairs without growth, tells these positions: growth tries every position for every
+    pattern in use, which takes long if there are many.
+    """
+    pairs = screened_pairs(data, SCREENED)
+    first = _regressor(space, seed, 1, pairs, growth=False, **FAST)._fit(space, data).sketch_
+    used = sorted(_in_use(first, POSITIONS))
+    if not used:
+        return pairs
+    number = {position: index for index, position in enumerate(used)}
+    inside = [tuple(number[i] for i in pair) for pair in pairs if all(i in number for i in pair)]
+    smaller = SequenceSpace(space.alphabet, len(used))
+    part = Labelled(np.ascontiguousarray(data.codes[:, used]), data.values)
+    second = _regressor(smaller, seed, 1, inside, **FAST)._fit(smaller, part).sketch_
+    grown = {tuple(used[i] for i in pattern.support) for pattern in second.patterns or []}
+    kept = {pattern.support for pattern in first.patterns or []}
+    return sorted(support for support in grown | kept if len(support) > 1)
+
+
+def _in_use(sketch: Sketch, count: int) -> list[int]:
+    """Return at most `count` positions of the patterns of a sketch, those of the strongest first."""
+    return list(dict.fromkeys(i for pattern in sketch.patterns or [] for i in pattern.support))[:count]
 
 
 def _listed_order(n: int, sequences: int) -> int:
@@ -85,41 +148,53 @@ def supports_of(sketch: _core.Sketch, count: int, highest: int) -> Supports:
     return [supports[i] for i in ranked if 1 < len(supports[i]) <= highest][:count]
 
 
-class RefitLearner:
-    """A regression on pairs and on the supports of boosted trees (after ProxySPEX, arXiv 2505.17495).
+class HierarchyLearner:
+    """A regression on pairs and higher orders, and on the supports of boosted trees if there are any.
 
     Trees find interactions of high order step by step, because their splits are nested, but predict them with
-    more error than a regression that knows the supports.
+    more error than a regression that knows the supports (after ProxySPEX, arXiv 2505.17495).
     """
 
-    name = "trees (refit)"
-
     def __init__(
-        self, boosting: BoostingLearner, space: SequenceSpace, *, seconds: float, seed: int, log: Log
+        self,
+        space: SequenceSpace,
+        boosting: BoostingLearner | None,
+        *,
+        seconds: Callable[[], float] = lambda: 0.0,
+        seed: int,
+        log: Log,
     ) -> None:
+        self.name = REGRESSION if boosting is None else REFIT
         self._boosting, self._space, self._seconds = boosting, space, seconds
         self._seed, self._log = seed, log
         self.fitted: Model | None = None
+        self.took = 0.0
 
     def seconds(self, _: object) -> float:
-        """Return the estimated seconds: those of a regression on pairs."""
-        return REFIT_SECONDS * self._seconds
+        """Return the estimated seconds; infinity if trees were left out, because it needs them."""
+        left_out = self._boosting is not None and self._boosting.fitted is None
+        return float("inf") if left_out else self._seconds()
 
     def fit(self, split: Split) -> Values:
         """Return the predictions of the held-out values."""
-        if self._boosting.fitted is None:
-            self._boosting.fit(split)
-        trees = self._boosting.fitted
-        assert isinstance(trees, ClosedForm)
+        trees = None
+        if self._boosting is not None:
+            if self._boosting.fitted is None:
+                self._boosting.fit(split)
+            trees = self._boosting.fitted
+        started = time.perf_counter()
         self.fitted = self._regression(trees, split.train)
+        self.took = time.perf_counter() - started
         return self.fitted.predict(split.held.codes)
 
     def fit_all(self, data: Labelled) -> ClosedForm:
         """Return the regression of all values."""
-        return self._regression(self._boosting.fit_all(data), data)
+        return self._regression(None if self._boosting is None else self._boosting.fit_all(data), data)
 
-    def _regression(self, trees: ClosedForm, data: Labelled) -> ClosedForm:
-        self._log("regression on the supports of trees")
-        supports = supports_of(trees.sketch, TREE_SUPPORTS, TREE_ORDER)
+    def _regression(self, trees: Model | None, data: Labelled) -> ClosedForm:
+        self._log(f"hierarchy: {self.name}")
+        supports: Supports = []
+        if isinstance(trees, ClosedForm):
+            supports = supports_of(trees.sketch, TREE_SUPPORTS, TREE_ORDER)
         regressor = unordered(self._space, data, self._seed, supports)
         return ClosedForm(regressor._fit(self._space, data).sketch_._core)
