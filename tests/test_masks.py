@@ -299,6 +299,9 @@ def first_plus_pair(masks):
 def test_names_are_in_every_result():
     explanation = ss.explain_masks(first_plus_pair, NAMES, 64, progress=False)
     assert explanation.names == tuple(NAMES)
+    # Columns of a table of NumPy have names of another type, whose text differs.
+    columns = ss.explain_masks(first_plus_pair, np.array(NAMES), 64, progress=False)
+    assert str(columns.names) == str(explanation.names)
     assert explanation.records()[0] == {"feature": "age", "value": 2.0}
     assert [row["feature"] for row in explanation.top(3)] == ["age", "town", "sex"]
     lines = str(explanation).splitlines()

@@ -152,7 +152,8 @@ def _names(features: object) -> tuple[str, ...]:
         mask_space(count)
         return tuple(map(str, range(count)))
     names = [
-        string(f"features: name {i}", name) for i, name in enumerate(items("features", features, "names"))
+        str(string(f"features: name {i}", name))
+        for i, name in enumerate(items("features", features, "names"))
     ]
     if not names:
         raise InputError("features is empty; pass the number of features, or a name for each of them")

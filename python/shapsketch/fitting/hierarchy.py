@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from shapsketch import _core
+from shapsketch._validate import check_memory
 from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.learners import BoostingLearner, ClosedForm, Model
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
@@ -125,6 +126,10 @@ def screened_pairs(data: Labelled, count: int) -> Supports:
     These are the pairs whose product, centred, has the largest absolute correlation with the residual of the
     additive fit.
     """
+    rows, n = data.codes.shape
+    # Three arrays of rows and six of pairs at a time.
+    need = 8 * (3 * rows * n + 6 * n * n)
+    check_memory(f"the search for pairs of {n:,} features", need, "use a smaller budget")
     signs = data.codes.astype(np.float64)
     signs -= signs.mean(axis=0)
     residual = data.values - data.values.mean()
