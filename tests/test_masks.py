@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -250,10 +251,22 @@ def test_higher_orders_grow_from_screened_pairs():
     np.testing.assert_allclose(sketch.predict(fresh), planted(fresh.astype(bool)), atol=0.1)
 
 
-def test_pairs_alone_are_selected_if_nothing_is_in_use():
+def test_few_features_in_use_among_many():
+    # Masks that agree at all features in use are still different masks.
+    explanation = ss.explain_masks(lambda masks: 2.0 * masks[:, 5], 120, 300, effort="quick", progress=False)
+    assert explanation.top(1) == [{"feature": "5", "value": pytest.approx(2.0, abs=1e-3)}]
     space = mask_space(120)
-    data = Labelled(coalitions(space).distinct(400, 0), np.full(400, 2.0))
-    assert grown_supports(space, data, 0) == screened_pairs(data, 2_000)
+    data = Labelled(coalitions(space).distinct(300, 0), np.full(300, 2.0))
+    assert grown_supports(space, data, 0) == []
+
+
+def test_trees_are_left_out_without_lightgbm(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    explanation = ss.explain_masks(
+        lambda masks: masks[:, 5] + np.sin(masks.sum(axis=1)), 120, 300, progress=False
+    )
+    assert [candidate.name for candidate in explanation.sketch.candidates] == ["regress"]
+    assert "trees were not tried: trying trees needs lightgbm" in caplog.text
 
 
 def test_supports_of_a_sketch_are_ordered_by_variance():

@@ -91,9 +91,8 @@ def grown_supports(space: SequenceSpace, data: Labelled, seed: int) -> Supports:
     """
     pairs = screened_pairs(data, SCREENED)
     first = _regressor(space, seed, 1, pairs, growth=False, **FAST)._fit(space, data).sketch_
-    used = sorted(_in_use(first, POSITIONS))
-    if not used:
-        return pairs
+    # Others fill up: sequences that differ at no position in use would be one sequence.
+    used = sorted(list(dict.fromkeys([*_in_use(first), *range(space.n)]))[:POSITIONS])
     number = {position: index for index, position in enumerate(used)}
     inside = [tuple(number[i] for i in pair) for pair in pairs if all(i in number for i in pair)]
     smaller = SequenceSpace(space.alphabet, len(used))
@@ -104,9 +103,9 @@ def grown_supports(space: SequenceSpace, data: Labelled, seed: int) -> Supports:
     return sorted(support for support in grown | kept if len(support) > 1)
 
 
-def _in_use(sketch: Sketch, count: int) -> list[int]:
-    """Return at most `count` positions of the patterns of a sketch, those of the strongest first."""
-    return list(dict.fromkeys(i for pattern in sketch.patterns or [] for i in pattern.support))[:count]
+def _in_use(sketch: Sketch) -> list[int]:
+    """Return the positions of the patterns of a sketch, those of the strongest first; some repeat."""
+    return [i for pattern in sketch.patterns or [] for i in pattern.support]
 
 
 def _listed_order(n: int, sequences: int) -> int:
