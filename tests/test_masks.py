@@ -62,7 +62,7 @@ WEIGHTS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_all_masks_give_exact_values_and_interactions(n, seed):
     table = np.random.default_rng(seed).normal(size=2**n)
@@ -148,7 +148,7 @@ def test_the_ends_are_evaluated_once_each_and_masks_do_not_repeat():
         asked.extend(map(tuple, masks.tolist()))
         return masks.sum(axis=1)
 
-    explanation = ss.explain_masks(value, 12, 150, progress=False)
+    explanation = ss.explain_masks(value, 12, 150, effort="quick", progress=False)
     assert len(asked) == len(set(asked)) == explanation.n_queries == 150
     assert (False,) * 12 in asked
     assert (True,) * 12 in asked
