@@ -32,6 +32,7 @@ PACKAGES = [
     "trees",
     "fitting",
     "explain",
+    "masks",
     "plot",
     "cli",
 ]

@@ -210,7 +210,7 @@ def test_equal_letters_are_a_plain_space():
         (lambda: ss.plan(LIBRARY, 99, distribution=ss.Mutagenesis("AWTGASLF")), "not in the alphabet"),
         (
             lambda: ss.plan(LIBRARY, 99, distribution=ss.Mutagenesis("AWTGASLD", letters={0: "AT"})),
-            "letters: 'T' at position 0",
+            "at position 0 is not in 'ACDE'",
         ),
         (lambda: ss.plan(LIBRARY, 865, method="regress").total_queries == 864 or exact().space.size, None),
     ],

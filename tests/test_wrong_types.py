@@ -35,6 +35,10 @@ def pair(batch):
     return np.array([(s.count("A"), s.count("G")) for s in batch], dtype=float)
 
 
+def keeps(masks):
+    return masks @ np.array([1.0, 2.0, 3.0])
+
+
 def anything(*_, **__):
     return None
 
@@ -177,6 +181,7 @@ def cases(folder):
     scan.write_text("mutant,score\nWT,1\nA1C,0.5\nA1C:C2T,0\n")
     variants = ss.read_variants(scan, wild_type="ACG")
     effects = ss.VariantEffects(sketch, variants)
+    masked = ss.explain_masks(keeps, 3, 8, progress=False)
 
     def store():
         return ss.Store(folder / f"{next(numbered)}.db")
@@ -241,6 +246,15 @@ def cases(folder):
             ss.sketch_outputs,
             {"model": pair, "space": SPACE, "budget": 64, "outputs": ["a", "g"], "progress": False},
         ),
+        Case(
+            "explain_masks",
+            ss.explain_masks,
+            {"value_function": keeps, "features": 3, "budget": 8, "progress": False},
+        ),
+        Case("MaskExplanation.predict", masked.predict, {"masks": np.eye(3, dtype=bool)}),
+        Case("MaskExplanation.interactions", masked.interactions, {}),
+        Case("MaskExplanation.top", masked.top, {"count": 2}),
+        Case("MaskInteractions.top", masked.interactions().top, {"count": 2}),
         Case("fit", ss.fit, {"X": MANY, "y": VALUES, "space": SPACE, "dictionary": ss.Dictionary(orders=1)}),
         Case(
             "SparseRegressor",
@@ -481,13 +495,13 @@ def test_wrong_types_are_refused_in_the_words_of_shapsketch(tmp_path, monkeypatc
 # Results are made by the library, and exceptions only carry text.
 RESULTS = (
     "Agreement", "AttributionMap", "Candidate", "Epistasis", "Explanation", "Faithfulness", "Interactions",
-    "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Predictor", "PredictorPart", "Records", "Run",
-    "SequenceReader", "Sobol", "VariantTable", "Variants", "models.Check",
+    "MaskExplanation", "MaskInteractions", "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Predictor",
+    "PredictorPart", "Records", "Run", "SequenceReader", "Sobol", "VariantTable", "Variants", "models.Check",
 )  # fmt: skip
 
 
 # Methods that other packages of shapsketch call.
-INTERNAL = ("Evaluator.open", "Store.open")
+INTERNAL = ("Evaluator.adapted", "Evaluator.open", "Store.open")
 
 
 def surface():

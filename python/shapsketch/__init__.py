@@ -34,6 +34,7 @@ from shapsketch.fitting.api import fit, sketch, sketch_outputs
 from shapsketch.fitting.peeling import PeelingDecoder
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
 from shapsketch.fitting.tree_sketch import TreeSketch
+from shapsketch.masks import MaskExplanation, MaskInteractions, explain_masks
 from shapsketch.query.background import DinucleotideShuffles
 from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
@@ -65,6 +66,8 @@ __all__ = [
     "Hybrids",
     "InputError",
     "Interactions",
+    "MaskExplanation",
+    "MaskInteractions",
     "MissingExtraError",
     "ModelError",
     "Motif",
@@ -97,6 +100,7 @@ __all__ = [
     "Variants",
     "__version__",
     "amortise",
+    "explain_masks",
     "faithfulness",
     "fit",
     "from_trees",

@@ -149,6 +149,13 @@ class Evaluator:
             )
         return self
 
+    def adapted(self, adapter: Callable[[Model], Model]) -> Evaluator:
+        """Return an evaluator of the adapted model, with the same resources and store."""
+        model = adapter(self.model)
+        evaluator = Evaluator(model, store=self.store, check=self.check)
+        evaluator._resources = self._resources
+        return evaluator
+
     def evaluate(self, sequences: Sequences, space: SequenceSpace, *, progress: Progress = True) -> Values:
         """Return the model's values of sequences, shape (B,), or (B, k) for k outputs.
 

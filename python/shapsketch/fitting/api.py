@@ -22,6 +22,7 @@ from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
+from shapsketch.fitting.hierarchy import unordered
 from shapsketch.fitting.holdout import Labelled, labelled
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
@@ -140,8 +141,10 @@ class _Task:
         def closed_form() -> _core.Sketch:
             if not isinstance(queries, Drawn):
                 return queries.sketch(linked)
-            regressor = SparseRegressor(self.space, random_state=self.options.seed)
             rows = Labelled(queries.codes, linked)
+            regressor = SparseRegressor(self.space, random_state=self.options.seed)
+            if self.distribution is not None and not self.distribution.ordered:
+                regressor = unordered(self.space, rows, self.options.seed)
             return regressor._fit(self.space, rows).sketch_._core.with_budget(plan.budget)
 
         if plan.method != "regress" or self.options.method == "regress":

@@ -10,6 +10,7 @@ from shapsketch import _core
 from shapsketch.fitting.distillation import Students
 from shapsketch.fitting.effort import CORES, Clock
 from shapsketch.fitting.epistasis import EpistasisLearner
+from shapsketch.fitting.hierarchy import REFIT, HierarchyLearner
 from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.learners import BoostingLearner, CountingLearner, Learner, Model, RegressionLearner
 from shapsketch.fitting.stacking import Weights, choose
@@ -20,7 +21,7 @@ TREE_SECONDS = 6e-5
 # Fraction of the allowed time that students take, at most.
 STUDENT_SHARE = 0.2
 # Learners whose models have a closed form.
-CLOSED_FORMS = (RegressionLearner.name, BoostingLearner.name)
+CLOSED_FORMS = (RegressionLearner.name, BoostingLearner.name, REFIT)
 
 
 def teacher_of(weights: Weights, models: Mapping[str, Model]) -> Callable[[Codes], Values]:
@@ -99,7 +100,7 @@ class Comparison:
 
 def fits(learner: Learner, clock: Clock, codes: Codes) -> bool:
     """Return whether a learner of sequences, codes (N, n), fits into the time that is left."""
-    if isinstance(learner, EpistasisLearner):
+    if isinstance(learner, EpistasisLearner | HierarchyLearner):
         return clock.fits(learner.name, learner.seconds(codes))
     # The size of networks is chosen by the time, and others are fast.
     trees = learner.name in (BoostingLearner.name, CountingLearner.name)

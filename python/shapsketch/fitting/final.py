@@ -55,6 +55,11 @@ class Data:
         """Whether the sequences are uniform queries."""
         return self.sampled_fraction > 0.0
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of positions means something."""
+        return self.distribution is None or self.distribution.ordered
+
     @lazy_property
     def near(self) -> bool:
         """Whether the sequences are near one sequence."""

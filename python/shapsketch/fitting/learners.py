@@ -102,10 +102,11 @@ class BoostingLearner:
         schedule: Schedule,
         seed: int,
         log: Log,
+        features: str = "auto",
         exact: bool = False,
     ) -> None:
         self._space, self._leaves, self._seed, self._log = space, leaves, seed, log
-        self._exact = exact
+        self._features, self._exact = features, exact
         self.schedule = schedule
         self._chosen: FittedTrees[PositionalFeatures] | None = None
         self.fitted: Model | None = None
@@ -115,7 +116,7 @@ class BoostingLearner:
         if self._chosen is None:
             self._chosen = choose_trees(
                 split,
-                positional_candidates(self._space, exact=self._exact),
+                positional_candidates(self._space, self._features, exact=self._exact),
                 leaves=self._leaves,
                 seed=self._seed,
                 what="trees",

@@ -29,6 +29,7 @@ from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.epistasis import EpistasisLearner
 from shapsketch.fitting.final import Data, Final
+from shapsketch.fitting.hierarchy import REFIT_SECONDS, HierarchyLearner, selects
 from shapsketch.fitting.holdout import Labelled, Split, check_enough, predictions_after_truncation
 from shapsketch.fitting.learners import (
     BoostingLearner,
@@ -90,7 +91,9 @@ class Regressed:
 def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
     """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values."""
     clock, regressed = Clock(options.effort, data.model_seconds), None
-    if options.method == "auto":
+    # If the regression selects supports by all values, cross-validation cannot tell its error.
+    selected = not data.ordered and selects(data.space, len(data.rows.values))
+    if options.method == "auto" and not selected:
         log("regression")
         started = time.perf_counter()
         core = regress()
@@ -145,11 +148,19 @@ def _learners(
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
     boosting = BoostingLearner(
-        data.space, leaves=leaves, schedule=schedule, seed=seed, log=log, exact=data.exact
+        data.space,
+        leaves=leaves,
+        schedule=schedule,
+        seed=seed,
+        log=log,
+        features="auto" if data.ordered else "onehot",
+        exact=data.exact,
     )
     learners: list[Learner] = []
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
+    if not data.ordered:
+        return [*learners, *_unordered_learners(data, options, regressed, boosting, log)]
     if data.near and options.method != "trees" and options.teacher is None:
         learners.append(EpistasisLearner(data.space, seed=seed, log=log))
     if options.method != "distill":
@@ -165,6 +176,27 @@ def _learners(
     counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
     runs = regressed is not None and bool(regressed.core.run_counts())
     return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)]
+
+
+def _unordered_learners(
+    data: Data, options: FitOptions, regressed: Regressed | None, boosting: BoostingLearner, log: Log
+) -> list[Learner]:
+    """Return further learners for positions without an order: networks and counts need an order."""
+    pairs = HierarchyLearner(data.space, None, seed=options.seed, log=log)
+    learners: list[Learner] = [] if regressed is not None else [pairs]
+    if options.effort == "quick":
+        return learners
+    try:
+        optional("lightgbm", "trees", "trying trees")
+    except MissingExtraError as error:
+        logger.warning("trees were not tried: %s", error)
+        return learners
+
+    def seconds() -> float:
+        return REFIT_SECONDS * (pairs.took if regressed is None else regressed.seconds)
+
+    refit = HierarchyLearner(data.space, boosting, seconds=seconds, seed=options.seed, log=log)
+    return [*learners, boosting, refit]
 
 
 def _compare(data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, log: Log) -> Fitted:
@@ -197,7 +229,11 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
-    if options.method != "trees" and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed)):
+    if (
+        data.ordered
+        and options.method != "trees"
+        and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed))
+    ):
         final.students = Students(
             positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
             draw=data.draw if data.near or data.distribution is not None else None,

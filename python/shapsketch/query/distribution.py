@@ -45,6 +45,10 @@ class Distribution:
         The background of explanations unless the user chooses one.
     probabilities : numpy.ndarray of float64, shape (n, q), or None
         Probability of each symbol at each position, if it is known without sampling.
+    first : numpy.ndarray of uint8, shape (m, n), or None
+        Sequences that are always among the queries.
+    ordered : bool
+        Whether the order of positions means something, so that a fit may use windows, runs and counts.
     """
 
     space: SequenceSpace
@@ -52,6 +56,8 @@ class Distribution:
     sampler: Sampler
     background: Background
     probabilities: npt.NDArray[np.float64] | None = None
+    first: Codes | None = None
+    ordered: bool = True
 
     def draws(self, seed: int) -> Iterator[Codes]:
         """Yield random sequences without end, codes (`PART`, n)."""
@@ -81,8 +87,8 @@ class Distribution:
         """
         n = self.space.n
         check_memory(f"{count:,} queries", 4 * count * n, "use a smaller budget")
-        found = np.empty((0, n), dtype=np.uint8)
-        seen: set[bytes] = set()
+        found = np.empty((0, n), dtype=np.uint8) if self.first is None else self.first
+        seen = {row.tobytes() for row in found}
         idle = 0
         for part in self.draws(seed):
             new = []
@@ -251,12 +257,6 @@ class Mutagenesis:
                 codes = [_code(space, symbol, i) for symbol in _letters(symbols, i)]
                 if not codes:
                     raise InputError(f"letters: no symbols at position {i}; omit it from positions= instead")
-                for code in codes:
-                    if not allowed[i, code] and space.varies:
-                        raise InputError(
-                            f"letters: {space.alphabet[code]!r} at position {i}, which has one of "
-                            f"{space.letters[i]!r} in this space"
-                        )
                 allowed[i, np.setdiff1d(np.arange(space.q), codes)] = False
         allowed[np.arange(space.n), wild_type] = False
         return allowed
@@ -306,7 +306,7 @@ class Hybrids:
 
 
 DistributionLike: TypeAlias = (
-    Literal["uniform"] | Iterable[str] | npt.ArrayLike | Mutagenesis | Hybrids | Sampler
+    Literal["uniform"] | Iterable[str] | npt.ArrayLike | Distribution | Mutagenesis | Hybrids | Sampler
 )
 
 
@@ -396,8 +396,9 @@ def _letters(symbols: object, position: int) -> list[object]:
 
 
 def _code(space: SequenceSpace, symbol: object, position: int) -> int:
-    if not isinstance(symbol, str) or symbol not in space.alphabet or len(symbol) != 1:
-        raise InputError(f"letters: {shown(symbol)} at position {position} is not in {space.alphabet!r}")
+    own = space.letters[position]
+    if not isinstance(symbol, str) or symbol not in own or len(symbol) != 1:
+        raise InputError(f"letters: {shown(symbol)} at position {position} is not in {own!r}")
     return space.alphabet.index(symbol)
 
 
