@@ -20,7 +20,7 @@ const MIN_THRESHOLD: f64 = 0.9;
 const STEPS: usize = 60;
 /// Largest number of sweeps of one descent.
 const SWEEPS: usize = 40;
-/// A step is worse than the best one if its validation error exceeds the lowest one by this factor.
+/// A step is worse if its validation error exceeds the lowest one before by this factor.
 const WORSE: f64 = 1.002;
 /// The path ends at a validation error of this fraction of the variance: the remaining error is rounding error.
 const ENOUGH: f64 = 1e-8;
@@ -106,8 +106,8 @@ pub(crate) fn follow<O: Operator>(
                 path.best.error = f64::INFINITY;
             }
             path.step(lambda)?;
-            let error = path.evaluate(lambda)?;
-            if end.is_some() || path.is_finished(error) {
+            let improved = path.evaluate(lambda)?;
+            if end.is_some() || path.is_finished(improved) {
                 break;
             }
         }
@@ -139,6 +139,8 @@ struct Path<'a, O> {
     best: Best,
     /// Validation error of each step, without refits.
     errors: Vec<f64>,
+    /// The same for each kind of refits.
+    refit_errors: [Vec<f64>; REFITS.len()],
     /// Number of consecutive worse steps.
     worse_steps: usize,
 }
@@ -175,6 +177,7 @@ impl<'a, O: Operator> Path<'a, O> {
             previous_lambda: largest_lambda,
             best,
             errors: Vec::new(),
+            refit_errors: [const { Vec::new() }; REFITS.len()],
             worse_steps: 0,
         })
     }
@@ -213,25 +216,28 @@ impl<'a, O: Operator> Path<'a, O> {
     }
 
     /// Evaluates the fits of a step and their refits on held-out rows, and updates the best point. Returns
-    /// the lowest error of this step.
-    fn evaluate(&mut self, lambda: f64) -> Result<f64> {
+    /// whether the path should go on: the error of the fits, or that of a kind of refits, is not worse than the lowest one
+    /// of the same kind. They are compared by kind, because a refit of few atoms can have an error that the fits and the
+    /// refits reach only many steps later, with more atoms.
+    fn evaluate(&mut self, lambda: f64) -> Result<bool> {
         let error = held_out_error(self.plan, &self.lanes);
+        let mut good = not_worse(error, &self.errors);
         self.errors.push(error);
         if error < self.best.error {
             self.best = point(self.plan, &self.lanes, lambda, 1.0, error);
         }
         if !self.config.refit {
-            return Ok(error);
+            return Ok(good);
         }
-        let mut lowest = error;
         let snapshots: Vec<_> = self.lanes.iter().map(Lanes::snapshot).collect();
         let (tolerance, cancel) = (self.tolerance, self.cancel);
-        for refit in REFITS {
+        for (kind, refit) in REFITS.into_iter().enumerate() {
             self.lanes
                 .par_iter_mut()
                 .try_for_each(|set| set.refit(refit * lambda, tolerance, SWEEPS, cancel))?;
             let error = held_out_error(self.plan, &self.lanes);
-            lowest = lowest.min(error);
+            good |= not_worse(error, &self.refit_errors[kind]);
+            self.refit_errors[kind].push(error);
             if error < self.best.error {
                 self.best = point(self.plan, &self.lanes, lambda, refit, error);
             }
@@ -239,23 +245,27 @@ impl<'a, O: Operator> Path<'a, O> {
         for (set, snapshot) in self.lanes.iter_mut().zip(snapshots) {
             set.restore(snapshot);
         }
-        Ok(lowest)
+        Ok(good)
     }
 
-    /// Whether the path ends after a step with this error.
-    fn is_finished(&mut self, error: f64) -> bool {
+    /// Whether the path ends after a step, which was `good` if [`Path::evaluate`] says so.
+    fn is_finished(&mut self, good: bool) -> bool {
         let selects = self.config.lambda.is_none();
         if selects && self.best.error <= ENOUGH * self.variance {
             return true;
         }
-        let good = !selects || error <= WORSE * self.best.error;
-        self.worse_steps = if good { 0 } else { self.worse_steps + 1 };
+        self.worse_steps = if good || !selects { 0 } else { self.worse_steps + 1 };
         let nonzero = |set: &Lanes<LANES>| (0..LANES).map(|lane| set.n_nonzero(lane)).max().unwrap_or(0);
         let densest = self.lanes.iter().map(nonzero).max().unwrap_or(0);
         self.worse_steps == self.config.precision.patience
             || self.lanes.iter().any(Lanes::is_full)
             || densest as f64 > self.config.max_density * self.plan.n_rows() as f64
     }
+}
+
+/// Whether an error is not worse than the lowest one before.
+fn not_worse(error: f64, before: &[f64]) -> bool {
+    before.iter().all(|&other| error <= WORSE * other)
 }
 
 /// Mean squared error of held-out rows.
