@@ -511,6 +511,7 @@ class Dictionary:
         orders: int,
         gapped: tuple[int, int] | None,
         supports: list[list[int]],
+        screened: int,
     ) -> Dictionary: ...
 
 def position_variances(
@@ -538,6 +539,7 @@ def regress(
     tolerance: float,
     memory: int,
     seed: int,
+    uniform: bool,
 ) -> Sketch: ...
 def run_kinds(space: Space, sequences: int) -> list[tuple[Relation, bool]]: ...
 def strong_runs(

@@ -117,6 +117,24 @@ pub(crate) fn follow<O: Operator>(
     Ok(best)
 }
 
+/// The fits of a plan with this `λ`, without those of the path before. They are constants if `λ` is infinite.
+///
+/// # Errors
+/// If the caller cancels.
+pub(super) fn fits_at<O: Operator>(
+    operator: &mut O,
+    plan: &FoldPlan,
+    config: &PathConfig,
+    lambda: f64,
+    cancel: &Cancel,
+) -> Result<Vec<Lanes<LANES>>> {
+    let mut path = Path::new(operator, plan, config, cancel)?;
+    if lambda.is_finite() {
+        path.step(lambda)?;
+    }
+    Ok(path.lanes)
+}
+
 /// The state of a path.
 struct Path<'a, O> {
     operator: &'a mut O,
@@ -153,8 +171,9 @@ impl<'a, O: Operator> Path<'a, O> {
         config: &'a PathConfig,
         cancel: &'a Cancel,
     ) -> Result<Self> {
-        let lanes: Vec<Lanes<LANES>> =
-            (0..plan.n_sets()).map(|set| Lanes::new(operator, plan.held_out(set))).collect();
+        let lanes: Vec<Lanes<LANES>> = (0..plan.n_sets())
+            .map(|set| Lanes::new(operator, plan.held_out(set), plan.available(set)))
+            .collect();
         let factors = operator.factors(&config.factors);
         let factors_of_letters = operator.factors(&PenaltyFactors { runs: None, ..config.factors });
         let rows = plan.n_rows();
@@ -318,9 +337,12 @@ fn largest_lambda<O: Operator>(
             cancel,
             |support| factors[support].is_finite(),
             |support, correlations, output: &mut Vec<f64>| {
+                let available = set.available(support);
                 let of_cells = correlations.iter().enumerate().map(|(cell, g)| {
                     let penalty = operator.scale(support, cell) * factors[support];
-                    let of_lanes = (0..LANES).map(|l| g[l].abs() / (penalty * set.n_training(l)));
+                    let of_lanes = (0..LANES)
+                        .filter(|l| available >> l & 1 == 1)
+                        .map(|l| g[l].abs() / (penalty * set.n_training(l)));
                     if penalty > 0.0 { of_lanes.fold(0.0, f64::max) } else { 0.0 }
                 });
                 output.push(of_cells.fold(0.0, f64::max));
