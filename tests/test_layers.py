@@ -260,9 +260,10 @@ def test_sketch_has_at_most_thirteen_parameters():
 
 
 def literal(function, parameter):
-    """Return the names that a parameter's type lists."""
+    """Return the names that a parameter's type lists, by itself or in a union."""
     hint = typing.get_type_hints(function)[parameter]
     options = typing.get_args(hint)
+    options += tuple(name for option in options for name in typing.get_args(option))
     return {name for name in options if isinstance(name, str)}
 
 
@@ -292,6 +293,7 @@ REGRESSION = {
     "tolerance": 1e-7,
     "memory": 2**30,
     "seed": 0,
+    "uniform": False,
 }
 
 

@@ -530,3 +530,118 @@ def test_a_custom_link_receives_no_nan_and_its_arrays_are_not_changed():
         progress=False,
     )
     assert refined.link == "custom"
+
+
+def products(n, q, seed, count=30):
+    """A model with products of two indicators at random positions."""
+    rng = np.random.default_rng(seed)
+    pairs = [rng.choice(n, 2, replace=False) for _ in range(count)]
+    symbols, weights = rng.integers(0, q, (count, 2)), rng.normal(size=count)
+
+    def model(codes):
+        codes = np.asarray(codes)
+        terms = zip(pairs, symbols, weights, strict=True)
+        return sum(w * ((codes[:, i] == a) & (codes[:, j] == b)) for (i, j), (a, b), w in terms)
+
+    return model
+
+
+@pytest.mark.parametrize(("n", "q", "count"), [(60, 2, 500), (40, 4, 1500)])
+def test_screening_finds_pairs_of_a_longer_list(n, q, count):
+    space, model = ss.SequenceSpace("ACGT"[:q], n), products(n, q, n, count=12)
+    codes, fresh = uniform(count, space), uniform(2000, space, seed=1)
+    noise = np.random.default_rng(2).normal(0, 0.1, count)
+    dictionary = ss.Dictionary(screened=150)
+    regressor = ss.SparseRegressor(space, dictionary=dictionary, relations=[], growth=False)
+    r2 = regressor.fit(codes, model(codes) + noise).score(fresh, model(fresh))
+    low, high = regressor.sketch_.r2_interval
+    assert r2 > 0.9
+    assert low - 0.02 <= r2 <= high + 0.04
+
+
+@pytest.mark.parametrize("additive", [False, True])
+def test_screening_claims_nothing_that_is_not_there(additive):
+    # 1,770 pairs, of which each fold chooses 300, and 300 values.
+    space = ss.SequenceSpace("AC", 60)
+    dictionary = ss.Dictionary(screened=300)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=space.n) * additive
+        codes, fresh = uniform(300, space, seed), uniform(2000, space, seed + 100)
+        y = codes @ weights + rng.normal(0, 1.0 + 3.0 * additive, 300)
+        regressor = ss.SparseRegressor(space, dictionary=dictionary, relations=[], random_state=seed)
+        sketch = regressor.fit(codes, y).sketch_
+        y = fresh @ weights + rng.normal(0, 1.0 + 3.0 * additive, 2000)
+        assert sketch.r2_interval[0] - 0.02 <= regressor.score(fresh, y) <= sketch.r2_interval[1] + 0.02
+
+
+def test_screened_pairs_do_not_depend_on_threads():
+    script = (
+        "import numpy as np, shapsketch as ss\n"
+        "space = ss.SequenceSpace('AC', 40)\n"
+        "X = np.random.default_rng(0).integers(0, 2, (300, 40))\n"
+        "y = X[:, 3] * X[:, 9] + 0.5 * X[:, 1] * X[:, 30] + np.random.default_rng(1).normal(0, 0.3, 300)\n"
+        "dictionary = ss.Dictionary(screened=100)\n"
+        "print(ss.SparseRegressor(space, dictionary=dictionary).fit(X, y).predict(X).tobytes().hex())\n"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"RAYON_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for threads in ("1", "3")
+    ]
+    assert outputs[0] == outputs[1]
+
+
+def parities(n, seed, count):
+    """A model with parities of up to three positions."""
+    rng = np.random.default_rng(seed)
+    supports = [rng.choice(n, rng.integers(1, 4), replace=False) for _ in range(count)]
+    weights = rng.normal(size=count)
+    return lambda codes: sum(
+        w * (1.0 - 2.0 * (codes[:, s].sum(axis=1) % 2)) for s, w in zip(supports, weights, strict=True)
+    )
+
+
+def test_an_early_refit_does_not_end_the_path():
+    # With refits, the path is at least as long, so its lowest error is not higher.
+    space = ss.SequenceSpace("AC", 20)
+    options = {"dictionary": ss.Dictionary(orders=2), "basis": "characters", "relations": []}
+    for seed in range(20):
+        codes = uniform(200, space, seed)
+        y = parities(20, seed, 60)(codes)
+        without, refitted = (
+            ss.SparseRegressor(space, refit=refit, **options).fit(codes, y).sketch_.r2
+            for refit in (False, True)
+        )
+        assert refitted >= without - 1e-9
+
+
+def test_a_sketch_takes_a_regressor_as_method():
+    options = {"budget": 400, "inputs": "codes", "progress": False, "random_state": 3}
+    plain = ss.sketch(motifs, DNA8, method="regress", **options)
+    same = ss.sketch(motifs, DNA8, method=ss.SparseRegressor(random_state=3), **options)
+    assert (same.r2, same.method) == (plain.r2, "regress")
+    regressor = ss.SparseRegressor(DNA8, dictionary=ss.Dictionary(orders=1), growth=False, relations=[])
+    sketch = ss.sketch(motifs, DNA8, method=regressor, **options)
+    assert {len(pattern.support) for pattern in sketch.patterns} == {1}
+    assert not hasattr(regressor, "sketch_")
+
+
+@pytest.mark.parametrize(
+    ("regressor", "message"),
+    [
+        (ss.SparseRegressor(penalty=-1.0), "penalty must be above 0, got -1"),
+        (ss.SparseRegressor(ss.SequenceSpace(ss.DNA, 9)), "remove its space"),
+    ],
+)
+def test_a_regressor_is_checked_before_the_model_is_called(regressor, message):
+    def model(_):
+        raise AssertionError
+
+    with pytest.raises(ss.InputError, match=message):
+        ss.sketch(model, DNA8, budget=400, method=regressor, progress=False)

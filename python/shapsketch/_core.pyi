@@ -515,6 +515,7 @@ class Dictionary:
         orders: int,
         gapped: tuple[int, int] | None,
         supports: list[list[int]],
+        screened: int,
     ) -> Dictionary: ...
 
 def position_variances(
@@ -542,6 +543,7 @@ def regress(
     tolerance: float,
     memory: int,
     seed: int,
+    uniform: bool,
 ) -> Sketch: ...
 def run_kinds(space: Space, sequences: int) -> list[tuple[Relation, bool]]: ...
 def strong_runs(

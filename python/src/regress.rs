@@ -19,17 +19,23 @@ pub(crate) struct Dictionary(shapsketch::regress::Dictionary);
 #[pymethods]
 impl Dictionary {
     #[new]
-    #[pyo3(signature = (*, windows, orders, gapped, supports))]
-    fn new(windows: usize, orders: usize, gapped: Option<(usize, usize)>, supports: Vec<Vec<u16>>) -> Self {
-        Self(shapsketch::regress::Dictionary { windows, orders, gapped, supports })
+    #[pyo3(signature = (*, windows, orders, gapped, supports, screened))]
+    fn new(
+        windows: usize,
+        orders: usize,
+        gapped: Option<(usize, usize)>,
+        supports: Vec<Vec<u16>>,
+        screened: usize,
+    ) -> Self {
+        Self(shapsketch::regress::Dictionary { windows, orders, gapped, supports, screened })
     }
 }
 
-/// Regresses values on sequences, or on the queries of a design.
+/// Regresses values on sequences, or on the queries of a design. `uniform`: the sequences are distinct uniform queries.
 #[pyfunction]
 #[pyo3(signature = (
     space, codes, values, weights, design, *, dictionary, relations, basis, strengths, penalty, loss,
-    growth, refit, tolerance, memory, seed
+    growth, refit, tolerance, memory, seed, uniform
 ))]
 #[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
 pub(crate) fn regress(
@@ -50,6 +56,7 @@ pub(crate) fn regress(
     tolerance: f64,
     memory: u64,
     seed: u64,
+    uniform: bool,
 ) -> PyResult<Sketch> {
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
     let weights = weights.map(|weights| arrays::values(&weights));
@@ -69,6 +76,7 @@ pub(crate) fn regress(
     interruptible(py, |cancel| {
         let sample = match design {
             Some(design) => Sample::from(Observations::new(design.0, values)?),
+            None if uniform => sample(space, codes, values, weights)?.deterministic(),
             None => sample(space, codes, values, weights)?,
         };
         let regression = regression.fit(&sample, cancel)?;

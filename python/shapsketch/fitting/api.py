@@ -24,7 +24,7 @@ from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
 from shapsketch.fitting.hierarchy import unordered
 from shapsketch.fitting.holdout import Labelled, labelled
-from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.options import FitOptions, parse_method
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Fitted, fit_values
 from shapsketch.fitting.steps import steps
@@ -139,13 +139,16 @@ class _Task:
         linked = self.link.to_link(values, "model")
 
         def closed_form() -> _core.Sketch:
-            if not isinstance(queries, Drawn):
+            regressor, uniform = self.options.regressor, not isinstance(queries, Drawn)
+            if regressor is None and not isinstance(queries, Drawn):
                 return queries.sketch(linked)
-            rows = Labelled(queries.codes, linked)
-            regressor = SparseRegressor(self.space, random_state=self.options.seed)
-            if self.distribution is not None and not self.distribution.ordered:
-                regressor = unordered(self.space, rows, self.options.seed)
-            return regressor._fit(self.space, rows).sketch_._core.with_budget(plan.budget)
+            rows = Labelled(queries.batch(0, len(queries)), linked)
+            if regressor is None:
+                regressor = SparseRegressor(self.space, random_state=self.options.seed)
+                if self.distribution is not None and not self.distribution.ordered:
+                    regressor = unordered(self.space, rows, self.options.seed)
+            regressor._fit(self.space, rows, uniform=uniform)
+            return regressor.sketch_._core.with_budget(plan.budget)
 
         if plan.method != "regress" or self.options.method == "regress":
             core = closed_form()
@@ -182,7 +185,7 @@ def sketch(  # noqa: PLR0913 - public
     *,
     budget: int,
     distribution: DistributionLike = "uniform",
-    method: Method = "auto",
+    method: Method | SparseRegressor = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
     inputs: Inputs | None = None,
@@ -209,13 +212,14 @@ def sketch(  # noqa: PLR0913 - public
         shape (q,) or (n, q); a list of sequences or codes (R, n); or a function of a generator and a count
         that returns codes (count, n). Explanations then have the wild type, or this distribution, as default
         background. Not for ``peel`` and ``exact``.
-    method : {"auto", "regress", "peel", "trees", "distill", "exact"}
-        ``regress``: sparse regression on patterns, from uniform queries. ``trees``: boosted trees on symbols
-        and patterns, converted into the components that carry their variance. ``distill``: networks, and
-        trees that also count k-mers and runs, and a sketch of their predictions. ``peel``: peeling of
-        designed queries, for spectra that are truly sparse. ``exact``: evaluate every sequence. ``auto``:
-        ``exact`` if the budget allows it; otherwise the best of ``regress``, ``trees`` and ``distill`` on
-        held-out queries, or an average of them. ``sketch.candidates`` lists the R² of each.
+    method : {"auto", "regress", "peel", "trees", "distill", "exact"} or SparseRegressor
+        ``regress``: sparse regression on patterns, from uniform queries; pass a :class:`SparseRegressor` to
+        set its dictionary and other options. ``trees``: boosted trees on symbols and patterns, converted into
+        the components that carry their variance. ``distill``: networks, and trees that also count k-mers and
+        runs, and a sketch of their predictions. ``peel``: peeling of designed queries, for spectra that are
+        truly sparse. ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it;
+        otherwise the best of ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of
+        them. ``sketch.candidates`` lists the R² of each.
     target_r2 : float, optional
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
@@ -269,7 +273,8 @@ def sketch(  # noqa: PLR0913 - public
     """
     space_of(space)
     evaluator = Evaluator.of(model, inputs, remember=target_r2 is not None).single_output()
-    options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
+    name, regressor = parse_method(method, space)
+    options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
     task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return task.run()[0]
 
@@ -281,7 +286,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     budget: int,
     outputs: Sequence[str] | None = None,
     distribution: DistributionLike = "uniform",
-    method: Method = "auto",
+    method: Method | SparseRegressor = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
     random_state: int = 0,
@@ -342,7 +347,8 @@ def sketch_outputs(  # noqa: PLR0913 - public
             "the names of the outputs are unknown; pass outputs=[...], or use ss.sketch for a single output",
             option="outputs",
         )
-    options = FitOptions(method, max_terms, teacher, evaluator.inputs, effort, random_state)
+    name, regressor = parse_method(method, space)
+    options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
     task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return dict(zip(names, task.run(), strict=True))
 

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from shapsketch._validate import choice, instance, integer, optional
 from shapsketch.errors import InputError
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import EFFORTS, Effort
-from shapsketch.query.budget import METHODS
+from shapsketch.fitting.regression import SparseRegressor
+from shapsketch.query.budget import METHODS, Method
+from shapsketch.space import SequenceSpace
+
+
+def parse_method(
+    method: Method | SparseRegressor, space: SequenceSpace
+) -> tuple[Method, SparseRegressor | None]:
+    """Return the name of a method, and the regressor to use if the method is one.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or a regressor has wrong parameters or another space.
+    """
+    if not isinstance(method, SparseRegressor):
+        return cast("Method", choice("method", method, METHODS)), None
+    if method.space is not None and method.space != space:
+        raise InputError(f"the regressor is for {method.space}, not for {space}; remove its space")
+    regressor = SparseRegressor(**method.get_params())
+    regressor._arguments(space)
+    return "regress", regressor
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,8 @@ class FitOptions:
     effort : {"quick", "standard", "thorough"}
         How much time the fit may take.
     seed : int
+    regressor : SparseRegressor, optional
+        The user's regressor for method="regress".
 
     Raises
     ------
@@ -41,6 +65,7 @@ class FitOptions:
     teacher_inputs: str
     effort: Effort
     seed: int
+    regressor: SparseRegressor | None = None
 
     def __post_init__(self) -> None:
         method = choice("method", self.method, METHODS)

@@ -47,6 +47,11 @@ class Dictionary:
         A pair (order, span): all supports up to this order that lie within a window of `span` positions.
     supports : iterable of iterable of int
         Individual supports, each with ascending positions.
+    screened : int
+        Largest number of further pairs: those whose interaction explains most of the residuals of a fit of
+        the other supports (sure independence screening, Fan and Lv 2008). Each fold chooses its own pairs by
+        its own training values, so R² stays honest. The automatic dictionary does this if there are too many
+        pairs to list. Growth then extends pairs, not single positions.
 
     Raises
     ------
@@ -67,6 +72,7 @@ class Dictionary:
         orders: int = 1,
         gapped: tuple[int, int] | None = None,
         supports: Iterable[Iterable[int]] = (),
+        screened: int = 0,
     ) -> None:
         self.windows = integer("windows", windows, least=0)
         self.orders = integer("orders", orders, least=0)
@@ -91,11 +97,13 @@ class Dictionary:
                     f"supports[{index}] = {support} has a position above 65535; "
                     "sequences have at most 4096 positions"
                 )
+        self.screened = integer("screened", screened, least=0)
         self._core = _core.Dictionary(
             windows=self.windows,
             orders=self.orders,
             gapped=self.gapped,
             supports=[list(support) for support in self.supports],
+            screened=self.screened,
         )
 
     def _arguments(self) -> dict[str, Any]:
@@ -104,6 +112,7 @@ class Dictionary:
             "orders": self.orders,
             "gapped": self.gapped,
             "supports": self.supports,
+            "screened": self.screened,
         }
 
     def __eq__(self, other: object) -> bool:
@@ -119,6 +128,7 @@ class Dictionary:
         parts.append(f"orders={self.orders}")
         parts += [f"gapped={self.gapped}"] if self.gapped else []
         parts += [f"supports=<{len(self.supports)}>"] if self.supports else []
+        parts += [f"screened={self.screened}"] if self.screened else []
         return f"Dictionary({', '.join(parts)})"
 
 
@@ -178,8 +188,9 @@ class SparseRegressor(Regressor):
     space : SequenceSpace, optional
         Needed to fit (X, y); observations contain their space.
     dictionary : Dictionary or "auto"
-        The supports that may be used. "auto": single positions, windows of up to 4 positions, all pairs, and
-        higher orders for short sequences, within limits of size.
+        The supports that may be used. "auto": single positions, windows of up to 4 positions, all
+        pairs (for long sequences those that screening chooses, see :class:`Dictionary`), and higher orders
+        for short sequences, within limits of size.
     relations : "auto", or iterable of "stems", "stems-wobble", "stems-strong", "repeats" and Relation
         Runs of related positions that may be used besides letter patterns. "stems": complementary symbols at
         `i + k` and `j - k`, for DNA and RNA; "stems-wobble": also G with U or T; "stems-strong": only C with
@@ -313,12 +324,15 @@ class SparseRegressor(Regressor):
             self.sketch_ = Sketch._wrap(core)
         return self
 
-    def _fit(
-        self, space: SequenceSpace, data: Labelled, design: _core.Design | None = None
-    ) -> SparseRegressor:
+    def _arguments(self, space: SequenceSpace) -> dict[str, Any]:
+        """Return the parameters for the core.
+
+        Raises
+        ------
+        InputError
+            If one is wrong.
+        """
         dictionary = parse_dictionary(self.dictionary)
-        if dictionary is None and design is None and len(data.codes):
-            dictionary = suited_dictionary(space, data.codes)
         strengths = None
         if self.strengths is not None:
             factors = items("strengths", self.strengths, "penalty factors")
@@ -329,23 +343,34 @@ class SparseRegressor(Regressor):
             pairs, higher, scattered = (number("strengths", factor) for factor in factors[:3])
             growth = None if factors[3] is None else number("strengths", factors[3])
             strengths = (pairs, higher, scattered, growth)
+        return {
+            "dictionary": None if dictionary is None else dictionary._core,
+            "relations": core_relations(self.relations, space),
+            "basis": choice("basis", self.basis, BASES),
+            "strengths": strengths,
+            "penalty": None if self.penalty is None else _above_0("penalty", self.penalty),
+            "loss": choice("loss", self.loss, LOSSES),
+            "growth": boolean("growth", self.growth),
+            "refit": boolean("refit", self.refit),
+            "tolerance": _above_0("tol", self.tol),
+            "memory": integer("memory_limit", self.memory_limit, least=1),
+            "seed": integer("random_state", self.random_state, least=0),
+        }
+
+    def _fit(
+        self,
+        space: SequenceSpace,
+        data: Labelled,
+        design: _core.Design | None = None,
+        *,
+        uniform: bool = False,
+    ) -> SparseRegressor:
+        arguments = self._arguments(space)
+        if arguments["dictionary"] is None and design is None and not uniform and len(data.codes):
+            suited = suited_dictionary(space, data.codes)
+            arguments["dictionary"] = None if suited is None else suited._core
         core = _core.regress(
-            space._core,
-            data.codes,
-            data.values,
-            data.weights,
-            design,
-            dictionary=None if dictionary is None else dictionary._core,
-            relations=core_relations(self.relations, space),
-            basis=choice("basis", self.basis, BASES),
-            strengths=strengths,
-            penalty=None if self.penalty is None else _above_0("penalty", self.penalty),
-            loss=choice("loss", self.loss, LOSSES),
-            growth=boolean("growth", self.growth),
-            refit=boolean("refit", self.refit),
-            tolerance=_above_0("tol", self.tol),
-            memory=integer("memory_limit", self.memory_limit, least=1),
-            seed=integer("random_state", self.random_state, least=0),
+            space._core, data.codes, data.values, data.weights, design, uniform=uniform, **arguments
         )
         self.sketch_ = Sketch._wrap(core)
         assert core.info is not None

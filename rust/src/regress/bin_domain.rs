@@ -235,14 +235,6 @@ impl Operator for BinOperator {
         &self.constant
     }
 
-    fn unit(&self, row: usize) -> usize {
-        row / self.size
-    }
-
-    fn n_units(&self) -> usize {
-        self.n_blocks
-    }
-
     fn to_sequences(&self, values: &[f64]) -> Vec<f64> {
         let unitary = (self.size as f64).sqrt();
         let block = |block: &[f64]| -> Vec<f64> {

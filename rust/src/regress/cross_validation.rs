@@ -3,14 +3,16 @@
 use rayon::prelude::*;
 
 use super::bin_domain::BinOperator;
-use super::folds::{FoldPlan, random_half};
+use super::folds::FoldPlan;
 use super::gather::GatherOperator;
 use super::operator::Operator;
+use super::pairs::with_pairs;
 use super::path::{Best, MAX_DENSITY, PathConfig, Precision, follow};
 use super::penalty::PenaltyFactors;
 use super::search::{search, validation_error};
 use super::{Atoms, Data, RunKind, Sample, SparseRegression};
 use crate::cancel::Cancel;
+use crate::design::Observations;
 use crate::error::{Error, Result};
 
 /// Largest number of sequences on which basis and penalty factors are chosen.
@@ -37,33 +39,40 @@ pub(super) struct Choice {
     pub(super) factors: Vec<PenaltyFactors>,
 }
 
-/// Supports and kinds of runs that a regression may use.
-type Atom<'a> = (&'a [Vec<u16>], &'a [RunKind]);
+/// What a regression may use: listed supports, the number of pairs that screening adds to them, and kinds of runs.
+#[derive(Clone, Copy)]
+pub(super) struct Usable<'a> {
+    pub(super) supports: &'a [Vec<u16>],
+    pub(super) screened: usize,
+    pub(super) kinds: &'a [RunKind],
+}
 
 impl SparseRegression {
     /// Chooses basis, runs and penalty factors, as far as they are not set. `folds` has the fold of each row.
     pub(super) fn choose(
         &self,
         data: &Data<'_>,
-        atoms: Atom<'_>,
+        usable: Usable<'_>,
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<Choice> {
-        let (basis, kinds, factors) = self.choose_on_subsample(data, atoms, folds, cancel)?;
+        let (basis, kinds, factors) = self.choose_on_subsample(data, usable, folds, cancel)?;
         Ok(Choice { basis, kinds, factors: self.compared_factors(basis, factors, folds.len()) })
     }
 
     fn choose_on_subsample(
         &self,
         data: &Data<'_>,
-        (supports, kinds): Atom<'_>,
+        Usable { supports, screened, kinds }: Usable<'_>,
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<(Atoms, Vec<RunKind>, PenaltyFactors)> {
         let rows = folds.len().min(SUBSAMPLE);
         let plan = FoldPlan::four_folds(&folds[..rows]);
+        let compares = self.penalty_factors.is_none() && self.basis != Some(Atoms::Characters);
+        let (supports, plan) = with_pairs(data, supports, if compares { screened } else { 0 }, plan, cancel)?;
         let search_letters = || {
-            let letters = gather(data, Atoms::Letters, rows, supports.to_vec());
+            let letters = gather(data, Atoms::Letters, rows, supports.clone());
             let found = search(&letters, &plan, PenaltyFactors::default(), cancel)?;
             // Small errors differ by the precision of the path.
             let kinds =
@@ -90,7 +99,7 @@ impl SparseRegression {
                 // Characters of the whole alphabet are not orthogonal on the letters of a position.
                 let better = !data.sample.space().has_letters()
                     && error > SMALL_ERROR * variance(&data.distinct.values[..rows])
-                    && characters_error(data, supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
+                    && characters_error(data, &supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
                 if better { characters() } else { (Atoms::Letters, kinds, factors) }
             }
         })
@@ -107,17 +116,14 @@ impl SparseRegression {
     }
 
     /// Follows the path on all data for each of these penalty factors, and returns the best point and its
-    /// factors. `folds` has the fold of each row of the operator.
+    /// factors.
     pub(super) fn cross_validate<O: Operator>(
         &self,
         operator: &mut O,
         factors: &[PenaltyFactors],
-        folds: &[u8],
+        plan: &FoldPlan,
         cancel: &Cancel,
     ) -> Result<(Best, PenaltyFactors)> {
-        let units = (0..folds.len()).map(|row| operator.unit(row));
-        let half = random_half(self.seed, units, operator.n_units());
-        let plan = FoldPlan::with_half_and_full(folds.to_vec(), half);
         let mut selected: Option<(Best, PenaltyFactors)> = None;
         for &factors in factors {
             let config = PathConfig {
@@ -127,7 +133,7 @@ impl SparseRegression {
                 max_density: MAX_DENSITY,
                 lambda: self.lambda,
             };
-            let best = follow(operator, &plan, &config, cancel)?;
+            let best = follow(operator, plan, &config, cancel)?;
             if selected.as_ref().is_none_or(|(before, _)| best.error < before.error) {
                 selected = Some((best, factors));
             }
@@ -182,14 +188,9 @@ pub(super) fn gather(data: &Data<'_>, basis: Atoms, rows: usize, supports: Vec<V
     GatherOperator::new((space.q(), space.n()), basis, codes, &distinct.values[..rows], weights, supports)
 }
 
-/// The operator of a sample in the bin domain; `None` if the sample is not from a suitable design.
-pub(super) fn bins(sample: &Sample, supports: &[Vec<u16>], cancel: &Cancel) -> Result<Option<BinOperator>> {
-    match sample.observations() {
-        Some(observations) if BinOperator::supports_design(observations.design()) => {
-            BinOperator::new(observations, supports.to_vec(), cancel).map(Some)
-        }
-        _ => Ok(None),
-    }
+/// The observations of a sample if its design is suitable for the bin domain. Their rows are the distinct sequences.
+pub(super) fn in_bins(sample: &Sample) -> Option<&Observations> {
+    sample.observations().filter(|observations| BinOperator::supports_design(observations.design()))
 }
 
 /// Validation error of sparse fits of characters on the rows of a plan.

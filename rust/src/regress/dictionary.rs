@@ -22,6 +22,8 @@ const AUTO_ORDER: usize = 5;
 const AUTO_WINDOW: usize = 4;
 /// Longest sequence for which orders above 2 are listed automatically.
 const AUTO_LENGTH: usize = 16;
+/// Fits that choose pairs: those of the folds, to half of the data, and to all.
+const FITS: usize = 8;
 /// Bytes for each support, besides its positions.
 const SUPPORT_BYTES: u128 = 32;
 /// Bytes for each atom: its scale, and the copies of the scale during the search for penalty factors.
@@ -41,11 +43,15 @@ pub struct Dictionary {
     pub gapped: Option<(usize, usize)>,
     /// Further supports, each a list of ascending positions.
     pub supports: Vec<Vec<u16>>,
+    /// Largest number of further pairs: those whose interaction explains most of the residuals of a fit without them. Each
+    /// fit of a cross-validation chooses them by its own sequences.
+    pub screened: usize,
 }
 
 impl Dictionary {
-    /// A dictionary that suits most models: single positions, windows of up to four positions, all pairs, and
-    /// higher orders for short sequences, within fixed limits of size. Growth adds higher orders.
+    /// A dictionary that suits most models: single positions, windows of up to four positions, all pairs or as many of
+    /// them as screening may choose, and higher orders for short sequences, within fixed limits of size. Growth adds higher
+    /// orders.
     #[must_use]
     pub fn auto(space: &SequenceSpace, sequences: usize) -> Self {
         let (q, n) = (space.q(), space.n());
@@ -53,23 +59,29 @@ impl Dictionary {
         let fits = |dictionary: &Self| {
             let order = dictionary.order(n);
             words::checked_count(words::same(q, order)).is_some_and(|cells| cells <= table)
-                && dictionary.count(n) <= AUTO_SUPPORTS as u128
                 && dictionary.n_atoms(q, n) <= AUTO_ATOMS as u128
         };
+        let is_short = |dictionary: &Self| dictionary.count(n) <= AUTO_SUPPORTS as u128;
         let mut dictionary = Self { orders: 1, ..Self::default() };
         let highest = if n <= AUTO_LENGTH { AUTO_ORDER } else { 2 };
         for orders in 2..=highest.min(n) {
             let next = Self { orders, ..dictionary.clone() };
             let work = next.count(n).saturating_mul(sequences as u128);
-            if fits(&next) && (orders == 2 || work <= AUTO_WORK) {
+            if fits(&next) && is_short(&next) && (orders == 2 || work <= AUTO_WORK) {
                 dictionary = next;
             }
         }
         for windows in 2..=AUTO_WINDOW.min(n) {
             let next = Self { windows, ..dictionary.clone() };
-            if fits(&next) {
+            // Each length adds fewer windows than there are positions. If all pairs are listed, the limit is for both.
+            if fits(&next) && (dictionary.orders < 2 || is_short(&next)) {
                 dictionary = next;
             }
+        }
+        let remaining = (AUTO_ATOMS as u128).saturating_sub(dictionary.n_atoms(q, n));
+        let pairs = usize::try_from(remaining / (q * q) as u128).unwrap_or(usize::MAX).min(AUTO_SUPPORTS);
+        if dictionary.orders < 2 && n > 1 && q * q <= table {
+            dictionary.screened = pairs;
         }
         dictionary
     }
@@ -78,7 +90,8 @@ impl Dictionary {
     fn order(&self, n: usize) -> usize {
         let gapped = self.gapped.map_or(0, |(order, span)| order.min(span));
         let listed = self.supports.iter().map(Vec::len).max().unwrap_or(0);
-        self.windows.max(self.orders).max(gapped).min(n).max(listed)
+        let screened = if self.screened > 0 { 2 } else { 0 };
+        self.windows.max(self.orders).max(gapped).max(screened).min(n).max(listed)
     }
 
     /// Number of supports of each order. A support in several fields is counted several times.
@@ -101,6 +114,9 @@ impl Dictionary {
                     .fold(0, u128::saturating_add);
             }
             *count += self.supports.iter().filter(|support| support.len() == order).count() as u128;
+            if order == 2 {
+                *count += (self.screened as u128).min(saturating_binomial(n, 2));
+            }
         }
         counts
     }
@@ -123,16 +139,18 @@ impl Dictionary {
     pub fn memory(&self, space: &SequenceSpace, sequences: usize) -> u128 {
         let (q, n) = (space.q(), space.n());
         let order = self.order(n);
-        let listed = self.count(n).saturating_mul(SUPPORT_BYTES + 2 * order as u128);
+        // Each fit may choose other pairs.
+        let chosen = Self { screened: self.screened.saturating_mul(FITS), ..self.clone() };
+        let listed = chosen.count(n).saturating_mul(SUPPORT_BYTES + 2 * order as u128);
         let threads = rayon::current_num_threads() as u128;
         let scanned = words::saturating_count(words::same(q, order)).saturating_mul(CELL_BYTES * threads);
         // Codes, the cells of all rows for each thread, and the residuals of two sets of lanes with their copies.
         let rows = sequences as u128 * (n as u128 + 4 * order as u128 * threads + 4 * 64);
-        let scales = self.n_atoms(q, n).saturating_mul(ATOM_BYTES);
+        let scales = chosen.n_atoms(q, n).saturating_mul(ATOM_BYTES);
         listed.saturating_add(scales).saturating_add(scanned).saturating_add(rows)
     }
 
-    /// The supports, sorted by order, then by positions.
+    /// The supports without those of screening, sorted by order, then by positions.
     ///
     /// # Errors
     /// If a support is not valid for the space, the dictionary is empty, or its regression on this number of
@@ -193,6 +211,9 @@ impl Dictionary {
             fitting.orders = fitting.orders.min(highest);
             fitting.gapped = fitting.gapped.map(|(order, span)| (order.min(highest), span));
             fitting.supports.retain(|support| support.len() <= highest);
+            if highest < 2 {
+                fitting.screened = 0;
+            }
         }
         Error::Dictionary {
             n_atoms: self.n_atoms(space.q(), space.n()),

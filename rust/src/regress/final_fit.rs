@@ -23,16 +23,18 @@ const SCREENING_MARGIN: f64 = 1.001;
 /// Fits all data at the selected point to its optimum. Returns the fit and its duality gap, relative to half
 /// the sum of squares.
 ///
-/// The descent ends when the squared change of the fit, per row, is at most `tolerance` times the variance.
+/// `available` tells for each support of the dictionary whether this fit may use it, as a bit. The descent ends when the
+/// squared change of the fit, per row, is at most `tolerance` times the variance.
 pub(super) fn final_fit<O: Operator>(
     operator: &O,
     best: &Best,
     factors: &PenaltyFactors,
+    available: Vec<u8>,
     tolerance: f64,
     cancel: &Cancel,
 ) -> Result<(Lanes<1>, f64)> {
     let factors = operator.factors(factors);
-    let mut fit = Lanes::<1>::new(operator, vec![0; operator.values().len()]);
+    let mut fit = Lanes::<1>::new(operator, vec![0; operator.values().len()], available);
     let total = fit.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
     let tolerance = tolerance * total / fit.n_training(0);
     for &(id, penalty) in &best.atoms {
@@ -68,7 +70,7 @@ fn duality_gap<O: Operator>(
         .scan(
             &residual,
             cancel,
-            |support| factors[support].is_finite(),
+            |support| factors[support].is_finite() && fit.available(support) != 0,
             |support, correlations, output: &mut Vec<f64>| {
                 let relative = correlations.iter().enumerate().map(|(cell, g)| {
                     let penalty = operator.scale(support, cell) * factors[support];

@@ -33,6 +33,8 @@ pub(crate) struct FoldPlan {
     folds: Vec<u8>,
     /// Rows that the fit with [`Role::Half`] holds out.
     half: Vec<bool>,
+    /// For each support of the dictionary, the fits that may use it, as bits; all fits if it is not in this list.
+    available: Vec<u8>,
 }
 
 impl FoldPlan {
@@ -41,7 +43,7 @@ impl FoldPlan {
     /// `half` marks the rows that the fit to half of the rows holds out.
     pub(crate) fn with_half_and_full(folds: Vec<u8>, half: Vec<bool>) -> Self {
         let folded = (0..FOLDS as u8).map(Role::Fold);
-        Self { roles: folded.chain([Role::Half, Role::Full]).collect(), folds, half }
+        Self { roles: folded.chain([Role::Half, Role::Full]).collect(), folds, half, available: Vec::new() }
     }
 
     /// Four fits in one set of lanes, for decisions on a subsample: the six folds, numbered modulo 4.
@@ -50,7 +52,30 @@ impl FoldPlan {
             roles: (0..LANES as u8).map(Role::Fold).collect(),
             folds: folds.iter().map(|fold| fold % LANES as u8).collect(),
             half: Vec::new(),
+            available: Vec::new(),
         }
+    }
+
+    /// The same fits, each with the supports that it may use: for each support, the fits as bits.
+    pub(crate) fn with_available(self, available: Vec<u8>) -> Self {
+        Self { available, ..self }
+    }
+
+    /// For each support of the dictionary, the lanes of a set that may use it, as bits.
+    pub(crate) fn available(&self, set: usize) -> Vec<u8> {
+        let mask = u8::MAX >> (u8::BITS as usize - LANES);
+        self.available.iter().map(|fits| fits >> (set * LANES) & mask).collect()
+    }
+
+    /// For each support of the dictionary, whether the fit to all rows may use it, as a bit.
+    pub(crate) fn available_to_full(&self) -> Vec<u8> {
+        let (set, lane) = self.lane_of(Role::Full).unwrap_or_default();
+        self.available(set).iter().map(|lanes| lanes >> lane & 1).collect()
+    }
+
+    /// Fold of each row.
+    pub(crate) fn folds(&self) -> &[u8] {
+        &self.folds
     }
 
     /// Number of rows.

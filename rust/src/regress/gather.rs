@@ -39,7 +39,7 @@ pub(crate) struct GatherOperator {
     q: usize,
     basis: Atoms,
     /// Codes of all sequences, one vector for each position.
-    columns: Vec<Vec<u8>>,
+    pub(super) columns: Vec<Vec<u8>>,
     /// Rows with a symbol at a position: index `position * q + symbol`.
     rows: Vec<Vec<u32>>,
     values: Vec<f64>,
@@ -59,7 +59,7 @@ pub(crate) struct GatherOperator {
     /// Sets of positions, each with the supports that are scanned together.
     blocks: Vec<Block>,
     /// Fraction of the rows, by weight, with a symbol at a position: index `position * q + symbol`.
-    frequencies: Vec<f64>,
+    pub(super) frequencies: Vec<f64>,
     /// Scales of the letter patterns of the dictionary, support by support; 0 for those in too few rows.
     scales: Vec<f64>,
     /// Start of each support in `scales`.
@@ -322,14 +322,6 @@ impl Operator for GatherOperator {
 
     fn constant(&self) -> &[f64] {
         &self.constant
-    }
-
-    fn unit(&self, row: usize) -> usize {
-        row
-    }
-
-    fn n_units(&self) -> usize {
-        self.values.len()
     }
 
     fn to_sequences(&self, values: &[f64]) -> Vec<f64> {

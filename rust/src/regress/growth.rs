@@ -67,7 +67,9 @@ fn extensions(
 ) -> Vec<Extension> {
     let (q, n) = (operator.q(), operator.n());
     let support = &operator.supports()[atom.id.support as usize];
-    if operator.run(atom.id.support as usize).is_some() {
+    // Screening has chosen among all pairs.
+    let screened = support.len() == 1 && set.has_own_supports();
+    if screened || operator.run(atom.id.support as usize).is_some() {
         return Vec::new();
     }
     let Some(rows) = atom.column.pattern_rows() else { return Vec::new() };

@@ -28,7 +28,8 @@
 //! # Honest validation
 //!
 //! The folds share the passes over the data, but no fold learns from the rows that it holds out. Each fold
-//! activates only atoms that are correlated with the residuals of its own training rows. The order of
+//! activates only atoms that are correlated with the residuals of its own training rows, and screens pairs that
+//! are too many to list by the same residuals. The order of
 //! descent and the scales of the atoms do not depend on the folds.
 
 mod bin_domain;
@@ -40,6 +41,7 @@ mod gather;
 mod growth;
 mod loss;
 mod operator;
+mod pairs;
 mod path;
 mod penalty;
 mod real_characters;
@@ -61,11 +63,13 @@ pub use sample::{Sample, dependent_positions};
 pub use screening::strongest_runs;
 pub use standard_errors::uncertainty_from_residuals;
 
-use cross_validation::{Choice, bins, gather};
+use bin_domain::BinOperator;
+use cross_validation::{Choice, Usable, gather, in_bins};
 use final_fit::{final_fit, surrogate};
-use folds::random_folds;
+use folds::{FoldPlan, random_folds, random_half};
 use loss::huber_weights;
 use operator::Operator;
+use pairs::with_pairs;
 use path::Best;
 use runs::RunAtoms;
 use sample::Distinct;
@@ -292,17 +296,21 @@ impl SparseRegression {
         RunAtoms::check(&kinds, space, rows, self.memory)?;
         let folds = random_folds(self.seed, 0..rows, rows);
         let data = Data { sample, distinct: &distinct, centre };
-        let choice = self.choose(&data, (&supports, &kinds), &folds, cancel)?;
+        let usable = Usable { supports: &supports, screened: dictionary.screened, kinds: &kinds };
+        let choice = self.choose(&data, usable, &folds, cancel)?;
         let n_atoms = dictionary.n_atoms(space.q(), space.n());
-        let bins = match choice.basis {
-            Atoms::Characters if factors.is_none() => bins(sample, &supports, cancel)?,
-            _ => None,
-        };
+        let bins = in_bins(sample).filter(|_| choice.basis == Atoms::Characters && factors.is_none());
+        // A fold holds out whole blocks of a design.
+        let unit = bins.map_or(1, |observations| observations.design().block_len());
+        let units = || (0..rows).map(|row| row / unit);
+        let folds = random_folds(self.seed, units(), rows / unit);
+        let half = random_half(self.seed, units(), rows / unit);
+        let plan = FoldPlan::with_half_and_full(folds, half);
+        let (supports, plan) = with_pairs(&data, &supports, dictionary.screened, plan, cancel)?;
         match bins {
-            Some(operator) => {
-                let blocks = (0..rows).map(|row| operator.unit(row));
-                let folds = random_folds(self.seed, blocks, operator.n_units());
-                self.fit_operator(operator, &data, &choice, &folds, n_atoms, cancel)
+            Some(observations) => {
+                let operator = BinOperator::new(observations, supports, cancel)?;
+                self.fit_operator(operator, &data, &choice, &plan, n_atoms, cancel)
             }
             None => {
                 let operator = gather(&data, choice.basis, rows, supports);
@@ -311,7 +319,7 @@ impl SparseRegression {
                     Atoms::Characters => operator,
                 };
                 let n_atoms = n_atoms + operator.n_runs() as u128;
-                self.fit_operator(operator, &data, &choice, &folds, n_atoms, cancel)
+                self.fit_operator(operator, &data, &choice, &plan, n_atoms, cancel)
             }
         }
     }
@@ -333,22 +341,23 @@ impl SparseRegression {
         }
     }
 
-    /// Cross-validates and fits in the domain of an operator. `folds` has the fold of each of its rows.
+    /// Cross-validates and fits in the domain of an operator.
     fn fit_operator<O: Operator>(
         &self,
         mut operator: O,
         data: &Data<'_>,
         choice: &Choice,
-        folds: &[u8],
+        plan: &FoldPlan,
         n_atoms: u128,
         cancel: &Cancel,
     ) -> Result<Regression> {
         let sample = data.sample;
-        let (best, factors) = self.cross_validate(&mut operator, &choice.factors, folds, cancel)?;
-        let (fit, gap) = final_fit(&operator, &best, &factors, self.tolerance, cancel)?;
+        let (best, factors) = self.cross_validate(&mut operator, &choice.factors, plan, cancel)?;
+        let (fit, gap) =
+            final_fit(&operator, &best, &factors, plan.available_to_full(), self.tolerance, cancel)?;
         let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit)?;
-        let residuals: Vec<f64> = (0..folds.len()).map(|row| fit.residual_at(row, 0)).collect();
-        let held_out = HeldOut { residuals: &best.residuals, folds };
+        let residuals: Vec<f64> = (0..plan.n_rows()).map(|row| fit.residual_at(row, 0)).collect();
+        let held_out = HeldOut { residuals: &best.residuals, folds: plan.folds() };
         let held_out_predictions = data.predictions(&operator.to_sequences(&best.residuals));
         let fitted = data.predictions(&operator.to_sequences(&residuals));
         let values: Vec<f64> = sample.values().iter().map(|v| v + data.centre).collect();

@@ -103,12 +103,6 @@ pub(crate) trait Operator: Sync {
     /// The constant function in the operator's domain.
     fn constant(&self) -> &[f64];
 
-    /// The unit that a row belongs to. A fold holds out whole units.
-    fn unit(&self, row: usize) -> usize;
-
-    /// Number of units.
-    fn n_units(&self) -> usize;
-
     /// Transforms values from the operator's domain to one value for each sequence.
     fn to_sequences(&self, values: &[f64]) -> Vec<f64>;
 

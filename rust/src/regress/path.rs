@@ -20,7 +20,7 @@ const MIN_THRESHOLD: f64 = 0.9;
 const STEPS: usize = 60;
 /// Largest number of sweeps of one descent.
 const SWEEPS: usize = 40;
-/// A step is worse than the best one if its validation error exceeds the lowest one by this factor.
+/// A step is worse if its validation error exceeds the lowest one before by this factor.
 const WORSE: f64 = 1.002;
 /// The path ends at a validation error of this fraction of the variance: the remaining error is rounding error.
 const ENOUGH: f64 = 1e-8;
@@ -106,8 +106,8 @@ pub(crate) fn follow<O: Operator>(
                 path.best.error = f64::INFINITY;
             }
             path.step(lambda)?;
-            let error = path.evaluate(lambda)?;
-            if end.is_some() || path.is_finished(error) {
+            let improved = path.evaluate(lambda)?;
+            if end.is_some() || path.is_finished(improved) {
                 break;
             }
         }
@@ -115,6 +115,24 @@ pub(crate) fn follow<O: Operator>(
     let Path { mut best, errors, .. } = path;
     best.interpolated_error = parabola_minimum(&errors).min(best.error);
     Ok(best)
+}
+
+/// The fits of a plan with this `λ`, without those of the path before. They are constants if `λ` is infinite.
+///
+/// # Errors
+/// If the caller cancels.
+pub(super) fn fits_at<O: Operator>(
+    operator: &mut O,
+    plan: &FoldPlan,
+    config: &PathConfig,
+    lambda: f64,
+    cancel: &Cancel,
+) -> Result<Vec<Lanes<LANES>>> {
+    let mut path = Path::new(operator, plan, config, cancel)?;
+    if lambda.is_finite() {
+        path.step(lambda)?;
+    }
+    Ok(path.lanes)
 }
 
 /// The state of a path.
@@ -139,6 +157,8 @@ struct Path<'a, O> {
     best: Best,
     /// Validation error of each step, without refits.
     errors: Vec<f64>,
+    /// The same for each kind of refits.
+    refit_errors: [Vec<f64>; REFITS.len()],
     /// Number of consecutive worse steps.
     worse_steps: usize,
 }
@@ -151,8 +171,9 @@ impl<'a, O: Operator> Path<'a, O> {
         config: &'a PathConfig,
         cancel: &'a Cancel,
     ) -> Result<Self> {
-        let lanes: Vec<Lanes<LANES>> =
-            (0..plan.n_sets()).map(|set| Lanes::new(operator, plan.held_out(set))).collect();
+        let lanes: Vec<Lanes<LANES>> = (0..plan.n_sets())
+            .map(|set| Lanes::new(operator, plan.held_out(set), plan.available(set)))
+            .collect();
         let factors = operator.factors(&config.factors);
         let factors_of_letters = operator.factors(&PenaltyFactors { runs: None, ..config.factors });
         let rows = plan.n_rows();
@@ -175,6 +196,7 @@ impl<'a, O: Operator> Path<'a, O> {
             previous_lambda: largest_lambda,
             best,
             errors: Vec::new(),
+            refit_errors: [const { Vec::new() }; REFITS.len()],
             worse_steps: 0,
         })
     }
@@ -213,25 +235,28 @@ impl<'a, O: Operator> Path<'a, O> {
     }
 
     /// Evaluates the fits of a step and their refits on held-out rows, and updates the best point. Returns
-    /// the lowest error of this step.
-    fn evaluate(&mut self, lambda: f64) -> Result<f64> {
+    /// whether the path should go on: the error of the fits, or that of a kind of refits, is not worse than the lowest one
+    /// of the same kind. They are compared by kind, because a refit of few atoms can have an error that the fits and the
+    /// refits reach only many steps later, with more atoms.
+    fn evaluate(&mut self, lambda: f64) -> Result<bool> {
         let error = held_out_error(self.plan, &self.lanes);
+        let mut good = not_worse(error, &self.errors);
         self.errors.push(error);
         if error < self.best.error {
             self.best = point(self.plan, &self.lanes, lambda, 1.0, error);
         }
         if !self.config.refit {
-            return Ok(error);
+            return Ok(good);
         }
-        let mut lowest = error;
         let snapshots: Vec<_> = self.lanes.iter().map(Lanes::snapshot).collect();
         let (tolerance, cancel) = (self.tolerance, self.cancel);
-        for refit in REFITS {
+        for (kind, refit) in REFITS.into_iter().enumerate() {
             self.lanes
                 .par_iter_mut()
                 .try_for_each(|set| set.refit(refit * lambda, tolerance, SWEEPS, cancel))?;
             let error = held_out_error(self.plan, &self.lanes);
-            lowest = lowest.min(error);
+            good |= not_worse(error, &self.refit_errors[kind]);
+            self.refit_errors[kind].push(error);
             if error < self.best.error {
                 self.best = point(self.plan, &self.lanes, lambda, refit, error);
             }
@@ -239,23 +264,27 @@ impl<'a, O: Operator> Path<'a, O> {
         for (set, snapshot) in self.lanes.iter_mut().zip(snapshots) {
             set.restore(snapshot);
         }
-        Ok(lowest)
+        Ok(good)
     }
 
-    /// Whether the path ends after a step with this error.
-    fn is_finished(&mut self, error: f64) -> bool {
+    /// Whether the path ends after a step, which was `good` if [`Path::evaluate`] says so.
+    fn is_finished(&mut self, good: bool) -> bool {
         let selects = self.config.lambda.is_none();
         if selects && self.best.error <= ENOUGH * self.variance {
             return true;
         }
-        let good = !selects || error <= WORSE * self.best.error;
-        self.worse_steps = if good { 0 } else { self.worse_steps + 1 };
+        self.worse_steps = if good || !selects { 0 } else { self.worse_steps + 1 };
         let nonzero = |set: &Lanes<LANES>| (0..LANES).map(|lane| set.n_nonzero(lane)).max().unwrap_or(0);
         let densest = self.lanes.iter().map(nonzero).max().unwrap_or(0);
         self.worse_steps == self.config.precision.patience
             || self.lanes.iter().any(Lanes::is_full)
             || densest as f64 > self.config.max_density * self.plan.n_rows() as f64
     }
+}
+
+/// Whether an error is not worse than the lowest one before.
+fn not_worse(error: f64, before: &[f64]) -> bool {
+    before.iter().all(|&other| error <= WORSE * other)
 }
 
 /// Mean squared error of held-out rows.
@@ -308,9 +337,12 @@ fn largest_lambda<O: Operator>(
             cancel,
             |support| factors[support].is_finite(),
             |support, correlations, output: &mut Vec<f64>| {
+                let available = set.available(support);
                 let of_cells = correlations.iter().enumerate().map(|(cell, g)| {
                     let penalty = operator.scale(support, cell) * factors[support];
-                    let of_lanes = (0..LANES).map(|l| g[l].abs() / (penalty * set.n_training(l)));
+                    let of_lanes = (0..LANES)
+                        .filter(|l| available >> l & 1 == 1)
+                        .map(|l| g[l].abs() / (penalty * set.n_training(l)));
                     if penalty > 0.0 { of_lanes.fold(0.0, f64::max) } else { 0.0 }
                 });
                 output.push(of_cells.fold(0.0, f64::max));

@@ -58,6 +58,8 @@ pub(crate) struct Lanes<const L: usize> {
     constant: Vec<f64>,
     /// For each row, the lanes that hold it out, as bits.
     held_out: Vec<u8>,
+    /// For each support of the dictionary, the lanes that may use it, as bits; all lanes if it is not in this list.
+    available: Vec<u8>,
     /// For each value of these bits, 1 in lanes that train on the row and 0 in the others.
     masks: Vec<[f64; L]>,
     /// Number of training rows.
@@ -80,8 +82,9 @@ pub(crate) struct Snapshot<const L: usize> {
 }
 
 impl<const L: usize> Lanes<L> {
-    /// Fits of the constant alone. `held_out` has, for each row, the lanes that hold it out, as bits.
-    pub(crate) fn new(operator: &impl Operator, held_out: Vec<u8>) -> Self {
+    /// Fits of the constant alone. `held_out` has, for each row, the lanes that hold it out, as bits; `available`, for each
+    /// support of the dictionary, the lanes that may use it.
+    pub(crate) fn new(operator: &impl Operator, held_out: Vec<u8>, available: Vec<u8>) -> Self {
         let masks: Vec<[f64; L]> = (0..1_usize << L)
             .map(|bits| std::array::from_fn(|l| if bits >> l & 1 == 1 { 0.0 } else { 1.0 }))
             .collect();
@@ -91,6 +94,7 @@ impl<const L: usize> Lanes<L> {
             n_training: [0.0; L],
             constant: operator.constant().to_vec(),
             held_out,
+            available,
             masks,
             atoms: Vec::new(),
             index: HashMap::new(),
@@ -107,6 +111,16 @@ impl<const L: usize> Lanes<L> {
         }
         lanes.offset = std::array::from_fn(|l| -sum[l] / lanes.n_training[l]);
         lanes
+    }
+
+    /// Whether lanes differ in the supports that they may use.
+    pub(crate) fn has_own_supports(&self) -> bool {
+        !self.available.is_empty()
+    }
+
+    /// The lanes that may use a support, as bits.
+    pub(crate) fn available(&self, support: usize) -> u8 {
+        self.available.get(support).copied().unwrap_or(u8::MAX)
     }
 
     /// Number of training rows of a lane.
@@ -335,15 +349,16 @@ impl<const L: usize> Lanes<L> {
         let correlated = operator.scan(
             &residual,
             cancel,
-            |support| factors[support].is_finite(),
+            |support| factors[support].is_finite() && self.available(support) != 0,
             |support, correlations, output: &mut Vec<(AtomId, f64, u8)>| {
+                let available = self.available(support);
                 for (cell, g) in correlations.iter().enumerate() {
                     let penalty = operator.scale(support, cell) * factors[support];
                     if penalty <= 0.0 {
                         continue;
                     }
                     let exceeds = |&l: &usize| g[l].abs() > threshold * penalty * n_training[l];
-                    let lanes = lane_bits((0..L).filter(exceeds));
+                    let lanes = lane_bits((0..L).filter(exceeds)) & available;
                     if lanes != 0 {
                         output.push((AtomId::new(support, cell), penalty, lanes));
                     }

@@ -154,7 +154,7 @@ proptest! {
             let mut operator = GatherOperator::new((3, 6), Atoms::Letters, first.codes(), values, None, supports.clone()).with_runs(&kinds);
             let of_supports = operator.factors(&factors);
             let held_out = folds.iter().map(|fold| 1 << fold).collect();
-            let mut lanes = [Lanes::<LANES>::new(&operator, held_out)];
+            let mut lanes = [Lanes::<LANES>::new(&operator, held_out, Vec::new())];
             for lambda in [0.3, 0.1, 0.05] {
                 lanes[0].screen(&operator, &of_supports, 0.9 * lambda, &Cancel::new()).unwrap();
                 lanes[0].descend(lambda, 0.0, 5, &Cancel::new()).unwrap();
@@ -224,6 +224,28 @@ proptest! {
             prop_assert!((error - 2.0 * value.abs()).abs() < 1e-12);
         }
     }
+}
+
+#[test]
+fn pairs_that_cannot_be_listed_are_screened() {
+    let space = |n: usize| SequenceSpace::of_size(2, n).unwrap();
+    assert_eq!(Dictionary::auto(&space(90), 900), Dictionary { orders: 2, ..Dictionary::default() });
+    let many = Dictionary { orders: 1, windows: 4, screened: 4096, ..Dictionary::default() };
+    assert_eq!(Dictionary::auto(&space(91), 900), many);
+    assert_eq!(Dictionary::auto(&space(2000), 900), many);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let codes: Vec<u8> = (0..400 * 60).map(|_| rng.random_range(0..2_u32) as u8).collect();
+    let value = |x: &[u8]| f64::from(x[3] * x[40]) + 0.5 * f64::from(x[11] * x[52]) - f64::from(x[3] * x[7]);
+    let sample = Sample::new(space(60), codes.clone(), codes.chunks(60).map(value).collect()).unwrap();
+    let dictionary = Dictionary { orders: 1, screened: 50, ..Dictionary::default() };
+    let regression = SparseRegression {
+        dictionary: Some(dictionary),
+        relations: Some(Vec::new()),
+        ..SparseRegression::default()
+    };
+    let fitted = regression.fit(&sample, &Cancel::new()).unwrap();
+    assert!(fitted.r2.value > 0.99, "{:?}", fitted.r2);
+    assert_eq!(fitted.n_atoms, 60 * 2 + 50 * 4);
 }
 
 #[test]
