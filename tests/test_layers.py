@@ -307,7 +307,8 @@ def components():
 
 
 def design_of(**options):
-    required = {"b": 1, "groups": 1, "subsampling": "random", "delays": "nso", "repeats": 1, "seed": 0}
+    required = {"b": 1, "groups": 1, "subsampling": "random", "delays": "nso", "repeats": 1}
+    required |= {"max_order": 5, "seed": 0}
     return _core.Design(SPACE, **{**required, **options})
 
 

@@ -17,7 +17,7 @@ pub(crate) struct Design(pub(crate) Arc<QueryDesign>);
 #[pymethods]
 impl Design {
     #[new]
-    #[pyo3(signature = (space, *, b, groups, subsampling, delays, repeats, seed))]
+    #[pyo3(signature = (space, *, b, groups, subsampling, delays, repeats, max_order, seed))]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
     fn new(
         py: Python<'_>,
@@ -27,11 +27,12 @@ impl Design {
         subsampling: &str,
         delays: &str,
         repeats: usize,
+        max_order: usize,
         seed: u64,
     ) -> PyResult<Self> {
         interruptible(py, |cancel| {
             let subsampling = SubsamplingFamily::from_name(subsampling)?;
-            let delays = DelayFamily::from_name(delays, repeats)?;
+            let delays = DelayFamily::from_name(delays, repeats, max_order)?;
             let config = DesignConfig { b, groups, subsampling, delays, seed };
             QueryDesign::new(space.0, config, cancel)
         })

@@ -81,6 +81,19 @@ fn designs() {
         "exceed 2^28",
     );
     fails_with(QueryDesign::complete(dna(15), &Cancel::new()), "4^15 queries exceed 2^28");
+    let coded = |max_order, repeats| DelayFamily::Coded { max_order, repeats };
+    fails_with(
+        design(dna(40), DesignConfig { delays: coded(0, 1), ..CONFIG }),
+        "max_order must be at least 1, got 0",
+    );
+    for max_order in [7, 20, usize::MAX] {
+        fails_with(
+            design(dna(40), DesignConfig { delays: coded(max_order, 1), ..CONFIG }),
+            "they would not be fewer than the 41 of delays 'nso'; use these, or a lower max_order",
+        );
+    }
+    fails_with(design(dna(40), DesignConfig { delays: coded(3, 0), ..CONFIG }), "at least one delay");
+    fails_with(design(dna(40), DesignConfig { delays: coded(3, repeats), ..CONFIG }), "exceed 2^28");
 }
 
 #[test]

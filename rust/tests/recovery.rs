@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+use shapsketch::frequency::Frequency;
 use shapsketch::peel::{Peeling, PeelingDecoder, PeelingStatus};
 use shapsketch::surrogate::Spectrum;
 use shapsketch::synthetic::{Planted, add_noise, nmse};
@@ -117,6 +118,59 @@ fn noisy_spectra_are_recovered_completely() {
         assert!(nmse(&peeling.spectrum, &truth) < 2e-4, "seed {seed}");
         assert!((peeling.noise / case.noise - 1.0).abs() < 0.1, "seed {seed}: {}", peeling.noise);
         assert_eq!(peeling.status, PeelingStatus::Converged, "seed {seed}");
+    }
+}
+
+#[test]
+fn noiseless_with_coded_delays() {
+    noiseless(2, 40, 8, DelayFamily::Coded { max_order: 4, repeats: 1 });
+    noiseless(4, 40, 4, DelayFamily::Coded { max_order: 4, repeats: 1 });
+}
+
+#[test]
+fn noisy_spectra_are_recovered_with_coded_delays() {
+    // More symbols have phases that are closer to each other. The energy of the noise is this fraction of the signal's.
+    for (q, b, fraction) in [(2, 8, 0.1), (4, 4, 0.1), (20, 2, 0.005)] {
+        for seed in 0..5 {
+            let delays = DelayFamily::Coded { max_order: 3, repeats: 3 };
+            let mut case = Case { q, n: 60, b, groups: 3, delays, terms: 60, max_order: 3, noise: 0.0 };
+            let (truth, _) = decode(&case, PeelingDecoder::default(), seed);
+            case.noise = (fraction * truth.order_energy()[1..].iter().sum::<f64>()).sqrt();
+            let (truth, peeling) = decode(&case, PeelingDecoder::default(), seed);
+            let error = nmse(&peeling.spectrum, &truth);
+            assert!(error < 2e-3, "q={q} seed {seed}: {error}");
+        }
+    }
+}
+
+#[test]
+fn orders_above_those_of_the_code_are_not_read_as_others() {
+    for q in [2, 3, 4, 20] {
+        let space = SequenceSpace::of_size(q, 60).unwrap();
+        for max_order in 1..=3 {
+            let config = DesignConfig {
+                b: if q == 20 { 1 } else { 4 },
+                groups: 3,
+                subsampling: SubsamplingFamily::Random,
+                delays: DelayFamily::Coded { max_order, repeats: 1 },
+                seed: 5,
+            };
+            let design = Arc::new(QueryDesign::new(space.clone(), config, &Cancel::new()).unwrap());
+            let mut wrong = 0;
+            for seed in 0..40 {
+                // One coefficient of an order that the code cannot tell.
+                let k: Frequency = (0..max_order as u16 + 2)
+                    .map(|i| (7 * i + seed % 11, 1 + (i % (q as u16 - 1)) as u8))
+                    .collect();
+                let truth = Spectrum::real_part(space.clone(), vec![(k, 1.0.into())]).unwrap();
+                let values = truth.predict(&design.queries(0..design.len())).unwrap();
+                let observations = Observations::new(design.clone(), values).unwrap();
+                let peeling = PeelingDecoder::default().decode(&observations, &Cancel::new()).unwrap();
+                assert_ne!(peeling.status, PeelingStatus::Converged);
+                wrong += peeling.spectrum.coefficients().iter().filter(|(k, _)| k.order() > 0).count();
+            }
+            assert!(wrong <= 1, "q={q} t={max_order}: {wrong}");
+        }
     }
 }
 

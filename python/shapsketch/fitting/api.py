@@ -86,6 +86,9 @@ class _Task:
                 "use a smaller budget, or method='regress'",
             )
         target = check_target(target_r2, options.method)
+        if target is not None and plan.method == "regress":
+            # Rounds reuse queries, which designs of different sizes do not share.
+            plan = _core.Plan(space._core, plan.budget, method="regress", seed=options.seed)
         return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
 
     def run(self) -> list[Sketch]:
@@ -159,8 +162,11 @@ class _Task:
             fraction = 0.0 if isinstance(queries, Drawn) else len(queries) / self.space.size
             rows = Labelled(codes, linked)
             data = Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
+            peel = None
+            if plan.design is not None and not isinstance(queries, Drawn):
+                peel = partial(queries.peel, linked)
             with steps(self.progress is True) as log:
-                fitted = fit_values(data, self.options, closed_form, log)
+                fitted = fit_values(data, self.options, closed_form, log, peel)
         core = on_link(fitted.core, self.link)
         if isinstance(queries, Drawn):
             assert self.distribution is not None
@@ -214,12 +220,13 @@ def sketch(  # noqa: PLR0913 - public
         background. Not for ``peel`` and ``exact``.
     method : {"auto", "regress", "peel", "trees", "distill", "exact"} or SparseRegressor
         ``regress``: sparse regression on patterns, from uniform queries; pass a :class:`SparseRegressor` to
-        set its dictionary and other options. ``trees``: boosted trees on symbols and patterns, converted into
-        the components that carry their variance. ``distill``: networks, and trees that also count k-mers and
-        runs, and a sketch of their predictions. ``peel``: peeling of designed queries, for spectra that are
-        truly sparse. ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it;
-        otherwise the best of ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of
-        them. ``sketch.candidates`` lists the R² of each.
+        set its options. ``trees``: boosted trees on symbols and patterns, converted into the components that
+        carry their variance. ``distill``: networks, and trees that also count k-mers and runs, and a sketch
+        of their predictions. ``peel``: peeling of designed queries, for spectra that are truly sparse.
+        ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it; otherwise the best of
+        ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of them. If a design with
+        coded delays fits the budget, all share its queries and ``peel`` takes part, alone if it suffices.
+        ``sketch.candidates`` lists the R² of each.
     target_r2 : float, optional
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and

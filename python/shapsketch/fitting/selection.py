@@ -1,7 +1,8 @@
 """Choose the method: fit one, or compare several on held-out values and keep the best or an average.
 
-`fit_values` is the entry point. `_why_only_regression` ends the comparison early, `_learners` lists who takes
-part, and `_final` picks the best closed form or an average of them, and the best predictor.
+`fit_values` is the entry point. `_peel` tries the queries of a design, `_why_only_regression` ends the
+comparison early, `_learners` lists who takes part, and `_final` picks the best closed form or an average of
+them, and the best predictor.
 """
 
 from __future__ import annotations
@@ -88,8 +89,59 @@ class Regressed:
         return self.core.info.r2.value
 
 
-def fit_values(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
-    """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values."""
+def fit_values(
+    data: Data,
+    options: FitOptions,
+    regress: Callable[[], _core.Sketch],
+    log: Log,
+    peel: Callable[[], _core.Sketch | None] | None = None,
+) -> Fitted:
+    """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values.
+
+    `peel` returns the peeled sketch of queries with a design.
+    """
+    if options.method != "auto" or peel is None:
+        return _fit_learners(data, options, regress, log)
+    log("peeling")
+    peeled = _peel(data, options, peel)
+    if peeled is not None and peeled.regression_r2 >= GOOD:
+        return peeled
+    return _better(_fit_learners(data, options, regress, log), peeled)
+
+
+def _peel(data: Data, options: FitOptions, peel: Callable[[], _core.Sketch | None]) -> Fitted | None:
+    """Return the peeled sketch, with its R² as that of the regression; None if it cannot be a candidate."""
+    if np.ptp(data.rows.values) == 0.0:
+        return None
+    started = time.perf_counter()
+    core = peel()
+    if core is None or (options.max_terms is not None and len(core) > options.max_terms):
+        return None
+    assert core.info is not None
+    r2 = core.info.r2.value
+    candidate = _core.Candidate("peel", r2, time.perf_counter() - started, 1.0)
+    return Fitted(core.with_candidates([candidate]), None, r2)
+
+
+def _better(fitted: Fitted, peeled: Fitted | None) -> Fitted:
+    """Return the sketch of the other methods, or the peeled one if it predicts held-out values better."""
+    if peeled is None or np.isnan(peeled.regression_r2):
+        return fitted
+    info, predictor = fitted.core.info, fitted.core.predictor
+    assert info is not None
+    assert peeled.core.info is not None
+    loser = [_core.Candidate(c.name, c.r2, c.seconds, 0.0) for c in peeled.core.info.candidates]
+    if not peeled.regression_r2 > info.r2.value:
+        return replace(fitted, core=fitted.core.with_candidates([*info.candidates, *loser]))
+    others = [_core.Candidate(c.name, c.r2, c.seconds, 0.0) for c in info.candidates]
+    core = peeled.core.with_candidates([*peeled.core.info.candidates, *others])
+    if predictor is None or peeled.regression_r2 >= predictor.r2.value:
+        return Fitted(core, None, fitted.regression_r2)
+    return replace(fitted, core=core.with_predictor(predictor))
+
+
+def _fit_learners(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
+    """Fit the regression and the other learners."""
     clock, regressed = Clock(options.effort, data.model_seconds), None
     # If the regression selects supports by all values, cross-validation cannot tell its error.
     selected = not data.ordered and selects(data.space, len(data.rows.values))

@@ -35,7 +35,10 @@ class Plan:
         Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
         Subsampling dimension, number of groups, and delays in each group; None if queries are uniform, or all
-        sequences of a space whose positions have letters of their own.
+        sequences of a space whose positions have letters of their own. If ``auto`` has a design, the queries
+        beyond it are uniform.
+    max_order : int or None
+        Highest order of the terms that a design with coded delays can find by peeling; None without one.
     design_queries : int
         Evaluations for the fit; for a design an upper bound.
     validation_queries, test_queries : int
@@ -53,6 +56,7 @@ class Plan:
     method: str
     budget: int
     design: tuple[int, int, int] | None
+    max_order: int | None
     design_queries: int
     validation_queries: int
     test_queries: int
@@ -85,20 +89,30 @@ class Plan:
 
     def __reduce__(self) -> tuple[Callable[..., Plan], tuple[Any, ...]]:
         core, space = self._core, SequenceSpace._wrap(self._core.space)
-        return _unpickled, (self.method, space, core.budget, core.method, core.seed, self._distribution)
+        # `auto` also asks the queries of a design, unlike the method of its core.
+        method = "auto" if self.method == "auto" and self._distribution is None else core.method
+        return _unpickled, (self.method, space, core.budget, method, core.seed, self._distribution)
 
     def __str__(self) -> str:
         if self.method == "exact":
             return f"exact transform of all {self.design_queries:,} sequences (budget {self.budget:,})"
-        if self.design is None:
+        if self.method != "peel":
             methods = {
                 "auto": "sparse regression, trees and distillation, or an average of them",
                 "regress": "sparse regression",
                 "trees": "boosted trees",
                 "distill": "a teacher and its students",
             }[self.method]
-            which = "uniform queries" if self._distribution is None else f"queries ({self.distribution})"
+            which = "queries" if self.design is not None else "uniform queries"
+            if self._distribution is not None:
+                which = f"queries ({self.distribution})"
             queries = f"{methods}: {self.design_queries:,} {which} of a budget of {self.budget:,}"
+            if self.design is not None:
+                b, groups, delays = self.design
+                queries += (
+                    f",\n{groups} groups x {delays} delays x q^{b} of a design, to peel terms of order up to "
+                    f"{self.max_order}, and uniform ones"
+                )
             if self.method in TREES:
                 return (
                     f"{queries},\n"
@@ -111,10 +125,12 @@ class Plan:
                 f"(at least {(self.memory or 0) / 2**20:,.0f} MiB);\n"
                 "more queries lower the error; for a truly sparse spectrum of high order use method='peel'"
             )
+        assert self.design is not None
         b, groups, delays = self.design
+        orders = "" if self.max_order is None else f" (terms of order up to {self.max_order})"
         larger = f"\nlarger blocks from a budget of {self.next_budget:,} on" if self.next_budget else ""
         return (
-            f"peeling: {groups} groups x {delays} delays x q^{b} = "
+            f"peeling{orders}: {groups} groups x {delays} delays x q^{b} = "
             f"{self.design_queries:,} designed queries at most,\n"
             f"{self.validation_queries:,} to choose the noise level, {self.test_queries:,} to report R²: "
             f"{self.total_queries:,} of a budget of {self.budget:,}{larger}"
@@ -169,6 +185,7 @@ def _plan_of(core: _core.Plan, method: str, distribution: Distribution | None) -
         method,
         core.budget,
         core.design,
+        core.max_order,
         core.design_queries,
         core.validation_queries,
         core.test_queries,

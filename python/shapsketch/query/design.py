@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,11 @@ from shapsketch.space import Codes, SequenceSpace, space_of
 
 # Bytes of queries that are generated at a time.
 PART_BYTES = 1 << 26
+# Families of delays.
+Delays: TypeAlias = Literal["nso", "coded", "identity", "random", "zero"]
+DELAYS = ("nso", "coded", "identity", "random", "zero")
+# Highest order of coded delays, unless `max_order` is set.
+CODED_ORDER = 5
 
 
 def gathered(read: Callable[[int, int], Codes], start: int, stop: int, n: int) -> Codes:
@@ -55,19 +60,27 @@ class QueryDesign:
         Number of groups ``C``; use at least 3 for peeling.
     subsampling : {"random", "simple"}
         Random injective matrices, or the identity on consecutive positions.
-    delays : {"nso", "identity", "random", "zero"}
+    delays : {"nso", "coded", "identity", "random", "zero"}
         ``nso``: `repeats` random offsets, each with ``n`` unit steps from it, which is robust to noise;
-        ``identity``: the origin and its ``n`` unit steps; ``random``: `repeats` random delays, not for
-        peeling; ``zero``: the origin only.
+        ``coded``: `repeats` random offsets, each with the parity checks of a code as steps, which are far
+        fewer, but find frequencies of order up to `max_order` only; ``identity``: the origin and its ``n``
+        unit steps; ``random``: `repeats` random delays, not for peeling; ``zero``: the origin only.
     repeats : int
         Number of random offsets or delays.
+    max_order : int, optional
+        Highest order ``t`` of the frequencies that ``coded`` delays find, below ``n / 2``; 5 by default. For
+        the primes ``p`` of `q` and ``p ** m >= n`` there are ``1 + m (2t - 1 - (2t - 1) // p)`` checks, and
+        a few random ones, with which less than one in 16 frequencies of higher order is read as another,
+        before its bin is compared. The codes are alternant codes (lengthened BCH, Reed-Solomon), decoded by
+        Berlekamp and Massey's algorithm; a composite `q` is decoded digit by digit for each prime power.
     random_state : int
         Seed of all random choices, at least 0.
 
     Raises
     ------
     InputError
-        If a parameter is out of range, or the design has too many queries.
+        If a parameter is out of range, there is no code for the order and the length, or the design has too
+        many queries.
 
     Examples
     --------
@@ -75,6 +88,10 @@ class QueryDesign:
     >>> design = ss.QueryDesign(ss.SequenceSpace(ss.DNA, length=10), b=2, groups=3)
     >>> len(design), design.queries().shape
     (528, (528, 10))
+    >>> space = ss.SequenceSpace("01", length=1000)
+    >>> design = ss.QueryDesign(space, b=5, groups=3, delays="coded", max_order=3)
+    >>> len(design), design.delays[0].shape
+    (3360, (35, 1000))
     """
 
     def __init__(
@@ -84,8 +101,9 @@ class QueryDesign:
         b: int,
         groups: int = 3,
         subsampling: Literal["random", "simple"] = "random",
-        delays: Literal["nso", "identity", "random", "zero"] = "nso",
+        delays: Delays = "nso",
         repeats: int = 1,
+        max_order: int | None = None,
         random_state: int = 0,
     ) -> None:
         space_of(space)
@@ -94,9 +112,12 @@ class QueryDesign:
             "b": integer("b", b, least=1),
             "groups": integer("groups", groups, least=1),
             "subsampling": choice("subsampling", subsampling, ("random", "simple")),
-            "delays": choice("delays", delays, ("nso", "identity", "random", "zero")),
+            "delays": choice("delays", delays, DELAYS),
             "repeats": integer("repeats", repeats, least=1),
+            "max_order": CODED_ORDER if max_order is None else integer("max_order", max_order, least=1),
         }
+        if max_order is not None and delays != "coded":
+            raise InputError(f"max_order is for delays='coded', not for delays={delays!r}; remove it")
         self._seed = integer("random_state", random_state, least=0)
         self._core = _core.Design(space._core, **self._options, seed=self._seed)
 
@@ -130,7 +151,10 @@ class QueryDesign:
         return len(self._core)
 
     def __reduce__(self) -> tuple[partial[QueryDesign], tuple[SequenceSpace]]:
-        return partial(QueryDesign, **self._options, random_state=self._seed), (self.space,)
+        options = dict(self._options)
+        if options["delays"] != "coded":
+            del options["max_order"]
+        return partial(QueryDesign, **options, random_state=self._seed), (self.space,)
 
     def __repr__(self) -> str:
         return f"QueryDesign({self.space!r}, {len(self)} queries)"

@@ -1,6 +1,7 @@
 //! Plans.
 
 use pyo3::prelude::*;
+use shapsketch::design::DelayFamily;
 use shapsketch::sketch::Strategy;
 
 use super::queries::Queries;
@@ -44,8 +45,17 @@ impl Plan {
     /// Subsampling dimension, groups, and delays of each group; `None` for uniform queries.
     #[getter]
     fn design(&self) -> Option<(usize, usize, usize)> {
-        let n = self.0.space().n();
-        self.0.design().map(|design| (design.b, design.groups, design.delays.count(n)))
+        let (space, design) = (self.0.space(), self.0.design()?);
+        Some((design.b, design.groups, design.delays.count(space.q(), space.n()).ok()?))
+    }
+
+    /// Highest order of the frequencies that coded delays can tell; `None` for other delays.
+    #[getter]
+    fn max_order(&self) -> Option<usize> {
+        match self.0.design()?.delays {
+            DelayFamily::Coded { max_order, .. } => Some(max_order),
+            _ => None,
+        }
     }
 
     #[getter]

@@ -27,4 +27,10 @@ impl Queries {
         let values = arrays::values(&values);
         interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(Sketch::from)
     }
+
+    /// The peeled sketch of queries for a regression; `None` if none of them belong to a design.
+    fn peel(&self, py: Python<'_>, values: Values<'_>) -> PyResult<Option<Sketch>> {
+        let values = arrays::values(&values);
+        interruptible(py, |cancel| self.0.peel(&values, cancel)).map(|sketch| sketch.map(Sketch::from))
+    }
 }

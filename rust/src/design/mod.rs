@@ -5,7 +5,9 @@
 //! demand; the design stores only the matrices and delays and, if blocks overlap, the list of repeated queries,
 //! which are evaluated once.
 
+mod code;
 mod delays;
+mod field;
 mod observations;
 mod subsample;
 #[cfg(test)]
@@ -14,6 +16,7 @@ mod uniform;
 mod unused;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -27,7 +30,7 @@ pub(crate) use uniform::all_sequences;
 pub use uniform::uniform;
 pub use unused::held_out;
 
-pub(crate) use delays::Sign;
+use code::Code;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -41,6 +44,8 @@ const CHUNK: usize = 8192;
 pub(crate) const MAX_QUERIES: u128 = 1 << 28;
 /// Advice for designs that do not fit into memory.
 const TOO_MANY: &str = "lower b, or the number of groups or repeats";
+/// Random stream of the checks of a code that are random.
+const CODE_STREAM: u64 = u64::MAX - 2;
 
 /// The configuration of a [`QueryDesign`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +139,8 @@ impl QueryDesign {
         if groups == 0 {
             return Err(Error::Design("at least one group is needed, got 0".into()));
         }
-        if delays.count(n) == 0 {
+        let per_group = delays.count(q, n)?;
+        if per_group == 0 {
             return Err(Error::Design("at least one delay or repeat is needed, got 0".into()));
         }
         if subsampling == SubsamplingFamily::Simple && groups.saturating_mul(b) > n {
@@ -145,21 +151,27 @@ impl QueryDesign {
             )));
         }
         let total = words::checked_count(words::same(q, b))
-            .and_then(|block| (block as u128).checked_mul(groups as u128 * delays.count(n) as u128))
+            .and_then(|block| (block as u128).checked_mul(groups as u128 * per_group as u128))
             .filter(|&total| total <= MAX_QUERIES)
             .ok_or_else(|| {
                 Error::Design(format!(
-                    "{groups} groups x {} delays x {q}^{b} queries exceed 2^28; lower b",
-                    delays.count(n)
+                    "{groups} groups x {per_group} delays x {q}^{b} queries exceed 2^28; lower b"
                 ))
             })?;
-        let delays_bytes =
-            (groups as u128).saturating_mul(delays.count(n) as u128).saturating_mul(match delays {
-                DelayFamily::Random { .. } => n as u128,
-                // Only offsets are kept, of which each represents n + 1 delays.
-                _ => 1,
-            });
+        let delays_bytes = (groups as u128).saturating_mul(per_group as u128).saturating_mul(match delays {
+            DelayFamily::Random { .. } => n as u128,
+            // Only offsets are kept, of which each represents n + 1 delays, and one code.
+            _ => 1,
+        });
         memory::check("the delays of this design", delays_bytes, TOO_MANY)?;
+        let code = match delays {
+            DelayFamily::Coded { max_order, .. } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                rng.set_stream(CODE_STREAM);
+                Some(Arc::new(Code::new(q, n, max_order, &mut rng)?))
+            }
+            _ => None,
+        };
         let mut drawn: Vec<Group> = Vec::with_capacity(groups);
         for c in 0..groups {
             cancel.check()?;
@@ -172,7 +184,7 @@ impl QueryDesign {
                 }
                 SubsamplingFamily::Simple => SubsamplingMatrix::simple(q, n, b, c),
             };
-            drawn.push(Group { matrix, delays: Delays::draw(delays, q, n, &mut rng) });
+            drawn.push(Group { matrix, delays: Delays::draw(delays, code.as_ref(), q, n, &mut rng) });
         }
         let block = words::count(words::same(q, b));
         let mut design = Self { space, config, groups: drawn, block, repeats: Vec::new() };
@@ -228,7 +240,7 @@ impl QueryDesign {
     /// Delays in each group, `P`.
     #[must_use]
     pub fn delays_per_group(&self) -> usize {
-        self.config.delays.count(self.space.n())
+        self.groups.first().map_or(0, |group| group.delays.count())
     }
 
     /// Queries of all blocks, repeated ones counted each time.

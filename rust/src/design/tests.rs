@@ -29,14 +29,17 @@ proptest! {
     #[test]
     fn queries_are_those_of_the_definition_each_once(
         q in 2usize..=7, n in 2usize..=7, b in 1usize..=2, groups in 1usize..=3, simple: bool,
-        kind in 0usize..4, seed in 0u64..50, cut in 0usize..100,
+        kind in 0usize..5, seed in 0u64..50, cut in 0usize..100,
     ) {
         let delays = [
             DelayFamily::Zero,
             DelayFamily::Identity,
             DelayFamily::Random { count: 3 },
             DelayFamily::Nso { repeats: 2 },
+            DelayFamily::Coded { max_order: 1, repeats: 1 },
         ][kind];
+        // A code needs longer sequences.
+        let n = if kind == 4 { n + 14 } else { n };
         let subsampling =
             if simple && groups * b <= n { SubsamplingFamily::Simple } else { SubsamplingFamily::Random };
         let config = DesignConfig { b, groups, subsampling, delays, seed };

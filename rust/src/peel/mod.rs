@@ -111,7 +111,9 @@ impl PeelingDecoder {
         let bins = || Bins::new(observations, mean, cancel);
         let config = design.config();
         match config.delays {
-            DelayFamily::Identity | DelayFamily::Nso { .. } => Peeler::new(*self, bins()?, mean).run(cancel),
+            DelayFamily::Identity | DelayFamily::Nso { .. } | DelayFamily::Coded { .. } => {
+                Peeler::new(*self, bins()?, mean).run(cancel)
+            }
             // If M is the identity, each bin of a complete design is one frequency.
             DelayFamily::Zero
                 if config.b == design.space().n() && config.subsampling == SubsamplingFamily::Simple =>
@@ -119,7 +121,7 @@ impl PeelingDecoder {
                 exact::exact(&bins()?, mean, cancel)
             }
             other => Err(Error::Design(format!(
-                "frequencies cannot be read from {other:?} delays; use identity or NSO delays for peeling"
+                "frequencies cannot be read from {other:?} delays; use identity, NSO or coded delays for peeling"
             ))),
         }
     }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::bins::Bins;
-use super::singleton::{Term, dominant, pair, singleton};
+use super::singleton::{Level, Term, dominant, pair, singleton};
 use super::{FLOOR, Peeling, PeelingDecoder, PeelingStatus, refit};
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -29,8 +29,8 @@ const OPEN_DEVIATIONS: f64 = 8.0;
 /// A coefficient is kept if it exceeds this number of standard errors.
 const SIGNIFICANCE: f64 = 4.0;
 
-/// Reads a coefficient from bin `j` of a group: `(bins, group, j, cutoff)`.
-type Detector = fn(&Bins, usize, usize, f64) -> Option<Term>;
+/// Reads a coefficient from bin `j` of a group: `(bins, group, j, level)`.
+type Detector = fn(&Bins, usize, usize, Level) -> Option<Term>;
 
 /// The state of a decoder.
 pub(super) struct Peeler {
@@ -173,7 +173,7 @@ impl Peeler {
             // A singleton far above the noise needs no confirmation.
             let mut progress = self.peel_confirmed(&mut unconfirmed, PROVEN * self.cutoff());
             if !progress {
-                let detectors: [Detector; 2] = [pair, |bins, group, j, _| dominant(bins, group, j)];
+                let detectors: [Detector; 2] = [pair, dominant];
                 for detector in detectors {
                     self.activate_all();
                     let mut candidates = self.read(detector);
@@ -212,7 +212,7 @@ impl Peeler {
     /// lexicographically smaller of `k, -k`, each averaged over the bins from which it was read.
     fn read(&mut self, detector: Detector) -> BTreeMap<Frequency, Complex64> {
         let q = self.bins.design.space().q();
-        let cutoff = self.cutoff();
+        let level = Level { cutoff: self.cutoff(), noisy: self.is_noisy() };
         let mut readings: BTreeMap<Frequency, (Complex64, f64)> = BTreeMap::new();
         for (c, active) in self.active.iter_mut().enumerate() {
             let terms: Vec<Term> = active
@@ -221,8 +221,8 @@ impl Peeler {
                 .filter_map(|(j, active)| {
                     // One of each pair j, -j.
                     let read = std::mem::take(active) && j <= self.bins.negated(j);
-                    if read && self.bins.energy(c, j) > cutoff {
-                        detector(&self.bins, c, j, cutoff)
+                    if read && self.bins.energy(c, j) > level.cutoff {
+                        detector(&self.bins, c, j, level)
                     } else {
                         None
                     }

@@ -1,18 +1,25 @@
 //! Reading one frequency from a bin.
 //!
 //! A bin with one coefficient is `U_p = F[k] ω^{<d_p,k>}`. With delays `o_r`, `o_r ± e_1 … o_r ± e_n`, the
-//! ratios of the values of one repeat `r` give the labels of `k` (arXiv 2301.06200, sections 3.2 and 4). The
-//! model is real, so a bin `j = -j` contains both `k` and `-k`: a real signal `2 Re(F[k] ω^{<d_p,k>})`,
-//! which [`pair`] reads.
+//! ratios of the values of one repeat `r` give the labels of `k` (arXiv 2301.06200, sections 3.2 and 4). With coded
+//! delays `o_r + h_i` they give the syndrome `<h_i, k>`, from which the code decodes `k`. The model is real, so a bin `j =
+//! -j` contains both `k` and `-k`: a real signal `2 Re(F[k] ω^{<d_p,k>})`, which [`pair`] reads.
+//!
+//! One wrong phase makes a syndrome useless. So with noise, if the nearest phases do not give a frequency of the bin,
+//! the phases that are least certain are replaced by the second nearest in all combinations (Chase, IEEE Trans. Inf.
+//! Theory 18, 1972, algorithm 2).
 
 use rustfft::num_complex::Complex64;
 
 use super::bins::{Bins, mean_energy};
-use crate::design::{Group, Sign};
+use crate::design::{Delays, Group};
 use crate::frequency::Frequency;
 
 /// Smallest determinant of the normal equations of [`pair_value`], relative to their squared trace.
 const MIN_DETERMINANT: f64 = 1e-12;
+
+/// Number of phases that are replaced by the second nearest in all combinations.
+const UNCERTAIN: usize = 6;
 
 /// A frequency with its coefficient.
 #[derive(Clone, Debug)]
@@ -21,50 +28,82 @@ pub(crate) struct Term {
     pub(crate) value: Complex64,
 }
 
-/// The only term of a bin: it explains the bin to within `cutoff`, and its frequency belongs to the bin.
-pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Term> {
-    let Term { k, value } = dominant(bins, group, j)?;
+/// What counts as noise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level {
+    /// Energy up to which a bin, or the rest of a bin after a singleton is subtracted, is noise.
+    pub(crate) cutoff: f64,
+    /// Whether there is noise beyond rounding errors.
+    pub(crate) noisy: bool,
+}
+
+/// The only term of a bin: it explains the bin to within the cutoff, and its frequency belongs to the bin.
+pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+    let Term { k, value } = dominant(bins, group, j, level)?;
     let design = bins.design.groups().get(group)?;
-    let explained = residual(bins, design, bins.bin(group, j), &k, value) <= cutoff;
+    let explained = residual(bins, design, bins.bin(group, j), &k, value) <= level.cutoff;
     explained.then_some(Term { k, value })
 }
 
 /// The term that is closest to a bin and belongs to it. The bin may contain other terms, so the other groups
 /// must confirm it.
-pub(crate) fn dominant(bins: &Bins, group: usize, j: usize) -> Option<Term> {
+pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
     let design = bins.design.groups().get(group)?;
-    let k = nearest(bins, design, bins.bin(group, j))?;
-    let needs_pair = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
-    if needs_pair || design.matrix.bin(&k) != j {
-        return None;
+    let steps = read_steps(bins, &design.delays, bins.bin(group, j));
+    let nearest: Vec<u8> = steps.iter().map(|step| step.nearest).collect();
+    let belongs = |k: &Frequency| {
+        let needs_pair = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
+        !needs_pair && design.matrix.bin(k) == j
+    };
+    let mut k = design.delays.frequency(&nearest).filter(belongs);
+    if k.is_none() && level.noisy && design.delays.are_coded() {
+        let candidates =
+            replaced(&steps, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
+        let energy = |k: &Frequency| bins.project(group, k).norm_sqr();
+        k = candidates.max_by(|a, b| energy(a).total_cmp(&energy(b)));
     }
+    let k = k?;
     let value = bins.project(group, &k);
     Some(Term { k, value })
 }
 
-/// Number of delays of one repeat.
-fn stride(bins: &Bins) -> usize {
-    bins.design.space().n() + 1
+/// The phase of one step relative to its offset.
+struct Step {
+    nearest: u8,
+    second: u8,
+    /// By how much the nearest phase fits better than the second.
+    margin: f64,
 }
 
-/// The frequency whose signature is closest to a bin: `k_i` from the angle of `Σ_r conj(U_{r,0}) U_{r,i}`. For
-/// negative steps the angle has the opposite sign.
-fn nearest(bins: &Bins, group: &Group, bin: &[Complex64]) -> Option<Frequency> {
-    let sign = group.delays.steps()?;
+/// The phases of all steps, from the angles of `Σ_r conj(U_{r,0}) U_{r,i}`.
+fn read_steps(bins: &Bins, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
     let q = bins.design.space().q();
-    let stride = stride(bins);
-    Some(
-        (1..stride)
-            .filter_map(|i| {
-                let sum: Complex64 =
-                    bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
-                let turn = sum.arg() / std::f64::consts::TAU * q as f64;
-                let turn = if sign == Sign::Plus { turn } else { -turn };
-                let label = turn.round().rem_euclid(q as f64) as usize % q;
-                (label != 0).then_some(((i - 1) as u16, label as u8))
-            })
-            .collect(),
-    )
+    let stride = delays.stride();
+    (1..stride)
+        .map(|i| {
+            let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
+            let turn = sum.arg() / std::f64::consts::TAU * q as f64;
+            let phase = |turn: f64| turn.rem_euclid(q as f64) as usize % q;
+            let nearest = phase(turn.round());
+            let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 });
+            let fit = |phase: usize| (sum * bins.roots[phase].conj()).re;
+            Step { nearest: nearest as u8, second: second as u8, margin: fit(nearest) - fit(second) }
+        })
+        .collect()
+}
+
+/// All combinations in which some of the least certain phases are the second nearest.
+fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_by(|&a, &b| steps[a].margin.total_cmp(&steps[b].margin));
+    order.truncate(UNCERTAIN);
+    let seconds: Vec<(usize, u8)> = order.into_iter().map(|i| (i, steps[i].second)).collect();
+    (1_usize..1 << seconds.len()).map(move |mask| {
+        let mut phases = nearest.clone();
+        let chosen = seconds.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1);
+        chosen.for_each(|(_, &(i, second))| phases[i] = second);
+        phases
+    })
 }
 
 /// `‖U - F s_k‖²/P`, where `s_k` is the signature of `k`.
@@ -76,33 +115,33 @@ fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value:
 
 /// The pair of terms `k, -k` of a bin `j = -j`.
 ///
-/// With `Z_r = 2 F[k] ω^{<o_r,k>}` the bin is `Re Z_r` at the offset and `Re(Z_r ω^{±k_i})` at step `i`. One
-/// step with `2 k_i ≠ 0` gives `Im Z_r` if its `k_i` is known. This function tries the labels below `q/2` for
-/// it (`k` and `-k` are the same pair). Each of them determines all other `k_i`, and the resulting pair must
+/// With `Z_r = 2 F[k] ω^{<o_r,k>}` the bin is `Re Z_r` at the offset and `Re(Z_r ω^{φ_i})` at a step with phase `φ_i`.
+/// One step with `2 φ_i ≠ 0` gives `Im Z_r` if its phase is known. This function tries the phases below `q/2` for
+/// it (`k` and `-k` are the same pair). Each of them determines all other phases, and the resulting pair must
 /// explain the bin. If several pairs explain it, none is returned. Two real coefficients can look like a pair, so
 /// this is only for bins that are not singletons.
-pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<Term> {
+pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
     if bins.negated(j) != j {
         return None;
     }
     let bin = bins.bin(group, j);
     let group = bins.design.groups().get(group)?;
-    let sign = if group.delays.steps()? == Sign::Plus { 1.0 } else { -1.0 };
     let q = bins.design.space().q();
-    let repeats: Vec<&[Complex64]> = bin.chunks_exact(stride(bins)).collect();
+    let repeats: Vec<&[Complex64]> = bin.chunks_exact(group.delays.stride()).collect();
     let pivot = pivot(&repeats, q)?;
     let mut result: Option<Term> = None;
-    for label in (1..q).take_while(|label| 2 * label < q) {
-        let k = pair_frequency(bins, &repeats, pivot, label, sign);
+    for phase in (1..q).take_while(|phase| 2 * phase < q) {
+        let phases = pair_phases(bins, &repeats, pivot, phase);
         // One repeat with one step gives only two numbers, which every pair explains.
-        let provable = repeats.len() * (1 + k.order()) > 2;
-        if !provable || k.is_self_conjugate(q) || group.matrix.bin(&k) != j {
+        let stepped = phases.iter().filter(|phase| **phase != 0).count();
+        let Some(k) = group.delays.frequency(&phases) else { continue };
+        if repeats.len() * (1 + stepped) <= 2 || k.is_self_conjugate(q) || group.matrix.bin(&k) != j {
             continue;
         }
         let Some(value) = pair_value(bins, group, bin, &k) else { continue };
         let mut rest = bin.to_vec();
         group.delays.phases(&k, |p, phase| rest[p] -= 2.0 * (value * bins.roots[phase]).re);
-        if mean_energy(&rest) <= cutoff {
+        if mean_energy(&rest) <= level.cutoff {
             let (k, negated) = k.representative(q);
             let value = if negated { value.conj() } else { value };
             if result.as_ref().is_some_and(|term| term.k != k) {
@@ -114,7 +153,7 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, cutoff: f64) -> Option<T
     result
 }
 
-/// The step whose values differ most from the values of both `k_i = 0` and `k_i = q/2`.
+/// The step whose values differ most from the values of both phases 0 and `q/2`.
 fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     let distance = |i: usize| {
         let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
@@ -123,23 +162,22 @@ fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
     (1..repeats.first()?.len()).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
 }
 
-/// The frequency of a pair whose label at step `pivot` is `label`. `sign` is the sign of the steps.
-fn pair_frequency(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, label: usize, sign: f64) -> Frequency {
-    let root = bins.roots[label];
+/// The phases of all steps of a pair for which step `pivot` has this phase.
+fn pair_phases(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, phase: usize) -> Vec<u8> {
+    let root = bins.roots[phase];
     let z: Vec<Complex64> = repeats
         .iter()
-        .map(|r| Complex64::new(r[0].re, sign * (r[0].re * root.re - r[pivot].re) / root.im))
+        .map(|r| Complex64::new(r[0].re, (r[0].re * root.re - r[pivot].re) / root.im))
         .collect();
-    let misfit = |i: usize, label: usize| -> f64 {
-        let root = Complex64::new(bins.roots[label].re, sign * bins.roots[label].im);
-        repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * root).re).powi(2)).sum()
+    let misfit = |i: usize, phase: usize| -> f64 {
+        repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * bins.roots[phase]).re).powi(2)).sum()
     };
-    let q = bins.roots.len();
-    let labels = (1..stride(bins)).filter_map(|i| {
-        let label = (0..q).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b)))?;
-        (label != 0).then_some(((i - 1) as u16, label as u8))
-    });
-    labels.collect()
+    let steps = 1..repeats.first().map_or(1, |repeat| repeat.len());
+    steps
+        .map(|i| {
+            (0..bins.roots.len()).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b))).unwrap_or(0) as u8
+        })
+        .collect()
 }
 
 /// The coefficient `F` for which `2 Re(F ω^{<d_p,k>})` fits a bin best (least squares in the real and
@@ -157,4 +195,54 @@ fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> O
     let determinant = aa * bb - ab * ab;
     (determinant > MIN_DETERMINANT * (aa + bb).powi(2))
         .then(|| Complex64::new((bb * ay - ab * by) / determinant, (aa * by - ab * ay) / determinant))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cancel::Cancel;
+    use crate::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+    use crate::space::SequenceSpace;
+    use crate::surrogate::Spectrum;
+
+    #[test]
+    fn uncertain_phases_are_replaced_if_there_is_noise() {
+        let space = SequenceSpace::of_size(2, 64).unwrap();
+        let config = DesignConfig {
+            b: 2,
+            groups: 1,
+            subsampling: SubsamplingFamily::Random,
+            delays: DelayFamily::Coded { max_order: 3, repeats: 1 },
+            seed: 1,
+        };
+        let design = Arc::new(QueryDesign::new(space.clone(), config, &Cancel::new()).unwrap());
+        let block = design.block_len();
+        assert_eq!(
+            design.len(),
+            design.delays_per_group() * block,
+            "queries are numbered as in their blocks"
+        );
+        let k: Frequency = [(3, 1), (20, 1), (41, 1)].into_iter().collect();
+        let j = design.groups()[0].matrix.bin(&k);
+        let truth = Spectrum::real_part(space, vec![(k.clone(), 2.0.into())]).unwrap();
+        let values = truth.predict(&design.queries(0..design.len())).unwrap();
+        let read = |values: &[f64], noisy| {
+            let observations = Observations::new(design.clone(), values.to_vec()).unwrap();
+            let bins = Bins::new(&observations, 0.0, &Cancel::new()).unwrap();
+            singleton(&bins, 0, j, Level { cutoff: 0.5, noisy }).map(|term| term.k)
+        };
+        assert_eq!(read(&values, false).as_ref(), Some(&k));
+        // At delay 14 the nearest phases give another frequency of this bin, so none is replaced.
+        for delay in 1..14 {
+            // Noise changes the sign of the values of one check, which are small then.
+            let mut changed = values.clone();
+            changed[delay * block..(delay + 1) * block].iter_mut().for_each(|value| *value *= -0.1);
+            assert_ne!(read(&changed, false).as_ref(), Some(&k), "delay {delay}");
+            assert_eq!(read(&changed, true).as_ref(), Some(&k), "delay {delay}");
+        }
+    }
 }

@@ -19,6 +19,14 @@ const MIN_GROUPS: usize = 3;
 const GOOD_REPEATS: usize = 3;
 /// Smallest number of bins of a group.
 const MIN_BINS: usize = 16;
+/// Highest order of coded delays. Terms of higher orders are rare, and each order costs `log n` more delays.
+const CODED_ORDER: usize = 5;
+/// Lowest order of coded delays, which small budgets need.
+const LEAST_CODED_ORDER: usize = 3;
+/// Largest number of bins of a designed group for regression. Larger blocks raise the error of the regression.
+const MOST_REGRESSED_BINS: usize = 64;
+/// Largest number of designed groups for regression. Further queries are uniform.
+const MOST_REGRESSED_GROUPS: usize = 6;
 /// Test queries: a tenth of the budget, within these bounds.
 const TEST: (usize, usize) = (100, 2000);
 /// Validation queries: a twentieth of the budget, within these bounds.
@@ -31,7 +39,8 @@ const MOST_REGRESSED: u128 = 1 << 18;
 /// How a plan chooses its method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The exact transform if every sequence fits the budget and a design, else regression.
+    /// The exact transform if every sequence fits the budget and a design, else regression. If a design with coded
+    /// delays fits the budget, its queries are among those of the regression, and [`Queries::peel`] can peel them too.
     Auto,
     /// The exact transform.
     Exact,
@@ -81,8 +90,8 @@ enum Kind {
     Exact { n_sequences: usize },
     /// Designed queries, and held-out queries.
     Peel(PeelPlan),
-    /// Uniform queries.
-    Regress { n_queries: usize, n_atoms: u128, memory: u128 },
+    /// Uniform queries; some of them may be those of a design, which can also be peeled.
+    Regress { n_queries: usize, n_atoms: u128, memory: u128, design: Option<DesignConfig> },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +114,8 @@ impl Plan {
         let kind = match strategy {
             Strategy::Auto if fits => exact(&space, budget)?,
             Strategy::Exact => exact(&space, budget)?,
-            Strategy::Auto | Strategy::Regress => regress(&space, budget)?,
+            Strategy::Auto => regress(&space, budget, |n_queries| coded(&space, n_queries, seed))?,
+            Strategy::Regress => regress(&space, budget, |_| None)?,
             Strategy::Peel => Kind::Peel(peel(&space, budget, seed).map_err(|e| cheaper(e, &space, budget))?),
         };
         Ok(Self { space, budget, seed, kind })
@@ -139,15 +149,15 @@ impl Plan {
         self.seed
     }
 
-    /// The query design; `None` for the uniform queries of a regression, and for all sequences of a space whose
-    /// positions have letters of their own.
+    /// The query design; `None` if all queries are uniform, and for all sequences of a space whose positions have letters
+    /// of their own. A regression also has uniform queries besides.
     #[must_use]
     pub fn design(&self) -> Option<DesignConfig> {
         match self.kind {
             Kind::Exact { .. } if self.space.has_letters() => None,
             Kind::Exact { .. } => Some(DesignConfig::complete(&self.space)),
             Kind::Peel(plan) => Some(plan.design),
-            Kind::Regress { .. } => None,
+            Kind::Regress { design, .. } => design,
         }
     }
 
@@ -217,8 +227,13 @@ impl Plan {
                 let rows = held_out(&design, validation_queries + test_queries, self.seed, cancel)?;
                 (Source::Peel { design, validation_queries }, rows)
             }
-            Kind::Regress { n_queries, .. } => {
-                (Source::Regress, uniform(&self.space, n_queries, self.seed, cancel)?)
+            Kind::Regress { n_queries, design: None, .. } => {
+                (Source::Regress(None), uniform(&self.space, n_queries, self.seed, cancel)?)
+            }
+            Kind::Regress { n_queries, design: Some(config), .. } => {
+                let design = Arc::new(QueryDesign::new(self.space.clone(), config, cancel)?);
+                let rows = held_out(&design, n_queries - design.len(), self.seed, cancel)?;
+                (Source::Regress(Some(design)), rows)
             }
         };
         Ok(Queries::new(self.clone(), source, rows))
@@ -239,7 +254,12 @@ fn exact(space: &SequenceSpace, budget: usize) -> Result<Kind> {
     }
 }
 
-fn regress(space: &SequenceSpace, budget: usize) -> Result<Kind> {
+/// `design` chooses a design for a number of queries.
+fn regress(
+    space: &SequenceSpace,
+    budget: usize,
+    design: impl FnOnce(usize) -> Option<DesignConfig>,
+) -> Result<Kind> {
     let all = space.size().unwrap_or(u128::MAX);
     if budget < LEAST_REGRESSED && (budget as u128) < all {
         return Err(Error::BudgetTooSmall {
@@ -259,30 +279,66 @@ fn regress(space: &SequenceSpace, budget: usize) -> Result<Kind> {
     let n_queries = (budget as u128).min(all).min(MOST_REGRESSED) as usize;
     let dictionary = Dictionary::auto(space, n_queries);
     let n_atoms = dictionary.n_atoms(space.q(), space.n());
-    Ok(Kind::Regress { n_queries, n_atoms, memory: dictionary.memory(space, n_queries) })
+    let memory = dictionary.memory(space, n_queries);
+    Ok(Kind::Regress { n_queries, n_atoms, memory, design: design(n_queries) })
+}
+
+/// The largest design with coded delays and small blocks among so many queries. The others are for validation and test of
+/// the peeling; all are for regression.
+fn coded(space: &SequenceSpace, n_queries: usize, seed: u64) -> Option<DesignConfig> {
+    space.require_same_letters("a design needs").ok()?;
+    let available = n_queries.checked_sub((n_queries / 10).max(TEST.0 + VALIDATION.0))?;
+    let block = |b: usize| words::checked_count(words::same(space.q(), b));
+    let mut options = (LEAST_CODED_ORDER..=CODED_ORDER).rev().flat_map(|max_order| {
+        let delays = DelayFamily::Coded { max_order, repeats: 1 };
+        let blocks = (1..=space.n()).map_while(|b| Some((b, block(b)?)));
+        let blocks = blocks.take_while(|&(_, bins)| bins <= MOST_REGRESSED_BINS).collect::<Vec<_>>();
+        blocks.into_iter().rev().filter(|&(_, bins)| bins >= MIN_BINS).map(move |(b, bins)| (delays, b, bins))
+    });
+    options.find_map(|(delays, b, bins)| {
+        let groups = available / (delays.count(space.q(), space.n()).ok()? * bins);
+        let subsampling = SubsamplingFamily::Random;
+        let groups = (groups >= MIN_GROUPS).then_some(groups.min(MOST_REGRESSED_GROUPS))?;
+        Some(DesignConfig { b, groups, subsampling, delays, seed })
+    })
 }
 
 fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     space.require_same_letters("peeling needs")?;
     let (q, n) = (space.q(), space.n());
     let block = |b: usize| words::count(words::same(q, b));
-    let cost = |b: usize| Some(words::checked_count(words::same(q, b))? as u128 * (n as u128 + 1));
+    let coded = |max_order| DelayFamily::Coded { max_order, repeats: 1 };
+    let n_delays = |delays: DelayFamily| delays.count(q, n).unwrap_or(usize::MAX) as u128;
+    let cost = |delays: DelayFamily, b: usize| {
+        Some((words::checked_count(words::same(q, b))? as u128).saturating_mul(n_delays(delays)))
+    };
     let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
     let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
     // A design cannot use more queries than the space has sequences, or than `MAX_QUERIES`.
     let usable = (budget as u128).min(space.size().unwrap_or(u128::MAX)).min(MAX_QUERIES);
     let available = usable.saturating_sub((test_queries + validation_queries) as u128);
     let least_b = (1..=n).find(|&b| block(b) >= MIN_BINS).unwrap_or(n);
-    let affordable = |b: usize| cost(b).filter(|cost| cost * MIN_GROUPS as u128 <= available);
-    let Some((b, unit)) = (least_b..=n).map_while(|b| Some((b, affordable(b)?))).last() else {
-        let design = cost(least_b).unwrap_or(u128::MAX / 8) * MIN_GROUPS as u128;
+    let largest = |delays: DelayFamily| {
+        let affordable =
+            |b: usize| cost(delays, b).filter(|cost| cost.saturating_mul(MIN_GROUPS as u128) <= available);
+        (least_b..=n).map_while(|b| Some((b, affordable(b)?, delays))).last()
+    };
+    // Unit steps find terms of every order, coded delays allow larger blocks.
+    let full = [DelayFamily::Nso { repeats: 1 }, coded(CODED_ORDER)];
+    let larger = |best: (usize, u128, DelayFamily), next: (usize, u128, DelayFamily)| {
+        if next.0 > best.0 { next } else { best }
+    };
+    let best = full.into_iter().filter_map(largest).reduce(larger);
+    let lower = (LEAST_CODED_ORDER..CODED_ORDER).rev().map(coded);
+    let Some((b, unit, delays)) = best.or_else(|| lower.clone().find_map(largest)) else {
+        let cheapest = full.into_iter().chain(lower).map(n_delays).min().unwrap_or(0);
+        let design = cheapest.saturating_mul((block(least_b) * MIN_GROUPS) as u128).min(u128::MAX / 8);
         return Err(Error::BudgetTooSmall {
             budget,
             needed: usize::try_from(with_held_out(design)).unwrap_or(usize::MAX),
             reason: format!(
-                "peeling sequences over {q} symbols of length {n} needs {MIN_GROUPS} groups of {} delays of \
+                "peeling sequences over {q} symbols of length {n} needs {MIN_GROUPS} groups of {cheapest} delays of \
                  {} queries, and held-out queries for validation and test",
-                n + 1,
                 block(least_b)
             ),
         });
@@ -290,19 +346,18 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let blocks = (available / unit) as usize;
     let repeats = (blocks / MIN_GROUPS).min(GOOD_REPEATS);
     let groups = blocks / repeats;
+    let delays = match delays {
+        DelayFamily::Coded { max_order, .. } => DelayFamily::Coded { max_order, repeats },
+        _ => DelayFamily::Nso { repeats },
+    };
+    let next = full.into_iter().filter_map(|delays| cost(delays, b + 1)).min();
     Ok(PeelPlan {
-        design: DesignConfig {
-            b,
-            groups,
-            subsampling: SubsamplingFamily::Random,
-            delays: DelayFamily::Nso { repeats },
-            seed,
-        },
+        design: DesignConfig { b, groups, subsampling: SubsamplingFamily::Random, delays, seed },
         design_queries: unit as usize * groups * repeats,
         validation_queries,
         test_queries,
-        next_budget: cost(b + 1)
-            .map(|cost| with_held_out(cost * MIN_GROUPS as u128))
+        next_budget: next
+            .map(|cost| with_held_out(cost.saturating_mul(MIN_GROUPS as u128)))
             .filter(|&next| b < n && next <= MAX_QUERIES && space.size().is_none_or(|size| next <= size)),
     })
 }

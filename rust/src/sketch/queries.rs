@@ -38,8 +38,8 @@ pub(super) enum Source {
     Listed,
     /// A design for peeling; validation and test queries follow.
     Peel { design: Arc<QueryDesign>, validation_queries: usize },
-    /// Uniform queries for regression.
-    Regress,
+    /// Uniform queries for regression; those of a design, if there is one, come first.
+    Regress(Option<Arc<QueryDesign>>),
 }
 
 impl Queries {
@@ -68,7 +68,8 @@ impl Queries {
     fn design(&self) -> Option<&Arc<QueryDesign>> {
         match &self.source {
             Source::Exact(design) | Source::Peel { design, .. } => Some(design),
-            Source::Listed | Source::Regress => None,
+            Source::Listed => None,
+            Source::Regress(design) => design.as_ref(),
         }
     }
 
@@ -102,38 +103,65 @@ impl Queries {
     pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
         check_values("query", values, self.len())?;
         check_signal("query", values)?;
-        // A large common offset would cost digits of the coefficients, so it is subtracted first. A regression does that
-        // itself.
-        let centre = mean(values, None);
-        let centred = |values: &[f64]| values.iter().map(|v| v - centre).collect::<Vec<f64>>();
         match &self.source {
-            Source::Regress => self.regress(values, cancel),
+            Source::Regress(_) => self.regress(values, cancel),
             Source::Listed => {
-                let terms = ProductTerms::of_values(self.space(), &centred(values))?;
+                let centre = mean(values, None);
+                let centred: Vec<f64> = values.iter().map(|v| v - centre).collect();
+                let terms = ProductTerms::of_values(self.space(), &centred)?;
                 let surrogate = Surrogate::Terms(terms).shifted(centre);
                 self.tested(surrogate, Outcome::Exact, (0.0, 0.0), &self.rows, values, cancel)
             }
             Source::Exact(design) => {
-                let observations = Observations::new(design.clone(), centred(values))?;
+                // A large common offset would cost digits of the coefficients, so it is subtracted first.
+                let centre = mean(values, None);
+                let centred = values.iter().map(|v| v - centre).collect();
+                let observations = Observations::new(design.clone(), centred)?;
                 let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
                 // R² is computed on all sequences, because the design leaves no sequence for a test.
                 let codes = design.queries(0..design.len());
                 self.finish(shifted(peeling, centre), Outcome::Exact, &codes, values, cancel)
             }
             Source::Peel { design, validation_queries } => {
-                let (design_values, held_out) = values.split_at(design.len());
-                let (validation_values, test_values) = held_out.split_at(*validation_queries);
-                let (validation, test) = self.rows.split_at(validation_queries * self.space().n());
-                let observations = Observations::new(design.clone(), centred(design_values))?;
-                let peeling = self.choose(&observations, validation, &centred(validation_values), cancel)?;
-                let outcome = peeling.status.into();
-                self.finish(shifted(peeling, centre), outcome, test, test_values, cancel)
+                self.peel_design(design, *validation_queries, values, cancel)
             }
         }
     }
 
+    /// Makes a sketch by peeling from the values of all queries of a regression; `None` if no queries have a design.
+    ///
+    /// A third of the uniform queries choose the noise level, the others are for R².
+    ///
+    /// # Errors
+    /// As for [`Self::sketch`].
+    pub fn peel(&self, values: &[f64], cancel: &Cancel) -> Result<Option<Sketch>> {
+        check_values("query", values, self.len())?;
+        check_signal("query", values)?;
+        let Source::Regress(Some(design)) = &self.source else { return Ok(None) };
+        self.peel_design(design, self.rows.len() / self.space().n() / 3, values, cancel).map(Some)
+    }
+
+    fn peel_design(
+        &self,
+        design: &Arc<QueryDesign>,
+        validation_queries: usize,
+        values: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Sketch> {
+        let centre = mean(values, None);
+        let centred = |values: &[f64]| values.iter().map(|v| v - centre).collect::<Vec<f64>>();
+        let (design_values, held_out) = values.split_at(design.len());
+        let (validation_values, test_values) = held_out.split_at(validation_queries);
+        let (validation, test) = self.rows.split_at(validation_queries * self.space().n());
+        let observations = Observations::new(design.clone(), centred(design_values))?;
+        let peeling = self.choose(&observations, validation, &centred(validation_values), cancel)?;
+        let outcome = peeling.status.into();
+        self.finish(shifted(peeling, centre), outcome, test, test_values, cancel)
+    }
+
     fn regress(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
-        let sample = Sample::new(self.space().clone(), self.rows.clone(), values.to_vec())?.deterministic();
+        let codes = self.batch(0..self.len());
+        let sample = Sample::new(self.space().clone(), codes, values.to_vec())?.deterministic();
         let regression = SparseRegression { seed: self.plan.seed(), ..SparseRegression::default() };
         let sketch = Sketch::from_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed());
         Ok(sketch.with_budget(self.plan.budget()))
@@ -166,17 +194,18 @@ impl Queries {
         let background = Background::uniform(self.space());
         let components = Components::with_background(&surrogate.terms(), &background, cancel)?;
         let predictions = components.predict(codes, cancel)?;
+        let exact = outcome == Outcome::Exact;
         let provenance = Provenance {
-            method: self.plan.method(),
+            method: if exact { Method::Exact } else { Method::Peel },
             status: outcome.into(),
             budget: self.plan.budget(),
             n_queries: self.len(),
             seed: self.plan.seed(),
             candidates: Vec::new(),
         };
-        let r2 = match self.plan.method() {
-            Method::Exact => RSquared::of_all(values, &predictions)?,
-            _ => RSquared::new(values, &predictions)?,
+        let r2 = match exact {
+            true => RSquared::of_all(values, &predictions)?,
+            false => RSquared::new(values, &predictions)?,
         };
         let info = SketchInfo { unexplained: noise.0, ..SketchInfo::new(provenance, r2, noise.1) };
         let held_out = HeldOut::new(values.to_vec(), predictions);
