@@ -9,10 +9,13 @@ mod background;
 mod block_tables;
 mod components;
 mod decompose;
+mod flat_terms;
 mod multilinear;
+mod patterns;
 mod run_components;
 mod run_errors;
 mod run_products;
+mod term_masks;
 
 pub use background::Background;
 pub use components::Components;
