@@ -67,7 +67,7 @@ pub(crate) enum Form {
         /// The same terms without those with runs.
         terms: ProductTerms,
         /// Their components, if that was tried.
-        list: OnceLock<Option<ComponentList>>,
+        list: OnceLock<Option<Box<ComponentList>>>,
     },
 }
 
@@ -187,10 +187,11 @@ impl Components {
             let decomposition = decompose(terms, &self.background, &factors, cancel)?;
             // If two threads list them, the lists are equal, and the first one is kept.
             let _ = list.set(
-                decomposition.map(|listed| ComponentList::new(terms.space.n(), factors, listed.components)),
+                decomposition
+                    .map(|listed| ComponentList::new(terms.space.n(), factors, listed.components).into()),
             );
         }
-        list.get().and_then(Option::as_ref).ok_or_else(|| Error::TooLarge {
+        list.get().and_then(Option::as_deref).ok_or_else(|| Error::TooLarge {
             what: "the list of components of these terms",
             bytes: (parts(terms) as u128).saturating_mul(32),
             advice: "truncate the surrogate; scores and Shapley values do not need this list",
