@@ -149,6 +149,11 @@ mod tests {
     use crate::space::SequenceSpace;
     use crate::surrogate::{Basis, RunTerms, SupportTerms};
 
+    /// The position of a factor, its value at a sequence, and its mean.
+    type Values = (u16, f64, f64);
+    /// The coefficient and the factors of a term.
+    type Game = (f64, Vec<Values>);
+
     /// Terms of up to `longest` positions over one of three bases, and a background of one of four kinds.
     fn drawn(
         (q, n, longest): (usize, usize, usize),
@@ -192,7 +197,7 @@ mod tests {
     }
 
     /// The factors of each term at a sequence, and their means under each part of a background, with coefficients.
-    fn games(terms: &ProductTerms, background: &Background, row: &[u8]) -> Vec<(f64, Vec<(u16, f64, f64)>)> {
+    fn games(terms: &ProductTerms, background: &Background, row: &[u8]) -> Vec<Game> {
         let (q, n) = (terms.space.q(), terms.space.n());
         let factors = terms.basis.factors(q);
         let value = |label: u16, symbol: usize| factors[usize::from(label) * q + symbol].re;
@@ -228,10 +233,10 @@ mod tests {
     }
 
     /// Shapley values by the definition: every coalition of the positions.
-    fn by_coalitions(games: &[(f64, Vec<(u16, f64, f64)>)], n: usize) -> Vec<f64> {
+    fn by_coalitions(games: &[Game], n: usize) -> Vec<f64> {
         let score = |mask: usize| -> f64 {
             let present = |i: u16| mask >> i & 1 == 1;
-            let product = |factors: &[(u16, f64, f64)]| {
+            let product = |factors: &[Values]| {
                 factors.iter().map(|&(i, z, u)| if present(i) { z } else { u }).product::<f64>()
             };
             games.iter().map(|(coefficient, factors)| coefficient * product(factors)).sum()
@@ -247,7 +252,7 @@ mod tests {
     }
 
     /// Shapley values by the sums over all coalitions of equal size: the coefficients of `Π_{j≠i} (u_j + z_j y)`.
-    fn by_sizes(games: &[(f64, Vec<(u16, f64, f64)>)], n: usize) -> Vec<f64> {
+    fn by_sizes(games: &[Game], n: usize) -> Vec<f64> {
         let mut values = vec![0.0; n];
         for (coefficient, factors) in games {
             for (at, &(i, z, u)) in factors.iter().enumerate() {
@@ -284,7 +289,7 @@ mod tests {
             let base = multilinear.base_value(&cancel).unwrap();
             for ((row, score), values) in codes.chunks(n).zip(scores).zip(values.chunks(n)) {
                 let games = games(&terms, &background, row);
-                let sum = |pick: fn(&(u16, f64, f64)) -> f64| -> f64 {
+                let sum = |pick: fn(&Values) -> f64| -> f64 {
                     2.0 + games.iter().map(|(c, factors)| c * factors.iter().map(pick).product::<f64>()).sum::<f64>()
                 };
                 prop_assert!((score - sum(|factor| factor.1)).abs() < 1e-10);
