@@ -84,7 +84,10 @@ impl Components {
 
     #[getter]
     fn supports(&self, py: Python<'_>) -> PyResult<Vec<Vec<u16>>> {
-        short(py, || self.0.supports().map(<[_]>::to_vec))
+        interruptible(py, |cancel| {
+            self.0.list_components(cancel)?;
+            self.0.supports().map(<[_]>::to_vec)
+        })
     }
 
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
@@ -119,8 +122,9 @@ impl Components {
         max_order: usize,
         with_references: bool,
     ) -> PyResult<Interactions> {
-        interruptible(py, |_| {
+        interruptible(py, |cancel| {
             let index = shapsketch::Index::from_name(index)?;
+            self.0.list_components(cancel)?;
             if with_references {
                 self.0.interactions_with_references(index, max_order)
             } else {

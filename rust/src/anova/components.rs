@@ -7,19 +7,22 @@ use rayon::prelude::*;
 use super::background::Background;
 use super::block_tables::BlockTable;
 use super::decompose::{Component, Decomposition, Factors, Listed, decompose};
-use super::multilinear::Multilinear;
+use super::multilinear::{Multilinear, parts};
 use super::run_products::RunProducts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::space::SequenceSpace;
-use crate::surrogate::{Basis, ProductTerms, Spectrum};
+use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum};
 use crate::words;
 
 /// Sequences evaluated by one task.
 const ROWS: usize = 256;
 /// Largest number of words of a component whose table is computed on demand.
 const LARGEST: u128 = 1 << 24;
+/// Largest number of table entries, over the components of all supports, for which terms of sets are listed in advance.
+/// With more, the terms themselves are faster, and need no preparation.
+const LISTED: u128 = 1 << 20;
 
 /// The components of a surrogate under a background, ready for evaluation.
 ///
@@ -57,8 +60,15 @@ pub struct Components {
 pub(crate) enum Form {
     /// Each component by its table or its terms.
     Listed(ComponentList),
-    /// From the terms themselves, which have too many components to list.
-    Multilinear(Multilinear),
+    /// From the terms themselves. Components are listed if they are needed, and not too many.
+    Multilinear {
+        /// The terms, ready for evaluation.
+        multilinear: Multilinear,
+        /// The same terms without those with runs.
+        terms: ProductTerms,
+        /// Their components, if that was tried.
+        list: OnceLock<Option<Box<ComponentList>>>,
+    },
 }
 
 /// All components, by order, then position.
@@ -92,29 +102,31 @@ impl Components {
     pub fn with_background(terms: &ProductTerms, background: &Background, cancel: &Cancel) -> Result<Self> {
         terms.check()?;
         terms.space.check_same(background.space())?;
-        let q = terms.space.q();
-        let factors = terms.basis.factors(q);
-        let means = background.means(&terms.basis, &factors);
-        let factors = Factors { q, factors, means };
+        let factors = Factors::new(terms, background);
         let background = background.clone();
         let runs = RunProducts::new(terms, &background, cancel)?;
         let (base_of_runs, supports) = (runs.base_value(cancel)?, OnceLock::new());
-        if let Some(Decomposition { base_value, components }) =
-            decompose(terms, &background, &factors, cancel)?
-        {
-            let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
-            return Ok(Self { background, base_value, base_of_runs, form, runs, supports });
+        let list = OnceLock::new();
+        if !is_long(terms) {
+            if let Some(Decomposition { base_value, components }) =
+                decompose(terms, &background, &factors, cancel)?
+            {
+                let form = Form::Listed(ComponentList::new(terms.space.n(), factors, components));
+                return Ok(Self { background, base_value, base_of_runs, form, runs, supports });
+            }
+            let _ = list.set(None);
         }
-        let multilinear = Multilinear::new(terms, factors.means);
         if terms.basis == Basis::Characters {
             return Err(Error::TooLarge {
                 what: "the components of this spectrum under that background",
-                bytes: (multilinear.parts() as u128).saturating_mul(32 * background.parts() as u128),
+                bytes: (parts(terms) as u128).saturating_mul(32 * background.parts() as u128),
                 advice: "truncate the spectrum to lower orders, or use fewer background sequences",
             });
         }
+        let multilinear = Multilinear::new(terms, &factors.factors, factors.means);
         let base_value = multilinear.base_value(cancel)?;
-        let form = Form::Multilinear(multilinear);
+        let terms = ProductTerms { runs: RunTerms::default(), ..terms.clone() };
+        let form = Form::Multilinear { multilinear, terms, list };
         Ok(Self { background, base_value, base_of_runs, form, runs, supports })
     }
 
@@ -149,20 +161,41 @@ impl Components {
     pub(crate) fn scores(&self, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
         match &self.form {
             Form::Listed(list) => list.scores(self.base_value, codes, out, cancel)?,
-            Form::Multilinear(multilinear) => multilinear.scores(codes, out, cancel)?,
+            Form::Multilinear { multilinear, .. } => multilinear.scores(codes, out, cancel)?,
         }
         self.runs.add_scores(codes, out, cancel)
     }
 
-    pub(crate) fn list(&self) -> Result<&ComponentList> {
-        match &self.form {
-            Form::Listed(list) => Ok(list),
-            Form::Multilinear(multilinear) => Err(Error::TooLarge {
-                what: "the list of components of these terms",
-                bytes: (multilinear.parts() as u128).saturating_mul(32),
-                advice: "truncate the surrogate; scores and Shapley values do not need this list",
-            }),
+    /// Lists the components, if that is not done. Interactions, supports, variances and epistasis need the list. Scores,
+    /// Shapley values and effects of single substitutions do not.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if long terms have too many components to list, or the caller cancels.
+    pub fn list_components(&self, cancel: &Cancel) -> Result<()> {
+        self.list(cancel).map(|_| ())
+    }
+
+    /// # Errors
+    /// As for [`Components::list_components`].
+    pub(crate) fn list(&self, cancel: &Cancel) -> Result<&ComponentList> {
+        let (terms, list) = match &self.form {
+            Form::Listed(list) => return Ok(list),
+            Form::Multilinear { terms, list, .. } => (terms, list),
+        };
+        if list.get().is_none() {
+            let factors = Factors::new(terms, &self.background);
+            let decomposition = decompose(terms, &self.background, &factors, cancel)?;
+            // If two threads list them, the lists are equal, and the first one is kept.
+            let _ = list.set(
+                decomposition
+                    .map(|listed| ComponentList::new(terms.space.n(), factors, listed.components).into()),
+            );
         }
+        list.get().and_then(Option::as_deref).ok_or_else(|| Error::TooLarge {
+            what: "the list of components of these terms",
+            bytes: (parts(terms) as u128).saturating_mul(32),
+            advice: "truncate the surrogate; scores and Shapley values do not need this list",
+        })
     }
 
     /// Prepares tables that scores and Shapley values need.
@@ -172,7 +205,7 @@ impl Components {
     pub(crate) fn prepare(&self, cancel: &Cancel) -> Result<()> {
         match &self.form {
             Form::Listed(list) => list.prepare_blocks(cancel),
-            Form::Multilinear(_) => Ok(()),
+            Form::Multilinear { .. } => Ok(()),
         }
     }
 
@@ -199,6 +232,16 @@ impl Components {
         }
         Ok(out)
     }
+}
+
+/// Whether terms are evaluated themselves, not by tables of their components. The rule: terms of sets, the leaves of trees,
+/// whose tables would have more than [`LISTED`] entries. The components of a support of `d` positions have
+/// `(q + 1)^d` entries.
+fn is_long(terms: &ProductTerms) -> bool {
+    let q = terms.space.q();
+    let entries =
+        terms.supports.iter().map(|group| words::saturating_count(words::same(q + 1, group.support.len())));
+    matches!(terms.basis, Basis::Sets(_)) && entries.fold(0, u128::saturating_add) > LISTED
 }
 
 /// Zeros `(count, width)` for a result.

@@ -58,6 +58,14 @@ pub(super) struct Factors {
 }
 
 impl Factors {
+    /// The factors of the basis of these terms.
+    pub(super) fn new(terms: &ProductTerms, background: &Background) -> Self {
+        let q = terms.space.q();
+        let factors = terms.basis.factors(q);
+        let means = background.means(&terms.basis, &factors);
+        Self { q, factors, means }
+    }
+
     fn centred(&self, part: u32, position: u16, label: u16, symbol: u8) -> Complex64 {
         self.factors[label as usize * self.q + symbol as usize] - self.mean(part, position, label)
     }

@@ -36,7 +36,7 @@ impl Components {
     /// # Errors
     /// [`Error::TooLarge`] if long terms have too many to list.
     pub fn supports(&self) -> Result<&[Vec<u16>]> {
-        let listed = &self.list()?.supports;
+        let listed = &self.list(&Cancel::new())?.supports;
         if self.runs.is_empty() {
             return Ok(listed);
         }

@@ -129,7 +129,7 @@ impl Components {
     /// list.
     pub fn interactions(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
-        let supports = &self.list()?.supports;
+        let supports = &self.list(&Cancel::new())?.supports;
         let highest = if index == Index::Moebius { 0 } else { most };
         check_subsets(supports, |t| (1..=highest.min(t)).map(|s| binomial(t, s)).sum::<f64>() + 1.0)?;
         let runs = RunInteractions::new(&self.runs, index, most, false)?;
@@ -142,7 +142,7 @@ impl Components {
     /// As for [`Components::interactions`].
     pub fn interactions_with_references(&self, index: Index, max_order: usize) -> Result<Interactions> {
         let most = self.order(index, max_order)?;
-        let supports = &self.list()?.supports;
+        let supports = &self.list(&Cancel::new())?.supports;
         check_subsets(supports, |t| 2.0_f64.powi(t as i32))?;
         let mut number: HashMap<Vec<u16>, u32> = HashMap::new();
         let mut closure = Vec::new();
@@ -168,7 +168,7 @@ impl Components {
     /// If the codes are not sequences of the space, the interactions belong to other components, or
     /// the result would exceed the address space.
     pub fn values(&self, interactions: &Interactions, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
-        let list = self.list()?;
+        let list = self.list(cancel)?;
         interactions.check(list.supports.len(), false)?;
         let width = interactions.supports.len();
         let n = self.space().n();
@@ -213,7 +213,7 @@ impl Components {
         references: &[u8],
         cancel: &Cancel,
     ) -> Result<Vec<f64>> {
-        let list = self.list()?;
+        let list = self.list(cancel)?;
         interactions.check(list.supports.len(), true)?;
         let subsets = interactions.subsets.as_deref().unwrap_or_default();
         let width = interactions.supports.len();

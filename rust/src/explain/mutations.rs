@@ -27,7 +27,7 @@ impl Components {
                             list.substitutions(component, row, |i, a, change| out[i * q + a] += change);
                         }
                     }
-                    Form::Multilinear(multilinear) => {
+                    Form::Multilinear { multilinear, .. } => {
                         // The mutants of one position at a time, which bounds the memory.
                         for (i, out) in out.chunks_exact_mut(q).enumerate() {
                             let mut mutants = row.repeat(q);
@@ -68,7 +68,7 @@ impl Components {
         let mut pairs: Vec<[u16; 2]> = Vec::new();
         let mut distinct = 0;
         let of_runs: Vec<Vec<u16>> = self.runs.terms().iter().map(|term| self.runs.support(term)).collect();
-        for support in self.list()?.supports.iter().chain(&of_runs) {
+        for support in self.list(cancel)?.supports.iter().chain(&of_runs) {
             cancel.check()?;
             for (at, &i) in support.iter().enumerate() {
                 pairs.extend(support[at + 1..].iter().map(|&j| [i, j]));
@@ -93,7 +93,7 @@ impl Components {
     pub fn epistasis(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         let (q, n) = (self.space().q(), self.space().n());
         let pairs = self.pairs(cancel)?;
-        let list = self.list()?;
+        let list = self.list(cancel)?;
         self.map_tiles(codes, 1, pairs.len() * q * q, cancel, |codes, out| {
             for (row, out) in codes.chunks_exact(n).zip(out.chunks_exact_mut(pairs.len() * q * q)) {
                 self.add_epistasis_of_runs(row, &pairs, out, cancel)?;

@@ -21,7 +21,7 @@ impl Components {
         self.map_tiles(codes, ROWS, self.space().n(), cancel, |codes, out| {
             match &self.form {
                 Form::Listed(list) => add_tile(list, codes, out, cancel)?,
-                Form::Multilinear(multilinear) => multilinear.shapley_values(codes, out, cancel)?,
+                Form::Multilinear { multilinear, .. } => multilinear.shapley_values(codes, out, cancel)?,
             }
             self.runs.add_shapley_values(codes, out, cancel)
         })
@@ -46,7 +46,7 @@ impl Components {
         self.map_with_references(codes, references, n, cancel, |row, references, out| {
             match &self.form {
                 Form::Listed(list) => add_with_references(list, row, references, out, cancel)?,
-                Form::Multilinear(multilinear) => {
+                Form::Multilinear { multilinear, .. } => {
                     multilinear.with_references(references).shapley_values(row, out, cancel)?;
                 }
             }

@@ -61,7 +61,7 @@ impl Components {
     /// has too many words, or the caller cancels.
     pub fn variances(&self, cancel: &Cancel) -> Result<Vec<f64>> {
         self.independent()?;
-        let list = self.list()?;
+        let list = self.list(cancel)?;
         if !self.runs.is_empty() {
             return self.supports()?.par_iter().map(|support| self.variance(list, support, cancel)).collect();
         }
@@ -89,7 +89,7 @@ impl Components {
     /// As for [`Components::variances`].
     pub fn motifs(&self, count: usize, max_order: usize, cancel: &Cancel) -> Result<Vec<Motif>> {
         self.independent()?;
-        let list = self.list()?;
+        let list = self.list(cancel)?;
         let best = self.strongest_words(list, count, max_order, cancel)?;
         let ranked = self.ranked_terms(max_order, cancel)?;
         let number: HashMap<&[u16], usize> =
