@@ -3,186 +3,34 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._validate import boolean, check_memory, choice
+from shapsketch._validate import boolean, choice
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress, check_progress
-from shapsketch.evaluate.evaluator import Evaluator, Session
+from shapsketch.evaluate.batches import Progress
+from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.files.variants import Variants
-from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
-from shapsketch.fitting.hierarchy import unordered
-from shapsketch.fitting.holdout import Labelled, labelled
+from shapsketch.fitting.holdout import labelled
 from shapsketch.fitting.options import FitOptions, parse_method
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Fitted, fit_values
 from shapsketch.fitting.steps import steps
-from shapsketch.link import Link, LinkLike, parse
+from shapsketch.fitting.task import Task
+from shapsketch.link import LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
-from shapsketch.query.budget import ANY_QUERIES, Drawn, Method, budgeted, queries_of
-from shapsketch.query.distribution import Distribution, DistributionLike, measured
-from shapsketch.query.distribution import parse as parse_distribution
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
+from shapsketch.query.budget import ANY_QUERIES, Method
+from shapsketch.query.distribution import DistributionLike, measured
+from shapsketch.space import Sequences, SequenceSpace, space_of
 from shapsketch.surrogate.sketch import Sketch, on_link, warn_if_low
 
 logger = logging.getLogger(__name__)
-
-# Queries that are generated at a time.
-PART = 65_536
-# Predicted memory of the exact transform and of peeling for each query, in bytes; dense spectra need more.
-QUERY_BYTES = 80
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A sketch to make, with all arguments checked before the first evaluation."""
-
-    evaluator: Evaluator
-    space: SequenceSpace
-    plan: _core.Plan
-    distribution: Distribution | None
-    options: FitOptions
-    target: float | None
-    link: Link
-    progress: Progress
-
-    @classmethod
-    def checked(
-        cls,
-        evaluator: Evaluator,
-        space: SequenceSpace,
-        budget: int,
-        distribution: DistributionLike,
-        options: FitOptions,
-        target_r2: float | None,
-        link: LinkLike,
-        progress: Progress,
-    ) -> _Task:
-        drawn = parse_distribution(distribution, space)
-        plan = budgeted(space, budget, options.method, options.seed, drawn)
-        if plan.method == "regress" and options.needs_trees:
-            options.require_trees()
-        if plan.method == "exact" and options.max_terms is not None:
-            raise InputError(
-                "the budget covers every sequence, so the exact transform keeps all terms; remove max_terms, "
-                "and use sketch.spectrum.truncate(max_terms)"
-            )
-        if plan.method in ("exact", "peel"):
-            total = plan.design_queries + plan.validation_queries + plan.test_queries
-            check_memory(
-                f"the method {plan.method!r} with {total:,} queries",
-                total * QUERY_BYTES,
-                "use a smaller budget, or method='regress'",
-            )
-        target = check_target(target_r2, options.method)
-        if target is not None and plan.method == "regress":
-            # Rounds reuse queries, which designs of different sizes do not share.
-            plan = _core.Plan(space._core, plan.budget, method="regress", seed=options.seed)
-        return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
-
-    def run(self) -> list[Sketch]:
-        """Return one sketch for each output."""
-        width = 1 if self.evaluator.outputs is None else len(self.evaluator.outputs)
-        with self.evaluator.open(self.space, link=self.link, progress=self.progress) as session:
-            if self.target is None:
-                queries = queries_of(self.plan, self.distribution)
-                started = time.perf_counter()
-                values = _values(session, self.plan, queries)
-                seconds = time.perf_counter() - started
-                fitted = [
-                    self._fit(self.plan, queries, np.ascontiguousarray(values[:, output]), seconds)
-                    for output in range(width)
-                ]
-            else:
-                target = self.target
-                fitted = [
-                    fit_in_rounds(
-                        partial(self._round, session, output),
-                        self.space,
-                        self.plan,
-                        target,
-                        self.options.seed,
-                    )
-                    for output in range(width)
-                ]
-        sketches = [Sketch._wrap(f.core, self.link, f.custom) for f in fitted]
-        for sketch in sketches:
-            warn_if_low(sketch)
-        return sketches
-
-    def _round(self, session: Session, output: int, plan: _core.Plan) -> Fitted:
-        queries = queries_of(plan, self.distribution)
-        started = time.perf_counter()
-        values = _values(session, plan, queries)
-        seconds = time.perf_counter() - started
-        return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds)
-
-    def _fit(
-        self, plan: _core.Plan, queries: _core.Queries | Drawn, values: Values, seconds: float
-    ) -> Fitted:
-        if np.ptp(values) == 0.0:
-            logger.warning(
-                "the model gave the same score, %g, to all %d queries, so R² is undefined; a feature in "
-                "fewer than 1 of %d sequences can be missing: raise the budget, or ask elsewhere",
-                values[0],
-                len(values),
-                max(1, len(values) // 3),
-            )
-        linked = self.link.to_link(values, "model")
-
-        def closed_form() -> _core.Sketch:
-            regressor, uniform = self.options.regressor, not isinstance(queries, Drawn)
-            if regressor is None and not isinstance(queries, Drawn):
-                return queries.sketch(linked)
-            rows = Labelled(queries.batch(0, len(queries)), linked)
-            if regressor is None:
-                regressor = SparseRegressor(self.space, random_state=self.options.seed)
-                if self.distribution is not None and not self.distribution.ordered:
-                    regressor = unordered(self.space, rows, self.options.seed)
-            regressor._fit(self.space, rows, uniform=uniform)
-            return regressor.sketch_._core.with_budget(plan.budget)
-
-        if plan.method != "regress" or self.options.method == "regress":
-            core = closed_form()
-            assert core.info is not None
-            fitted = Fitted(core, None, core.info.r2.value)
-        else:
-            codes = queries.batch(0, len(queries))
-            fraction = 0.0 if isinstance(queries, Drawn) else len(queries) / self.space.size
-            rows = Labelled(codes, linked)
-            data = Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
-            peel = None
-            if plan.design is not None and not isinstance(queries, Drawn):
-                peel = partial(queries.peel, linked)
-            with steps(self.progress is True) as log:
-                fitted = fit_values(data, self.options, closed_form, log, peel)
-        core = on_link(fitted.core, self.link)
-        if isinstance(queries, Drawn):
-            assert self.distribution is not None
-            core = core.with_distribution(self.distribution.record(queries.codes))
-        return Fitted(core, fitted.custom, fitted.regression_r2)
-
-
-def _values(session: Session, plan: _core.Plan, queries: _core.Queries | Drawn) -> Values:
-    """Return the values (N, k) of queries."""
-    logger.info("%s, %d queries", plan.method, len(queries))
-
-    def parts() -> Iterator[Codes]:
-        for start in range(0, len(queries), PART):
-            yield queries.batch(start, min(start + PART, len(queries)))
-
-    return session.values(parts, len(queries), to_square=True)
 
 
 def sketch(  # noqa: PLR0913 - public
@@ -282,7 +130,7 @@ def sketch(  # noqa: PLR0913 - public
     evaluator = Evaluator.of(model, inputs, remember=target_r2 is not None).single_output()
     name, regressor = parse_method(method, space)
     options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
-    task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
+    task = Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return task.run()[0]
 
 
@@ -356,7 +204,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
         )
     name, regressor = parse_method(method, space)
     options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
-    task = _Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
+    task = Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return dict(zip(names, task.run(), strict=True))
 
 
