@@ -5,8 +5,8 @@
 //! delays `o_r + h_i` they give the syndrome `<h_i, k>`, from which the code decodes `k`. The model is real, so a bin `j =
 //! -j` contains both `k` and `-k`: a real signal `2 Re(F[k] ω^{<d_p,k>})`, which [`pair`] reads.
 //!
-//! One wrong phase makes a syndrome useless. So with noise, if the nearest phases do not give a frequency of the bin,
-//! the phases that are least certain are replaced by the second nearest in all combinations (Chase, IEEE Trans. Inf.
+//! One wrong phase makes a syndrome useless. So with noise, if the nearest phases do not give a frequency that explains
+//! the bin, the phases that are least certain are replaced by the second nearest in all combinations (Chase, IEEE Trans. Inf.
 //! Theory 18, 1972, algorithm 2).
 
 use rustfft::num_complex::Complex64;
@@ -56,11 +56,13 @@ pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Opt
         !needs_pair && design.matrix.bin(k) == j
     };
     let mut k = design.delays.frequency(&nearest).filter(belongs);
-    if k.is_none() && level.noisy && design.delays.are_coded() {
-        let candidates =
+    let explains =
+        |k: &Frequency| residual(bins, design, bins.bin(group, j), k, bins.project(group, k)) <= level.cutoff;
+    if level.noisy && design.delays.are_coded() && !k.as_ref().is_some_and(explains) {
+        let others =
             replaced(&steps, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
         let energy = |k: &Frequency| bins.project(group, k).norm_sqr();
-        k = candidates.max_by(|a, b| energy(a).total_cmp(&energy(b)));
+        k = k.into_iter().chain(others).max_by(|a, b| energy(a).total_cmp(&energy(b)));
     }
     let k = k?;
     let value = bins.project(group, &k);
@@ -236,8 +238,8 @@ mod tests {
             singleton(&bins, 0, j, Level { cutoff: 0.5, noisy }).map(|term| term.k)
         };
         assert_eq!(read(&values, false).as_ref(), Some(&k));
-        // At delay 14 the nearest phases give another frequency of this bin, so none is replaced.
-        for delay in 1..14 {
+        // At delay 14 the nearest phases give another frequency of this bin.
+        for delay in 1..19 {
             // Noise changes the sign of the values of one check, which are small then.
             let mut changed = values.clone();
             changed[delay * block..(delay + 1) * block].iter_mut().for_each(|value| *value *= -0.1);
