@@ -12,7 +12,7 @@ import shapiq
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import all_sequences, by_evaluator, evaluate, random_spectrum, shapley_values
+from toys import all_sequences, by_evaluator, evaluate, random_spectrum, shapley_values, spectrum_of
 
 SHAPES = [(2, 7), (3, 5), (4, 5), (5, 4), (20, 3)]
 INDICES = ["SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius"]
@@ -233,6 +233,90 @@ def test_mutations_equal_predictions(shape, seed):
         assert ((searched.codes != x).sum(axis=1) == mutations).all()
         if mutations == 1:
             np.testing.assert_allclose(searched.changes, best, atol=1e-9)
+
+
+@settings(max_examples=20)
+@given(
+    shape=st.sampled_from([(2, 5), (3, 5), (4, 6)]),
+    seed=st.integers(0, 2**31),
+    minimize=st.booleans(),
+    count=st.integers(1, 40),
+)
+def test_doubles_by_epistasis_are_the_best_of_all(shape, seed, minimize, count):
+    q, n = shape
+    rng = np.random.default_rng(seed)
+    explainer = ss.Explainer(random_spectrum(q, n, seed))
+    x = rng.integers(0, q, n).astype(np.uint8)
+    library = {i: explainer._space.alphabet[: rng.integers(1, q + 1)] for i in range(n)}
+    allowed = [{explainer._space.alphabet.index(a) for a in library[i]} - {int(x[i])} for i in range(n)]
+    doubles = []
+    for i, j in itertools.combinations(range(n), 2):
+        for a, b in itertools.product(allowed[i], allowed[j]):
+            y = x.copy()
+            y[i], y[j] = a, b
+            doubles.append(y)
+    if not doubles:
+        return
+    scores = np.sort(explainer._routes.preferred.predict(np.array(doubles)))
+    expected = scores[:count] if minimize else scores[::-1][:count]
+    result = explainer.best_mutants(x, 2, count=count, minimize=minimize, library=library)
+    np.testing.assert_allclose(result.scores, expected, rtol=0, atol=1e-10)
+    assert result.exact
+    assert ((result.codes != x).sum(axis=1) == 2).all()
+    assert len(np.unique(result.codes, axis=0)) == len(result.codes)
+
+
+def test_the_beam_search_starts_from_the_best_doubles():
+    # Two C at positions 0 and 1 are worth 9, though each alone costs 1; 300 better single mutants hide them.
+    space = ss.SequenceSpace(ss.DNA, 110)
+
+    def model(codes):
+        first, second = codes[:, 0] == 1, codes[:, 1] == 1
+        return 11.0 * (first & second) - first - second + 0.01 * (codes[:, 2:] != 0).sum(axis=1)
+
+    terms = {(0, 1): lambda a, b: 11.0 * (a == b == 1) - (a == 1) - (b == 1)}
+    terms |= {(i,): lambda a: 0.01 * (a != 0) for i in range(2, 110)}
+    explainer = ss.Explainer(spectrum_of(terms, space))
+    best = explainer.best_mutants("A" * 110, 3, count=1, limit=100_000)
+    assert not best.exact
+    assert best.changes[0] == pytest.approx(9.01)
+    # Without the doubles the beam has only singles that are good alone.
+    assert explainer.best_mutants("A" * 110, 3, count=1, limit=0).changes[0] < 0.1
+    assert model(best.codes)[0] == pytest.approx(9.01)
+
+
+@pytest.mark.parametrize("limit", [10**6, 30, 0])
+def test_fewer_mutations_are_never_worse(limit):
+    space = ss.SequenceSpace(ss.DNA, 5)
+    weights = np.array([3.0, 2.0, -1.0, -2.0, -4.0])
+    terms = {(i,): lambda a, w=w: w * (a != 0) for i, w in enumerate(weights)}
+    explainer = ss.Explainer(spectrum_of(terms, space))
+    assert explainer.best_mutants("AAAAA", 4, count=1, limit=limit).changes[0] == pytest.approx(2.0)
+    best = explainer.best_mutants("AAAAA", 4, count=200, limit=limit, fewer=True)
+    assert best.changes[0] == pytest.approx(5.0)
+    assert best.exact == (limit == 10**6)
+    assert (np.diff(best.scores) <= 1e-12).all()
+    if best.exact:
+        every = [
+            weights[list(s)].sum()
+            for m in range(1, 5)
+            for s in itertools.combinations(range(5), m)
+            for _ in range(3**m)
+        ]
+        np.testing.assert_allclose(best.changes, sorted(every, reverse=True)[:200], atol=1e-12)
+    only = explainer.best_mutants("AAAAA", 1, count=20, library=[2, 4], limit=limit)
+    assert {name[1] for name in only.mutations} == {"3", "5"}
+
+
+def test_a_long_comparison_is_announced(monkeypatch, caplog):
+    monkeypatch.setattr("shapsketch.explain.mutants.LONG", 0.0)
+    monkeypatch.setattr("shapsketch.explain.mutants.CHUNK", 1000)
+    space = ss.SequenceSpace(ss.DNA, 6)
+    explainer = ss.Explainer(spectrum_of({(0,): lambda a: float(a)}, space))
+    explainer.best_mutants("AAAAAA", 3)
+    assert [r.getMessage()[:47] for r in caplog.records] == [
+        "comparing all 540 mutants with 3 mutations take"
+    ]
 
 
 def test_mutants_are_named():

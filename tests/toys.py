@@ -32,6 +32,24 @@ def random_spectrum(q, n, seed, terms=12, max_order=4):
     return ss.Spectrum(space, np.array(frequencies), coefficients, real_part=True)
 
 
+def spectrum_of(terms, space):
+    """Return the spectrum of a sum of functions of codes, in a dict by their supports."""
+    frequencies, coefficients = [], []
+    for support, function in terms.items():
+        shape = (space.q,) * len(support)
+        table = np.array([function(*word) for word in np.ndindex(*shape)], dtype=float).reshape(shape)
+        transform = np.fft.fftn(table) / table.size
+        for word in np.argwhere(np.abs(transform) > 1e-14):
+            k = np.zeros(space.n, int)
+            k[list(support)] = word
+            frequencies.append(k)
+            coefficients.append(transform[tuple(word)])
+    keys, where = np.unique(np.array(frequencies), axis=0, return_inverse=True)
+    sums = np.zeros(len(keys), dtype=complex)
+    np.add.at(sums, where.reshape(-1), coefficients)
+    return ss.Spectrum(space, keys, sums)
+
+
 def evaluate(spectrum, codes):
     """Evaluate the function of a spectrum at codes, as the sum of its terms."""
     phases = spectrum.frequencies.astype(int) @ np.asarray(codes).astype(int).T

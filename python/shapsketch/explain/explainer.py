@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from shapsketch._validate import boolean, choice, integer, iterator_of, number
+from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
@@ -14,9 +14,10 @@ from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS, sample
 from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
-from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
+from shapsketch.explain.indices import Index, name_and_order
 from shapsketch.explain.interop import LikeShap
-from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, by_letter, one_sequence
+from shapsketch.explain.library import substitutions_of
+from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.routes import Routes
@@ -232,19 +233,8 @@ class Explainer(LikeShap, Explains):
             If the index does not exist (the message suggests one), the order is out of range, or a sequence
             does not belong to the space.
         """
-        name = choice("index", index, INDICES)
         n = self._space.n
-        if max_order is None:
-            highest = n if name in ALL_ORDERS else min(2, n)
-        else:
-            highest = integer("max_order", max_order, least=1)
-            if name in ("SV", "BV"):
-                # Values of order 1, so any `max_order` is valid.
-                highest = 1
-            if name == "Faith-Shap" and highest != n:
-                raise InputError(
-                    f"Faith-Shap has full order, n = {n}; use index='FSII' for max_order={highest}"
-                )
+        name, highest = name_and_order(index, max_order, n)
         codes, route = self._encode(sequences), self._routes.preferred
         if not isinstance(route, ClosedForm) and sampled_index(name, highest):
             order = 1 if name == "SV" else highest
@@ -287,15 +277,19 @@ class Explainer(LikeShap, Explains):
         mutations: int,
         *,
         count: int = 10,
+        library: Mapping[int, str] | Iterable[int] | None = None,
+        fewer: bool = False,
         minimize: bool = False,
         limit: int = MAX_COMPARED,
     ) -> Mutants:
         """Return the mutants of a sequence with the highest (or lowest) predicted scores.
 
-        All mutants with exactly `mutations` substitutions are compared if there are at most `limit`.
-        Otherwise a beam search keeps the best 200 mutants after each substitution (`count` if larger), and
-        ``exact`` is False. Its time is proportional to the product of `mutations`, the mutants that it keeps,
-        the length, and the number of terms; a search that scores more than 5e7 mutants logs a warning first.
+        All mutants with a number of substitutions are compared if there are at most `limit`; all double
+        mutants of a closed form by their effects and epistasis, a million in less than a second. Otherwise a
+        beam search starts from the best double mutants of all, keeps the best 200 mutants after each
+        substitution (`count` if larger), and ``exact`` is False. Its time is proportional to the product of
+        `mutations`, the mutants that it keeps, the length, and the number of terms. Long searches log a
+        warning first.
 
         Parameters
         ----------
@@ -304,6 +298,10 @@ class Explainer(LikeShap, Explains):
             Number of substitutions, from 1 to n.
         count : int
             Number of mutants to return.
+        library : mapping of int to str, or iterable of int, optional
+            The symbols that each position may get, or the positions that may change, from 0; by default all.
+        fewer : bool
+            Also return mutants with fewer substitutions, if their scores are better.
         minimize : bool
             Return the mutants with the lowest scores.
         limit : int
@@ -312,16 +310,15 @@ class Explainer(LikeShap, Explains):
         Raises
         ------
         InputError
-            If a number is out of range, or the sequence does not belong to the space.
+            If a number is out of range, the library has a position or a symbol that does not exist, or the
+            sequence does not belong to the space.
         """
         return best_mutants(
             self._routes.preferred,
             self._space,
             one_sequence(sequence, self._space),
-            mutations=mutations,
-            count=count,
-            minimize=boolean("minimize", minimize),
-            limit=limit,
+            Wanted(mutations, count, minimize, limit, fewer),
+            None if library is None else substitutions_of(library, self._space, 0),
         )
 
     def sobol(self) -> Sobol:
