@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from unittest import mock
 
 import lightgbm
 import numpy as np
@@ -12,7 +13,15 @@ import shapiq
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import all_sequences, by_evaluator, evaluate, random_spectrum, shapley_values, spectrum_of
+from toys import (
+    all_sequences,
+    by_evaluator,
+    evaluate,
+    random_spectrum,
+    shapley_values,
+    sketch_of_patterns,
+    spectrum_of,
+)
 
 SHAPES = [(2, 7), (3, 5), (4, 5), (5, 4), (20, 3)]
 INDICES = ["SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius"]
@@ -233,6 +242,71 @@ def test_mutations_equal_predictions(shape, seed):
         assert ((searched.codes != x).sum(axis=1) == mutations).all()
         if mutations == 1:
             np.testing.assert_allclose(searched.changes, best, atol=1e-9)
+
+
+def test_the_motif_view_states_words_and_distances():
+    # TATAAA and a GC box at some places, TGA anywhere, two words 8 to 10 symbols apart, and G everywhere.
+    space = ss.SequenceSpace(ss.DNA, 60)
+    patterns = [(start, "TATAAA", 1.4) for start in range(23, 35)]
+    patterns += [(start, "GGGCGG", 0.8) for start in range(5, 20)]
+    patterns += [(start, "TGA", 1.5) for start in range(58)]
+    patterns += [(s, "CA" + "." * gap + "TG", 1.0) for gap in (8, 9, 10) for s in range(10, 30)]
+    patterns += [(start, "G", 0.05) for start in range(60)]
+    explainer = ss.Explainer(sketch_of_patterns(space, patterns))
+    view = explainer.motifs()
+    assert [(m.word, m.first, m.last, len(m.places)) for m in view] == [
+        ("TGA", 0, 59, 58),
+        ("CA, then TG after 8 to 10 symbols", 10, 42, 60),
+        ("G", 0, 59, 60),
+        ("TATAAA", 23, 39, 12),
+        ("GGGCGG", 5, 24, 15),
+    ]
+    for motif in view:
+        assert motif.word in str(view)
+        assert str(motif).startswith(f"{motif.word} from {motif.first} to {motif.last}, ")
+    # The variances of indicators with the planted coefficients.
+    chance = 4.0**-3
+    assert view.motifs[0].variance == pytest.approx(58 * 1.5**2 * chance * (1 - chance), rel=1e-9)
+    codes = np.random.default_rng(0).integers(0, 4, (500, 60))
+    sequences = space.decode(codes)
+    found = {motif.word: motif.found for motif in explainer.motifs(sequences=codes)}
+    assert found["TGA"] == np.mean(["TGA" in s for s in sequences])
+    assert found["TATAAA"] == np.mean(["TATAAA" in s[23:40] for s in sequences])
+    effects = [abs(m.effect) for m in explainer.motifs(sort="effect", min_order=2)]
+    assert effects == sorted(effects, reverse=True)
+    assert len(effects) == 4
+    assert explainer.motifs(1, min_order=4, max_order=5).motifs[0].word.startswith("CA")
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.sampled_from([(3, 5), (4, 4), (5, 4)]), product=st.booleans(), seed=st.integers(0, 2**31))
+def test_motifs_recover_the_patterns_of_a_sketch(shape, product, seed):
+    (q, n), rng = shape, np.random.default_rng(seed)
+    space = ss.SequenceSpace("ACGTB"[:q], n)
+    planted = {}
+    for _ in range(6):
+        support = tuple(sorted(rng.choice(n, rng.integers(1, 5), replace=False).tolist()))
+        planted[support] = (
+            "".join(rng.choice(list(space.alphabet), len(support))),
+            rng.choice([-1, 1]) * (1 + rng.random()),
+        )
+    patterns = []
+    for support, (letters, coefficient) in planted.items():
+        word = ["."] * (support[-1] - support[0] + 1)
+        for i, letter in zip(support, letters, strict=True):
+            word[i - support[0]] = letter
+        patterns.append((support[0], "".join(word), coefficient))
+    chances = rng.dirichlet(np.ones(q), size=n) if product else np.full((n, q), 1 / q)
+    explainer = ss.Explainer(sketch_of_patterns(space, patterns), chances)
+    with mock.patch("shapsketch.explain.motifs.LEAST", 1e-6):
+        motifs = explainer.motifs(1000)
+    expected = {}
+    for support, (letters, coefficient) in planted.items():
+        chance = np.prod([chances[i, space.alphabet.index(a)] for i, a in zip(support, letters, strict=True)])
+        expected[support] = coefficient**2 * chance * (1 - chance)
+    places = [place for motif in motifs for place in motif.places]
+    assert sorted(places) == sorted(expected)
+    assert sum(m.variance for m in motifs) == pytest.approx(sum(expected.values()), abs=1e-10)
 
 
 @settings(max_examples=20)

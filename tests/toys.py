@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import shapsketch as ss
+from shapsketch import _core
 from shapsketch.fitting import distillation, effort
 
 
@@ -48,6 +49,19 @@ def spectrum_of(terms, space):
     sums = np.zeros(len(keys), dtype=complex)
     np.add.at(sums, where.reshape(-1), coefficients)
     return ss.Spectrum(space, keys, sums)
+
+
+def sketch_of_patterns(space, patterns):
+    """Return a sketch of patterns (start, word, coefficient); a dot is any symbol."""
+    orders, supports, symbols = [], [], []
+    for start, word, _ in patterns:
+        letters = [(start + i, space.alphabet.index(a)) for i, a in enumerate(word) if a != "."]
+        orders.append(len(letters))
+        supports += [i for i, _ in letters]
+        symbols += [a for _, a in letters]
+    arrays = (np.array(values, dtype=np.uint16) for values in (orders, supports, symbols))
+    coefficients = np.array([c for *_, c in patterns], dtype=float)
+    return ss.Sketch._wrap(_core.letter_terms(space._core, 0.0, *arrays, coefficients))
 
 
 def evaluate(spectrum, codes):

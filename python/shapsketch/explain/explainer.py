@@ -9,20 +9,22 @@ from typing import Any, Literal
 from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
-from shapsketch.evaluate.evaluator import Evaluator, Parts
+from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.explain.closed_form import ClosedForm
-from shapsketch.explain.control_variate import MIN_CALLS, sample
+from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import Index, name_and_order
 from shapsketch.explain.interop import LikeShap
 from shapsketch.explain.library import substitutions_of
+from shapsketch.explain.motifs import SORTS, Motifs, Sort, motifs_of
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
+from shapsketch.explain.refinement import refined
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.routes import Routes
 from shapsketch.explain.sampled import Sampling
-from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
+from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.models._protocol import Model
 from shapsketch.query.background import Background, BackgroundLike
 from shapsketch.space import Codes, Sequences, Values
@@ -339,32 +341,48 @@ class Explainer(LikeShap, Explains):
         )
 
     def motifs(
-        self, count: int = 20, *, max_order: int | None = None, sequences: Sequences | None = None
+        self,
+        count: int = 20,
+        *,
+        min_order: int = 1,
+        max_order: int | None = None,
+        sort: Sort = "variance",
+        sequences: Sequences | None = None,
     ) -> Motifs:
-        """Return the motifs that carry most of the variance of the closed form over the background.
+        """Return the motifs that carry most of the variance of the closed form, merged over positions.
 
         Parameters
         ----------
         count : int
             Largest number of motifs.
-        max_order : int, optional
-            Largest number of symbols of a motif; the length by default.
+        min_order, max_order : int
+            Smallest and largest number of symbols of a motif; by default 1 and the length. Without longer
+            motifs, their parts are motifs.
+        sort : {"variance", "effect"}
+            The order, descending: the variance over the background, or the absolute mean effect.
         sequences : iterable of str, or integer array (B, n), optional
             Sequences to search for the motifs.
 
         Raises
         ------
         InputError
-            If the positions of the background are not independent (sequences, shuffles), or only the
-            predictor may be explained.
+            If the positions of the background are not independent (sequences, shuffles), only the predictor
+            may be explained, or an option is out of range.
         """
         self._background.require_shared("motifs")
         closed_form = self._routes.only_closed_form("motifs")
-        highest = self._space.n if max_order is None else integer("max_order", max_order, least=1)
-        codes = None if sequences is None else self._space.encode(sequences)
-        most = integer("count", count, least=1)
-        explained = self._routes.explained(closed_form)
-        return Motifs.from_components(closed_form.components, self._space, explained, most, highest, codes)
+        lowest = integer("min_order", min_order, least=1)
+        highest = self._space.n if max_order is None else integer("max_order", max_order, least=lowest)
+        found = motifs_of(
+            closed_form.components,
+            self._space,
+            self._background.chances,
+            orders=(lowest, highest),
+            sort=choice("sort", sort, SORTS),
+            count=integer("count", count, least=1),
+            codes=None if sequences is None else self._space.encode(sequences),
+        )
+        return Motifs(found, self._routes.explained(closed_form))
 
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
@@ -421,25 +439,12 @@ class Explainer(LikeShap, Explains):
             If the store cannot be used, or belongs to another model.
         """
         evaluator = Evaluator.of(model).single_output()
-        name = choice("index", index, ("SV", "SII"))
-        calls = integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS)
-        seed = integer("random_state", random_state, least=0)
-        codes = self._space.encode(sequences)
-        link = self._sketch._link
-        link.check_functions()
-
-        def values_of(parts: Parts, count: int) -> Values:
-            with evaluator.open(self._space, link=link, progress=progress) as session:
-                return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
-
-        # Explain with the sketch first: if that fails, no evaluation was spent.
-        controls = self._routes.controls(codes, calls=calls, pairs=name == "SII")
-        sampled = sample(
-            values_of, codes, self._background, controls, calls=calls, seed=(seed,), pairs=name == "SII"
+        return refined(
+            self._routes,
+            evaluator,
+            self._space.encode(sequences),
+            index=choice("index", index, ("SV", "SII")),
+            calls=integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS),
+            seed=integer("random_state", random_state, least=0),
+            progress=progress,
         )
-        explained = self._routes.explained(None)
-        if name == "SV":
-            return Explanation(
-                sampled.values, sampled.base_values, codes, explained, sampled.stderr, self._space.alphabet
-            )
-        return sampled_interactions(sampled, name, min(2, self._space.n), explained)
