@@ -740,6 +740,22 @@ def test_explanations_are_tables():
         assert value == np.abs(pairs.values[:, pairs.supports.index(support)]).mean()
 
 
+def test_prints_show_the_strongest_first():
+    space = ss.SequenceSpace(ss.DNA, 30)
+    # G adds 0.1, 0.2, ... at the positions in turn, and two G at the end add 40.
+    sketch = sketch_of_patterns(space, [(i, "G", 0.1 * (i + 1)) for i in range(30)] + [(28, "GG", 40.0)])
+    explainer = ss.Explainer(sketch, background="A" * 30)
+    explanation = explainer(["G" * 30, "A" * 30])
+    lines = str(explanation).splitlines()
+    assert [line.split()[:2] for line in lines[2:-1]] == [["0", str(i)] for i in range(29, 9, -1)]
+    assert lines[-1] == "... 40 more"
+    assert [row["position"] for row in explanation.records()[:30]] == list(range(30))
+    short = str(explainer(["A" * 29 + "G"])[0]).splitlines()
+    assert short[2].split() == ["0", "29", "G", "3"]
+    pairs = str(explainer.interactions(["G" * 30])).splitlines()
+    assert [line.split()[1] for line in pairs[2:5]] == ["28-29", "29", "28"]
+
+
 def test_a_composition_applies_to_every_position():
     spectrum, chances = random_spectrum(4, 5, 0), [0.3, 0.2, 0.2, 0.3]
     one, all_ = (ss.Explainer(spectrum, form)(["ACGTA"]) for form in (chances, np.tile(chances, (5, 1))))

@@ -191,7 +191,8 @@ def _indicators(words: list[Word], chances: Values) -> list[Place]:
     prod_{i in U} (1[u_i = w_i] - p_i(w_i))`` at each word ``u`` of each subset ``U``. From the longest words
     to the shortest, the word of the same positions with the largest correlation gets the coefficient that its
     interaction needs, and the interactions of the indicator are subtracted from those of all others (matching
-    pursuit, Mallat and Zhang 1993). With two symbols, all words of the same positions correlate equally, up to the sign.
+    pursuit, Mallat and Zhang 1993). With two symbols, all words of the same positions correlate equally, up
+    to the sign.
     """
     tables: dict[Support, list[Word]] = defaultdict(list)
     for word in words:
