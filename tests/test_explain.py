@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from unittest import mock
 
 import lightgbm
 import numpy as np
@@ -12,7 +13,15 @@ import shapiq
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import all_sequences, by_evaluator, evaluate, random_spectrum, shapley_values
+from toys import (
+    all_sequences,
+    by_evaluator,
+    evaluate,
+    random_spectrum,
+    shapley_values,
+    sketch_of_patterns,
+    spectrum_of,
+)
 
 SHAPES = [(2, 7), (3, 5), (4, 5), (5, 4), (20, 3)]
 INDICES = ["SV", "BV", "SII", "k-SII", "STII", "FSII", "FBII", "BII", "Moebius", "Co-Moebius"]
@@ -233,6 +242,155 @@ def test_mutations_equal_predictions(shape, seed):
         assert ((searched.codes != x).sum(axis=1) == mutations).all()
         if mutations == 1:
             np.testing.assert_allclose(searched.changes, best, atol=1e-9)
+
+
+def test_the_motif_view_states_words_and_distances():
+    # TATAAA and a GC box at some places, TGA anywhere, two words 8 to 10 symbols apart, and G everywhere.
+    space = ss.SequenceSpace(ss.DNA, 60)
+    patterns = [(start, "TATAAA", 1.4) for start in range(23, 35)]
+    patterns += [(start, "GGGCGG", 0.8) for start in range(5, 20)]
+    patterns += [(start, "TGA", 1.5) for start in range(58)]
+    patterns += [(s, "CA" + "." * gap + "TG", 1.0) for gap in (8, 9, 10) for s in range(10, 30)]
+    patterns += [(start, "G", 0.05) for start in range(60)]
+    explainer = ss.Explainer(sketch_of_patterns(space, patterns))
+    view = explainer.motifs()
+    assert [(m.word, m.first, m.last, len(m.places)) for m in view] == [
+        ("TGA", 0, 59, 58),
+        ("CA, then TG after 8 to 10 symbols", 10, 42, 60),
+        ("G", 0, 59, 60),
+        ("TATAAA", 23, 39, 12),
+        ("GGGCGG", 5, 24, 15),
+    ]
+    for motif in view:
+        assert motif.word in str(view)
+        assert str(motif).startswith(f"{motif.word} from {motif.first} to {motif.last}, ")
+    # The variances of indicators with the planted coefficients.
+    chance = 4.0**-3
+    assert view.motifs[0].variance == pytest.approx(58 * 1.5**2 * chance * (1 - chance), rel=1e-9)
+    codes = np.random.default_rng(0).integers(0, 4, (500, 60))
+    sequences = space.decode(codes)
+    found = {motif.word: motif.found for motif in explainer.motifs(sequences=codes)}
+    assert found["TGA"] == np.mean(["TGA" in s for s in sequences])
+    assert found["TATAAA"] == np.mean(["TATAAA" in s[23:40] for s in sequences])
+    effects = [abs(m.effect) for m in explainer.motifs(sort="effect", min_order=2)]
+    assert effects == sorted(effects, reverse=True)
+    assert len(effects) == 4
+    assert explainer.motifs(1, min_order=4, max_order=5).motifs[0].word.startswith("CA")
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.sampled_from([(3, 5), (4, 4), (5, 4)]), product=st.booleans(), seed=st.integers(0, 2**31))
+def test_motifs_recover_the_patterns_of_a_sketch(shape, product, seed):
+    (q, n), rng = shape, np.random.default_rng(seed)
+    space = ss.SequenceSpace("ACGTB"[:q], n)
+    planted = {}
+    for _ in range(6):
+        support = tuple(sorted(rng.choice(n, rng.integers(1, 5), replace=False).tolist()))
+        planted[support] = (
+            "".join(rng.choice(list(space.alphabet), len(support))),
+            rng.choice([-1, 1]) * (1 + rng.random()),
+        )
+    patterns = []
+    for support, (letters, coefficient) in planted.items():
+        word = ["."] * (support[-1] - support[0] + 1)
+        for i, letter in zip(support, letters, strict=True):
+            word[i - support[0]] = letter
+        patterns.append((support[0], "".join(word), coefficient))
+    chances = rng.dirichlet(np.ones(q), size=n) if product else np.full((n, q), 1 / q)
+    explainer = ss.Explainer(sketch_of_patterns(space, patterns), chances)
+    with mock.patch("shapsketch.explain.motifs.LEAST", 1e-6):
+        motifs = explainer.motifs(1000)
+    expected = {}
+    for support, (letters, coefficient) in planted.items():
+        chance = np.prod([chances[i, space.alphabet.index(a)] for i, a in zip(support, letters, strict=True)])
+        expected[support] = coefficient**2 * chance * (1 - chance)
+    places = [place for motif in motifs for place in motif.places]
+    assert sorted(places) == sorted(expected)
+    assert sum(m.variance for m in motifs) == pytest.approx(sum(expected.values()), abs=1e-10)
+
+
+@settings(max_examples=20)
+@given(
+    shape=st.sampled_from([(2, 5), (3, 5), (4, 6)]),
+    seed=st.integers(0, 2**31),
+    minimize=st.booleans(),
+    count=st.integers(1, 40),
+)
+def test_doubles_by_epistasis_are_the_best_of_all(shape, seed, minimize, count):
+    q, n = shape
+    rng = np.random.default_rng(seed)
+    explainer = ss.Explainer(random_spectrum(q, n, seed))
+    x = rng.integers(0, q, n).astype(np.uint8)
+    library = {i: explainer._space.alphabet[: rng.integers(1, q + 1)] for i in range(n)}
+    allowed = [{explainer._space.alphabet.index(a) for a in library[i]} - {int(x[i])} for i in range(n)]
+    doubles = []
+    for i, j in itertools.combinations(range(n), 2):
+        for a, b in itertools.product(allowed[i], allowed[j]):
+            y = x.copy()
+            y[i], y[j] = a, b
+            doubles.append(y)
+    if not doubles:
+        return
+    scores = np.sort(explainer._routes.preferred.predict(np.array(doubles)))
+    expected = scores[:count] if minimize else scores[::-1][:count]
+    result = explainer.best_mutants(x, 2, count=count, minimize=minimize, library=library)
+    np.testing.assert_allclose(result.scores, expected, rtol=0, atol=1e-10)
+    assert result.exact
+    assert ((result.codes != x).sum(axis=1) == 2).all()
+    assert len(np.unique(result.codes, axis=0)) == len(result.codes)
+
+
+def test_the_beam_search_starts_from_the_best_doubles():
+    # Two C at positions 0 and 1 are worth 9, though each alone costs 1; 300 better single mutants hide them.
+    space = ss.SequenceSpace(ss.DNA, 110)
+
+    def model(codes):
+        first, second = codes[:, 0] == 1, codes[:, 1] == 1
+        return 11.0 * (first & second) - first - second + 0.01 * (codes[:, 2:] != 0).sum(axis=1)
+
+    terms = {(0, 1): lambda a, b: 11.0 * (a == b == 1) - (a == 1) - (b == 1)}
+    terms |= {(i,): lambda a: 0.01 * (a != 0) for i in range(2, 110)}
+    explainer = ss.Explainer(spectrum_of(terms, space))
+    best = explainer.best_mutants("A" * 110, 3, count=1, limit=100_000)
+    assert not best.exact
+    assert best.changes[0] == pytest.approx(9.01)
+    # Without the doubles the beam has only singles that are good alone.
+    assert explainer.best_mutants("A" * 110, 3, count=1, limit=0).changes[0] < 0.1
+    assert model(best.codes)[0] == pytest.approx(9.01)
+
+
+@pytest.mark.parametrize("limit", [10**6, 30, 0])
+def test_fewer_mutations_are_never_worse(limit):
+    space = ss.SequenceSpace(ss.DNA, 5)
+    weights = np.array([3.0, 2.0, -1.0, -2.0, -4.0])
+    terms = {(i,): lambda a, w=w: w * (a != 0) for i, w in enumerate(weights)}
+    explainer = ss.Explainer(spectrum_of(terms, space))
+    assert explainer.best_mutants("AAAAA", 4, count=1, limit=limit).changes[0] == pytest.approx(2.0)
+    best = explainer.best_mutants("AAAAA", 4, count=200, limit=limit, fewer=True)
+    assert best.changes[0] == pytest.approx(5.0)
+    assert best.exact == (limit == 10**6)
+    assert (np.diff(best.scores) <= 1e-12).all()
+    if best.exact:
+        every = [
+            weights[list(s)].sum()
+            for m in range(1, 5)
+            for s in itertools.combinations(range(5), m)
+            for _ in range(3**m)
+        ]
+        np.testing.assert_allclose(best.changes, sorted(every, reverse=True)[:200], atol=1e-12)
+    only = explainer.best_mutants("AAAAA", 1, count=20, library=[2, 4], limit=limit)
+    assert {name[1] for name in only.mutations} == {"3", "5"}
+
+
+def test_a_long_comparison_is_announced(monkeypatch, caplog):
+    monkeypatch.setattr("shapsketch.explain.mutants.LONG", 0.0)
+    monkeypatch.setattr("shapsketch.explain.mutants.CHUNK", 1000)
+    space = ss.SequenceSpace(ss.DNA, 6)
+    explainer = ss.Explainer(spectrum_of({(0,): lambda a: float(a)}, space))
+    explainer.best_mutants("AAAAAA", 3)
+    assert [r.getMessage()[:47] for r in caplog.records] == [
+        "comparing all 540 mutants with 3 mutations take"
+    ]
 
 
 def test_mutants_are_named():
@@ -580,6 +738,22 @@ def test_explanations_are_tables():
         assert value == one.values[0, one.supports.index(support)]
     for support, value in pairs.top(3):
         assert value == np.abs(pairs.values[:, pairs.supports.index(support)]).mean()
+
+
+def test_prints_show_the_strongest_first():
+    space = ss.SequenceSpace(ss.DNA, 30)
+    # G adds 0.1, 0.2, ... at the positions in turn, and two G at the end add 40.
+    sketch = sketch_of_patterns(space, [(i, "G", 0.1 * (i + 1)) for i in range(30)] + [(28, "GG", 40.0)])
+    explainer = ss.Explainer(sketch, background="A" * 30)
+    explanation = explainer(["G" * 30, "A" * 30])
+    lines = str(explanation).splitlines()
+    assert [line.split()[:2] for line in lines[2:-1]] == [["0", str(i)] for i in range(29, 9, -1)]
+    assert lines[-1] == "... 40 more"
+    assert [row["position"] for row in explanation.records()[:30]] == list(range(30))
+    short = str(explainer(["A" * 29 + "G"])[0]).splitlines()
+    assert short[2].split() == ["0", "29", "G", "3"]
+    pairs = str(explainer.interactions(["G" * 30])).splitlines()
+    assert [line.split()[1] for line in pairs[2:5]] == ["28-29", "29", "28"]
 
 
 def test_a_composition_applies_to_every_position():

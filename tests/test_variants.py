@@ -490,12 +490,44 @@ def test_the_best_combinations_of_a_library(scan, effects, limit):
     assert lowest["effect"][0] == pytest.approx(effects.singles()["effect"].min())
 
 
+def test_substitutions_in_one_row_never_rank_first():
+    # Six positions of A; C is good and seen often. D at position 3 is seen once, with an outlier.
+    rng = np.random.default_rng(0)
+    space = ss.SequenceSpace("ACD", 6)
+    codes = np.unique(rng.integers(0, 2, (300, 6)), axis=0).astype(np.uint8)
+    values = codes.sum(axis=1) + 0.05 * rng.normal(size=len(codes))
+    outlier = np.array([[0, 0, 2, 0, 0, 0]], dtype=np.uint8)
+    codes, values = np.concatenate([codes, outlier]), np.append(values, 6.0)
+    scan = ss.Variants(space, "AAAAAA", codes, values, [""] * len(codes))
+    effects = ss.VariantEffects(ss.fit(scan, progress=False), scan)
+    best = effects.best(2, count=100)
+    has = np.array(["A3D" in name for name in best["mutations"]])
+    # All 20 doubles: the 15 without D, best first, then the 5 with D, best first.
+    assert has.tolist() == [False] * 15 + [True] * 5
+    assert (np.diff(best["effect"][:15]) <= 0).all()
+    assert (np.diff(best["effect"][15:]) <= 0).all()
+    trusting = effects.best(2, count=100, min_support=0)
+    assert (np.diff(trusting["effect"]) <= 0).all()
+    assert "A3D" in trusting["mutations"][0]
+    assert sorted(trusting["mutations"]) == sorted(best["mutations"])
+    # Support by counting rows.
+    for name, support in zip(best["mutations"], best["support"], strict=True):
+        cells = [(int(part[1:-1]) - 1, "ACD".index(part[-1])) for part in name.split(":")]
+        assert support == min((codes[:, i] == a).sum() for i, a in cells)
+    fewer = effects.best(3, count=100, fewer=True)
+    assert len(fewer) == 7 + 20 + 30
+    assert np.isnan(fewer["stderr"]).all() == np.isnan(best["stderr"]).all()
+    assert len(effects.best(2, library=[1, 2], count=9)) == 4
+    with pytest.raises(ss.InputError, match="min_support must be at least 0, got -1"):
+        effects.best(2, min_support=-1)
+
+
 def test_a_library_that_does_not_exist_is_refused(effects):
     for library, message in (
-        ({17: "A"}, "library: position 17 is outside of the wild type, 11 to 16"),
+        ({17: "A"}, "library: position 17 is outside of the sequence, 11 to 16"),
         ({10: "A"}, "a position of the library must be at least 11, got 10"),
         ({12: "1"}, r"library\[12\]: '1' is not in the alphabet"),
-        ("some", "library must be 'observed', 'all' or a mapping, got 'some'"),
+        ("some", "library must be 'observed', 'all', a mapping or a list of positions, got 'some'"),
         ({12: "K"}, "mutations must be at most 0, the positions with substitutions in the library, got 1"),
     ):
         with pytest.raises(ss.InputError, match=message):
@@ -520,7 +552,7 @@ def test_all_mutants_of_a_library_are_listed_once(choices, mutations, seed):
         if sum(a != b for a, b in zip(codes, row, strict=True)) == mutations
         and all(a == b or others[i, a] for i, (a, b) in enumerate(zip(codes, row, strict=True)))
     }
-    assert mutants._number_of_mutants(others.sum(axis=1), mutations) == len(expected)
+    assert mutants._numbers_of_mutants(others.sum(axis=1), mutations)[-1] == len(expected)
     if expected:
         listed = [
             tuple(codes) for part in mutants._all_mutants(row, others, mutations) for codes in part.tolist()
@@ -528,7 +560,7 @@ def test_all_mutants_of_a_library_are_listed_once(choices, mutations, seed):
         assert len(listed) == len(expected)
         assert set(listed) == expected
     assert (
-        mutants._number_of_mutants(np.full(300, 19), 7) == comb(300, 7) * 19**7
+        mutants._numbers_of_mutants(np.full(300, 19), 7)[-1] == comb(300, 7) * 19**7
         or comb(300, 7) * 19**7 > 2**53
     )
 

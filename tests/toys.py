@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import shapsketch as ss
+from shapsketch import _core
 from shapsketch.fitting import distillation, effort
 
 
@@ -30,6 +31,37 @@ def random_spectrum(q, n, seed, terms=12, max_order=4):
         coefficients.append(complex(rng.normal(), rng.normal()))
     space = ss.SequenceSpace("ACGTBDEFHIJKLMNOPQRSUVWXYZ"[:q], n)
     return ss.Spectrum(space, np.array(frequencies), coefficients, real_part=True)
+
+
+def spectrum_of(terms, space):
+    """Return the spectrum of a sum of functions of codes, in a dict by their supports."""
+    frequencies, coefficients = [], []
+    for support, function in terms.items():
+        shape = (space.q,) * len(support)
+        table = np.array([function(*word) for word in np.ndindex(*shape)], dtype=float).reshape(shape)
+        transform = np.fft.fftn(table) / table.size
+        for word in np.argwhere(np.abs(transform) > 1e-14):
+            k = np.zeros(space.n, int)
+            k[list(support)] = word
+            frequencies.append(k)
+            coefficients.append(transform[tuple(word)])
+    keys, where = np.unique(np.array(frequencies), axis=0, return_inverse=True)
+    sums = np.zeros(len(keys), dtype=complex)
+    np.add.at(sums, where.reshape(-1), coefficients)
+    return ss.Spectrum(space, keys, sums)
+
+
+def sketch_of_patterns(space, patterns):
+    """Return a sketch of patterns (start, word, coefficient); a dot is any symbol."""
+    orders, supports, symbols = [], [], []
+    for start, word, _ in patterns:
+        letters = [(start + i, space.alphabet.index(a)) for i, a in enumerate(word) if a != "."]
+        orders.append(len(letters))
+        supports += [i for i, _ in letters]
+        symbols += [a for _, a in letters]
+    arrays = (np.array(values, dtype=np.uint16) for values in (orders, supports, symbols))
+    coefficients = np.array([c for *_, c in patterns], dtype=float)
+    return ss.Sketch._wrap(_core.letter_terms(space._core, 0.0, *arrays, coefficients))
 
 
 def evaluate(spectrum, codes):

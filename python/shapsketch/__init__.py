@@ -21,9 +21,10 @@ from shapsketch.evaluate.store import Store
 from shapsketch.explain.amortised import amortise
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
+from shapsketch.explain.motifs import Motif, Motifs
 from shapsketch.explain.mutants import Mutants
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
-from shapsketch.explain.summaries import AttributionMap, Motif, Motifs, Sobol
+from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.explain.variants import VariantEffects
 from shapsketch.files.read import Records, SequenceReader, read_sequences

@@ -53,6 +53,11 @@ class ClosedForm:
         return pairs, components.epistasis(codes).reshape(len(codes), len(pairs), q, q)
 
     @property
+    def n_pairs(self) -> int:
+        """Number of pairs of positions that share a term."""
+        return len(self._sketch._components.pairs)
+
+    @property
     def space(self) -> SequenceSpace:
         """The sequence space."""
         return self._background.space

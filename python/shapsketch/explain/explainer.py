@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from shapsketch._validate import boolean, choice, integer, iterator_of, number
+from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
-from shapsketch.evaluate.evaluator import Evaluator, Parts
+from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.explain.closed_form import ClosedForm
-from shapsketch.explain.control_variate import MIN_CALLS, sample
+from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
 from shapsketch.explain.explained import Explained, Explains
-from shapsketch.explain.indices import ALL_ORDERS, INDICES, Index
+from shapsketch.explain.indices import Index, name_and_order
 from shapsketch.explain.interop import LikeShap
-from shapsketch.explain.mutants import MAX_COMPARED, Mutants, best_mutants, by_letter, one_sequence
+from shapsketch.explain.library import substitutions_of
+from shapsketch.explain.motifs import SORTS, Motifs, Sort, motifs_of
+from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
+from shapsketch.explain.refinement import refined
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
 from shapsketch.explain.routes import Routes
 from shapsketch.explain.sampled import Sampling
-from shapsketch.explain.summaries import AttributionMap, Motifs, Sobol
+from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.models._protocol import Model
 from shapsketch.query.background import Background, BackgroundLike
 from shapsketch.space import Codes, Sequences, Values
@@ -232,19 +235,8 @@ class Explainer(LikeShap, Explains):
             If the index does not exist (the message suggests one), the order is out of range, or a sequence
             does not belong to the space.
         """
-        name = choice("index", index, INDICES)
         n = self._space.n
-        if max_order is None:
-            highest = n if name in ALL_ORDERS else min(2, n)
-        else:
-            highest = integer("max_order", max_order, least=1)
-            if name in ("SV", "BV"):
-                # Values of order 1, so any `max_order` is valid.
-                highest = 1
-            if name == "Faith-Shap" and highest != n:
-                raise InputError(
-                    f"Faith-Shap has full order, n = {n}; use index='FSII' for max_order={highest}"
-                )
+        name, highest = name_and_order(index, max_order, n)
         codes, route = self._encode(sequences), self._routes.preferred
         if not isinstance(route, ClosedForm) and sampled_index(name, highest):
             order = 1 if name == "SV" else highest
@@ -287,15 +279,19 @@ class Explainer(LikeShap, Explains):
         mutations: int,
         *,
         count: int = 10,
+        library: Mapping[int, str] | Iterable[int] | None = None,
+        fewer: bool = False,
         minimize: bool = False,
         limit: int = MAX_COMPARED,
     ) -> Mutants:
         """Return the mutants of a sequence with the highest (or lowest) predicted scores.
 
-        All mutants with exactly `mutations` substitutions are compared if there are at most `limit`.
-        Otherwise a beam search keeps the best 200 mutants after each substitution (`count` if larger), and
-        ``exact`` is False. Its time is proportional to the product of `mutations`, the mutants that it keeps,
-        the length, and the number of terms; a search that scores more than 5e7 mutants logs a warning first.
+        All mutants with a number of substitutions are compared if there are at most `limit`; all double
+        mutants of a closed form by their effects and epistasis, a million in less than a second. Otherwise a
+        beam search starts from the best double mutants of all, keeps the best 200 mutants after each
+        substitution (`count` if larger), and ``exact`` is False. Its time is proportional to the product of
+        `mutations`, the mutants that it keeps, the length, and the number of terms. Long searches log a
+        warning first.
 
         Parameters
         ----------
@@ -304,6 +300,10 @@ class Explainer(LikeShap, Explains):
             Number of substitutions, from 1 to n.
         count : int
             Number of mutants to return.
+        library : mapping of int to str, or iterable of int, optional
+            The symbols that each position may get, or the positions that may change, from 0; by default all.
+        fewer : bool
+            Also return mutants with fewer substitutions, if their scores are better.
         minimize : bool
             Return the mutants with the lowest scores.
         limit : int
@@ -312,16 +312,15 @@ class Explainer(LikeShap, Explains):
         Raises
         ------
         InputError
-            If a number is out of range, or the sequence does not belong to the space.
+            If a number is out of range, the library has a position or a symbol that does not exist, or the
+            sequence does not belong to the space.
         """
         return best_mutants(
             self._routes.preferred,
             self._space,
             one_sequence(sequence, self._space),
-            mutations=mutations,
-            count=count,
-            minimize=boolean("minimize", minimize),
-            limit=limit,
+            Wanted(mutations, count, minimize, limit, fewer),
+            None if library is None else substitutions_of(library, self._space, 0),
         )
 
     def sobol(self) -> Sobol:
@@ -342,32 +341,48 @@ class Explainer(LikeShap, Explains):
         )
 
     def motifs(
-        self, count: int = 20, *, max_order: int | None = None, sequences: Sequences | None = None
+        self,
+        count: int = 20,
+        *,
+        min_order: int = 1,
+        max_order: int | None = None,
+        sort: Sort = "variance",
+        sequences: Sequences | None = None,
     ) -> Motifs:
-        """Return the motifs that carry most of the variance of the closed form over the background.
+        """Return the motifs that carry most of the variance of the closed form, merged over positions.
 
         Parameters
         ----------
         count : int
             Largest number of motifs.
-        max_order : int, optional
-            Largest number of symbols of a motif; the length by default.
+        min_order, max_order : int
+            Smallest and largest number of symbols of a motif; by default 1 and the length. Without longer
+            motifs, their parts are motifs.
+        sort : {"variance", "effect"}
+            The order, descending: the variance over the background, or the absolute mean effect.
         sequences : iterable of str, or integer array (B, n), optional
             Sequences to search for the motifs.
 
         Raises
         ------
         InputError
-            If the positions of the background are not independent (sequences, shuffles), or only the
-            predictor may be explained.
+            If the positions of the background are not independent (sequences, shuffles), only the predictor
+            may be explained, or an option is out of range.
         """
         self._background.require_shared("motifs")
         closed_form = self._routes.only_closed_form("motifs")
-        highest = self._space.n if max_order is None else integer("max_order", max_order, least=1)
-        codes = None if sequences is None else self._space.encode(sequences)
-        most = integer("count", count, least=1)
-        explained = self._routes.explained(closed_form)
-        return Motifs.from_components(closed_form.components, self._space, explained, most, highest, codes)
+        lowest = integer("min_order", min_order, least=1)
+        highest = self._space.n if max_order is None else integer("max_order", max_order, least=lowest)
+        found = motifs_of(
+            closed_form.components,
+            self._space,
+            self._background.chances,
+            orders=(lowest, highest),
+            sort=choice("sort", sort, SORTS),
+            count=integer("count", count, least=1),
+            codes=None if sequences is None else self._space.encode(sequences),
+        )
+        return Motifs(found, self._routes.explained(closed_form))
 
     def attribution_map(self, sequences: Sequences) -> AttributionMap:
         """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
@@ -424,25 +439,12 @@ class Explainer(LikeShap, Explains):
             If the store cannot be used, or belongs to another model.
         """
         evaluator = Evaluator.of(model).single_output()
-        name = choice("index", index, ("SV", "SII"))
-        calls = integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS)
-        seed = integer("random_state", random_state, least=0)
-        codes = self._space.encode(sequences)
-        link = self._sketch._link
-        link.check_functions()
-
-        def values_of(parts: Parts, count: int) -> Values:
-            with evaluator.open(self._space, link=link, progress=progress) as session:
-                return link.to_link(session.values(parts, count, to_square=True)[:, 0], "model")
-
-        # Explain with the sketch first: if that fails, no evaluation was spent.
-        controls = self._routes.controls(codes, calls=calls, pairs=name == "SII")
-        sampled = sample(
-            values_of, codes, self._background, controls, calls=calls, seed=(seed,), pairs=name == "SII"
+        return refined(
+            self._routes,
+            evaluator,
+            self._space.encode(sequences),
+            index=choice("index", index, ("SV", "SII")),
+            calls=integer("calls_per_sequence", calls_per_sequence, least=MIN_CALLS),
+            seed=integer("random_state", random_state, least=0),
+            progress=progress,
         )
-        explained = self._routes.explained(None)
-        if name == "SV":
-            return Explanation(
-                sampled.values, sampled.base_values, codes, explained, sampled.stderr, self._space.alphabet
-            )
-        return sampled_interactions(sampled, name, min(2, self._space.n), explained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
@@ -11,8 +12,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import array_of, check_memory, integer, shown
+from shapsketch._validate import array_of, boolean, check_memory, integer, shown
 from shapsketch.errors import InputError
+from shapsketch.explain.closed_form import ClosedForm
+from shapsketch.explain.doubles import best_doubles
 from shapsketch.explain.table import Record, Table
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values
 
@@ -28,6 +31,10 @@ MUTANT_BYTES = 400
 BEAM_WIDTH = 200
 # Number of scored mutants from which a beam search takes long enough, several seconds, for a warning.
 MANY_SCORED = 50_000_000
+# Largest number of entries of the epistasis of all pairs, relative to the number of double mutants.
+EPISTASIS_SIZE = 4
+# Predicted seconds of a comparison of all mutants, from which there is a warning.
+LONG = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,28 +108,49 @@ class Scores(Protocol):
         """Return changes (B, n q)."""
 
 
-def best_mutants(
-    scores_of: Scores,
-    space: SequenceSpace,
-    row: Codes,
-    *,
-    mutations: int,
-    count: int,
-    minimize: bool,
-    limit: int,
-    allowed: npt.NDArray[np.bool_] | None = None,
-) -> Mutants:
-    """Return the `count` mutants of a sequence, `row` (n,), with the highest (lowest) predicted scores.
+@dataclass(frozen=True)
+class Wanted:
+    """Which mutants to find.
 
-    They have exactly `mutations` substitutions, by symbols that are `allowed` (n, q), by default all. All
-    mutants are compared if there are at most `limit`.
+    They have exactly `mutations` substitutions, or up to `mutations` if `fewer`. All mutants with a number of
+    substitutions are compared if there are at most `limit`.
 
     Raises
     ------
     InputError
-        If a number is out of range, or the mutants need more memory than the machine can give.
+        If an option is out of range.
     """
-    mutations = integer("mutations", mutations, least=1)
+
+    mutations: int
+    count: int
+    minimize: bool
+    limit: int
+    fewer: bool
+
+    def __post_init__(self) -> None:
+        for name, least in (("mutations", 1), ("count", 1), ("limit", 0)):
+            object.__setattr__(self, name, integer(name, getattr(self, name), least=least))
+        for name in ("minimize", "fewer"):
+            object.__setattr__(self, name, boolean(name, getattr(self, name)))
+
+
+def best_mutants(
+    scores_of: Scores,
+    space: SequenceSpace,
+    row: Codes,
+    wanted: Wanted,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> Mutants:
+    """Return the mutants of a sequence, `row` (n,), with the highest (lowest) predicted scores.
+
+    Their substitutions are by symbols that are `allowed` (n, q), by default all.
+
+    Raises
+    ------
+    InputError
+        If there are too few positions, or the mutants need more memory than the machine can give.
+    """
+    mutations, count, limit, fewer = wanted.mutations, wanted.count, wanted.limit, wanted.fewer
     others = (np.arange(space.q) != row[:, None]) & space.allowed
     if allowed is not None:
         others &= allowed
@@ -130,68 +158,113 @@ def best_mutants(
     if mutations > n_positions:
         what = "the length" if allowed is None else "the positions with substitutions in the library"
         raise InputError(f"mutations must be at most {n_positions}, {what}, got {mutations}")
-    count, limit = integer("count", count, least=1), integer("limit", limit, least=0)
-    sign = -1.0 if minimize else 1.0
-    total = _number_of_mutants(others.sum(axis=1), mutations)
-    kept = min(total, max(BEAM_WIDTH, count))
+    totals = _numbers_of_mutants(others.sum(axis=1), mutations)
+    kept = min(totals[-1], max(BEAM_WIDTH, count))
     check_memory(
         f"{kept:,} mutants", kept * (MUTANT_BYTES + 5 * space.n + 16 * mutations), "use a smaller count"
     )
-    exact = total <= limit
-    if exact:
-        best, scores = _compare_all(scores_of, row, others, mutations, min(count, total), sign)
-    else:
-        # The first step has one parent, the others have `kept`.
-        scored = (1 + (mutations - 1) * kept) * int(others.sum())
-        if scored >= MANY_SCORED:
-            logger.warning(
-                "the beam search scores about %.1e mutants, in %d steps from %d mutants each; a smaller "
-                "count or fewer mutations take less time",
-                scored,
-                mutations,
-                kept,
-            )
-        best = _beam_search(scores_of, row, others, mutations, kept, sign)
-        scores = scores_of.predict(best)
-        order = np.argsort(-sign * scores, kind="stable")[:count]
-        best, scores = best[order], scores[order]
+    search = _Search(scores_of, row, others, -1.0 if wanted.minimize else 1.0)
+    best, scores = np.empty((0, space.n), dtype=np.uint8), np.empty(0)
+    compared = [number for number, total in enumerate(totals, 1) if total <= limit]
+    for number in compared:
+        if fewer or number == mutations:
+            best, scores = search.merged(best, scores, search.compare_all(number, count, totals), count)
+    if len(compared) < mutations and (fewer or mutations not in compared):
+        for number, beam in search.beams(mutations, kept, totals, limit):
+            if number not in compared and (fewer or number == mutations):
+                best, scores = search.merged(best, scores, beam, count)
     original_score = float(scores_of.predict(row[None])[0])
     alphabet = space.alphabet
     names = [
         " ".join(f"{alphabet[row[i]]}{i + 1}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
         for mutant in best
     ]
+    exact = len(compared) == mutations if fewer else mutations in compared
     return Mutants(best, space.decode(best), scores, scores - original_score, names, exact)
 
 
-def _number_of_mutants(choices: npt.NDArray[np.int64], mutations: int) -> int:
-    """Return the number of mutants, if each position has a number of choices; at most 2**62.
+def _numbers_of_mutants(choices: npt.NDArray[np.int64], mutations: int) -> list[int]:
+    """Return the numbers of mutants with 1 to `mutations` substitutions; each at most 2**62.
 
-    It is a coefficient of ``prod(1 + choices x)``, exact below 2**53.
+    `choices` is the number of substitutions of each position. The numbers are the coefficients of
+    ``prod(1 + choices x)``, exact below 2**53.
     """
     coefficients = np.zeros(mutations + 1)
     coefficients[0] = 1.0
     with np.errstate(over="ignore"):
         for choice in choices:
             coefficients[1:] += choice * coefficients[:-1]
-    return int(min(coefficients[-1], 2.0**62))
+    return [int(min(coefficient, 2.0**62)) for coefficient in coefficients[1:]]
 
 
-def _compare_all(
-    scores_of: Scores, row: Codes, others: npt.NDArray[np.bool_], mutations: int, count: int, sign: float
-) -> tuple[Codes, Values]:
-    """Return the best `count` of all mutants, and their scores."""
-    best, scores = np.empty((0, len(row)), dtype=np.uint8), np.empty(0)
-    for codes in _all_mutants(row, others, mutations):
-        new = scores_of.predict(codes)
+@dataclass(frozen=True)
+class _Search:
+    """The search for mutants of a sequence, `row` (n,), by substitutions `others` (n, q).
+
+    Scores are compared after multiplication by `sign`, 1 or -1.
+    """
+
+    scores_of: Scores
+    row: Codes
+    others: npt.NDArray[np.bool_]
+    sign: float
+
+    def merged(self, best: Codes, scores: Values, new: Codes, count: int) -> tuple[Codes, Values]:
+        """Return the best `count` of scored and new mutants, best first, and their scores."""
+        new_scores = self.scores_of.predict(new)
         if len(scores) == count:
             # Mutants that are not better than the last one cannot be among the best.
-            better = sign * new > sign * scores[-1]
-            codes, new = codes[better], new[better]
-        best, scores = np.concatenate([best, codes]), np.concatenate([scores, new])
-        order = np.argsort(-sign * scores, kind="stable")[:count]
-        best, scores = best[order], scores[order]
-    return best, scores
+            better = self.sign * new_scores > self.sign * scores[-1]
+            new, new_scores = new[better], new_scores[better]
+        best, scores = np.concatenate([best, new]), np.concatenate([scores, new_scores])
+        order = np.argsort(-self.sign * scores, kind="stable")[:count]
+        return best[order], scores[order]
+
+    def compare_all(self, mutations: int, count: int, totals: list[int]) -> Codes:
+        """Return the best `count` of all mutants with `mutations` substitutions."""
+        total, scores_of = totals[mutations - 1], self.scores_of
+        if mutations == 2 and isinstance(scores_of, ClosedForm):
+            q = self.others.shape[1]
+            if scores_of.n_pairs * q**2 <= EPISTASIS_SIZE * total:
+                return best_doubles(scores_of, self.row, self.others, min(count, total), self.sign)
+        best, scores = np.empty((0, len(self.row)), dtype=np.uint8), np.empty(0)
+        compared, start = 0, time.monotonic()
+        for codes in _all_mutants(self.row, self.others, mutations):
+            best, scores = self.merged(best, scores, codes, count)
+            if compared == 0:
+                seconds = (time.monotonic() - start) * total / len(codes)
+                if seconds >= LONG:
+                    logger.warning(
+                        "comparing all %d mutants with %d mutations takes about %.0f s; a smaller limit= "
+                        "uses a beam search, a library= has fewer mutants",
+                        total,
+                        mutations,
+                        seconds,
+                    )
+            compared += len(codes)
+        return best
+
+    def beams(self, mutations: int, width: int, totals: list[int], limit: int) -> Iterator[tuple[int, Codes]]:
+        """Yield the best mutants of each step of a beam search, with their number of substitutions.
+
+        It starts from the best double mutants of all if there are at most `limit`, because two substitutions
+        can be good together though neither is good alone.
+        """
+        start, beam = 0, self.row[None]
+        if mutations > 2 and max(totals[:2]) <= limit:
+            start, beam = 2, self.compare_all(2, width, totals)
+        # The first step from the sequence itself has one parent, the others have up to `width`.
+        steps = mutations - start
+        scored = (steps * width if start else 1 + (steps - 1) * width) * int(self.others.sum())
+        if scored >= MANY_SCORED:
+            logger.warning(
+                "the beam search scores about %.1e mutants, in %d steps from %d mutants each; a smaller "
+                "count or fewer mutations take less time",
+                scored,
+                steps,
+                width,
+            )
+        yield from _beam_search(self, beam, start, mutations, width)
 
 
 def _all_mutants(row: Codes, others: npt.NDArray[np.bool_], mutations: int) -> Iterator[Codes]:
@@ -223,21 +296,24 @@ def _all_mutants(row: Codes, others: npt.NDArray[np.bool_], mutations: int) -> I
 
 
 def _beam_search(
-    scores_of: Scores, row: Codes, others: npt.NDArray[np.bool_], mutations: int, width: int, sign: float
-) -> Codes:
-    """Add one substitution at a time, keep the best `width` mutants of each step; return the last ones."""
+    search: _Search, beam: Codes, start: int, mutations: int, width: int
+) -> Iterator[tuple[int, Codes]]:
+    """Add one substitution at a time to mutants that have `start`; yield the best `width` of each step."""
     # A mutant is recognised by a sum of random numbers, one for each symbol at each position, because
     # different orders of the same substitutions give the same mutant. In the largest search two mutants have
     # the same sum with a probability of about 1e-6; one of them is then lost.
+    row, others = search.row, search.others
     n, q = others.shape
     table = np.random.default_rng(0).integers(0, 2**64, n * q, dtype=np.uint64)
-    beam, keys = row[None], np.zeros(1, dtype=np.uint64)
+    substituted = beam != row
+    keys = np.where(substituted, table[np.arange(n) * q + beam], np.uint64(0)).sum(axis=1, dtype=np.uint64)
     size = max(1, CHUNK // (8 * n * q))
-    for step in range(1, mutations + 1):
+    for step in range(start + 1, mutations + 1):
         best = _Candidates(width)
         for first in range(0, len(beam), size):
             part = beam[first : first + size]
-            scores = sign * (scores_of.predict(part)[:, None] + scores_of.mutation_effects(part))
+            scores_of = search.scores_of
+            scores = search.sign * (scores_of.predict(part)[:, None] + scores_of.mutation_effects(part))
             # Each position is substituted at most once, and never by its original symbol.
             scores[np.repeat(part != row, q, axis=1)] = -np.inf
             scores[:, ~others.ravel()] = -np.inf
@@ -248,7 +324,7 @@ def _beam_search(
         parents, cells, keys = best.parents, best.cells, best.keys
         beam = beam[parents]
         beam[np.arange(len(beam)), cells // q] = cells % q
-    return beam
+        yield step, beam
 
 
 def _highest(scores: Values, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -20,11 +20,25 @@ from shapsketch.surrogate.predictor import Predictor
 from shapsketch.surrogate.sketch import Sketch
 
 
+def strongest(values: Values) -> list[int]:
+    """Return flat indices of the values (B, width) to print, by sequence, the largest of each first."""
+    rows: list[int] = []
+    first = 0
+    for row in values:
+        order = np.argsort(-np.abs(row), kind="stable")[: PRINTED_ROWS - len(rows)]
+        rows += (order + first).tolist()
+        first += len(row)
+        if len(rows) >= PRINTED_ROWS:
+            break
+    return rows
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Explains, Table):
     """Shapley values of a batch of sequences, with the fields of shap's ``Explanation``.
 
-    ``print`` it, or make a data frame of it, :meth:`to_frame`: one row for each position of each sequence.
+    ``print`` it, strongest values first, or make a data frame of it, :meth:`to_frame`: one row for each
+    position of each sequence.
     ``explanation[3]`` and ``explanation[:10]`` are the explanations of these sequences, and :meth:`to_shap`
     is for the plots of shap.
 
@@ -92,11 +106,13 @@ class Explanation(Explains, Table):
 
     def records(self) -> list[Record]:
         """Return one row for each position of each sequence; sequences and positions count from 0."""
-        return [
-            {"sequence": b, "position": i, "letter": self._alphabet[code], "value": float(value)}
-            for b, (row, codes) in enumerate(zip(self.values, self.data, strict=True))
-            for i, (value, code) in enumerate(zip(row, codes, strict=True))
-        ]
+        count, n = self.values.shape
+        return [self._record(b, i) for b in range(count) for i in range(n)]
+
+    def _record(self, row: int, position: int) -> Record:
+        letter = self._alphabet[self.data[row, position]]
+        value = float(self.values[row, position])
+        return {"sequence": row, "position": position, "letter": letter, "value": value}
 
     def _columns(self) -> dict[str, Any]:
         count, n = self.values.shape
@@ -148,7 +164,9 @@ class Explanation(Explains, Table):
         return logo_matrix(matrix, self._alphabet)
 
     def _first_rows(self) -> tuple[list[Record], int]:
-        return self[:PRINTED_ROWS].records()[:PRINTED_ROWS], self.values.size
+        count = self.values.shape[1]
+        cells = strongest(self.values)
+        return [self._record(*divmod(cell, count)) for cell in cells], self.values.size
 
     def __len__(self) -> int:
         return len(self.values)
@@ -183,7 +201,8 @@ class Explanation(Explains, Table):
 class Interactions(Explains, Table):
     """Interactions of a batch of sequences, for the supports that have interactions.
 
-    ``print`` it, or make a data frame of it, :meth:`to_frame`: one row for each support of each sequence.
+    ``print`` it, strongest first, or make a data frame of it, :meth:`to_frame`: one row for each support of
+    each sequence.
     ``interactions[3]`` and ``interactions[:10]`` are those of these sequences, and :meth:`to_shapiq` is for
     the plots of shapiq.
 
@@ -258,11 +277,11 @@ class Interactions(Explains, Table):
 
     def records(self) -> list[Record]:
         """Return one row for each support of each sequence; sequences count from 0."""
-        return [
-            {"sequence": b, "support": support, "value": float(value)}
-            for b, row in enumerate(self.values)
-            for support, value in zip(self.supports, row, strict=True)
-        ]
+        count, width = self.values.shape
+        return [self._record(b, i) for b in range(count) for i in range(width)]
+
+    def _record(self, row: int, column: int) -> Record:
+        return {"sequence": row, "support": self.supports[column], "value": float(self.values[row, column])}
 
     def _columns(self) -> dict[str, Any]:
         count, width = self.values.shape
@@ -305,7 +324,9 @@ class Interactions(Explains, Table):
         )
 
     def _first_rows(self) -> tuple[list[Record], int]:
-        return self[:PRINTED_ROWS].records()[:PRINTED_ROWS], self.values.size
+        count = len(self.supports)
+        cells = strongest(self.values)
+        return [self._record(*divmod(cell, count)) for cell in cells], self.values.size
 
     def __len__(self) -> int:
         return len(self.values)

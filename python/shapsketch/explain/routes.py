@@ -14,8 +14,9 @@ from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.explained import Explained, Of
 from shapsketch.explain.sampled import SampledPredictor, Sampling
+from shapsketch.link import Link
 from shapsketch.query.background import Background
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.sketch import Sketch
 
 CHOICES = ("best", "closed form", "predictor", "amortised")
@@ -36,6 +37,7 @@ class Routes:
 
     Attributes
     ----------
+    background : Background
     closed_form : ClosedForm
     predictor : SampledPredictor or None
         None if the sketch has none, or only the closed form may be explained.
@@ -44,7 +46,7 @@ class Routes:
     """
 
     def __init__(self, sketch: Sketch, background: Background, of: object, sampling: Sampling) -> None:
-        self._sketch, self._background = sketch, background
+        self._sketch, self.background = sketch, background
         self.of = choice("of", of, CHOICES)
         self.closed_form = ClosedForm(sketch, background)
         self.predictor: SampledPredictor | None = None
@@ -60,6 +62,16 @@ class Routes:
         self.amortised: AmortisedPredictor | None = None
         if self.of == "amortised" or (self.of == "best" and trained_for(sketch, background)):
             self.amortised = AmortisedPredictor(sketch, self.closed_form, background)
+
+    @property
+    def space(self) -> SequenceSpace:
+        """The sequence space."""
+        return self._sketch.space
+
+    @property
+    def link(self) -> Link:
+        """The link of the sketch."""
+        return self._sketch._link
 
     @property
     def prefers_predictor(self) -> bool:
@@ -121,7 +133,7 @@ class Routes:
         return Explained(
             of,
             math.nan if r2 is None else r2,
-            str(self._background),
+            str(self.background),
             self._sketch.link,
             self._sketch.distribution or "",
             error,

@@ -1,10 +1,10 @@
-"""Summaries of a whole sketch or of many sequences: Sobol indices, motifs, attribution maps."""
+"""Summaries of a whole sketch or of many sequences: Sobol indices, attribution maps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.interop import logo_matrix
 from shapsketch.explain.table import Record, Support, Table
 from shapsketch.space import Codes, SequenceSpace, Values
-from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,95 +80,6 @@ class Sobol(Explains, Table):
         count = integer("count", count, least=0)
         order = np.argsort(-self.shares, kind="stable")[:count]
         return [(self.supports[i], float(self.shares[i])) for i in order]
-
-
-class Motif(NamedTuple):
-    """Symbols at some positions, or runs of related positions, and their effect.
-
-    Attributes
-    ----------
-    support : tuple of int
-        Positions, ascending.
-    letters : str
-        The symbol at each of these positions. For a motif with runs, the symbols that it has besides, in
-        words, such as "A or G at 5"; empty if there are none.
-    interaction : float
-        Joint effect of the symbols, beyond the effects of all subsets of them. For a motif with runs, the
-        mean over sequences with it, of its term alone.
-    effect : float
-        Mean score of sequences that have the motif, minus the base value.
-    frequency : float
-        Probability of the motif under the background.
-    found : float or None
-        Fraction of the sequences that have the motif; None if no sequences were passed.
-    runs : tuple of Run
-        Stems, repeats and other runs, empty for symbols alone. ``str(run)`` gives each in words, such as
-        "positions 3-6 pair with 14-17".
-    """
-
-    support: Support
-    letters: str
-    interaction: float
-    effect: float
-    frequency: float
-    found: float | None
-    runs: tuple[Run, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Motifs(Explains, Table):
-    """The motifs that carry most of a sketch's variance.
-
-    The order is descending in frequency times squared interaction, the contribution to the variance.
-
-    Attributes
-    ----------
-    motifs : list of Motif
-    explained : Explained
-        What is explained, its R², the background over which the variance is taken, and the scale.
-    """
-
-    motifs: list[Motif]
-    explained: Explained
-
-    @classmethod
-    def from_components(
-        cls,
-        components: _core.Components,
-        space: SequenceSpace,
-        explained: Explained,
-        count: int,
-        max_order: int,
-        codes: Codes | None,
-    ) -> Motifs:
-        """Return at most `count` motifs of compiled components; `codes` (B, n) are searched for them."""
-        motifs, relations = [], components.relations
-        for support, letters, runs, sets, interaction, effect, frequency in components.motifs(
-            count, max_order
-        ):
-            symbols = list(zip(support, letters, strict=True)) if letters else []
-            text = (
-                symbols_in_words(sets, space.alphabet)
-                if runs
-                else "".join(space.alphabet[a] for a in letters)
-            )
-            fraction = None
-            if codes is not None:
-                has = occurrences(codes, runs, sets + [(i, 1 << symbol) for i, symbol in symbols], relations)
-                fraction = float(has.mean())
-            named = tuple(Run.of(run, relations) for run in runs)
-            motifs.append(Motif(tuple(support), text, interaction, effect, frequency, fraction, named))
-        return cls(motifs, explained)
-
-    def records(self) -> list[Record]:
-        """Return one row for each motif; runs are in words."""
-        return [{**motif._asdict(), "runs": "; ".join(map(str, motif.runs))} for motif in self.motifs]
-
-    def __len__(self) -> int:
-        return len(self.motifs)
-
-    def __iter__(self) -> Iterator[Motif]:
-        return iter(self.motifs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch._lazy import lazy_property
-from shapsketch._validate import boolean, check_memory, integer, mapping, shown, string
+from shapsketch._validate import check_memory, integer, shown
 from shapsketch.errors import InputError, ModelError
 from shapsketch.explain.explained import Explains
 from shapsketch.explain.explainer import Explainer
-from shapsketch.explain.mutants import MAX_COMPARED, best_mutants
+from shapsketch.explain.library import substitutions_of
+from shapsketch.explain.mutants import MAX_COMPARED, Wanted, best_mutants
 from shapsketch.explain.variant_errors import Predicted, VariantErrors, variant_errors
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.files.variants import Indices, Variants
@@ -266,11 +268,17 @@ class VariantEffects(Explains):
         mutations: int,
         *,
         count: int = 10,
-        library: Literal["observed", "all"] | Mapping[int, str] = "observed",
+        library: Literal["observed", "all"] | Mapping[int, str] | Iterable[int] = "observed",
+        fewer: bool = False,
+        min_support: int = 2,
         minimize: bool = False,
         limit: int = MAX_COMPARED,
     ) -> VariantTable:
         """Return the combinations of substitutions with the highest (lowest) predicted scores, best first.
+
+        The support of a substitution is the number of values of variants that have it; that of a combination
+        is the smallest one of its substitutions. Combinations with less support than `min_support` come after
+        all others, because the noise of a single value can make a substitution look best of all.
 
         Parameters
         ----------
@@ -278,19 +286,24 @@ class VariantEffects(Explains):
             Number of substitutions.
         count : int
             Number of combinations to return.
-        library : {"observed", "all"} or mapping of int to str
-            The substitutions that may be combined: those that variants have; all; or the symbols of each
-            position, by its number.
+        library : {"observed", "all"}, mapping of int to str, or iterable of int
+            The substitutions that may be combined: those that variants have; all; the symbols of each
+            position, by its number; or all at these positions.
+        fewer : bool
+            Also return combinations of fewer substitutions, if their scores are better.
+        min_support : int
+            Smallest support of combinations that are ranked by their effect alone; 0 for all.
         minimize : bool
             Return the combinations with the lowest scores.
         limit : int
             All combinations are compared if there are at most `limit`; otherwise a beam search is used, which
-            may miss better ones.
+            may miss better ones (see :meth:`Explainer.best_mutants`).
 
         Returns
         -------
         VariantTable
-            With the columns ``mutations``, ``effect``, ``stderr``, ``measured`` (number of values),
+            With the columns ``mutations``, ``effect``, ``stderr``, ``support`` (smallest number of values
+            that have one of the substitutions), ``measured`` (number of values of the combination),
             ``measured_effect`` and ``sequence``.
 
         Raises
@@ -298,48 +311,74 @@ class VariantEffects(Explains):
         InputError
             If a number is out of range, or the library has a position or a symbol that does not exist.
         """
-        space = self._variants.space
-        found = best_mutants(
-            self._route,
-            space,
-            self._wild_type,
-            mutations=mutations,
-            count=count,
-            minimize=boolean("minimize", minimize),
-            limit=limit,
-            allowed=self._library(library),
-        )
-        cells = self._cells_of(found.codes)
-        counts, measured = self._measurements(found.codes)
+        wanted = Wanted(mutations, count, minimize, limit, fewer)
+        least, allowed = integer("min_support", min_support, least=0), self._library(library)
+        supported = allowed & (self._support >= least)
+        n_positions, n_supported = self._positions_of(allowed), self._positions_of(supported)
+        codes = np.empty((0, self._variants.space.n), dtype=np.uint8)
+        most = wanted.mutations
+        if most <= n_positions and (most <= n_supported or (wanted.fewer and n_supported)):
+            codes = self._best(supported, replace(wanted, mutations=min(most, n_supported)))
+        missing = wanted.count - len(codes)
+        if missing:
+            # All with enough support are there, so the best of all have as many others as are missing.
+            others = self._best(allowed, replace(wanted, count=wanted.count + len(codes)))
+            codes = np.concatenate([codes, others[self._support_of(others) < least][:missing]])
+        counts, measured = self._measurements(codes)
         columns = {
-            "mutations": self._variants.name(found.codes),
-            "effect": found.changes,
-            "stderr": self._stderr(cells),
+            "mutations": self._variants.name(codes),
+            "effect": self._route.predict(codes) - self._score,
+            "stderr": self._errors_of(codes),
+            "support": self._support_of(codes),
             "measured": counts,
             "measured_effect": measured,
-            "sequence": found.sequences,
+            "sequence": self._variants.space.decode(codes),
         }
         return VariantTable(columns, self.explained, "effect")
 
-    def _library(self, library: object) -> npt.NDArray[np.bool_]:
+    def _positions_of(self, allowed: npt.NDArray[np.bool_]) -> int:
+        """Return the number of positions at which some symbol other than that of the wild type is allowed."""
+        others = allowed & (np.arange(self._variants.space.q) != self._wild_type[:, None])
+        return int(others.any(axis=1).sum())
+
+    def _best(self, allowed: npt.NDArray[np.bool_], wanted: Wanted) -> Codes:
+        return best_mutants(self._route, self._variants.space, self._wild_type, wanted, allowed).codes
+
+    @lazy_property
+    def _support(self) -> Indices:
+        """Number of values that have each substitution, (n, q); 0 for the symbols of the wild type."""
+        variants, q = self._variants, self._variants.space.q
+        rows, positions = np.nonzero(variants.codes != self._wild_type)
+        cells = positions * q + variants.codes[rows, positions]
+        support: Indices = np.bincount(cells, minlength=variants.space.n * q).reshape(-1, q)
+        return support
+
+    def _support_of(self, codes: Codes) -> Indices:
+        """Return the support (B,) of mutants (B, n): the least of their substitutions."""
+        support = self._support[np.arange(codes.shape[1]), codes]
+        most = np.iinfo(support.dtype).max
+        least: Indices = np.where(codes == self._wild_type, most, support).min(axis=1)
+        return least
+
+    def _errors_of(self, codes: Codes) -> Values:
+        """Return the standard errors (B,) of mutants (B, n)."""
+        stderr, orders = np.empty(len(codes)), (codes != self._wild_type).sum(axis=1)
+        for order in np.unique(orders):
+            rows = np.flatnonzero(orders == order)
+            stderr[rows] = self._stderr(self._cells_of(codes[rows]))
+        return stderr
+
+    def _library(self, library: str | Mapping[int, str] | Iterable[int]) -> npt.NDArray[np.bool_]:
         """Return the substitutions that may be combined, (n, q)."""
-        space, start = self._variants.space, self._variants.start
+        space = self._variants.space
         if isinstance(library, str):
             if library not in ("observed", "all"):
-                raise InputError(f"library must be 'observed', 'all' or a mapping, got {library!r}")
-            seen: npt.NDArray[np.bool_] = self._variants.observed
-            return seen if library == "observed" else np.ones_like(seen)
-        allowed = np.zeros((space.n, space.q), dtype=bool)
-        for number, symbols in mapping("library", library, "positions to symbols").items():
-            position = integer("a position of the library", number, least=start) - start
-            if position >= space.n:
-                end = start + space.n - 1
-                raise InputError(f"library: position {number} is outside of the wild type, {start} to {end}")
-            for symbol in string(f"library[{number}]", symbols):
-                if symbol not in space.alphabet:
-                    raise InputError(f"library[{number}]: {symbol!r} is not in the alphabet")
-                allowed[position, space.alphabet.index(symbol)] = True
-        return allowed
+                raise InputError(
+                    "library must be 'observed', 'all', a mapping or a list of positions, got "
+                    f"{shown(library)}"
+                )
+            return self._variants.observed if library == "observed" else space.allowed.copy()
+        return substitutions_of(library, space, self._variants.start)
 
 
 def _restored(

@@ -14,7 +14,7 @@ from shapsketch import _core
 from shapsketch._lazy import lazy_property
 from shapsketch._validate import array_of, instance, integer, is_frame, items, real_array, refuse_set
 from shapsketch.errors import InputError
-from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 
 # Bytes of background sequences that are in memory at a time.
 PART_BYTES = 1 << 26
@@ -258,6 +258,19 @@ class Background:
     def fixed(self) -> bool:
         """Whether the background is a single sequence."""
         return self.references is not None and len(self.references) == 1
+
+    @property
+    def chances(self) -> Values:
+        """Probabilities of the symbols at each position alone, (n, q)."""
+        if self.probabilities is not None:
+            return self.probabilities
+        space = self.space
+        if self.references is not None:
+            symbols = np.arange(space.q)
+            return np.stack([(column[:, None] == symbols).mean(axis=0) for column in self.references.T])
+        allowed = np.ones((space.n, space.q)) if not space.varies else space.allowed.astype(np.float64)
+        uniform: Values = allowed / allowed.sum(axis=1, keepdims=True)
+        return uniform
 
     @property
     def uniform(self) -> bool:
