@@ -114,6 +114,17 @@ def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str |
     return None if value is None else ALPHABETS.get(value.upper(), value)
 
 
+def space_named(alphabet: str | None, length: int | None, letters: str | None) -> ss.SequenceSpace:
+    """Return the space that the options of :data:`SPACE` name."""
+    if letters is not None:
+        if alphabet is not None or length is not None:
+            raise click.UsageError("pass either --letters, or --alphabet and --length")
+        return ss.SequenceSpace(letters.split(","))
+    if alphabet is None or length is None:
+        raise click.UsageError("pass --alphabet and --length, or --letters")
+    return ss.SequenceSpace(alphabet, length)
+
+
 @dataclass(frozen=True)
 class Request:
     """The space, and how to spend a budget in it."""
@@ -128,13 +139,7 @@ class Request:
 
     def space(self) -> ss.SequenceSpace:
         """Return the sequence space."""
-        if self.letters is not None:
-            if self.alphabet is not None or self.length is not None:
-                raise click.UsageError("pass either --letters, or --alphabet and --length")
-            return ss.SequenceSpace(self.letters.split(","))
-        if self.alphabet is None or self.length is None:
-            raise click.UsageError("pass --alphabet and --length, or --letters")
-        return ss.SequenceSpace(self.alphabet, self.length)
+        return space_named(self.alphabet, self.length, self.letters)
 
     def plan(self) -> ss.Plan:
         """Return the plan; raises an error if the budget or the method does not fit the space."""
@@ -184,7 +189,7 @@ class Output:
 
 @dataclass(frozen=True)
 class TableOutput(Output):
-    """Where a table goes, and its format."""
+    """Where a table or an image goes, and its format."""
 
     output_format: Any
 
@@ -203,15 +208,18 @@ OF = click.option(
     "better.",
 )
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of every random choice.")
-REQUEST = grouped(
-    "request",
-    Request,
+SPACE = (
     click.option("--alphabet", callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."),
     click.option("--length", type=int, help="Number of symbols in a sequence."),
     click.option(
         "--letters",
         help="Instead of alphabet and length: the letters of each position, such as ACDE,WT,G for a library.",
     ),
+)
+REQUEST = grouped(
+    "request",
+    Request,
+    *SPACE,
     click.option("--budget", required=True, type=int, help="Largest number of sequences to evaluate."),
     click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
     click.option(
