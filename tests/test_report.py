@@ -208,6 +208,17 @@ def test_low_r2_is_a_caution(tmp_path):
     assert "R² is low" in written(tmp_path, noise).text["fidelity"]
 
 
+def test_sequences_far_from_the_queries_are_a_caution(tmp_path, sketch, caplog):
+    near = SPACE.decode(np.random.default_rng(0).integers(0, 4, (20, 10)))
+    assert "Explanations can be wrong" not in written(tmp_path, sketch, sequences=near).text["fidelity"]
+    assert not caplog.records
+    far = [f"GGGTACGGC{symbol}" for symbol in "ACGT"] * 5
+    text = written(tmp_path, sketch, sequences=far, figures=0).text["fidelity"]
+    assert "Explanations can be wrong: the R² of this sketch refers to other sequences (uniform)" in text
+    # The log has it once, although the page has several explanations.
+    assert len(caplog.records) == 1
+
+
 def test_errors_leave_an_old_report_as_it_was(tmp_path, sketch, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")

@@ -154,11 +154,12 @@ def _contents(explainer: Explainer, codes: Codes | None, names: list[str], figur
     explained = explainer.explained if explanation is None else explanation.explained
     # Motifs, variances and most interactions exist for the closed form only.
     background: Any = explainer._background
-    closed = Explainer(sketch, background, of="closed form")
+    closed = explainer if explainer.of == "closed form" else Explainer(sketch, background, of="closed form")
+    distance = None if codes is None else explainer._guard.distance(codes)
     held = sketch._core.held_out is not None
     page: dict[str, Any] = {
         "facts": facts_of(sketch, explained),
-        "cautions": cautions_of(sketch, explained),
+        "cautions": cautions_of(sketch, explained, distance),
         "candidates": tables.candidates(sketch),
         "summary": sketch.summary(),
         "fidelity": [figure_of(plot.predicted_against_true, sketch)] if held else [],

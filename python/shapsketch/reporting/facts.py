@@ -50,12 +50,13 @@ def _r2(sketch: Sketch, explained: Explained) -> str:
     return f"{explained.r2:.4f}{between}, on {where}"
 
 
-def cautions_of(sketch: Sketch, explained: Explained) -> list[str]:
-    """Return reasons to doubt the explanations."""
+def cautions_of(sketch: Sketch, explained: Explained, distance: str | None) -> list[str]:
+    """Return reasons to doubt the explanations; `distance` says in words that sequences are far."""
+    cautions = [] if distance is None else [f"Explanations can be wrong: {distance}."]
     info = sketch._info
     if info is None:
-        return []
-    cautions, r2 = [], info.r2
+        return cautions
+    r2 = info.r2
     if r2.is_undefined:
         cautions.append(f"R² is undefined, because all {r2.count:,} values are equal.")
     if r2.is_carried_by_few:
