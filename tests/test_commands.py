@@ -200,6 +200,48 @@ def test_fit_of_a_scan(shell, tmp_path):
     assert (tmp_path / "out.safetensors").read_bytes() == (tmp_path / "direct.safetensors").read_bytes()
 
 
+MODEL = ["--model", "toys:motif_model"]
+
+
+def test_faithfulness(succeed, shell, folder, tmp_path):
+    sketch, seqs = folder / "motifs.safetensors", folder / "seqs.fasta"
+    options = ["--budget", 3_000, "--background", BACKGROUND, "--seed", 3]
+    report = succeed("faithfulness", sketch, seqs, *MODEL, *options, "-o", "out.csv", "--json")
+    explainer = ss.Explainer(ss.load(sketch), BACKGROUND)
+    # The command examines the model first.
+    model = ss.Evaluator(motif_model, check=True)
+    expected = ss.faithfulness(
+        model, explainer, codes_of(folder), budget=3_000, random_state=3, progress=False
+    )
+    assert (report["evaluations"], report["r2"]) == (expected.n_calls, expected.r2)
+    table = pd.read_csv("out.csv").to_dict("list")
+    for name in expected.records()[0]:
+        values = [row[name] for row in expected.records()]
+        assert table[name] == values or np.array_equal(table[name], values, equal_nan=True)
+    for arguments, code, message in [
+        ([*MODEL, "--budget", 3], 1, "budget"),
+        (["--budget", 3_000], 2, "pass one of --model and --command"),
+        ([*MODEL, "--values", "scores.csv", "--budget", 3_000], 2, "No such option"),
+    ]:
+        found, _, err = shell("faithfulness", sketch, seqs, *arguments, "-o", "new.csv")
+        assert (found, message in err) == (code, True), err
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_refine(succeed, folder):
+    sketch, seqs = folder / "motifs.safetensors", folder / "seqs.fasta"
+    options = ["--calls-per-sequence", 100, "--seed", 3]
+    succeed("refine", sketch, seqs, *MODEL, *options, "-o", "out.csv")
+    expected = ss.Explainer(ss.load(sketch)).refine(
+        motif_model, codes_of(folder), calls_per_sequence=100, random_state=3, progress=False
+    )
+    table = pd.read_csv("out.csv")
+    assert table["name"].tolist() == [f"s{i}" for i in range(20)]
+    assert (table["base_value"] == expected.base_values).all()
+    assert (table[[f"p{i}" for i in range(9)]].to_numpy() == expected.values).all()
+    assert (table[[f"p{i}_stderr" for i in range(9)]].to_numpy() == expected.stderr).all()
+
+
 @pytest.fixture
 def boosters(tmp_path):
     """Return files of boosters, with their predictions of codes."""

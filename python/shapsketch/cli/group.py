@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 import shapsketch as ss
+from shapsketch.cli.checking import faithfulness, refine
 from shapsketch.cli.convert import convert
 from shapsketch.cli.explain import explain
 from shapsketch.cli.fit import fit
@@ -94,5 +95,6 @@ def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
     )
 
 
-for command in (plan, sketch, fit, convert, info, predict, explain, mutate, motifs, plot, report, demo):
+COMMANDS = (plan, sketch, fit, convert, info, predict, explain, mutate, motifs, faithfulness, refine)
+for command in (*COMMANDS, plot, report, demo):
     shapsketch.add_command(command)

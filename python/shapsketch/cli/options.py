@@ -94,9 +94,14 @@ def combine(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return add
 
 
-def grouped(name: str, group: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Pass the values of several options as one object: `group(...)` as the argument `name`."""
-    keys = [field.name for field in fields(group)]
+def grouped(
+    name: str, group: type, *options: Callable[[Any], Any], without: tuple[str, ...] = ()
+) -> Callable[[Any], Any]:
+    """Pass the values of several options as one object: `group(...)` as the argument `name`.
+
+    The fields `without` have no option, and keep their defaults.
+    """
+    keys = [field.name for field in fields(group) if field.name not in without]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -163,7 +168,7 @@ class Reading:
     column: str
     format_: Any
     on_error: Any
-    batch_size: int
+    batch_size: int = BATCH
 
     def reader(self, path: Path, space: ss.SequenceSpace) -> ss.SequenceReader:
         """Return a reader of the file."""
@@ -232,9 +237,7 @@ REQUEST = grouped(
     ),
     SEED,
 )
-READING = grouped(
-    "reading",
-    Reading,
+FORMAT = (
     click.option("--column", default="sequence", help="Column of a table that holds the sequences."),
     click.option(
         "--format", "format_", type=click.Choice(FORMATS), help="Format of SEQS, if its extension is unusual."
@@ -245,6 +248,11 @@ READING = grouped(
         default="raise",
         help="What to do with a malformed record: stop, or skip and count it.",
     ),
+)
+READING = grouped(
+    "reading",
+    Reading,
+    *FORMAT,
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
@@ -252,6 +260,8 @@ READING = grouped(
         help="Largest number of sequences in memory at a time.",
     ),
 )
+# For commands whose option --batch-size is that of the model.
+READING_ALL = grouped("reading", Reading, *FORMAT, without=("batch_size",))
 
 
 def output(help_text: str, *more: Callable[[Any], Any], group: type[Output] = Output) -> Callable[[Any], Any]:
