@@ -200,6 +200,26 @@ def test_a_constant_and_a_single_position(tmp_path):
     assert [row[2] for row in page.table("name")] == ["1", "-1"]
 
 
+def test_a_report_of_a_predictor(tmp_path, sketch):
+    r2 = ss._core.RSquared(np.arange(9.0), np.arange(9.0))
+    parts = [("regress", 1.0, 1.0, sketch._core)]
+    predictor = ss._core.Predictor(SPACE._core, constant=0.0, parts=parts, r2=r2)
+    both = ss.Sketch._wrap(sketch._core.with_predictor(predictor))
+    explainer = ss.Explainer(both, of="predictor", progress=False)
+    sequences = ["GGGTACGGCA", "AAAAAAAAAA"]
+    page = written(tmp_path, explainer, sequences=sequences, figures=1)
+    assert "a weighted sum of models; its Shapley values are sampled" in page.text["fidelity"]
+    low, high = both.predictor.r2_interval
+    assert f"{both.predictor.r2:.4f}, 95 % interval {low:.4f} to {high:.4f}" in page.text["fidelity"]
+    scores = [float(row[2]) for row in page.table("name", "sequence")]
+    np.testing.assert_allclose(scores, both.predictor.predict(sequences), rtol=1e-3, atol=1e-4)
+    assert "errors of sampling are" in page.text["sequences"].replace("\n", " ")
+    # Motifs and pairs are those of the closed form.
+    closed = ss.Explainer(both, of="closed form").explained
+    assert str(closed) in page.text["motifs"]
+    assert str(closed) in page.text["interactions"]
+
+
 def test_low_r2_is_a_caution(tmp_path):
     rng = np.random.default_rng(0)
     noise = ss.sketch(
