@@ -312,6 +312,11 @@ def cases(folder):
                 "progress": False,
             },
         ),
+        Case(
+            "report",
+            ss.report,
+            {"sketch": explainer, "path": "r.html", "sequences": CODES[:1], "names": ["a"], "figures": 0},
+        ),
         Case("read_variants", ss.read_variants, {"path": scan, "wild_type": "ACG"}),
         Case("Variants.name", variants.name, {"codes": CODES}),
         Case("Variants.encode", variants.encode, {"names": ["A1C"]}),

@@ -40,6 +40,7 @@ from shapsketch.query.background import DinucleotideShuffles
 from shapsketch.query.budget import Plan, plan
 from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.query.distribution import Hybrids, Mutagenesis
+from shapsketch.reporting.api import report
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
 from shapsketch.surrogate.predictor import Predictor, PredictorPart
 from shapsketch.surrogate.relations import Relation
@@ -111,6 +112,7 @@ __all__ = [
     "plot",
     "read_sequences",
     "read_variants",
+    "report",
     "sketch",
     "sketch_outputs",
     "write_sequences",

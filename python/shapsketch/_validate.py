@@ -1,13 +1,15 @@
-"""Checks of arguments, and imports of optional dependencies."""
+"""Checks of arguments, imports of optional dependencies, and properties that are computed once."""
 
 import importlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,20 @@ SHOWN, NAMED, CHOICES = 60, 5, 20
 SMALLEST, LARGEST = 1e-120, 1e120
 # Bytes of a gibibyte.
 GIB = 1 << 30
+
+T = TypeVar("T")
+
+
+class lazy_property(cached_property[T]):  # noqa: N801 - used as a decorator
+    """A `cached_property` without the lock that it has before Python 3.12.
+
+    All instances share that lock. If a process forks while a thread computes the property of one, the child
+    waits for ever when it computes the property of another.
+    """
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        super().__init__(function)
+        self.lock = nullcontext()
 
 
 def integer(name: str, value: object, *, least: int) -> int:

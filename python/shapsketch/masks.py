@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, integer, items, shown, string
+from shapsketch._validate import array_of, integer, items, lazy_property, shown, string
 from shapsketch.errors import BudgetError, InputError, ModelError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
 from shapsketch._validate import (
     SHOWN,
     array_of,
     check_memory,
     integer,
     iterator_of,
+    lazy_property,
     refuse_frame,
     refuse_set,
     string,

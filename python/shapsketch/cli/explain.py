@@ -10,12 +10,10 @@ import click
 import numpy as np
 
 import shapsketch as ss
-from shapsketch.cli.distribution import background_of, file_of
+from shapsketch.cli.explaining import EXPLAINING, Explaining
 from shapsketch.cli.options import (
     FLOAT32,
-    OF,
     READING,
-    SEED,
     SEQS,
     SKETCH,
     VERBOSE,
@@ -31,7 +29,6 @@ from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.indices import INDICES
 from shapsketch.files.write import TABLES
 from shapsketch.space import Codes
-from shapsketch.surrogate.sketch import warn_if_low
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,6 @@ class Contents:
     with_sequence: bool
     stderr: bool
     float32: bool
-    of: Any
-    precision: float
 
     def check(self) -> None:
         """Refuse options that do not fit together."""
@@ -73,14 +68,6 @@ CONTENTS = grouped(
     click.option("--with-sequence", is_flag=True, help="Also write the sequences (SV)."),
     click.option("--stderr", is_flag=True, help="Also write standard errors (SV)."),
     FLOAT32,
-    OF,
-    click.option(
-        "--precision",
-        type=click.FloatRange(min=0.0, min_open=True),
-        default=0.03,
-        show_default=True,
-        help="Standard error of sampled values, relative to their root mean square.",
-    ),
 )
 
 
@@ -89,15 +76,7 @@ CONTENTS = grouped(
 @SEQS
 @table_output("The table: for SV one row per sequence, for interactions one row per interaction.")
 @CONTENTS
-@click.option(
-    "--background",
-    default=None,
-    metavar="uniform|SEQUENCE|@FILE|PROBABILITIES.csv|shuffles[:COUNT]",
-    help="The distribution of a missing position; by default that of the sketch, which is uniform, or its "
-    "wild type. A table of probabilities has one column per symbol and "
-    "one row per position, or one row for all positions.",
-)
-@SEED
+@EXPLAINING
 @READING
 @VERBOSE
 def explain(
@@ -105,8 +84,7 @@ def explain(
     seqs: Path,
     target: TableOutput,
     contents: Contents,
-    background: str | None,
-    seed: int,
+    explaining: Explaining,
     reading: Reading,
 ) -> None:
     """Explain the sequences of a file: Shapley values or interactions.
@@ -121,23 +99,19 @@ def explain(
         target.output,
         formats=TABLES,
         chosen=target.output_format,
-        sources=(sketch, seqs, file_of(background)),
+        sources=(sketch, seqs, explaining.file),
     )
     loaded = ss.load(sketch)
     contents.check()
-    chosen = background_of(background, loaded.space, seed)
-    explainer = Explainer(
-        loaded, chosen, of=contents.of, precision=contents.precision, random_state=seed, progress=False
-    )
-    if explainer.of == "closed form":
-        warn_if_low(loaded)
+    explainer = explaining.explainer(loaded)
     metadata = {
         "shapsketch": ss.__version__,
         "sketch": str(sketch),
         "index": contents.index,
     }
     # The background of dinucleotide shuffles multiplies the work for each sequence.
-    references = chosen.count if isinstance(chosen, ss.DinucleotideShuffles) else 1
+    shuffles = explainer._background.shuffles
+    references = 1 if shuffles is None else shuffles.count
     make = _values if contents.index == "SV" else _interactions
     source = make(explainer, loaded.space, contents, references, metadata)
     stream(reading.reader(seqs, loaded.space), source, target)

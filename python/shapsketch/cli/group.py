@@ -9,8 +9,12 @@ from pathlib import Path
 import click
 
 import shapsketch as ss
+from shapsketch.cli.checking import faithfulness, refine
+from shapsketch.cli.convert import convert
 from shapsketch.cli.explain import explain
+from shapsketch.cli.fit import fit
 from shapsketch.cli.info import info
+from shapsketch.cli.motifs import motifs
 from shapsketch.cli.mutate import mutate
 from shapsketch.cli.options import (
     QUIET,
@@ -22,7 +26,9 @@ from shapsketch.cli.options import (
     signals_as_interrupts,
 )
 from shapsketch.cli.plan import plan
+from shapsketch.cli.plot import plot
 from shapsketch.cli.predict import predict
+from shapsketch.cli.report import report
 from shapsketch.cli.sketch import sketch
 
 
@@ -89,5 +95,6 @@ def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
     )
 
 
-for command in (plan, sketch, info, predict, explain, mutate, demo):
+COMMANDS = (plan, sketch, fit, convert, info, predict, explain, mutate, motifs, faithfulness, refine)
+for command in (*COMMANDS, plot, report, demo):
     shapsketch.add_command(command)

@@ -12,7 +12,8 @@ import shapsketch as ss
 from shapsketch.cli.options import JSON, SKETCH, VERBOSE, print_json
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a number for JSON; None if it is not finite."""
     return None if value is None or not np.isfinite(value) else float(value)
 
 
@@ -28,23 +29,23 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "status": sketch.status,
         "queries": sketch.n_queries,
         "distribution": sketch.distribution,
-        "r2": _number(sketch.r2),
-        "r2_interval": None if interval is None else [_number(bound) for bound in interval],
-        "response_r2": _number(sketch.response_r2),
+        "r2": finite(sketch.r2),
+        "r2_interval": None if interval is None else [finite(bound) for bound in interval],
+        "response_r2": finite(sketch.response_r2),
         "link": sketch.link,
         "terms": sketch.n_terms,
         "unverified": sketch.unverified,
         "candidates": [
-            {"name": c.name, "r2": _number(c.r2), "seconds": c.seconds, "weight": c.weight}
+            {"name": c.name, "r2": finite(c.r2), "seconds": c.seconds, "weight": c.weight}
             for c in sketch.candidates
         ],
         "predictor": None
         if predictor is None
         else {
-            "r2": _number(predictor.r2),
-            "r2_interval": [_number(bound) for bound in predictor.r2_interval],
+            "r2": finite(predictor.r2),
+            "r2_interval": [finite(bound) for bound in predictor.r2_interval],
             "parts": [
-                {"name": p.name, "kind": p.kind, "r2": _number(p.r2), "weight": p.weight}
+                {"name": p.name, "kind": p.kind, "r2": finite(p.r2), "weight": p.weight}
                 for p in predictor.parts
             ],
         },

@@ -94,9 +94,14 @@ def combine(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return add
 
 
-def grouped(name: str, group: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Pass the values of several options as one object: `group(...)` as the argument `name`."""
-    keys = [field.name for field in fields(group)]
+def grouped(
+    name: str, group: type, *options: Callable[[Any], Any], without: tuple[str, ...] = ()
+) -> Callable[[Any], Any]:
+    """Pass the values of several options as one object: `group(...)` as the argument `name`.
+
+    The fields `without` have no option, and keep their defaults.
+    """
+    keys = [field.name for field in fields(group) if field.name not in without]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -114,6 +119,17 @@ def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str |
     return None if value is None else ALPHABETS.get(value.upper(), value)
 
 
+def space_named(alphabet: str | None, length: int | None, letters: str | None) -> ss.SequenceSpace:
+    """Return the space that the options of :data:`SPACE` name."""
+    if letters is not None:
+        if alphabet is not None or length is not None:
+            raise click.UsageError("pass either --letters, or --alphabet and --length")
+        return ss.SequenceSpace(letters.split(","))
+    if alphabet is None or length is None:
+        raise click.UsageError("pass --alphabet and --length, or --letters")
+    return ss.SequenceSpace(alphabet, length)
+
+
 @dataclass(frozen=True)
 class Request:
     """The space, and how to spend a budget in it."""
@@ -128,13 +144,7 @@ class Request:
 
     def space(self) -> ss.SequenceSpace:
         """Return the sequence space."""
-        if self.letters is not None:
-            if self.alphabet is not None or self.length is not None:
-                raise click.UsageError("pass either --letters, or --alphabet and --length")
-            return ss.SequenceSpace(self.letters.split(","))
-        if self.alphabet is None or self.length is None:
-            raise click.UsageError("pass --alphabet and --length, or --letters")
-        return ss.SequenceSpace(self.alphabet, self.length)
+        return space_named(self.alphabet, self.length, self.letters)
 
     def plan(self) -> ss.Plan:
         """Return the plan; raises an error if the budget or the method does not fit the space."""
@@ -158,7 +168,7 @@ class Reading:
     column: str
     format_: Any
     on_error: Any
-    batch_size: int
+    batch_size: int = BATCH
 
     def reader(self, path: Path, space: ss.SequenceSpace) -> ss.SequenceReader:
         """Return a reader of the file."""
@@ -184,7 +194,7 @@ class Output:
 
 @dataclass(frozen=True)
 class TableOutput(Output):
-    """Where a table goes, and its format."""
+    """Where a table or an image goes, and its format."""
 
     output_format: Any
 
@@ -203,15 +213,18 @@ OF = click.option(
     "better.",
 )
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of every random choice.")
-REQUEST = grouped(
-    "request",
-    Request,
+SPACE = (
     click.option("--alphabet", callback=_alphabet, help="DNA, RNA, PROTEIN, or the symbols themselves."),
     click.option("--length", type=int, help="Number of symbols in a sequence."),
     click.option(
         "--letters",
         help="Instead of alphabet and length: the letters of each position, such as ACDE,WT,G for a library.",
     ),
+)
+REQUEST = grouped(
+    "request",
+    Request,
+    *SPACE,
     click.option("--budget", required=True, type=int, help="Largest number of sequences to evaluate."),
     click.option("--method", type=click.Choice(METHODS), default="auto", help="How to sketch."),
     click.option(
@@ -224,9 +237,7 @@ REQUEST = grouped(
     ),
     SEED,
 )
-READING = grouped(
-    "reading",
-    Reading,
+FORMAT = (
     click.option("--column", default="sequence", help="Column of a table that holds the sequences."),
     click.option(
         "--format", "format_", type=click.Choice(FORMATS), help="Format of SEQS, if its extension is unusual."
@@ -237,6 +248,11 @@ READING = grouped(
         default="raise",
         help="What to do with a malformed record: stop, or skip and count it.",
     ),
+)
+READING = grouped(
+    "reading",
+    Reading,
+    *FORMAT,
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
@@ -244,6 +260,8 @@ READING = grouped(
         help="Largest number of sequences in memory at a time.",
     ),
 )
+# For commands whose option --batch-size is that of the model.
+READING_ALL = grouped("reading", Reading, *FORMAT, without=("batch_size",))
 
 
 def output(help_text: str, *more: Callable[[Any], Any], group: type[Output] = Output) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""From a sequence file to a table, batch by batch; shared by `explain` and `mutate`."""
+"""From a sequence file to a table, batch by batch; shared by the commands that read sequences."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from shapsketch.cli.options import TableOutput, echo, print_json, progress_bar
 from shapsketch.explain.explained import Explained
@@ -59,6 +61,13 @@ def _batches(reader: SequenceReader, bar: Any, size: int) -> Iterator[tuple[list
         for start in range(0, len(records), size):
             yield records.names[start : start + size], records.codes[start : start + size]
             bar.update(min(size, len(records) - start))
+
+
+def read_all(reader: SequenceReader) -> tuple[list[str], Codes]:
+    """Return the names and the codes of all sequences of a file."""
+    with reader:
+        batches = list(reader)
+    return [name for batch in batches for name in batch.names], np.concatenate([b.codes for b in batches])
 
 
 def stream(reader: SequenceReader, source: RowSource, target: TableOutput) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
+from shapsketch._validate import lazy_property
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.table import Support
 from shapsketch.query.background import Background

@@ -68,13 +68,27 @@ class Guard:
             self._probabilities = distribution.probabilities.reshape(uniform.shape)
             self._least = distribution.least_log_likelihood
         self._n_queries = sketch.n_queries or 0
+        self._warned = False
         # A closed form that is the model itself is right everywhere.
-        self._idle = sketch.method in (None, "exact", "converted") or self._n_queries == 0
+        self._exact = sketch.method in (None, "exact", "converted") or self._n_queries == 0
 
     def check(self, codes: Codes) -> None:
         """Warn if sequences (B, n) or the background are far from the queries."""
-        if self._idle or len(codes) == 0:
+        if self._warned:
             return
+        distance = self.distance(codes)
+        if distance is not None:
+            self._warned = True
+            logger.warning(
+                "%s; explanations can be wrong. Sketch the model where your sequences are: ss.sketch(..., "
+                "distribution=ss.Mutagenesis(wild_type)) or distribution=ss.Hybrids(sequences, background)",
+                distance,
+            )
+
+    def distance(self, codes: Codes) -> str | None:
+        """Return in words that sequences (B, n) or the background are far from the queries; None if not."""
+        if self._exact or len(codes) == 0:
+            return None
         distinct = np.unique(codes[:COMPARED], axis=0)
         measure = self._unlikely(distinct, "sequences") or self._close(distinct)
         if measure is None and self._background.shuffles is None:
@@ -84,15 +98,9 @@ class Guard:
             measure = self._unlikely(np.unique(drawn, axis=0), "background sequences")
             if measure is None and not self._background.fixed:
                 measure = self._resembling(np.unique(drawn, axis=0), "background sequences")
-        if measure is not None:
-            self._idle = True
-            logger.warning(
-                "the R² of this sketch refers to other sequences (%s): %s; explanations can be wrong. Sketch "
-                "the model where your sequences are: ss.sketch(..., distribution=ss.Mutagenesis(wild_type)) "
-                "or distribution=ss.Hybrids(sequences, background)",
-                self._text,
-                measure,
-            )
+        if measure is None:
+            return None
+        return f"the R² of this sketch refers to other sequences ({self._text}): {measure}"
 
     def _unlikely(self, codes: Codes, what: str) -> str | None:
         """Return the log-likelihoods in words if too many sequences are less likely than every query."""

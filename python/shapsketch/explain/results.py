@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import check_memory, integer
+from shapsketch._validate import check_memory, integer, lazy_property
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.interop import letters_of, logo_matrix, row_of, rows_of, to_shap, to_shapiq

@@ -10,8 +10,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import check_memory
+from shapsketch._validate import check_memory, lazy_property
 from shapsketch.evaluate.batches import Progress, reporting
 from shapsketch.evaluate.evaluator import Parts
 from shapsketch.explain.closed_form import ClosedForm

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import check_memory, integer, shown
+from shapsketch._validate import check_memory, integer, lazy_property, shown
 from shapsketch.errors import InputError, ModelError
 from shapsketch.explain.explained import Explains
 from shapsketch.explain.explainer import Explainer

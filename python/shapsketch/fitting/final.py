@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
+from shapsketch._validate import lazy_property
 from shapsketch.fitting.boosting import REFIT_GAIN
 from shapsketch.fitting.comparison import Comparison, teacher_of
 from shapsketch.fitting.distillation import CustomTeacher, Students

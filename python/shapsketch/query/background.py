@@ -11,8 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, instance, integer, is_frame, items, real_array, refuse_set
+from shapsketch._validate import (
+    array_of,
+    instance,
+    integer,
+    is_frame,
+    items,
+    lazy_property,
+    real_array,
+    refuse_set,
+)
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
 

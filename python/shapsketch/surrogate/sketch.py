@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import boolean, file_path, not_squarable
+from shapsketch._validate import boolean, file_path, lazy_property, not_squarable
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch._lazy import lazy_property
-from shapsketch._validate import array_of, boolean, integer, number, refuse_frame
+from shapsketch._validate import array_of, boolean, integer, lazy_property, number, refuse_frame
 from shapsketch.errors import InputError
 from shapsketch.space import Codes, Sequences, SequenceSpace, space_of
 

@@ -1,0 +1,1 @@
+"""Reports: one page of HTML with everything that a sketch says about a model and some sequences."""
