@@ -91,7 +91,7 @@ class QueryDesign:
     >>> space = ss.SequenceSpace("01", length=1000)
     >>> design = ss.QueryDesign(space, b=5, groups=3, delays="coded", max_order=3)
     >>> len(design), design.delays[0].shape
-    (3360, (35, 1000))
+    (3456, (36, 1000))
     """
 
     def __init__(
