@@ -157,7 +157,7 @@ def test_the_ends_are_evaluated_once_each_and_masks_do_not_repeat():
 def test_the_order_of_features_means_nothing():
     order = np.random.default_rng(5).permutation(30)
     space = mask_space(30)
-    codes = coalitions(space).distinct(300, 0)
+    codes = coalitions(space).distinct(600, 0)
     moved = np.empty_like(codes)
     moved[:, order] = codes
     values = planted(codes.astype(bool))
@@ -166,7 +166,8 @@ def test_the_order_of_features_means_nothing():
         for each in (codes, moved)
     ]
     first, second = (ss.Explainer(fit.sketch_, background="0" * 30)(["1" * 30]).values[0] for fit in fits)
-    # The folds of cross-validation depend on the codes, so the shrinkage differs a little.
+    # The folds of cross-validation depend on the codes, so the shrinkage differs a little. With windows of
+    # neighbours the values differ by 0.08.
     np.testing.assert_allclose(first, second[order], atol=2e-3)
 
 
