@@ -33,7 +33,10 @@ def _rng(seed: tuple[int, ...], row: Codes) -> np.random.Generator:
 def coalitions_of(
     row: Codes, calls: int, background: Background, seed: tuple[int, ...], mean_known: bool, pairs: bool
 ) -> Coalitions:
-    """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random pairs."""
+    """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random ones.
+
+    If `pairs` are estimated too, all positions play.
+    """
     positions, exhaustive, rng = np.arange(len(row)), False, _rng(seed, row)
     if background.fixed:
         assert background.references is not None
