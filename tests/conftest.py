@@ -1,5 +1,6 @@
-"""Hypothesis profiles, signals, and the processes that tests start."""
+"""Hypothesis profiles, signals, the processes that tests start, and commands."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from shapsketch import cli
 from toys import shorten_fits
 
 # `dev` is quick. `ci` (chosen by CI=true) is thorough and repeatable.
@@ -116,3 +118,28 @@ def processes():
     started = Processes()
     yield started
     started.end()
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def succeed(shell):
+    """Run a command that must succeed without messages; return its output, parsed if it is JSON."""
+
+    def call(*arguments):
+        code, out, err = shell(*arguments)
+        assert (code, err) == (0, "")
+        return json.loads(out) if "--json" in arguments else out
+
+    return call

@@ -43,32 +43,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def shell(folder, tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    # Each test imports `mine` again.
+@pytest.fixture(autouse=True)
+def programs(folder, monkeypatch):
+    """Let each test import `mine` again."""
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.syspath_prepend(str(folder))
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def succeed(shell):
-    """Run a command that must succeed without messages; return its output, parsed if it is JSON."""
-
-    def call(*arguments):
-        code, out, err = shell(*arguments)
-        assert (code, err) == (0, "")
-        return json.loads(out) if "--json" in arguments else out
-
-    return call
 
 
 def codes_of(folder):

@@ -1,7 +1,6 @@
 """Commands for files: each writes what the function of Python returns."""
 
 import itertools
-import json
 import pickle
 import sys
 
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import shapsketch as ss
 import xgboost
-from shapsketch import cli
 from shapsketch.cli.plot import MANY, ONE
 from shapsketch.files.write import write_sequences
 from toys import motif_model
@@ -32,31 +30,6 @@ def folder(tmp_path_factory):
         write_sequences(folder / f"seqs.{extension}", RNA9, [codes], prefix="s")
     (folder / "bad.fasta").write_text(">good\nGGGAAAUUU\n>short\nGGG\n")
     return folder
-
-
-@pytest.fixture
-def shell(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def succeed(shell):
-    """Run a command that must succeed without messages; return its output, parsed if it is JSON."""
-
-    def call(*arguments):
-        code, out, err = shell(*arguments)
-        assert (code, err) == (0, "")
-        return json.loads(out) if "--json" in arguments else out
-
-    return call
 
 
 def codes_of(folder):
