@@ -14,7 +14,7 @@ author = copyright = "The shapsketch developers"  # noqa: A001
 version = release = shapsketch.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
-root_doc = "docs/index"
+root_doc = "docs/contents"
 include_patterns = [
     "docs/**",
     "README.md",
