@@ -1,6 +1,7 @@
 """The examples of README.md and docs/ run and print what the pages show; links lead somewhere."""
 
 import doctest
+import inspect
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import shapsketch as ss
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -46,8 +48,8 @@ def test_python_examples_print_what_the_page_shows(page, tmp_path, monkeypatch):
     results = runner.summarize()
     assert results.failed == 0
     assert results.attempted >= len(found)
-    # Pages without Python have examples that other tests here run.
-    assert found or page.stem in ("command-line", "rust")
+    # Other tests here run the examples of the first two; the others only explain words and lead to pages.
+    assert found or page.stem in ("command-line", "rust", "glossary", "index")
     assert page != README or results.attempted > 10
 
 
@@ -80,6 +82,17 @@ def test_links_to_files_and_headings_lead_somewhere(page):
             titles = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
             anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
             assert heading in anchors, f"{page.name}: {target}#{heading}"
+
+
+@pytest.mark.parametrize("module", [ss, ss.models, ss.plot], ids=lambda module: module.__name__)
+def test_the_api_reference_has_every_public_name_once(module):
+    listed = []
+    for page in (ROOT / "docs" / "api").glob("*.rst"):
+        text = page.read_text()
+        if re.search(rf"^.. (current)?module:: {module.__name__}$", text, re.M):
+            listed += re.findall(r"^.. auto\w+:: (\w+)$", text, re.M)
+    public = [name for name in module.__all__ if not inspect.ismodule(getattr(module, name))]
+    assert sorted(listed) == sorted(set(public) - {"__version__"})
 
 
 def test_the_readme_is_short_and_has_one_test_command():

@@ -56,8 +56,8 @@ class Explainer(LikeShap, Explains):
         :class:`DinucleotideShuffles`: shuffles of each explained sequence.
     of : {"best", "closed form", "predictor", "amortised"}
         What to explain. The closed form is explained exactly, in microseconds for each sequence. The
-        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled
-        (:mod:`shapsketch.explain.control_variate`), or those of a network if "amortised" (:func:`amortise`).
+        predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled, as by
+        :meth:`refine`, or those of a network if "amortised" (:func:`amortise`).
         "best" explains the predictor if its unexplained variance is less than three quarters of that of the
         closed form, and 200 sequences or more by the network if its error is small. Interactions other than
         SII up to order 2, Sobol indices and motifs exist for the closed form only.
@@ -409,7 +409,7 @@ class Explainer(LikeShap, Explains):
         The sum is unbiased and has standard errors; its variance is smaller than without the sketch by a
         factor of about ``1 / (1 - R²)``. With few calls the sampling noise can exceed the error of the sketch
         itself: compare ``stderr`` with that of the explanation. Pairs have larger errors than single
-        positions. The estimator is described in :mod:`shapsketch.explain.control_variate`.
+        positions. It is unbiased KernelSHAP (Covert & Lee 2021), adjusted by regression (Witter et al. 2025).
 
         Parameters
         ----------

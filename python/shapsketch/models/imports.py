@@ -35,7 +35,8 @@ def imported(path: str, *, inputs: Inputs | None = None) -> _Imported:
     ------
     InputError
         If the path has another form. At the first use: if there is no such module or name, or it is not
-        callable. If the import or the call raises an exception, the first use raises :class:`ModelError`.
+        callable. If the import or the call raises an exception, the first use raises
+        :class:`shapsketch.ModelError`.
 
     Examples
     --------

@@ -53,7 +53,7 @@ def table(path: str | os.PathLike[str], column: str | Sequence[str] | None = Non
         If the file cannot be read, or a score is not a number.
     InputError
         If a column is missing, or a sequence occurs twice with different scores. The evaluation of a sequence
-        that is not in the file raises :class:`ModelError`.
+        that is not in the file raises :class:`shapsketch.ModelError`.
     MissingExtraError
         If pyarrow (Parquet) or xopen (CSV) is not installed.
 

@@ -63,9 +63,9 @@ def command(
     Raises
     ------
     InputError
-        If an argument is wrong. A call raises :class:`ModelError` if the program cannot be started, ends with
-        an exit status other than 0, prints too many or too few scores, or prints something that is not a
-        number; the message names the line.
+        If an argument is wrong. A call raises :class:`shapsketch.ModelError` if the program cannot be
+        started, ends with an exit status other than 0, prints too many or too few scores, or prints something
+        that is not a number; the message names the line.
 
     Examples
     --------
