@@ -13,6 +13,9 @@ from hypothesis import settings
 from shapsketch import cli
 from toys import shorten_fits
 
+# Tests run in two processes; OpenMP threads of LightGBM that wait must not take the cores of the other one.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # `dev` is quick. `ci` (chosen by CI=true) is thorough and repeatable.
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
