@@ -1,6 +1,5 @@
 """Tree ensembles: conversion, trees fitted to queries, teacher and students, and the automatic choice."""
 
-import importlib
 import logging
 import os
 import re
@@ -303,18 +302,6 @@ def test_models_that_cannot_be_converted_say_why(monkeypatch):
     assert ss.from_trees(fitted, space, max_terms=enough).n_terms <= enough
 
 
-def hide(monkeypatch, *names):
-    """Let imports of some libraries fail."""
-    real = importlib.import_module
-
-    def import_module(name, *rest):
-        if name.split(".")[0] in names:
-            raise ModuleNotFoundError(name, name=name.split(".")[0])
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", import_module)
-
-
 def motifs(codes):
     """Patterns at fixed positions, and a motif that counts up to twice."""
     codes = np.asarray(codes).astype(int)
@@ -455,17 +442,6 @@ def test_max_terms_limits_the_terms_and_is_reported():
     assert sketch.n_terms <= 100
     assert "terms R² is" in sketch.status
     assert sketch.r2_interval[0] <= true_r2(sketch) <= sketch.r2_interval[1]
-
-
-def test_auto_reports_methods_that_need_a_missing_extra(monkeypatch):
-    hide(monkeypatch, "lightgbm")
-    sketch = sketched("auto", budget=600)
-    assert sketch.method == "regress"
-    assert "shapsketch[trees]" in sketch.status
-    assert "shapsketch[trees]" in sketch.summary()
-    for method in ("trees", "distill"):
-        with pytest.raises(ss.MissingExtraError, match=r"pip install 'shapsketch\[trees\]'"):
-            sketched(method)
 
 
 def test_few_distinct_sequences_and_sequences_of_sixteen_positions():
