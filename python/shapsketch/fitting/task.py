@@ -93,6 +93,8 @@ class Task:
         if target is not None and plan.method == "regress":
             # Rounds reuse queries, which designs of different sizes do not share.
             plan = _core.Plan(space._core, plan.budget, method="regress", seed=options.seed)
+        if options.regressor is not None:
+            options.regressor._check_size(space, plan.design_queries, uniform=drawn is None)
         return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
 
     def run(self) -> list[Sketch]:
