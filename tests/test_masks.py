@@ -267,7 +267,19 @@ def test_trees_are_left_out_without_lightgbm(monkeypatch, caplog):
         lambda masks: masks[:, 5] + np.sin(masks.sum(axis=1)), 120, 300, progress=False
     )
     assert [candidate.name for candidate in explanation.sketch.candidates] == ["regress"]
-    assert "trees were not tried: trying trees needs lightgbm" in caplog.text
+    note = "trees were not tried: fitting trees needs lightgbm, which is"
+    assert note in explanation.sketch.status
+    assert note in caplog.text
+
+
+def test_without_lightgbm_the_regression_of_few_features_is_not_validated_again(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    explanation = ss.explain_masks(
+        lambda masks: masks[:, 5] + np.sin(masks.sum(axis=1)), 20, 300, progress=False
+    )
+    sketch = explanation.sketch
+    assert [candidate.name for candidate in sketch.candidates] == ["regress"]
+    assert sketch.status.startswith("cross-validated; trees were not tried: fitting trees needs lightgbm")
 
 
 def test_supports_of_a_sketch_are_ordered_by_variance():

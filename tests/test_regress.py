@@ -388,6 +388,65 @@ def test_invalid_parameters_are_refused(arguments, parts):
         ss.SparseRegressor(DNA8, **arguments).fit(uniform(100), motifs(uniform(100)))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"dictionary": ss.Dictionary(orders=7)},
+        {"dictionary": ss.Dictionary(orders=0)},
+        {"dictionary": ss.Dictionary(supports=[(0, 300)])},
+        {"relations": ["repeats"], "dictionary": ss.Dictionary(), "memory_limit": 1_000_000},
+        {"strengths": (0.0, 1.0, 1.0, None)},
+        {"memory_limit": 10_000},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"target_r2": 0.9}, {"distribution": ss.Mutagenesis("A" * 300, counts=(1, 2, 3))}],
+    ids=["uniform", "rounds", "distribution"],
+)
+def test_what_every_regression_refuses_is_refused_before_the_model_is_evaluated(arguments, options):
+    space = ss.SequenceSpace(ss.DNA, length=300)
+    regressor = ss.SparseRegressor(**arguments)
+    asked = []
+
+    def model(codes):
+        asked.append(len(codes))
+        return codes[:, 0] * 1.0
+
+    with pytest.raises(ss.InputError) as early:
+        by_evaluator(
+            ss.sketch, model, space, budget=1_000, method=regressor, inputs="codes", progress=False, **options
+        )
+    assert asked == []
+    # The message is that of a fit to as many sequences.
+    codes = uniform(1_000, space)
+    if options.get("distribution") is None or "memory_limit" not in arguments:
+        with pytest.raises(ss.InputError) as late:
+            ss.SparseRegressor(space, **arguments).fit(codes, codes[:, 0] * 1.0)
+        assert str(early.value) == str(late.value)
+
+
+def test_a_dictionary_that_fits_is_used():
+    small = ss.SparseRegressor(dictionary=ss.Dictionary(orders=1), memory_limit=2_000_000)
+    sketch = ss.sketch(lambda x: [s.count("G") for s in x], DNA8, budget=500, method=small, progress=False)
+    assert sketch.r2 > 0.999
+
+
+def test_labelled_data_refuse_a_dictionary_beyond_memory():
+    space = ss.SequenceSpace(ss.DNA, length=300)
+    for method in ("auto", "regress"):
+        with pytest.raises(ss.InputError, match=r"orders up to 2 would fit in \d+ bytes"):
+            ss.fit(
+                uniform(400, space),
+                np.arange(400.0),
+                space,
+                method=method,
+                dictionary=ss.Dictionary(orders=7),
+                progress=False,
+            )
+
+
 def test_dictionaries_beyond_memory_are_refused_before_anything_is_allocated():
     space = ss.SequenceSpace(ss.DNA, length=300)
     regressor = ss.SparseRegressor(space, dictionary=ss.Dictionary(orders=7))

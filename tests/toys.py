@@ -1,5 +1,6 @@
 """Deterministic toy models, and slow, direct implementations of what shapsketch computes fast."""
 
+import importlib
 import inspect
 import itertools
 import math
@@ -17,6 +18,18 @@ def by_evaluator(function, model, *arguments, **options):
     if function is ss.sketch and evaluator.outputs is not None:
         function = ss.sketch_outputs
     return function(evaluator, *arguments, **options)
+
+
+def hide(monkeypatch, *names):
+    """Let imports of some libraries fail."""
+    real = importlib.import_module
+
+    def import_module(name, *rest):
+        if name.split(".")[0] in names:
+            raise ModuleNotFoundError(name, name=name.split(".")[0])
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
 
 
 def random_spectrum(q, n, seed, terms=12, max_order=4):

@@ -557,6 +557,15 @@ def regress(
     seed: int,
     uniform: bool,
 ) -> Sketch: ...
+def check_regression(
+    space: Space,
+    sequences: int,
+    *,
+    dictionary: Dictionary | None,
+    relations: list[tuple[Relation, bool]] | None,
+    strengths: tuple[float, float, float, float | None] | None,
+    memory: int,
+) -> None: ...
 def run_kinds(space: Space, sequences: int) -> list[tuple[Relation, bool]]: ...
 def strong_runs(
     space: Space,

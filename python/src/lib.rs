@@ -48,7 +48,8 @@ mod _core {
     use super::predictor::{Monotone, Predictor};
     #[pymodule_export]
     use super::regress::{
-        Dictionary, dependent_positions, position_variances, regress, run_kinds, strong_runs,
+        Dictionary, check_regression, dependent_positions, position_variances, regress, run_kinds,
+        strong_runs,
     };
     #[pymodule_export]
     use super::sketch::{

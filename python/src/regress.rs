@@ -85,6 +85,29 @@ pub(crate) fn regress(
     .map(Sketch::from)
 }
 
+/// Refuses what [`regress`] would refuse for any values of this number of distinct sequences.
+#[pyfunction]
+#[pyo3(signature = (space, sequences, *, dictionary, relations, strengths, memory))]
+pub(crate) fn check_regression(
+    py: Python<'_>,
+    space: Space,
+    sequences: usize,
+    dictionary: Option<Dictionary>,
+    relations: Option<Vec<(Relation, bool)>>,
+    strengths: Option<(f64, f64, f64, Option<f64>)>,
+    memory: u64,
+) -> PyResult<()> {
+    let regression = SparseRegression {
+        dictionary: dictionary.map(|dictionary| dictionary.0),
+        relations: relations.map(|relations| relations.into_iter().map(run_kind).collect()),
+        penalty_factors: strengths.map(penalty_factors),
+        memory: memory.into(),
+        ..SparseRegression::default()
+    };
+    // The memory depends on the number of threads, so this runs on the same pool.
+    interruptible(py, |_| regression.check_size(&space.0, sequences))
+}
+
 /// A relation, and whether it is that of a stem.
 fn run_kind((relation, reversed): (Relation, bool)) -> RunKind {
     RunKind { relation: relation.0, reversed }

@@ -14,6 +14,7 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.files.variants import Variants
+from shapsketch.fitting.boosting import require_trees
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
@@ -74,7 +75,8 @@ def sketch(  # noqa: PLR0913 - public
         ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it; otherwise the best of
         ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of them. If a design with
         coded delays fits the budget, all share its queries and ``peel`` takes part, alone if it suffices.
-        ``sketch.candidates`` lists the R² of each.
+        ``sketch.candidates`` lists the R² of each. Boosted trees need the extra ``trees``; without it,
+        ``auto`` and ``distill`` leave them out, and ``sketch.status`` says so.
     target_r2 : float, optional
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
@@ -114,8 +116,10 @@ def sketch(  # noqa: PLR0913 - public
     FileError
         If the store cannot be written, is damaged, or another process uses it.
     InputError
-        If an argument is wrong, the store belongs to another model or space, or the evaluator has several
-        outputs.
+        If an argument is wrong, the store belongs to another model or space, the evaluator has several
+        outputs, or the dictionary of a regressor does not fit into memory.
+    MissingExtraError
+        If `method` is ``trees`` and LightGBM is not installed.
 
     Examples
     --------
@@ -173,7 +177,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     ------
     InputError
         If no names are given or declared, or an evaluator has other names.
-    BudgetError, ModelError, FileError
+    BudgetError, ModelError, FileError, MissingExtraError
         As for :func:`sketch`.
 
     Examples
@@ -258,8 +262,10 @@ def fit(  # noqa: PLR0913 - public
     Raises
     ------
     InputError
-        If shapes do not match, a value is not finite (the message says which), or there are too few distinct
-        sequences.
+        If shapes do not match, a value is not finite (the message says which), there are too few distinct
+        sequences, or the dictionary does not fit into memory.
+    MissingExtraError
+        If `method` is ``trees`` and LightGBM is not installed.
 
     Examples
     --------
@@ -296,6 +302,8 @@ def fit(  # noqa: PLR0913 - public
     def regress() -> _core.Sketch:
         return regressor._fit(space, rows).sketch_._core
 
+    if method == "trees":
+        require_trees()
     if method == "regress":
         fitted = Fitted(regress())
     else:

@@ -176,6 +176,18 @@ def boost(
     return Boosted(booster, rounds or best, best, leaves, error, centre, scale)
 
 
+def require_trees() -> None:
+    """Import what boosted trees need.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    for module in ("scipy.sparse", "lightgbm"):
+        optional(module, "trees", "fitting trees")
+
+
 def power_of_two(size: float) -> float:
     """Return the largest power of two up to `size`; 1 for 0."""
     return float(np.ldexp(0.5, np.frexp(size)[1])) if size > 0.0 else 1.0

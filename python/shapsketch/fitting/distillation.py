@@ -107,10 +107,12 @@ class Students:
         Returns random sequences for a generator and a count; None for uniform sequences.
     exact : bool
         Whether a student of trees is kept exactly, instead of truncated by the variance of uniform sequences.
+    trees : bool
+        Whether boosted trees can be fitted.
     seconds : float
-        How long the students may take, approximately. If that is infinite, trees are one of the students, and
-        regression chooses its penalty factors and relations; otherwise one regression with fixed factors is
-        the only student, unless the space is small.
+        How long the students may take, approximately. If that is infinite, trees are one of the students if
+        they can be fitted, and regression chooses its penalty factors and relations; otherwise one regression
+        with fixed factors is the only student, unless the space is small.
     relations : sequence of str
         The relations of that regression.
     seed : int
@@ -123,13 +125,14 @@ class Students:
         *,
         draw: Callable[[np.random.Generator, int], Codes] | None = None,
         exact: bool = False,
+        trees: bool = True,
         seconds: float,
         relations: Sequence[str],
         seed: int,
         log: Log,
     ) -> None:
         self._positional, self._seconds, self._relations = positional, seconds, relations
-        self._seed, self._log, self._draw, self._exact = seed, log, draw, exact
+        self._seed, self._log, self._draw, self._exact, self._trees = seed, log, draw, exact, trees
 
     def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
         """Sketch a teacher in every way that suits the space; return sketches by name."""
@@ -148,7 +151,7 @@ class Students:
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}
-        if thorough:
+        if thorough and self._trees:
             log("student: trees")
             data = Labelled(codes, predictions)
             boosted = boost_all(

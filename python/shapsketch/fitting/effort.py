@@ -78,13 +78,15 @@ class Clock:
             self.left_out.append(step)
         return fits
 
-    def networks(self, space: SequenceSpace, count: int) -> NetworkSize | None:
-        """Return the size of the networks that fit; None if none do."""
+    def networks(self, space: SequenceSpace, count: int, *, required: bool = False) -> NetworkSize | None:
+        """Return the size of the networks that fit; if none do, None, or the smallest if one is required."""
         if self.effort == "thorough":
             return THOROUGH
         for size in STANDARD:
             # They are trained twice: without the held-out queries, and on all.
             if 2 * size.seconds(space, count) / CORES <= NETWORK_SHARE * self.allowed:
                 return size
+        if required:
+            return STANDARD[-1]
         self.left_out.append("networks")
         return None

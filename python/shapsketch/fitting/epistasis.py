@@ -50,6 +50,17 @@ STEPS, POINTS, ROUGHNESS = 12, 64, 0.05
 ENTRY_SECONDS = 7e-5
 
 
+def require_epistasis() -> None:
+    """Import what global epistasis needs.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    optional("scipy.sparse", "trees", "global epistasis")
+
+
 @dataclass(frozen=True)
 class Mutations:
     """The features of sequences that differ from a reference.

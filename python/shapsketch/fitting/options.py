@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from shapsketch._validate import choice, instance, integer, optional
+from shapsketch._validate import choice, instance, integer
 from shapsketch.errors import InputError
 from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import EFFORTS, Effort
@@ -96,19 +96,3 @@ class FitOptions:
                 advice="use truncate() to shorten a spectrum",
                 option="max_terms",
             )
-
-    @property
-    def needs_trees(self) -> bool:
-        """Whether the fit fails without LightGBM."""
-        return self.method in ("trees", "distill") or self.teacher is not None
-
-    def require_trees(self) -> None:
-        """Import what boosted trees need.
-
-        Raises
-        ------
-        MissingExtraError
-            If it is not installed.
-        """
-        for module in ("scipy.sparse", "lightgbm"):
-            optional(module, "trees", "fitting trees")

@@ -357,6 +357,20 @@ class SparseRegressor(Regressor):
             "seed": integer("random_state", self.random_state, least=0),
         }
 
+    def _check_size(self, space: SequenceSpace, sequences: int, *, uniform: bool) -> None:
+        """Refuse parameters that a fit to this number of distinct sequences would refuse for any values.
+
+        Raises
+        ------
+        InputError
+        """
+        arguments = self._arguments(space)
+        if arguments["dictionary"] is None and not uniform:
+            # The sequences choose the dictionary; it lists at least single positions.
+            arguments["dictionary"] = Dictionary(orders=1)._core
+        names = ("dictionary", "relations", "strengths", "memory")
+        _core.check_regression(space._core, sequences, **{name: arguments[name] for name in names})
+
     def _fit(
         self,
         space: SequenceSpace,

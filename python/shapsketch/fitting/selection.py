@@ -1,8 +1,8 @@
 """Choose the method: fit one, or compare several on held-out values and keep the best or an average.
 
 `fit_values` is the entry point. `_peel` tries the queries of a design, `_why_only_regression` ends the
-comparison early, `_learners` lists who takes part, and `_final` picks the best closed form or an average of
-them, and the best predictor.
+comparison early, `Missing` says what cannot be tried, `_learners` lists who takes part, and `_final` picks
+the best closed form or an average of them, and the best predictor.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shapsketch import _core
-from shapsketch._validate import optional
 from shapsketch.errors import InputError, MissingExtraError
 from shapsketch.fitting.boosting import (
     LEAVES,
@@ -24,11 +23,12 @@ from shapsketch.fitting.boosting import (
     THOROUGH_ROUNDS,
     Schedule,
     positional_candidates,
+    require_trees,
 )
 from shapsketch.fitting.comparison import CLOSED_FORMS, STUDENT_SHARE, Comparison, fits
 from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
-from shapsketch.fitting.epistasis import EpistasisLearner
+from shapsketch.fitting.epistasis import EpistasisLearner, require_epistasis
 from shapsketch.fitting.final import Data, Final
 from shapsketch.fitting.hierarchy import REFIT_SECONDS, HierarchyLearner, selects
 from shapsketch.fitting.holdout import Labelled, Split, check_enough, predictions_after_truncation
@@ -68,11 +68,14 @@ class Fitted:
         The user's predictor, if it is a part of the best predictor; the core has the other parts.
     regression_r2 : float
         R² of the regression among the candidates, which rests on all values; NaN if there is none.
+    missing : str
+        What was not tried, because a library is not installed, as a note for the sketch; "" if nothing.
     """
 
     core: _core.Sketch
     custom: CustomPart | None = None
     regression_r2: float = float("nan")
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,45 @@ class Regressed:
         return self.core.info.r2.value
 
 
+@dataclass(frozen=True)
+class Missing:
+    """What cannot be tried, because a library is not installed.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Names of learners; "trees" are all that need boosted trees.
+    note : str
+        What was not tried, and why; "" if everything can be.
+    """
+
+    methods: tuple[str, ...] = ()
+    note: str = ""
+
+    @classmethod
+    def of(cls, data: Data, options: FitOptions) -> Missing:
+        """Return what cannot be tried of the methods that suit data and options."""
+        if options.method == "auto" and options.effort == "quick":
+            return cls()
+        needs = {BoostingLearner.name: require_trees}
+        if _suits_epistasis(data, options):
+            needs[EpistasisLearner.name] = require_epistasis
+        reasons: dict[str, str] = {}
+        for name, require in needs.items():
+            try:
+                require()
+            except MissingExtraError as error:
+                reasons[name] = str(error)
+        if not reasons:
+            return cls()
+        return cls(tuple(reasons), f"{' and '.join(reasons)} were not tried: {next(iter(reasons.values()))}")
+
+    @property
+    def trees(self) -> bool:
+        """Whether boosted trees cannot be tried."""
+        return BoostingLearner.name in self.methods
+
+
 def fit_values(
     data: Data,
     options: FitOptions,
@@ -100,13 +142,17 @@ def fit_values(
 
     `peel` returns the peeled sketch of queries with a design.
     """
-    if options.method != "auto" or peel is None:
-        return _fit_learners(data, options, regress, log)
-    log("peeling")
-    peeled = _peel(data, options, peel)
-    if peeled is not None and peeled.regression_r2 >= GOOD:
-        return peeled
-    return _better(_fit_learners(data, options, regress, log), peeled)
+    peeled = None
+    if options.method == "auto" and peel is not None:
+        log("peeling")
+        peeled = _peel(data, options, peel)
+        if peeled is not None and peeled.regression_r2 >= GOOD:
+            return peeled
+    fitted = _better(_fit_learners(data, options, regress, log), peeled)
+    if not fitted.missing:
+        return fitted
+    logger.warning("%s", fitted.missing)
+    return replace(fitted, core=fitted.core.with_note(fitted.missing))
 
 
 def _peel(data: Data, options: FitOptions, peel: Callable[[], _core.Sketch | None]) -> Fitted | None:
@@ -136,7 +182,7 @@ def _better(fitted: Fitted, peeled: Fitted | None) -> Fitted:
     others = [_core.Candidate(c.name, c.r2, c.seconds, 0.0) for c in info.candidates]
     core = peeled.core.with_candidates([*peeled.core.info.candidates, *others])
     if predictor is None or peeled.regression_r2 >= predictor.r2.value:
-        return Fitted(core, None, fitted.regression_r2)
+        return replace(fitted, core=core, custom=None)
     return replace(fitted, core=core.with_predictor(predictor))
 
 
@@ -153,14 +199,16 @@ def _fit_learners(data: Data, options: FitOptions, regress: Callable[[], _core.S
         reason = _why_only_regression(data.rows, regressed.r2, options)
         if reason is not None:
             return _only_regression(data, options, regressed, reason)
+    missing = Missing.of(data, options)
     try:
-        return _compare(data, options, regressed, clock, log)
+        fitted = _compare(data, options, regressed, clock, missing, log)
     except InputError as error:
         # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
             raise
         logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
-        return _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
+        fitted = _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
+    return replace(fitted, missing=missing.note)
 
 
 def _why_only_regression(data: Labelled, r2: float, options: FitOptions) -> str | None:
@@ -171,12 +219,6 @@ def _why_only_regression(data: Labelled, r2: float, options: FitOptions) -> str 
         return ""
     if data.n_sequences < FEWEST:
         return f"trees need at least {FEWEST} sequences"
-    try:
-        optional("lightgbm", "trees", "trying trees")
-    except MissingExtraError as error:
-        if options.teacher is None:
-            return f"trees and distillation were not tried: {error}"
-        raise
     return None
 
 
@@ -192,8 +234,12 @@ def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note
     return Fitted(core, None, regressed.r2)
 
 
+def _suits_epistasis(data: Data, options: FitOptions) -> bool:
+    return data.ordered and data.near and options.method != "trees" and options.teacher is None
+
+
 def _learners(
-    data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, log: Log
+    data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
 ) -> list[Learner]:
     """Return the learners of a method, the fastest first."""
     thorough, seed = options.effort == "thorough", options.seed
@@ -212,36 +258,40 @@ def _learners(
     if regressed is not None:
         learners.append(RegressionLearner(data.rows.codes, regressed.core))
     if not data.ordered:
-        return [*learners, *_unordered_learners(data, options, regressed, boosting, log)]
-    if data.near and options.method != "trees" and options.teacher is None:
+        return [*learners, *_unordered_learners(data, options, regressed, boosting, missing, log)]
+    if _suits_epistasis(data, options) and EpistasisLearner.name not in missing.methods:
         learners.append(EpistasisLearner(data.space, seed=seed, log=log))
-    if options.method != "distill":
+    if options.method != "distill" and not missing.trees:
         learners.append(boosting)
     if options.method == "trees":
         return learners
     if options.teacher is not None:
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         return [*learners, CustomLearner(teacher, log)]
-    size = clock.networks(data.space, data.rows.n_sequences)
+    # Without trees, networks are the only teacher.
+    required = missing.trees and options.method == "distill"
+    size = clock.networks(data.space, data.rows.n_sequences, required=required)
     if size is not None:
         learners.append(NetworkLearner(data.space, size, seed=seed, log=log))
+    if missing.trees:
+        return learners
     counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
     runs = regressed is not None and bool(regressed.core.run_counts())
     return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)]
 
 
 def _unordered_learners(
-    data: Data, options: FitOptions, regressed: Regressed | None, boosting: BoostingLearner, log: Log
+    data: Data,
+    options: FitOptions,
+    regressed: Regressed | None,
+    boosting: BoostingLearner,
+    missing: Missing,
+    log: Log,
 ) -> list[Learner]:
     """Return further learners for positions without an order: networks and counts need an order."""
     pairs = HierarchyLearner(data.space, None, seed=options.seed, log=log)
     learners: list[Learner] = [] if regressed is not None else [pairs]
-    if options.effort == "quick":
-        return learners
-    try:
-        optional("lightgbm", "trees", "trying trees")
-    except MissingExtraError as error:
-        logger.warning("trees were not tried: %s", error)
+    if options.effort == "quick" or missing.trees:
         return learners
 
     def seconds() -> float:
@@ -251,16 +301,20 @@ def _unordered_learners(
     return [*learners, boosting, refit]
 
 
-def _compare(data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, log: Log) -> Fitted:
+def _compare(
+    data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
+) -> Fitted:
     if regressed is None:
         check_enough(data.rows)
+    elif missing.trees and not data.ordered:
+        return _only_regression(data, options, regressed, "")
     split = Split.of(data.rows, options.seed)
     if np.ptp(split.held.values) == 0.0 and regressed is not None:
         return _only_regression(data, options, regressed, "the held-out values do not differ")
     baseline = float(np.average(split.train.values, weights=split.train.weights))
     final = Final(data, options, Comparison(split, baseline), log)
     try:
-        _fill(final, regressed, clock)
+        _fill(final, regressed, clock, missing)
         return _final(final, regressed, clock)
     except KeyboardInterrupt:
         # A regression learns nothing from the split, so it is there in any case.
@@ -272,11 +326,11 @@ def _compare(data: Data, options: FitOptions, regressed: Regressed | None, clock
         return replace(fitted, core=fitted.core.with_note("interrupted: the best so far"))
 
 
-def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
+def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Missing) -> None:
     """Fit the candidates that fit into the time."""
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
-    for learner in _learners(data, options, regressed, clock, final.log):
+    for learner in _learners(data, options, regressed, clock, missing, final.log):
         if chosen or fits(learner, clock, data.rows.codes):
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
@@ -290,6 +344,7 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock) -> None:
             positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
             draw=data.draw if data.near or data.distribution is not None else None,
             exact=data.exact,
+            trees=not missing.trees,
             seconds=STUDENT_SHARE * clock.allowed,
             relations=_relations(comparison, regressed),
             seed=options.seed,

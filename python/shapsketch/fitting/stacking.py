@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
-from shapsketch._validate import optional
 from shapsketch.fitting.boosting import power_of_two
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.space import Values
@@ -18,8 +18,9 @@ WORTHWHILE = 0.01
 # The same for data near one sequence: an average with a candidate that fits the many mutations of these data
 # can be wrong about few mutations.
 WORTHWHILE_NEAR = 0.05
-# Factor of the row that fixes the sum of the weights of an average, relative to the other rows.
-SUM_FACTOR = 1e3
+# Another set of candidates must lower the error by this fraction of the squares of the values: less is
+# rounding.
+ROUNDING = 1e-13
 # Candidates with a smaller fraction of the sum of weights are removed from an average.
 NEGLIGIBLE = 0.05
 
@@ -81,21 +82,32 @@ def _stacked(table: Values, values: Values, row_weights: Values | None) -> Value
 
     Without the limit, few held-out values that differ would give a poor candidate a weight far above 1.
     """
-    nnls = optional("scipy.optimize", "trees", "averaging sketches").nnls
     if row_weights is not None:
         scale = np.sqrt(row_weights)
         table, values = scale[:, None] * table, scale * values
-    # The tolerance of `nnls` of SciPy 1.12 to 1.14 is too large for small values.
+    # Squares of small values must not underflow.
     size = power_of_two(float(np.abs(values).max()))
-    table, values = table / size, values / size
-    weights: Values = nnls(table, values)[0]
-    if weights.sum() <= 1.0:
-        return weights
-    # One more row with a large factor makes the sum 1.
-    factor = SUM_FACTOR * max(float(np.linalg.norm(table)), float(np.linalg.norm(values)))
-    ones = np.ones((1, table.shape[1]))
-    weights = nnls(np.concatenate([table, factor * ones]), np.append(values, factor))[0]
-    return np.asarray(weights / weights.sum())
+    # Rotated rows have the same errors, and there are only as many as columns.
+    rotated = np.asarray(np.linalg.qr(np.column_stack([table / size, values / size]), mode="r"))
+    columns, target = rotated[:, :-1], rotated[:, -1]
+    total = float(target @ target)
+    best, least = np.zeros(columns.shape[1]), total
+    # The best weights are the least-squares weights of the candidates whose weight is above 0, with any sum
+    # or with a sum of 1. There are few candidates, so every set of them is tried.
+    for count in range(1, columns.shape[1] + 1):
+        for chosen in combinations(range(columns.shape[1]), count):
+            some = columns[:, list(chosen)]
+            others, last = some[:, :-1] - some[:, -1:], some[:, -1]
+            free = np.linalg.lstsq(some, target, rcond=None)[0]
+            first = np.linalg.lstsq(others, target - last, rcond=None)[0]
+            limited = np.append(first, 1.0 - first.sum())
+            for weights in (limited,) if free.sum() > 1.0 else (free, limited):
+                residual = target - some @ weights
+                error = float(residual @ residual)
+                if weights.min() >= 0.0 and error < least - ROUNDING * total:
+                    best, least = np.zeros(columns.shape[1]), error
+                    best[list(chosen)] = weights
+    return best
 
 
 def cross_fitted(

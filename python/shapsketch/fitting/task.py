@@ -16,6 +16,7 @@ from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
+from shapsketch.fitting.boosting import require_trees
 from shapsketch.fitting.final import Data
 from shapsketch.fitting.hierarchy import unordered
 from shapsketch.fitting.holdout import Labelled
@@ -69,11 +70,13 @@ class Task:
         ------
         InputError, BudgetError
             If one is not.
+        MissingExtraError
+            If boosted trees are asked for, and a library is not installed.
         """
         drawn = parse_distribution(distribution, space)
         plan = budgeted(space, budget, options.method, options.seed, drawn)
-        if plan.method == "regress" and options.needs_trees:
-            options.require_trees()
+        if plan.method == "regress" and options.method == "trees":
+            require_trees()
         if plan.method == "exact" and options.max_terms is not None:
             raise InputError(
                 "the budget covers every sequence, so the exact transform keeps all terms; remove max_terms, "
@@ -90,6 +93,8 @@ class Task:
         if target is not None and plan.method == "regress":
             # Rounds reuse queries, which designs of different sizes do not share.
             plan = _core.Plan(space._core, plan.budget, method="regress", seed=options.seed)
+        if options.regressor is not None:
+            options.regressor._check_size(space, plan.design_queries, uniform=drawn is None)
         return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
 
     def run(self) -> list[Sketch]:

@@ -156,11 +156,8 @@ impl Dictionary {
     /// If a support is not valid for the space, the dictionary is empty, or its regression on this number of
     /// sequences is predicted to take more than `limit` bytes.
     pub fn list(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> Result<Vec<Vec<u16>>> {
+        self.check_size(space, sequences, limit)?;
         let n = space.n();
-        self.check(n)?;
-        if !self.fits(space, sequences, limit) {
-            return Err(self.too_large(space, sequences, limit));
-        }
         let mut all: BTreeSet<(usize, Vec<u16>)> = BTreeSet::new();
         let mut insert = |support: &[u16]| {
             all.insert((support.len(), support.to_vec()));
@@ -176,6 +173,16 @@ impl Dictionary {
         }
         self.supports.iter().for_each(|support| insert(support));
         Ok(all.into_iter().map(|(_, support)| support).collect())
+    }
+
+    /// # Errors
+    /// As [`Self::list`].
+    pub(super) fn check_size(&self, space: &SequenceSpace, sequences: usize, limit: u128) -> Result<()> {
+        self.check(space.n())?;
+        match self.fits(space, sequences, limit) {
+            true => Ok(()),
+            false => Err(self.too_large(space, sequences, limit)),
+        }
     }
 
     fn check(&self, n: usize) -> Result<()> {

@@ -77,6 +77,7 @@ use standard_errors::HeldOut;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::space::SequenceSpace;
 use crate::surrogate::{Surrogate, Uncertainty};
 use crate::validation::{RSquared, Validation, root_mean_square};
 
@@ -261,6 +262,25 @@ impl SparseRegression {
         Ok(scaled.fit_moderate(&sample.map(|v| v / scale), cancel)?.scaled(scale))
     }
 
+    /// Checks what does not depend on values, before they are computed: the parameters, and the memory for this number of
+    /// distinct sequences.
+    ///
+    /// # Errors
+    /// If a parameter is out of range, or the dictionary is not valid for the space or too large.
+    pub fn check_size(&self, space: &SequenceSpace, sequences: usize) -> Result<()> {
+        self.check()?;
+        self.dictionary(space, sequences).check_size(space, sequences, self.memory)?;
+        RunAtoms::check(&self.kinds(space, sequences), space, sequences, self.memory)
+    }
+
+    fn dictionary(&self, space: &SequenceSpace, sequences: usize) -> Dictionary {
+        self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, sequences))
+    }
+
+    fn kinds(&self, space: &SequenceSpace, sequences: usize) -> Vec<RunKind> {
+        self.relations.clone().unwrap_or_else(|| RunKind::auto(space, sequences))
+    }
+
     /// Fits a sample whose values have moderate magnitudes.
     fn fit_moderate(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         let (sample, centre) = sample.centred();
@@ -290,9 +310,9 @@ impl SparseRegression {
         if rows < FEWEST {
             return Err(Error::TooFew { got: rows, needed: FEWEST });
         }
-        let dictionary = self.dictionary.clone().unwrap_or_else(|| Dictionary::auto(space, rows));
+        let dictionary = self.dictionary(space, rows);
         let supports = dictionary.list(space, rows, self.memory)?;
-        let kinds = self.relations.clone().unwrap_or_else(|| RunKind::auto(space, rows));
+        let kinds = self.kinds(space, rows);
         RunAtoms::check(&kinds, space, rows, self.memory)?;
         let folds = random_folds(self.seed, 0..rows, rows);
         let data = Data { sample, distinct: &distinct, centre };

@@ -249,6 +249,29 @@ fn pairs_that_cannot_be_listed_are_screened() {
 }
 
 #[test]
+fn what_is_refused_for_any_values_is_refused_before_there_are_values() {
+    let data = sample(4, 40, 60, 0);
+    let relation = Relation::equal(data.space());
+    let kind = RunKind { relation, reversed: false };
+    let valid = SparseRegression { relations: Some(Vec::new()), ..SparseRegression::default() };
+    let wrong = [
+        SparseRegression {
+            dictionary: Some(Dictionary { orders: 20, ..Dictionary::default() }),
+            ..valid.clone()
+        },
+        SparseRegression { dictionary: Some(Dictionary::default()), ..valid.clone() },
+        SparseRegression { relations: Some(vec![kind]), memory: 200_000, ..valid.clone() },
+        SparseRegression { lambda: Some(-1.0), ..valid.clone() },
+    ];
+    for regression in wrong {
+        let early = regression.check_size(data.space(), 60).unwrap_err();
+        let late = regression.fit(&data, &Cancel::new()).unwrap_err();
+        assert_eq!(early.to_string(), late.to_string());
+    }
+    valid.check_size(data.space(), 60).unwrap();
+}
+
+#[test]
 fn the_final_fit_is_optimal() {
     let sample = sample(4, 7, 900, 3);
     let repeats = RunKind { relation: Relation::equal(sample.space()), reversed: false };
