@@ -67,15 +67,18 @@ class DinucleotideShuffles:
             shuffles exceed the memory.
         """
         codes = space_of(space).encode(sequences)
+        count, seed = self._checked(space)
+        shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
+        return shuffles.reshape(len(codes), count, space.n)
+
+    def _checked(self, space: SequenceSpace) -> tuple[int, int]:
+        """Return `count` and `random_state`, or raise an error if they or the space are not suitable."""
         if space.varies:
             raise InputError(
                 "shuffles move letters to other positions, which may not have them in this space; choose "
                 "another background"
             )
-        count = integer("count", self.count, least=1)
-        seed = integer("random_state", self.random_state, least=0)
-        shuffles = _core.dinucleotide_shuffles(space._core, codes, count, seed)
-        return shuffles.reshape(len(codes), count, space.n)
+        return integer("count", self.count, least=1), integer("random_state", self.random_state, least=0)
 
     def __str__(self) -> str:
         return f"{self.count} dinucleotide shuffles of each sequence (random_state {self.random_state})"
@@ -180,13 +183,11 @@ class Background:
         if isinstance(background, Background):
             return background
         if isinstance(background, DinucleotideShuffles):
-            background.of(space, space._random(np.random.default_rng(0), 1))
-            integer("count", background.count, least=1)
-            integer("random_state", background.random_state, least=0)
-            if background.count > MAX_SHUFFLES:
+            count, _ = background._checked(space)
+            if count > MAX_SHUFFLES:
                 raise InputError(
                     f"count must be at most {MAX_SHUFFLES:,} shuffles of each sequence in a background, got "
-                    f"{background.count:,}"
+                    f"{count:,}"
                 )
             return cls(space, shuffles=background)
         instance("background", background)
