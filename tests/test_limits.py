@@ -176,6 +176,16 @@ def test_a_background_has_at_most_a_million_shuffles():
         ss.Explainer(SPECTRUM, ss.DinucleotideShuffles(10**9))
 
 
+def test_a_background_of_shuffles_draws_none_before_it_is_used(monkeypatch):
+    def drawn(*_):
+        raise AssertionError("drawn too early")
+
+    monkeypatch.setattr("shapsketch._core.dinucleotide_shuffles", drawn)
+    explainer = ss.Explainer(SPECTRUM, ss.DinucleotideShuffles(5))
+    with pytest.raises(AssertionError, match="drawn too early"):
+        explainer(["ACGT"])
+
+
 def test_a_long_beam_search_is_announced(monkeypatch, caplog):
     work = {"sequence": "A" * 12, "mutations": 4, "limit": 0}
     additive(12).best_mutants(**work)
