@@ -206,8 +206,8 @@ def _fit_learners(data: Data, options: FitOptions, regress: Callable[[], _core.S
         # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
             raise
-        logger.warning("trees and distillation failed; the sketch is the regression: %s", error)
-        fitted = _only_regression(data, options, regressed, f"trees and distillation failed: {error}")
+        logger.warning("the other methods failed; the sketch is the regression: %s", error)
+        fitted = _only_regression(data, options, regressed, f"the other methods failed: {error}")
     return replace(fitted, missing=missing.note)
 
 
