@@ -103,17 +103,17 @@ def test_a_fit_to_the_bins_of_a_design_equals_the_fit_to_its_sequences():
 
 def test_a_sparse_spectrum_with_noise_is_recovered_as_characters():
     rng = np.random.default_rng(0)
-    space = ss.SequenceSpace(ss.DNA, length=14)
-    frequencies = np.zeros((40, 14), dtype=int)
+    space = ss.SequenceSpace(ss.DNA, length=10)
+    frequencies = np.zeros((12, 10), dtype=int)
     for row in frequencies:
-        row[rng.choice(14, 2, replace=False)] = rng.integers(1, 4, 2)
-    truth = ss.Spectrum(space, frequencies, rng.normal(size=40) + 1j * rng.normal(size=40), real_part=True)
-    codes = rng.integers(0, 4, (3000, 14))
+        row[rng.choice(10, 2, replace=False)] = rng.integers(1, 4, 2)
+    truth = ss.Spectrum(space, frequencies, rng.normal(size=12) + 1j * rng.normal(size=12), real_part=True)
+    codes = rng.integers(0, 4, (2000, 10))
     y = truth.predict(codes)
-    y = y + rng.normal(0, np.sqrt(0.1) * y.std(), 3000)
+    y = y + rng.normal(0, np.sqrt(0.1) * y.std(), 2000)
     regressor = ss.SparseRegressor(space).fit(codes, y)
     assert regressor.basis_ == "characters"
-    fresh = rng.integers(0, 4, (4000, 14))
+    fresh = rng.integers(0, 4, (4000, 10))
     assert regressor.score(fresh, truth.predict(fresh)) > 0.99
     assert regressor.sketch_.patterns is None
 
@@ -277,14 +277,14 @@ def test_rounds_reuse_every_query_and_stop_when_the_target_is_met():
 
 
 def test_rounds_end_if_more_queries_do_not_pay_or_none_are_left():
-    space = ss.SequenceSpace(ss.DNA, length=20)
     noise = np.random.default_rng(0)
     noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
     arguments = {"inputs": "codes", "progress": False}
-    sketch = by_evaluator(ss.sketch, noisy, space, budget=100_000, target_r2=0.95, **arguments)
+    rounds = {"target_r2": 0.95, "method": "regress", **arguments}
+    sketch = by_evaluator(ss.sketch, noisy, DNA8, budget=50_000, **rounds)
     assert sketch.status == "more queries no longer pay"
     assert len(noisy.evaluated) == sketch.n_queries <= 4000
-    spent = by_evaluator(ss.sketch, noisy, space, budget=700, target_r2=0.95, **arguments)
+    spent = by_evaluator(ss.sketch, noisy, DNA8, budget=700, **rounds)
     assert (spent.status, spent.n_queries) == ("budget spent", 700)
     small = Counting(motifs)
     exact = by_evaluator(ss.sketch, small, DNA8, budget=4**8, target_r2=1.0, **arguments)
@@ -340,9 +340,9 @@ def test_symbols_that_do_not_occur_are_named_and_not_used():
 
 
 def test_more_positions_than_sequences():
-    space = ss.SequenceSpace(ss.PROTEIN, length=200)
-    X = uniform(300, space)
-    sketch = ss.fit(X, 3.0 * (X[:, 50] < 10) + np.random.default_rng(0).normal(0, 0.3, 300), space)
+    space = ss.SequenceSpace(ss.DNA, length=90)
+    X = uniform(80, space)
+    sketch = ss.fit(X, 3.0 * (X[:, 50] < 2) + np.random.default_rng(0).normal(0, 0.3, 80), space)
     assert sketch.r2 > 0.5
 
 
@@ -463,9 +463,9 @@ def test_dictionaries_beyond_memory_are_refused_before_anything_is_allocated():
 SCRIPT = """
 import sys, numpy as np, shapsketch as ss
 rng = np.random.default_rng(0)
-space = ss.SequenceSpace(ss.DNA, 12)
-X = rng.integers(0, 4, (1500, 12))
-y = (X[:, 3] == X[:, 9]) + np.sin(X @ np.arange(12.0)) + 2.0 * ((X[:, 1:4] == 1).all(axis=1))
+space = ss.SequenceSpace(ss.DNA, 10)
+X = rng.integers(0, 4, (500, 10))
+y = (X[:, 3] == X[:, 9]) + np.sin(X @ np.arange(10.0)) + 2.0 * ((X[:, 1:4] == 1).all(axis=1))
 sketch = ss.fit(X, y, space)
 sketch.save(sys.argv[1])
 np.save(sys.argv[2], ss.Explainer(sketch)(X).stderr)
@@ -547,13 +547,13 @@ def test_standard_errors_cover_terms_of_high_order(kind):
 
 def test_mutants_of_one_sequence_have_no_standard_errors():
     """Standard errors need sequences all over the space; otherwise they would be far too large."""
-    space, rng = ss.SequenceSpace(ss.PROTEIN, 12), np.random.default_rng(0)
-    weights = rng.normal(size=(12, 20))
-    X = np.tile(rng.integers(0, 20, 12), (700, 1))
+    space, rng = ss.SequenceSpace(ss.PROTEIN, 8), np.random.default_rng(0)
+    weights = rng.normal(size=(8, 20))
+    X = np.tile(rng.integers(0, 20, 8), (500, 1))
     for row in X:
-        positions = rng.choice(12, rng.integers(1, 4), replace=False)
+        positions = rng.choice(8, rng.integers(1, 4), replace=False)
         row[positions] = rng.integers(0, 20, len(positions))
-    y = weights[np.arange(12), X].sum(axis=1) + 0.2 * rng.normal(size=len(X))
+    y = weights[np.arange(8), X].sum(axis=1) + 0.2 * rng.normal(size=len(X))
     for method in ("regress", "trees"):
         sketch = ss.fit(X, y, space, method=method, progress=False)
         with pytest.raises(ss.InputError, match="if their sequences were uniform"):

@@ -19,12 +19,17 @@ const SWEEPS: usize = 2000;
 /// Screening of the last fit looks for correlations above `λ` by this factor: smaller violations are within
 /// the tolerance of the descent.
 const SCREENING_MARGIN: f64 = 1.001;
+/// Largest change of the fit in the last steps (squared, per row), as a fraction of the mean squared error of held-out
+/// rows. Without this limit a nearly perfect fit would end with errors above those that the folds show.
+const OF_HELD_OUT: f64 = 0.01;
+/// Smallest such change, as a fraction of the variance: rounding makes smaller ones meaningless.
+const SMALLEST_CHANGE: f64 = 1e-20;
 
 /// Fits all data at the selected point to its optimum. Returns the fit and its duality gap, relative to half
 /// the sum of squares.
 ///
 /// `available` tells for each support of the dictionary whether this fit may use it, as a bit. The descent ends when the
-/// squared change of the fit, per row, is at most `tolerance` times the variance.
+/// squared change of the fit, per row, is at most `tolerance` times the variance, and small beside the held-out error.
 pub(super) fn final_fit<O: Operator>(
     operator: &O,
     best: &Best,
@@ -36,7 +41,8 @@ pub(super) fn final_fit<O: Operator>(
     let factors = operator.factors(factors);
     let mut fit = Lanes::<1>::new(operator, vec![0; operator.values().len()], available);
     let total = fit.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
-    let tolerance = tolerance * total / fit.n_training(0);
+    let variance = total / fit.n_training(0);
+    let tolerance = (OF_HELD_OUT * best.error).max(SMALLEST_CHANGE * variance).min(tolerance * variance);
     for &(id, penalty) in &best.atoms {
         fit.activate(operator, id, || operator.column(id), penalty, 1);
     }

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod brute_force;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brute_force::{TOLERANCE, check, random_sequence, sequences};
+use super::brute_force::{TOLERANCE, check, random_sequence, sequences};
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod brute_force;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use brute_force::{TOLERANCE, backgrounds, check, random_sequence, sequences};
+use super::brute_force::{TOLERANCE, backgrounds, check, random_sequence, sequences};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

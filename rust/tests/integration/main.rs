@@ -1,0 +1,12 @@
+//! Integration tests. They are one program, which compiles and runs faster than one for each file.
+
+mod brute_force;
+mod files;
+mod inputs;
+mod oracles;
+mod predictor;
+mod promises;
+mod provenance;
+mod recovery;
+mod runs;
+mod trees;
