@@ -259,3 +259,24 @@ def test_noise_does_not_shrink_standard_errors(seed):
     explanation = ss.Explainer(sketch)(some)
     errors = np.abs(explanation.values - weights(1)[np.arange(9), some] / additive(ALL).std())
     assert (errors < 1.96 * explanation.stderr).mean() > 0.8
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_nearly_perfect_fit_is_as_close_as_it_says(seed):
+    """The final fit must converge as far as the fits that measure its error."""
+
+    def halves(codes):
+        return np.where((codes == 1) | (codes == 2), 0.5, -0.5)
+
+    sketch = ss.sketch(
+        lambda codes: halves(codes).sum(axis=1) ** 2, DNA9,
+        budget=1_000, method="regress", inputs="codes", random_state=seed, progress=False,
+    )  # fmt: skip
+    codes = np.random.default_rng(1).integers(0, 4, (4_000, 9))
+    half = halves(codes)
+    true = half.sum(axis=1) ** 2
+    assert ((sketch.predict(codes) - true) ** 2).mean() / true.var() < 2.0 * (1.0 - sketch.r2)
+    explanation = ss.Explainer(sketch)(codes)
+    # The square is a constant plus 2·h_i·h_j for each pair, which its two positions share.
+    expected = half * (half.sum(axis=1, keepdims=True) - half)
+    assert (np.abs(explanation.values - expected) <= 1.96 * explanation.stderr).mean() > 0.93
