@@ -222,6 +222,7 @@ class RSquared:
         *,
         sequences: list[int] | None = None,
         gain: float = 0.0,
+        farthest: float = 0.0,
     ) -> RSquared: ...
     @property
     def value(self) -> float: ...
@@ -345,6 +346,7 @@ class Fit:
         seed: int,
         sampled_fraction: float = 0.0,
         refit_gain: float = 0.0,
+        farthest: float = 0.0,
         weights: npt.NDArray[np.float64] | None = None,
         dependent: Sequence[tuple[int, int]] = (),
         all_terms: tuple[int, float] | None = None,
@@ -515,6 +517,12 @@ class CountingTrees:
 def count_runs(
     space: Space, codes: npt.NDArray[np.uint8], relations: list[Relation], runs: npt.NDArray[np.uint16]
 ) -> npt.NDArray[np.uint32]: ...
+def farthest_share(
+    values: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None = None,
+    *,
+    sequences: list[int] | None = None,
+) -> float: ...
 def combine(
     sketches: list[Sketch], weights: list[float], *, constant: float, dropped: float, max_terms: int | None
 ) -> Sketch: ...

@@ -63,7 +63,7 @@ mod _core {
     #[pymodule_export]
     use super::trees::{CountingTrees, Ensemble, count_runs};
     #[pymodule_export]
-    use super::validation::RSquared;
+    use super::validation::{RSquared, farthest_share};
 
     use pyo3::prelude::*;
 

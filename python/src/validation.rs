@@ -1,7 +1,7 @@
 //! R² with its confidence interval.
 
 use pyo3::prelude::*;
-use shapsketch::validation::Validation;
+use shapsketch::validation::{self, Validation};
 
 use crate::arrays::{self, Values};
 use crate::work::short;
@@ -22,7 +22,7 @@ pub(crate) struct RSquared {
 #[pymethods]
 impl RSquared {
     #[new]
-    #[pyo3(signature = (values, predictions, weights = None, *, sequences = None, gain = 0.0))]
+    #[pyo3(signature = (values, predictions, weights = None, *, sequences = None, gain = 0.0, farthest = 0.0))]
     fn new(
         py: Python<'_>,
         values: Values<'_>,
@@ -30,13 +30,27 @@ impl RSquared {
         weights: Option<Values<'_>>,
         sequences: Option<Vec<usize>>,
         gain: f64,
+        farthest: f64,
     ) -> PyResult<Self> {
         let (values, predictions) = (arrays::values(&values), arrays::values(&predictions));
         let weights = weights.map(|weights| arrays::values(&weights));
         let (weights, sequences) = (weights.as_deref(), sequences.as_deref());
-        let validation = Validation { weights, sequences, gain, ..Validation::new(&values, &predictions) };
+        let validation =
+            Validation { weights, sequences, gain, farthest, ..Validation::new(&values, &predictions) };
         short(py, || validation.r_squared()).map(Self::from)
     }
+}
+
+/// Share of the squared deviations of values from their mean that the farthest sequence has.
+#[pyfunction]
+#[pyo3(signature = (values, weights = None, *, sequences = None))]
+pub(crate) fn farthest_share(
+    values: Values<'_>,
+    weights: Option<Values<'_>>,
+    sequences: Option<Vec<usize>>,
+) -> f64 {
+    let weights = weights.map(|weights| arrays::values(&weights));
+    validation::farthest_share(&arrays::values(&values), weights.as_deref(), sequences.as_deref())
 }
 
 impl From<RSquared> for shapsketch::validation::RSquared {

@@ -15,7 +15,8 @@
 //! - *What was not seen.* An event of probability `p` is absent from `N` sequences with probability `(1-p)^N`, so a feature
 //!   in fewer than `3/N` of all sequences can be absent (the rule of three). The upper limit of `θ` is at least the share
 //!   that three further sequences would have, each as far from the mean as the farthest one that was seen, and
-//!   predicted by the mean. A rare feature with a larger effect than any value seen remains invisible.
+//!   predicted by the mean. The farthest one may be among the sequences that the fit learned from
+//!   ([`Validation::farthest`]). A rare feature with a larger effect than any value seen remains invisible.
 //! - *More data.* The final fit learns from more values than the fit that was tested. [`Validation::gain`] raises the upper
 //!   end.
 
@@ -139,13 +140,16 @@ pub struct Validation<'a> {
     pub sequences: Option<&'a [usize]>,
     /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data.
     pub gain: f64,
+    /// Share of the squared deviations of all values from their mean, those that the fit learned from included, that the
+    /// farthest sequence has; see [`farthest_share`]. 0 if there are no other values.
+    pub farthest: f64,
 }
 
 impl<'a> Validation<'a> {
     /// Predictions of values by a final fit that did not use them.
     #[must_use]
     pub fn new(values: &'a [f64], predictions: &'a [f64]) -> Self {
-        let (sampled_fraction, gain) = (0.0, 0.0);
+        let (sampled_fraction, gain, farthest) = (0.0, 0.0, 0.0);
         Self {
             values,
             predictions,
@@ -154,6 +158,7 @@ impl<'a> Validation<'a> {
             weights: None,
             sequences: None,
             gain,
+            farthest,
         }
     }
 
@@ -177,13 +182,15 @@ impl<'a> Validation<'a> {
             .map(|(e, s)| (if error > 0.0 { e / error } else { 0.0 } - s / spread).powi(2))
             .collect();
         let variance = differences.iter().sum::<f64>();
-        let n_effective = effective_number(&differences).min(effective_number(&spreads));
+        // (Σs)² / Σs² is at most the reciprocal of the largest squared share.
+        let of_all = self.farthest.powi(-2);
+        let n_effective = effective_number(&differences).min(effective_number(&spreads)).min(of_all).max(1.0);
         // The mean itself is estimated. For a constant fit, this is the only uncertainty.
         let of_mean = UNSEEN / count as f64;
         let standard_error = (rest * (INFLATION.powi(2) * variance + of_mean.powi(2))).sqrt();
         let half_width = if standard_error > 0.0 { student(n_effective - 1.0) * standard_error } else { 0.0 };
         let farthest = spreads.iter().copied().fold(0.0, f64::max) / spread;
-        let unseen = (UNSEEN * farthest * rest).min(1.0);
+        let unseen = (UNSEEN * farthest.max(self.farthest) * rest).min(1.0);
         // Not 0 · ∞.
         let upper = if ratio > 0.0 { ratio * half_width.exp() } else { 0.0 };
         let lower = ratio * (-half_width).exp() * (1.0 - self.gain.clamp(0.0, 1.0) * (1.0 - of_final_fit));
@@ -243,6 +250,17 @@ impl<'a> Validation<'a> {
         let error: f64 = errors.iter().sum();
         (errors, spreads, if error > 0.0 { of_final_fit / error } else { 0.0 })
     }
+}
+
+/// Share of the squared deviations of values from their mean that the sequence with the largest one has; 0 if the values
+/// do not differ. `weights` and `sequences` are those of [`Validation`].
+#[must_use]
+pub fn farthest_share(values: &[f64], weights: Option<&[f64]>, sequences: Option<&[usize]>) -> f64 {
+    let (_, spreads, _) = Validation { weights, sequences, ..Validation::new(values, values) }.sums();
+    if !vary(values) {
+        return 0.0;
+    }
+    spreads.iter().copied().fold(0.0, f64::max) / spreads.iter().sum::<f64>()
 }
 
 /// Weighted mean. The first value is subtracted first, so that a large common offset loses no digits.

@@ -164,6 +164,7 @@ class Final:
             weights=held.weights,
             dependent=data.dependent(),
             refit_gain=REFIT_GAIN if weights.weights else 0.0,
+            farthest=data.rows.farthest_share(),
             all_terms=all_terms,
             notes=[] if weights.weights else [CONSTANT],
             candidates=candidates,
@@ -206,13 +207,13 @@ class Final:
         The second item is the user's predictor, which is no part of the first.
         """
         held = self.comparison.split.held
-        _, sequences = np.unique(held.codes, axis=0, return_inverse=True)
         r2 = _core.RSquared(
             held.values,
             predictions,
             held.weights,
-            sequences=sequences.reshape(-1).tolist(),
+            sequences=held.sequences(),
             gain=REFIT_GAIN,
+            farthest=self.data.rows.farthest_share(),
         )
         parts, custom = [], None
         for name, weight in weights.weights.items():

@@ -47,6 +47,16 @@ class Labelled:
         """Number of distinct sequences."""
         return len(np.unique(self.codes, axis=0))
 
+    def sequences(self) -> list[int]:
+        """Return the number of the sequence of each row, from 0 without gaps."""
+        _, sequences = np.unique(self.codes, axis=0, return_inverse=True)
+        numbers: list[int] = sequences.reshape(-1).tolist()
+        return numbers
+
+    def farthest_share(self) -> float:
+        """Return the share of the squared deviations from the mean that the farthest sequence has."""
+        return _core.farthest_share(self.values, self.weights, sequences=self.sequences())
+
     def r_squared(self, predictions: Values) -> float:
         """Return R² of predictions; NaN if the values do not differ."""
         return r_squared(self.values, predictions, self.weights)

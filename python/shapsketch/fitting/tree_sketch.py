@@ -158,6 +158,7 @@ class TreeSketch(Regressor):
             n_queries=data.n_sequences,
             seed=seed,
             refit_gain=REFIT_GAIN,
+            farthest=data.farthest_share(),
             candidates=[_core.Candidate("trees", r2, seconds, 1.0)],
         )
         core = _core.Sketch.from_fit(final, fit).with_distribution(measured(self.space, data.codes))

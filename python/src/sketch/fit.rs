@@ -16,6 +16,7 @@ pub(crate) struct Fit {
     sampled_fraction: f64,
     dependent: Vec<(usize, usize)>,
     refit_gain: f64,
+    farthest: f64,
     provenance: sketch::Provenance,
 }
 
@@ -24,7 +25,7 @@ impl Fit {
     #[new]
     #[pyo3(signature = (
         *, codes, values, predictions, method, outcome, budget, n_queries, seed, sampled_fraction = 0.0,
-        refit_gain = 0.0, weights = None, dependent = Vec::new(), all_terms = None, notes = Vec::new(),
+        refit_gain = 0.0, farthest = 0.0, weights = None, dependent = Vec::new(), all_terms = None, notes = Vec::new(),
         candidates = Vec::new()
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the constructor of a record")]
@@ -40,6 +41,7 @@ impl Fit {
         seed: u64,
         sampled_fraction: f64,
         refit_gain: f64,
+        farthest: f64,
         weights: Option<Values<'_>>,
         dependent: Vec<(usize, usize)>,
         all_terms: Option<(usize, f64)>,
@@ -58,6 +60,7 @@ impl Fit {
             sampled_fraction,
             dependent,
             refit_gain,
+            farthest,
             provenance: sketch::Provenance { method, status, budget, n_queries, seed, candidates },
         })
     }
@@ -72,6 +75,7 @@ impl Fit {
             sampled_fraction: self.sampled_fraction,
             dependent: self.dependent,
             refit_gain: self.refit_gain,
+            farthest: self.farthest,
             provenance: self.provenance,
         }
     }

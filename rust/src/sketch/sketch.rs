@@ -95,6 +95,9 @@ pub struct Fit {
     /// Largest relative decrease of `1 - R²` from the tested fit to the final fit, which learns from more data. It
     /// raises the upper end of the interval of R².
     pub refit_gain: f64,
+    /// Share of the squared deviations of all values, those that the fit learned from included, that the farthest sequence
+    /// has; see [`crate::validation::farthest_share`]. 0 if there are no other values.
+    pub farthest: f64,
     /// How the surrogate was made.
     pub provenance: Provenance,
 }
@@ -124,7 +127,14 @@ impl Sketch {
     /// finite, or the caller cancels.
     pub fn from_fit(fit: Fit, cancel: &Cancel) -> Result<Self> {
         let Fit {
-            surrogate, codes, mut held_out, sampled_fraction, refit_gain, provenance, dependent, ..
+            surrogate,
+            codes,
+            mut held_out,
+            sampled_fraction,
+            refit_gain,
+            farthest,
+            provenance,
+            dependent,
         } = fit;
         let fitted = Components::new(&surrogate.terms())?.predict(&codes, cancel)?;
         let errors = |predictions: &[f64]| -> Vec<f64> {
@@ -137,8 +147,13 @@ impl Sketch {
         let residuals = if size(&residuals[1]) > size(&residuals[0]) { &residuals[1] } else { &residuals[0] };
         let residuals = Sample::of_residuals(surrogate.space().clone(), codes, residuals.clone(), weights)?;
         held_out.sequences = Some(residuals.distinct(None).rows);
-        let validation =
-            Validation { fitted: &fitted, sampled_fraction, gain: refit_gain, ..held_out.validation() };
+        let validation = Validation {
+            fitted: &fitted,
+            sampled_fraction,
+            gain: refit_gain,
+            farthest,
+            ..held_out.validation()
+        };
         let r2 = validation.r_squared()?;
         let noise = root_mean_square(residuals.values(), residuals.weights());
         let known = dependent.is_empty() && !r2.is_undefined() && !r2.is_carried_by_few();

@@ -11,7 +11,7 @@ use shapsketch::peel::PeelingDecoder;
 use shapsketch::sketch::Strategy;
 use shapsketch::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Truncation};
 use shapsketch::synthetic::Planted;
-use shapsketch::validation::RSquared;
+use shapsketch::validation::{RSquared, Validation, farthest_share};
 use shapsketch::{Cancel, Complex64, Components, Index, Plan, Result, SequenceSpace};
 
 #[track_caller]
@@ -272,4 +272,28 @@ proptest! {
             (0..queries.len()).step_by(97).flat_map(|start| queries.batch(start..start + 97)).collect();
         prop_assert_eq!(joined, batch);
     }
+}
+
+#[test]
+fn a_value_far_out_among_those_learned_from_lowers_the_interval_of_r2() {
+    let (values, predictions): (Vec<f64>, Vec<f64>) =
+        (0..200).map(|i| (f64::from(i % 10), f64::from(i % 10) + 0.1 * f64::from(i % 3))).unzip();
+    let seen = [&values[..], &[1000.0; 1], &values].concat();
+    let mean = seen.iter().sum::<f64>() / seen.len() as f64;
+    let squares: Vec<f64> = seen.iter().map(|v| (v - mean).powi(2)).collect();
+    let farthest = farthest_share(&seen, None, None);
+    assert!((farthest - squares[200] / squares.iter().sum::<f64>()).abs() < 1e-12);
+    // Rows of one sequence count together, and weights count as copies.
+    let rows: Vec<usize> = (0..seen.len()).map(|row| row.min(200)).collect();
+    let together = squares[200..].iter().sum::<f64>() / squares.iter().sum::<f64>();
+    assert!((farthest_share(&seen, None, Some(&rows)) - together).abs() < 1e-12);
+    let copies = farthest_share(&[0.0, 0.0, 1.0, 5.0, 5.0], None, Some(&[0, 1, 2, 3, 3]));
+    assert!((farthest_share(&[0.0, 1.0, 5.0], Some(&[2.0, 1.0, 2.0]), None) - copies).abs() < 1e-12);
+    assert_eq!(farthest_share(&[2.0; 5], None, None), 0.0);
+
+    let alone = Validation::new(&values, &predictions).r_squared().unwrap();
+    let all = Validation { farthest, ..Validation::new(&values, &predictions) }.r_squared().unwrap();
+    assert_eq!(alone.value, all.value);
+    assert!(alone.low > 0.9 && !alone.is_carried_by_few());
+    assert!(all.low <= 0.0 && all.is_carried_by_few());
 }

@@ -70,6 +70,7 @@ fn fitted(method: Method, surrogate: Surrogate) -> Sketch {
         sampled_fraction: 0.0,
         dependent: Vec::new(),
         refit_gain: 0.5,
+        farthest: 0.0,
         provenance: Provenance {
             method,
             status: outcome.into(),
