@@ -42,10 +42,11 @@ from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.query.distribution import Hybrids, Mutagenesis
 from shapsketch.reporting.api import report
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
+from shapsketch.surrogate.patterns import Candidate, Pattern
 from shapsketch.surrogate.predictor import Predictor, PredictorPart
 from shapsketch.surrogate.relations import Relation
 from shapsketch.surrogate.runs import Run
-from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
+from shapsketch.surrogate.sketch import Sketch, load
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.trees.convert import from_trees
 

@@ -335,7 +335,29 @@ VERBOSE = click.option(
     expose_value=False,
     help="Log more to stderr; -vv logs everything.",
 )
-SKETCH = click.argument("sketch", type=click.Path(path_type=Path))
+
+
+def _numbering(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+    context.meta["shapsketch.start"] = value
+
+
+START = click.option(
+    "--start",
+    type=int,
+    default=0,
+    callback=_numbering,
+    expose_value=False,
+    help="Number of the first position in texts, tables, plots and names of mutants.",
+)
+# A sketch, which :func:`loaded` reads.
+SKETCH = combine(click.argument("sketch", type=click.Path(path_type=Path)), START)
+
+
+def loaded(path: Path) -> ss.Sketch:
+    """Return the sketch of a file, whose positions have the numbers that the option `--start` says."""
+    return ss.load(path, start=click.get_current_context().meta.get("shapsketch.start", 0))
+
+
 SEQS = click.argument("seqs", type=click.Path(path_type=Path))
 
 

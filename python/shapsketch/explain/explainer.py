@@ -301,7 +301,7 @@ class Explainer(LikeShap, Explains):
         count : int
             Number of mutants to return.
         library : mapping of int to str, or iterable of int, optional
-            The symbols that each position may get, or the positions that may change, from 0; by default all.
+            The symbols that each position may get, by its number, or numbers of positions; by default all.
         fewer : bool
             Also return mutants with fewer substitutions, if their scores are better.
         minimize : bool
@@ -320,7 +320,7 @@ class Explainer(LikeShap, Explains):
             self._space,
             one_sequence(sequence, self._space),
             Wanted(mutations, count, minimize, limit, fewer),
-            None if library is None else substitutions_of(library, self._space, 0),
+            None if library is None else substitutions_of(library, self._space),
         )
 
     def sobol(self) -> Sobol:

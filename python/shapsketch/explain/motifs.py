@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.table import Record, Support, Table
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, SequenceSpace, Values, numbered
 from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
 
 # Largest number of words of single positions that are listed and merged.
@@ -46,9 +46,9 @@ class Motif(NamedTuple):
         after 8 symbols"``. Runs are in words, such as ``"positions 3-6 pair with 14-17"``, those of the
         strongest place.
     first, last : int
-        First and last position of all places.
+        First and last position of all places, from 0.
     places : tuple of tuple of int
-        The positions of each place, ascending.
+        The positions of each place, ascending, from 0.
     effect : float
         Mean score of sequences that have the motif at a place, minus the base value; mean over the places.
     variance : float
@@ -69,6 +69,8 @@ class Motif(NamedTuple):
         words, such as "A or G at 5"; empty if there are none.
     runs : tuple of Run
         Stems, repeats and other runs of the strongest place, empty for symbols alone.
+    start : int
+        Number of the first position, from which texts and tables count.
     """
 
     word: str
@@ -83,10 +85,12 @@ class Motif(NamedTuple):
     support: Support
     letters: str
     runs: tuple[Run, ...] = ()
+    start: int = 0
 
     def __str__(self) -> str:
         count = len(self.places)
-        where = f"from {self.first} to {self.last}" if self.first < self.last else f"at {self.first}"
+        first, last = numbered([self.first, self.last], self.start)
+        where = f"from {first} to {last}" if first < last else f"at {first}"
         places = f", {count:,} places" if count > 1 else ""
         found = "" if self.found is None else f", in {self.found:.2%} of the sequences"
         return f"{self.word} {where}{places}, effect {self.effect:+.3g}{found}"
@@ -115,8 +119,8 @@ class Motifs(Explains, Table):
         rows = [
             {
                 "motif": motif.word,
-                "from": motif.first,
-                "to": motif.last,
+                "from": numbered([motif.first], motif.start)[0],
+                "to": numbered([motif.last], motif.start)[0],
                 "places": len(motif.places),
                 "effect": motif.effect,
                 "variance": motif.variance,
@@ -278,9 +282,9 @@ def _motif(
     """Return a motif without `found`, and its places in ascending order."""
     group = sorted(group, key=lambda place: place.word[0])
     support, letters, runs, sets, *_ = max(group, key=lambda place: place.variance).word
-    named = tuple(Run.of(run, relations) for run in runs)
+    named = tuple(Run.of(run, relations, space.start) for run in runs)
     if runs:
-        text = symbols_in_words(sets, space.alphabet)
+        text = symbols_in_words(sets, space.alphabet, space.start)
         word = "; ".join(filter(None, [*map(str, named), text]))
     else:
         text = "".join(space.alphabet[a] for a in letters)
@@ -300,6 +304,7 @@ def _motif(
         tuple(support),
         text,
         named,
+        space.start,
     ), group
 
 

@@ -14,7 +14,7 @@ from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.interop import letters_of, logo_matrix, row_of, rows_of, to_shap, to_shapiq
 from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, Values, numbered
 from shapsketch.surrogate.predictor import Predictor
 from shapsketch.surrogate.sketch import Sketch
 
@@ -104,20 +104,21 @@ class Explanation(Explains, Table):
         )
 
     def records(self) -> list[Record]:
-        """Return one row for each position of each sequence; sequences and positions count from 0."""
+        """Return one row for each position of each sequence; sequences count from 0, positions by `start`."""
         count, n = self.values.shape
         return [self._record(b, i) for b in range(count) for i in range(n)]
 
     def _record(self, row: int, position: int) -> Record:
         letter = self._alphabet[self.data[row, position]]
         value = float(self.values[row, position])
-        return {"sequence": row, "position": position, "letter": letter, "value": value}
+        (number,) = numbered([position], self.start)
+        return {"sequence": row, "position": number, "letter": letter, "value": value}
 
     def _columns(self) -> dict[str, Any]:
         count, n = self.values.shape
         return {
             "sequence": np.repeat(np.arange(count), n),
-            "position": np.tile(np.arange(n), count),
+            "position": np.tile(numbered(range(n), self.start), count),
             "letter": letters_of(self.data, self._alphabet).ravel(),
             "value": self.values.ravel(),
         }
@@ -142,8 +143,8 @@ class Explanation(Explains, Table):
         Returns
         -------
         pandas.DataFrame
-            With a row for each position and a column for each symbol of the alphabet: the Shapley value at
-            the symbol of the sequence, 0 elsewhere.
+            With a row for each position, by its number, and a column for each symbol of the alphabet: the
+            Shapley value at the symbol of the sequence, 0 elsewhere.
 
         Raises
         ------
@@ -160,7 +161,7 @@ class Explanation(Explains, Table):
             )
         matrix = np.zeros((n, len(self._alphabet)))
         matrix[np.arange(n), self.data[0]] = self.values[0]
-        return logo_matrix(matrix, self._alphabet)
+        return logo_matrix(matrix, self._alphabet, self.start)
 
     def _first_rows(self) -> tuple[list[Record], int]:
         count = self.values.shape[1]
@@ -208,8 +209,8 @@ class Interactions(Explains, Table):
     Attributes
     ----------
     supports : list of tuple of int
-        Positions that interact, ascending; sorted by order, then by position. Single positions are supports
-        of order 1.
+        Positions that interact, ascending, from 0; sorted by order, then by position. Single positions are
+        supports of order 1.
     values : numpy.ndarray of float64, shape (B, n_supports)
         Interaction of each support, on the scale of the sketch.
     index : str
@@ -262,7 +263,8 @@ class Interactions(Explains, Table):
         """Return the `count` supports with the largest absolute interactions, and a value for each.
 
         For one sequence this value is its interaction, with its sign. For several sequences it is the mean
-        absolute interaction, because interactions of different signs would cancel in a mean.
+        absolute interaction, because interactions of different signs would cancel in a mean. Positions are
+        those of `supports`, from 0.
 
         Raises
         ------
@@ -275,17 +277,18 @@ class Interactions(Explains, Table):
         return [(self.supports[i], float(values[i])) for i in np.argsort(-size, kind="stable")[:count]]
 
     def records(self) -> list[Record]:
-        """Return one row for each support of each sequence; sequences count from 0."""
+        """Return one row for each support of each sequence; sequences count from 0, positions by `start`."""
         count, width = self.values.shape
         return [self._record(b, i) for b in range(count) for i in range(width)]
 
     def _record(self, row: int, column: int) -> Record:
-        return {"sequence": row, "support": self.supports[column], "value": float(self.values[row, column])}
+        support = numbered(self.supports[column], self.start)
+        return {"sequence": row, "support": support, "value": float(self.values[row, column])}
 
     def _columns(self) -> dict[str, Any]:
         count, width = self.values.shape
         supports = np.empty(width, dtype=object)
-        supports[:] = self.supports
+        supports[:] = [numbered(support, self.start) for support in self.supports]
         return {
             "sequence": np.repeat(np.arange(count), width),
             "support": np.tile(supports, count),
@@ -294,6 +297,8 @@ class Interactions(Explains, Table):
 
     def to_shapiq(self, row: int | None = None) -> Any:
         """Return the interactions of one sequence as ``shapiq.InteractionValues``, which shapiq draws.
+
+        Its players are the positions, from 0.
 
         Parameters
         ----------
@@ -372,7 +377,8 @@ class Epistasis(Explains):
     Attributes
     ----------
     pairs : list of (int, int)
-        Pairs of positions; the epistasis of all other pairs is 0. A closed form lists the pairs that share a
+        Pairs of positions, from 0; the epistasis of all other pairs is 0. A closed form lists the pairs that
+        share a
         term, a predictor all pairs.
     values : numpy.ndarray of float64, shape (B, n_pairs, q, q)
         Score with both substitutions, minus the two scores with one substitution each, plus the score of the
