@@ -19,11 +19,12 @@ from shapsketch.errors import (
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
 from shapsketch.explain.amortised import amortise
+from shapsketch.explain.epistasis import Epistasis
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.explain.motifs import Motif, Motifs
 from shapsketch.explain.mutants import Mutants
-from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.explain.variants import VariantEffects

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shapsketch.explain.table import Support
+from shapsketch.explain.table import Support, above_rounding
 from shapsketch.files.write import Kind
 from shapsketch.space import Codes, SequenceSpace, Values, numbered
 
@@ -72,18 +72,21 @@ def interaction_rows(
     """Return one row for each named sequence and each interaction, from interactions (B, n_supports).
 
     With `top`, each sequence has only its `top` interactions of largest absolute value, largest first.
+    Rounding errors have no row.
     """
     if top is None:
         columns = np.broadcast_to(np.arange(len(supports)), values.shape)
     else:
         columns = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
     orders = np.array([len(support) for support in supports], dtype=np.int64)
-    support_numbers = columns.reshape(-1)
+    chosen = np.take_along_axis(values, columns, axis=1)
+    listed = above_rounding(chosen, np.abs(values).max(axis=1, initial=0.0))
+    support_numbers = columns[listed]
     return {
-        "name": (names, np.repeat(np.arange(len(names)), columns.shape[1])),
+        "name": (names, np.nonzero(listed)[0]),
         "support": ([",".join(map(str, numbered(support, start))) for support in supports], support_numbers),
         "order": orders[support_numbers],
-        "value": np.take_along_axis(values, columns, axis=1).reshape(-1),
+        "value": chosen[listed],
     }
 
 

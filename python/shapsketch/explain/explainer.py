@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
@@ -13,6 +15,7 @@ from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
+from shapsketch.explain.epistasis import Epistasis
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import Index, name_and_order
 from shapsketch.explain.interop import LikeShap
@@ -21,7 +24,7 @@ from shapsketch.explain.motifs import SORTS, Motifs, Sort, motifs_of
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.refinement import refined
-from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.routes import Routes
 from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Sobol
@@ -225,10 +228,6 @@ class Explainer(LikeShap, Explains):
             Highest order, from 1 to n. The default is 2, and n for ``Moebius``, ``Co-Moebius`` and
             ``Faith-Shap``.
 
-        Returns
-        -------
-        Interactions
-
         Raises
         ------
         InputError
@@ -271,7 +270,8 @@ class Explainer(LikeShap, Explains):
         """
         codes, route = self._encode(sequences), self._routes.preferred
         pairs, values = route.epistasis(codes)
-        return Epistasis(pairs, values, codes, self._routes.explained(route))
+        largest = np.abs(route.mutation_effects(codes)).max(axis=1)
+        return Epistasis(pairs, values, codes, self._routes.explained(route), self._space, largest)
 
     def best_mutants(
         self,
