@@ -8,7 +8,9 @@ import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapsketch.explain import columns
-from toys import random_spectrum
+from shapsketch.explain.fragments import spans
+from shapsketch.reporting import tables
+from toys import random_spectrum, sketch_of_patterns
 
 SHAPES = st.sampled_from([(2, 6), (3, 5), (4, 4)])
 
@@ -128,3 +130,133 @@ def test_rounding_errors_are_not_in_tables():
     epistasis = explainer.epistasis(["TGACCC"])
     assert (np.abs(epistasis.values)[epistasis.values != 0.0] < 1e-12).any()
     assert all(abs(row["value"]) > 1e-12 for row in epistasis.records())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=SHAPES,
+    seed=st.integers(0, 2**31),
+    lengths=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    product=st.booleans(),
+)
+def test_a_spacing_curve_equals_means_over_all_sequences(shape, seed, lengths, product):
+    (q, n), rng = shape, np.random.default_rng(seed)
+    spectrum = random_spectrum(q, n, seed)
+    space, background = spectrum.space, rng.dirichlet(np.ones(q), n) if product else np.full((n, q), 1 / q)
+    explainer = ss.Explainer(spectrum, background)
+    first, second = ("".join(rng.choice(list(space.alphabet), k)) for k in lengths)
+    codes = np.array(list(itertools.product(range(q), repeat=n)), dtype=np.uint8)
+    scores, chances = explainer._sketch.predict(codes), background[np.arange(n), codes]
+
+    def mean(words):
+        has, free = np.ones(len(codes), bool), np.ones(n, bool)
+        for start, word in words:
+            where = slice(start, start + len(word))
+            has &= (codes[:, where] == [space.alphabet.index(a) for a in word]).all(axis=1)
+            free[where] = False
+        return float((scores * chances[:, free].prod(axis=1))[has].sum())
+
+    expected = []
+    for distance in range(n - sum(lengths) + 1):
+        joint = []
+        for start in range(n - sum(lengths) - distance + 1):
+            one, other = (start, first), (start + lengths[0] + distance, second)
+            joint.append(mean([one, other]) - mean([one]) - mean([other]) + mean([]))
+        expected.append(np.mean(joint))
+    curve = explainer.spacing(first, second)
+    np.testing.assert_allclose(curve.effects, expected, atol=1e-10)
+    assert curve.distances.tolist() == list(range(len(expected))) == [r["distance"] for r in curve.records()]
+    assert curve.places.tolist() == [n - sum(lengths) - d + 1 for d in curve.distances]
+    assert [row["effect"] for row in curve.records()] == curve.effects.tolist()
+    assert str(curve).startswith(f"joint effect of {first} and {second} of {explainer.explained}")
+
+
+def test_spacing_in_long_sequences_and_other_spaces():
+    space = ss.SequenceSpace(ss.DNA, 40)
+    patterns = [(start, "CA....TG", 2.0) for start in range(33)] + [(0, "CA", 0.5)]
+    curve = ss.Explainer(sketch_of_patterns(space, patterns)).spacing("CA", "TG")
+    assert curve.effects[4] == pytest.approx(2.0 * (1 - 4.0**-2) ** 2, rel=0.05)
+    assert np.abs(np.delete(curve.effects, 4)).max() < 0.2 * curve.effects[4]
+    assert curve.places.max() == 8
+    library = ss.SequenceSpace(["AC", "G", "AT", "G", "CA"])
+    sketch = ss.sketch(lambda s: [t.startswith("AG") for t in s], library, budget=10, progress=False)
+    curve = ss.Explainer(sketch).spacing("A", "G")
+    assert curve.places.tolist() == [2, 0, 1, 0]
+    assert np.isnan(curve.effects).tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("", "A"), "first is empty"),
+        (("A", "N"), "second: symbol 'N' at index 0 is not in 'ACGT'"),
+        (("AAAA", "AAA"), "words of 4 and 3 symbols do not fit into sequences of 6"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(words, problem):
+    explainer = ss.Explainer(ss.Spectrum(ss.SequenceSpace(ss.DNA, 6), [[0] * 6], [1.0]))
+    with pytest.raises(ss.InputError, match=problem):
+        explainer.spacing(*words)
+
+
+def promoter_patterns(n):
+    """Return what a sketch of a network has: three rules, of which the last is in fragments, and noise."""
+    patterns = [(start, "TATAAA", 1.5) for start in range(1, n - 6)]
+    patterns += [(start, "GGGCGG", 1.0) for start in range(n - 5)]
+    # Fragments of single words, also over the ends of the places.
+    patterns += [(n - 5, "TATAA", 0.3), (8, "ATAAA", 0.2), (10, "TATA", 0.05), (0, "GGCGG", 0.25)]
+    # Fragments of both words, at the distances 3 to 5.
+    for gap in (3, 4, 5):
+        for start in range(0, n - 12 - gap, 2):
+            patterns += [(start + 3, f"CGG{gap * '.'}TAT", 0.4), (start + 2, f"GCGG{gap * '.'}.ATA", 0.5)]
+    return [*patterns, (3, "GCCGCC", 0.6), (9, "GTG", -0.05), (12, "C", 0.002)]
+
+
+def test_promoter_rules_come_first_and_in_words():
+    """TATAAA anywhere, a GC box and a spacing rule, as a sketch of a convolutional network states them."""
+    n = 24
+    space = ss.SequenceSpace(ss.DNA, n)
+    explainer = ss.Explainer(sketch_of_patterns(space, promoter_patterns(n)))
+    view = explainer.motifs()
+    assert [m.word for m in view][:3] == ["TATAAA", "GGGCGG", "GGGCGG, then TATAAA after 3 to 5 symbols"]
+    assert [m.word for m in view][3:] == ["GCCGCC", "GTG", "C"]
+    pair = view.motifs[2]
+    curve = explainer.spacing("GGGCGG", "TATAAA")
+    assert pair.joint == pair.interaction == pytest.approx(np.average(curve.effects[3:6], weights=[10, 9, 8]))
+    assert set(np.flatnonzero(curve.effects >= 0.5 * curve.effects.max())) == {3, 4, 5}
+    assert f", {pair.joint:+.3g} beyond both words" in str(pair)
+    assert len(pair.places) == sum(n - 12 - gap + 1 for gap in (3, 4, 5))
+    # Variances add up: that of the fragments is not lost.
+    chances = [(c, 4.0 ** -len(w.replace(".", ""))) for _, w, c in promoter_patterns(n)]
+    whole = sum(c**2 * p * (1.0 - p) for c, p in chances)
+    assert sum(m.variance for m in view) == pytest.approx(whole, rel=0.01)
+    sequences = ["AAAAGGGCGGCACATATAAACCCC", "AAAAGGGCGGCATATAAACCCCCC"]
+    found = {m.word: m.found for m in explainer.motifs(sequences=sequences)}
+    assert [found[m.word] for m in view][:3] == [1.0, 1.0, 0.5]
+    assert [row[0].text for row in tables.motifs(view).rows][:3] == [m.word for m in view][:3]
+    # Two words have more positions than these motifs may have.
+    assert all(m.joint is None for m in explainer.motifs(max_order=11))
+
+
+def test_effects_besides_those_of_a_longer_word_are_motifs():
+    space = ss.SequenceSpace(ss.DNA, 12)
+    tata = [(start, "TATA", 1.5) for start in range(9)]
+
+    def words(*patterns):
+        return [m.word for m in ss.Explainer(sketch_of_patterns(space, tata + list(patterns))).motifs()]
+
+    # Frequent, of the other sign, strong, or a single symbol: not fragments.
+    assert set(words(*[(start, "TAT", 0.7) for start in range(10)])) == {"TATA", "TAT"}
+    assert words((3, "ATA", -0.9)) == ["TATA", "ATA"]
+    assert words((3, "ATA", 0.8)) == ["TATA", "ATA"]
+    assert words((3, "A", 0.1)) == ["TATA", "A"]
+    assert words((3, "ATA", 0.2), (4, "A.A", 0.2)) == ["TATA"]
+    # Two words without a joint effect are two motifs.
+    boxes = [(start, "GGCG", 1.0) for start in range(9)]
+    assert words(*boxes, (2, "GCG..TAT", 0.3)) == ["TATA", "GGCG", "GCG..TAT"]
+
+
+def test_distances_in_words():
+    assert [spans(x) for x in ([0], [2, 3, 4], [1, 3], [0, 1, 5, 9, 10])] == [
+        "0", "2 to 4", "1 or 3", "0 to 1, 5 or 9 to 10",
+    ]  # fmt: skip

@@ -25,6 +25,7 @@ from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulnes
 from shapsketch.explain.motifs import Motif, Motifs
 from shapsketch.explain.mutants import Mutants
 from shapsketch.explain.results import Explanation, Interactions
+from shapsketch.explain.spacing import Spacing
 from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.explain.variants import VariantEffects
@@ -94,6 +95,7 @@ __all__ = [
     "ShapsketchError",
     "Sketch",
     "Sobol",
+    "Spacing",
     "SparseRegressor",
     "Spectrum",
     "Store",

@@ -255,7 +255,7 @@ class Interactions(Explains, Table):
         InputError
             If the order is not such an integer.
         """
-        return self._filtered(order, 1)
+        return self._filtered(integer("order", order, least=1), 1)
 
     def _filtered(self, order: int | None, min_order: int) -> Interactions:
         """Return the interactions of one order, or of an order and all higher ones."""
