@@ -271,3 +271,15 @@ def test_commands_count_from_the_start(tmp_path, sketches):
     assert {int(row["position"]) for row in rows("mutate")} == set(range(100, 106))
     assert rows("mutate", "--best", "1")[0]["mutations"][1:-1].startswith("10")
     assert ("TG", "101", "102") in {(row["motif"], row["from"], row["to"]) for row in rows("motifs")}
+
+
+def test_summaries_count_from_the_start():
+    """Symbols that no query has, and positions that always change together."""
+    space = ss.SequenceSpace(ss.DNA, N, start=41)
+    codes = np.random.default_rng(2).integers(0, 4, (400, N)).astype(np.uint8)
+    codes[:, 3] = codes[:, 1]
+    codes[codes[:, 5] == 2, 5] = 0
+    summary = ss.fit(codes, codes[:, 0] * 1.0, space=space, progress=False).summary()
+    assert "'ACGT' of length 6, numbered from 41" in summary
+    assert "unseen     G at 46:" in summary
+    assert "dependent  positions 42 and 44:" in summary

@@ -211,7 +211,8 @@ def _indicators(words: list[Word], chances: Values) -> list[Place]:
             coefficient = float(residual[best] / np.prod(1.0 - own))
             places.append(Place(table[best], coefficient))
             for subset in _subsets(support, tables):
-                inside = np.isin(support, subset)
+                members = set(subset)
+                inside = np.array([i in members for i in support])
                 match = symbols[subset] == letters[inside]
                 factors = np.where(match, 1.0 - own[inside], -own[inside])
                 residuals[subset] -= coefficient * np.prod(own[~inside]) * np.prod(factors, axis=1)
