@@ -147,7 +147,7 @@ def test_fit_of_labelled_sequences(succeed, shell, tmp_path):
         (["empty.csv", *SPACE], 1, "empty.csv, line 2: the column 'score' has no number"),
         (["data.csv", *SPACE], 1, "the column 'score' is missing; the columns are"),
         (["data.csv"], 2, "pass --alphabet and --length, or --letters"),
-        (["data.csv", *SPACE, "--start", 3], 2, "--start and --sd are for --wild-type"),
+        (["data.csv", *SPACE, "--sd", "w"], 2, "--sd is for --wild-type"),
         (["data.csv", *SPACE, "--wild-type", "ACGU"], 2, "--length and --letters are not for --wild-type"),
         (["none.csv", *SPACE], 1, "none.csv"),
     ]:

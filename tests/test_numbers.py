@@ -2,9 +2,10 @@
 
 import csv
 import io
+import json
 import pickle
 import re
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -270,6 +271,16 @@ def test_commands_count_from_the_start(tmp_path, sketches):
     assert {row["support"] for row in rows("explain", "--index", "Moebius")} >= {"101,102", "100,105"}
     assert {int(row["position"]) for row in rows("mutate")} == set(range(100, 106))
     assert rows("mutate", "--best", "1")[0]["mutations"][1:-1].startswith("10")
+    for command in (["info", str(path)], ["plan", "--alphabet", "DNA", "--length", "6", "--budget", "200"]):
+        with redirect_stdout(io.StringIO()) as out:
+            assert main([*command, "--start", "100", "--json"]) == 0
+        assert json.loads(out.getvalue())["start"] == 100
+    table, out = tmp_path / "data.csv", tmp_path / "fit.safetensors"
+    table.write_text("sequence,score\nACGTAC,1\nACGTXC,2\n")
+    space = ["--alphabet", "DNA", "--length", "6", "--start", "100"]
+    with redirect_stderr(io.StringIO()) as err:
+        assert main(["fit", str(table), *space, "-o", str(out)]) == 1
+    assert "line 3: symbol 'X' at position 104" in err.getvalue()
     assert ("TG", "101", "102") in {(row["motif"], row["from"], row["to"]) for row in rows("motifs")}
 
 

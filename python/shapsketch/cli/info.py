@@ -25,6 +25,7 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "alphabet": sketch.space.alphabet,
         "length": sketch.space.n,
         "letters": sketch.space.letters if sketch.space.varies else None,
+        "start": sketch.space.start,
         "method": sketch.method,
         "status": sketch.status,
         "queries": sketch.n_queries,

@@ -119,15 +119,17 @@ def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str |
     return None if value is None else ALPHABETS.get(value.upper(), value)
 
 
-def space_named(alphabet: str | None, length: int | None, letters: str | None) -> ss.SequenceSpace:
+def space_named(
+    alphabet: str | None, length: int | None, letters: str | None, start: int | None
+) -> ss.SequenceSpace:
     """Return the space that the options of :data:`SPACE` name."""
     if letters is not None:
         if alphabet is not None or length is not None:
             raise click.UsageError("pass either --letters, or --alphabet and --length")
-        return ss.SequenceSpace(letters.split(","))
+        return ss.SequenceSpace(letters.split(","), start=start or 0)
     if alphabet is None or length is None:
         raise click.UsageError("pass --alphabet and --length, or --letters")
-    return ss.SequenceSpace(alphabet, length)
+    return ss.SequenceSpace(alphabet, length, start=start or 0)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Request:
     alphabet: str | None
     length: int | None
     letters: str | None
+    start: int | None
     budget: int
     method: Any
     distribution: str
@@ -144,7 +147,7 @@ class Request:
 
     def space(self) -> ss.SequenceSpace:
         """Return the sequence space."""
-        return space_named(self.alphabet, self.length, self.letters)
+        return space_named(self.alphabet, self.length, self.letters, self.start)
 
     def plan(self) -> ss.Plan:
         """Return the plan; raises an error if the budget or the method does not fit the space."""
@@ -219,6 +222,11 @@ SPACE = (
     click.option(
         "--letters",
         help="Instead of alphabet and length: the letters of each position, such as ACDE,WT,G for a library.",
+    ),
+    click.option(
+        "--start",
+        type=int,
+        help="Number of the first position in messages and summaries; by default 0, and 1 for a wild type.",
     ),
 )
 REQUEST = grouped(
