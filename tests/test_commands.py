@@ -104,7 +104,10 @@ def test_plots_of_sketches(succeed, shell, folder, tmp_path):
         "plot", "budget-curve", sketch, sketch, "-o", "curve", "--output-format", "png", "--json"
     )
     assert report == {"output": "curve", "sketches": 2}
+    succeed("plot", "spacing", sketch, "AU", "G", "-o", "spacing.svg")
+    assert "<svg" in (tmp_path / "spacing.svg").read_text()
     for arguments, message in [
+        (["spacing", sketch, "AU", "X", "-o", "x.png"], "second: symbol 'X' at index 0"),
         (["order-energy", sketch, "-o", "orders.pdf"], "orders.pdf exists; --force replaces it"),
         (["order-energy", sketch, "-o", "x.gif"], "--output-format"),
         (["budget-curve", sketch, "-o", sketch, "--output-format", "png"], "is an input"),
@@ -112,7 +115,7 @@ def test_plots_of_sketches(succeed, shell, folder, tmp_path):
     ]:
         code, _, err = shell("plot", *arguments)
         assert (code, message in err) == (1, True), err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["curve", "orders.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curve", "orders.pdf", "spacing.svg"]
 
 
 def test_without_matplotlib_the_error_names_the_extra(shell, folder, monkeypatch):

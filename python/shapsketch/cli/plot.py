@@ -183,6 +183,21 @@ def order_energy(sketch: Path, target: TableOutput, explaining: Explaining) -> N
     _report(target, described(sobol.explained), "variance by order")
 
 
+@plot.command("spacing")
+@SKETCH
+@click.argument("first")
+@click.argument("second")
+@IMAGE
+@EXPLAINING
+@VERBOSE
+def spacing(sketch: Path, first: str, second: str, target: TableOutput, explaining: Explaining) -> None:
+    """Joint effect of the words FIRST and SECOND by the distance between them."""
+    _prepare(target, sketch, explaining.file)
+    curve = explaining.explainer(loaded(sketch)).spacing(first, second)
+    _save(target, ss.plot.spacing(curve))
+    _report(target, described(curve.explained), f"spacing of {first} and {second}")
+
+
 @plot.command("budget-curve")
 @click.argument("sketches", nargs=-1, required=True, type=click.Path(path_type=Path))
 @IMAGE

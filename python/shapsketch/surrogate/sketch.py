@@ -367,7 +367,7 @@ class Sketch:
 
 
 def _unpickled(
-    file: bytes, link: Link, custom: CustomPart | None, seconds: list[float | None], start: int
+    file: bytes, link: Link, custom: CustomPart | None, seconds: list[float | None], start: int = 0
 ) -> Sketch:
     core = _core.Sketch.from_bytes(file)
     if core.info is not None:

@@ -151,7 +151,7 @@ class Spectrum:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[Callable[[bytes, int], Spectrum], tuple[bytes, int]]:
+    def __reduce__(self) -> tuple[Callable[..., Spectrum], tuple[bytes, int]]:
         return _unpickled, (_core.Sketch(self._core).to_bytes(), self._start)
 
     def __repr__(self) -> str:
@@ -203,5 +203,5 @@ def _check_magnitudes(coefficients: npt.NDArray[Any]) -> None:
         )
 
 
-def _unpickled(file: bytes, start: int) -> Spectrum:
+def _unpickled(file: bytes, start: int = 0) -> Spectrum:
     return Spectrum._wrap(_core.Sketch.from_bytes(file).spectrum(), start)
