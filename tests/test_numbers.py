@@ -17,6 +17,7 @@ from shapsketch.explain import columns
 from shapsketch.reporting import tables
 from shapsketch.surrogate.patterns import Pattern
 from shapsketch.surrogate.runs import Run
+from sklearn.ensemble import RandomForestRegressor
 
 pytest.importorskip("matplotlib").use("Agg")
 
@@ -194,6 +195,9 @@ def test_a_start_is_kept_wherever_a_sketch_is_made(tmp_path):
     values = np.array(model(space.decode(codes)))
     regressor = ss.SparseRegressor(space).fit(codes, values)
     design = ss.QueryDesign(space, b=2)
+    forest = RandomForestRegressor(3, max_depth=3, random_state=0).fit(codes, values)
+    two = ss.Evaluator(lambda s: np.stack([model(s), model(s)], axis=1), outputs=["a", "b"])
+    outputs = ss.sketch_outputs(two, space, budget=5_000, progress=False)
     spectrum = sketch.spectrum
     made = [
         sketch,
@@ -205,6 +209,8 @@ def test_a_start_is_kept_wherever_a_sketch_is_made(tmp_path):
         ss.Sketch(spectrum),
         ss.Explainer(spectrum),
         design,
+        ss.from_trees(forest, space),
+        outputs["b"],
     ]
     for each in made:
         for copy in (each, pickle.loads(pickle.dumps(each))):

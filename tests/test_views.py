@@ -8,7 +8,7 @@ import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapsketch.explain import columns
-from shapsketch.explain.fragments import spans
+from shapsketch.explain.fragments import Carrier, Group, Place, distances_of, spans
 from shapsketch.reporting import tables
 from toys import random_spectrum, sketch_of_patterns
 
@@ -214,15 +214,16 @@ def promoter_patterns(n):
 
 def test_promoter_rules_come_first_and_in_words():
     """TATAAA anywhere, a GC box and a spacing rule, as a sketch of a convolutional network states them."""
-    n = 24
+    n = 18
     space = ss.SequenceSpace(ss.DNA, n)
     explainer = ss.Explainer(sketch_of_patterns(space, promoter_patterns(n)))
-    view = explainer.motifs()
+    # With 4 and 2 symbols between both words.
+    view = explainer.motifs(sequences=["GGGCGGCACATATAAACC", "GGGCGGCATATAAACCCC"])
     assert [m.word for m in view][:3] == ["TATAAA", "GGGCGG", "GGGCGG, then TATAAA after 3 to 5 symbols"]
     assert [m.word for m in view][3:] == ["GCCGCC", "GTG", "C"]
     pair = view.motifs[2]
     curve = explainer.spacing("GGGCGG", "TATAAA")
-    assert pair.joint == pair.interaction == pytest.approx(np.average(curve.effects[3:6], weights=[10, 9, 8]))
+    assert pair.joint == pair.interaction == pytest.approx(np.average(curve.effects[3:6], weights=[4, 3, 2]))
     assert set(np.flatnonzero(curve.effects >= 0.5 * curve.effects.max())) == {3, 4, 5}
     assert f", {pair.joint:+.3g} beyond both words" in str(pair)
     assert len(pair.places) == sum(n - 12 - gap + 1 for gap in (3, 4, 5))
@@ -230,9 +231,7 @@ def test_promoter_rules_come_first_and_in_words():
     chances = [(c, 4.0 ** -len(w.replace(".", ""))) for _, w, c in promoter_patterns(n)]
     whole = sum(c**2 * p * (1.0 - p) for c, p in chances)
     assert sum(m.variance for m in view) == pytest.approx(whole, rel=0.01)
-    sequences = ["AAAAGGGCGGCACATATAAACCCC", "AAAAGGGCGGCATATAAACCCCCC"]
-    found = {m.word: m.found for m in explainer.motifs(sequences=sequences)}
-    assert [found[m.word] for m in view][:3] == [1.0, 1.0, 0.5]
+    assert [m.found for m in view][:3] == [1.0, 1.0, 0.5]
     assert [row[0].text for row in tables.motifs(view).rows][:3] == [m.word for m in view][:3]
     # Two words have more positions than these motifs may have.
     assert all(m.joint is None for m in explainer.motifs(max_order=11))
@@ -254,6 +253,43 @@ def test_effects_besides_those_of_a_longer_word_are_motifs():
     # Two words without a joint effect are two motifs.
     boxes = [(start, "GGCG", 1.0) for start in range(9)]
     assert words(*boxes, (2, "GCG..TAT", 0.3)) == ["TATA", "GGCG", "GCG..TAT"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    words=st.tuples(*[st.text("AC", min_size=2, max_size=4)] * 2),
+    starts=st.tuples(st.integers(0, 6), st.integers(0, 6)),
+    text=st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from("AC")), min_size=2, max_size=4, unique_by=lambda p: p[0]
+    ),
+)
+def test_parts_of_words_are_found_at_all_places(words, starts, text):
+    def carrier(word, start):
+        support = list(range(start, start + len(word)))
+        return Carrier(Group([Place((support, ["AC".index(a) for a in word], [], [], 1.0, 1.0, 0.5), 1.0)]))
+
+    def placed(word, start, part):
+        return all(0 <= i - start < len(word) and word[i - start] == a for i, a in part)
+
+    part = sorted(text)
+    support, letters = [i for i, _ in part], ["AC".index(a) for _, a in part]
+    first, second = (carrier(word, start) for word, start in zip(words, starts, strict=True))
+    # A place overlaps that of the word.
+    near = [
+        range(start - len(word) + 1, start + len(word)) for word, start in zip(words, starts, strict=True)
+    ]
+    assert first.fits(support, letters) == [s for s in near[0] if placed(words[0], s, part)]
+    expected = {
+        other - start - len(words[0])
+        for split in range(1, len(part))
+        for start in near[0]
+        for other in near[1]
+        if other >= start + len(words[0])
+        and placed(words[0], start, part[:split])
+        and placed(words[1], other, part[split:])
+    }
+    place = Place((support, letters, [], [], 1.0, 1.0, 0.5), 1.0)
+    assert distances_of(first, second, place) == expected
 
 
 def test_distances_in_words():

@@ -159,7 +159,7 @@ def _move(group: Group, carrier: Carrier) -> None:
         parent.carried += group.without(inside)
 
 
-def _distances(first: Carrier, second: Carrier, place: Place) -> set[int]:
+def distances_of(first: Carrier, second: Carrier, place: Place) -> set[int]:
     """Return the distances of two words of which a place has parts of both."""
     support, letters = place.word[0], list(place.word[1])
     return {
@@ -213,7 +213,7 @@ def _parts(first: Carrier, second: Carrier, group: Group) -> list[tuple[Place, s
     word = group.places[0].word if group.places else None
     if word is None or word[2] or len(word[0]) < 2 or _is_word(word):
         return []
-    found = [(place, _distances(first, second, place)) for place in group.places]
+    found = [(place, distances_of(first, second, place)) for place in group.places]
     return [(place, distances) for place, distances in found if distances]
 
 
