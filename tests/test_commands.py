@@ -104,7 +104,10 @@ def test_plots_of_sketches(succeed, shell, folder, tmp_path):
         "plot", "budget-curve", sketch, sketch, "-o", "curve", "--output-format", "png", "--json"
     )
     assert report == {"output": "curve", "sketches": 2}
+    succeed("plot", "spacing", sketch, "AU", "G", "-o", "spacing.svg")
+    assert "<svg" in (tmp_path / "spacing.svg").read_text()
     for arguments, message in [
+        (["spacing", sketch, "AU", "X", "-o", "x.png"], "second: symbol 'X' at index 0"),
         (["order-energy", sketch, "-o", "orders.pdf"], "orders.pdf exists; --force replaces it"),
         (["order-energy", sketch, "-o", "x.gif"], "--output-format"),
         (["budget-curve", sketch, "-o", sketch, "--output-format", "png"], "is an input"),
@@ -112,7 +115,7 @@ def test_plots_of_sketches(succeed, shell, folder, tmp_path):
     ]:
         code, _, err = shell("plot", *arguments)
         assert (code, message in err) == (1, True), err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["curve", "orders.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curve", "orders.pdf", "spacing.svg"]
 
 
 def test_without_matplotlib_the_error_names_the_extra(shell, folder, monkeypatch):
@@ -147,7 +150,7 @@ def test_fit_of_labelled_sequences(succeed, shell, tmp_path):
         (["empty.csv", *SPACE], 1, "empty.csv, line 2: the column 'score' has no number"),
         (["data.csv", *SPACE], 1, "the column 'score' is missing; the columns are"),
         (["data.csv"], 2, "pass --alphabet and --length, or --letters"),
-        (["data.csv", *SPACE, "--start", 3], 2, "--start and --sd are for --wild-type"),
+        (["data.csv", *SPACE, "--sd", "w"], 2, "--sd is for --wild-type"),
         (["data.csv", *SPACE, "--wild-type", "ACGU"], 2, "--length and --letters are not for --wild-type"),
         (["none.csv", *SPACE], 1, "none.csv"),
     ]:

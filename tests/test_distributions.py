@@ -177,7 +177,7 @@ BAD = [
     (ss.Mutagenesis(WILD, counts=()), ss.InputError, "counts is empty"),
     (ss.Mutagenesis(WILD, counts=(13,)), ss.InputError, "13 mutations, but only 12 positions"),
     (ss.Mutagenesis(WILD, positions=[]), ss.InputError, "positions is empty"),
-    (ss.Mutagenesis(WILD, positions=[12]), ss.InputError, "12 is not a position; the last one is 11"),
+    (ss.Mutagenesis(WILD, positions=[12]), ss.InputError, "12 is not a position; they are 0 to 11"),
     (ss.Mutagenesis(WILD, letters={0: "AZ"}), ss.InputError, "'Z'.* at position 0"),
     (ss.Mutagenesis(WILD, letters={i: WILD[i] for i in range(12)}), ss.InputError, "no position"),
     (ss.Mutagenesis(WILD, counts=(1,)), ss.BudgetError, "only 36 distinct sequences.*use budget=36"),

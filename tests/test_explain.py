@@ -379,7 +379,7 @@ def test_fewer_mutations_are_never_worse(limit):
         ]
         np.testing.assert_allclose(best.changes, sorted(every, reverse=True)[:200], atol=1e-12)
     only = explainer.best_mutants("AAAAA", 1, count=20, library=[2, 4], limit=limit)
-    assert {name[1] for name in only.mutations} == {"3", "5"}
+    assert {name[1] for name in only.mutations} == {"2", "4"}
 
 
 def test_a_long_comparison_is_announced(monkeypatch, caplog):
@@ -398,7 +398,7 @@ def test_mutants_are_named():
     sketch = ss.sketch(lambda s: [t.count("GC") for t in s], space, budget=256, progress=False)
     result = ss.Explainer(sketch).best_mutants("AATA", 2, count=1)
     assert result.sequences[0].count("GC") == 1
-    assert result.mutations[0] in ("A1G A2C", "A2G T3C", "T3G A4C")
+    assert result.mutations[0] in ("A0G A1C", "A1G T2C", "T2G A3C")
     assert "mutations" in str(result)
 
 

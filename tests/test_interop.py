@@ -56,6 +56,8 @@ def test_values_survive_the_round_trip_through_shap(shape, count, seed):
 def test_one_sequence_has_its_letters_in_the_names_of_features():
     explainer = ss.Explainer(random_spectrum(4, 3, 0))
     assert explainer(["GAT"]).to_shap().feature_names == ["G0", "A1", "T2"]
+    numbered = ss.Explainer(ss.Spectrum(ss.SequenceSpace("ACGT", 3, start=1), [[2, 0, 2]], [1.0]))
+    assert numbered(["GAT"]).to_shap().feature_names == ["G1", "A2", "T3"]
 
 
 def test_shap_draws_explanations(plt):

@@ -10,6 +10,7 @@ import pytest
 import shapsketch as ss
 from shapsketch import plot
 from shapsketch.plot.figure import PALETTE, styles
+from toys import sketch_of_patterns
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -280,6 +281,22 @@ def test_the_energy_of_orders_is_that_of_the_sobol_indices():
     np.testing.assert_allclose([p.get_height() for p in ax.patches], fractions[1:])
     check_readable(ax)
     check_readable(plot.order_energy(constant().sobol()))
+
+
+@pytest.mark.parametrize("n", [10, 50, 200])
+def test_a_spacing_curve_is_drawn_against_distances(n):
+    patterns = [(start, "CA...TG", 2.0) for start in range(n - 7)]
+    explainer = ss.Explainer(sketch_of_patterns(ss.SequenceSpace(ss.DNA, n), patterns))
+    curve = explainer.spacing("CA", "TG")
+    ax = plot.spacing(curve)
+    (line,) = [line for line in ax.lines if len(line.get_xdata()) == len(curve)]
+    np.testing.assert_array_equal(line.get_xdata(), curve.distances)
+    np.testing.assert_array_equal(line.get_ydata(), curve.effects)
+    assert ax.get_xlabel() == "symbols between CA and TG"
+    assert ax.get_ylabel() == "joint effect, model units"
+    check_readable(ax)
+    long = explainer.spacing("A" * (n - 1), "C")
+    check_readable(plot.spacing(long))
 
 
 def count_of_g(sequences):

@@ -355,7 +355,7 @@ def test_files_without_values_are_refused(tmp_path):
             ss.FileError, match=rf"line 2: '{wrong}' in the column 'score' is not a finite number"
         ):
             read(tmp_path / "scan.csv", f"M1A,{wrong}")
-    with pytest.raises(ss.InputError, match=r"wild_type: .*'1' at position 1"):
+    with pytest.raises(ss.InputError, match=r"wild_type: .*'1' at position 2"):
         read(tmp_path / "scan.csv", "M1A,1", wild_type="M1")
 
 
@@ -524,8 +524,8 @@ def test_substitutions_in_one_row_never_rank_first():
 
 def test_a_library_that_does_not_exist_is_refused(effects):
     for library, message in (
-        ({17: "A"}, "library: position 17 is outside of the sequence, 11 to 16"),
-        ({10: "A"}, "a position of the library must be at least 11, got 10"),
+        ({17: "A"}, "library: 17 is not a position; they are 11 to 16"),
+        ({10: "A"}, "library: a position must be at least 11, got 10"),
         ({12: "1"}, r"library\[12\]: '1' is not in the alphabet"),
         ("some", "library must be 'observed', 'all', a mapping or a list of positions, got 'some'"),
         ({12: "K"}, "mutations must be at most 0, the positions with substitutions in the library, got 1"),

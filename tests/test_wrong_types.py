@@ -294,6 +294,7 @@ def cases(folder):
         Case("Explainer.best_mutants", explainer.best_mutants, {"sequence": "ACG", "mutations": 1}),
         Case("Explainer.sobol", explainer.sobol, {}),
         Case("Explainer.motifs", explainer.motifs, {}),
+        Case("Explainer.spacing", explainer.spacing, {"first": "A", "second": "C"}),
         Case("Explainer.attribution_map", explainer.attribution_map, {"sequences": CODES}),
         Case(
             "Explainer.refine",
@@ -330,6 +331,11 @@ def cases(folder):
         Case("VariantTable.save", effects.singles().save, {"path": "t.csv"}),
         Case("Interactions.order", interactions.order, {"order": 1}),
         Case("Interactions.top", interactions.top, {"count": 2}),
+        Case("Interactions.records", interactions.records, {}),
+        Case("Interactions.to_frame", interactions.to_frame, {}),
+        Case("Epistasis.top", explainer.epistasis(CODES).top, {"count": 2}),
+        Case("Epistasis.records", explainer.epistasis(CODES).records, {}),
+        Case("Epistasis.to_frame", explainer.epistasis(CODES).to_frame, {}),
         Case("Interactions.to_shapiq", interactions.to_shapiq, {"row": 1}),
         Case("Interactions.dense", interactions.dense, {}),
         Case("Sobol.top", explainer.sobol().top, {"count": 2}),
@@ -439,6 +445,7 @@ def plots(sketch, effects):
         "mutation_map": {"source": explainer, "sequence": "ACG"},
         "network": {"interactions": pairs},
         "order_energy": {"sobol": explainer.sobol()},
+        "spacing": {"curve": explainer.spacing("A", "C")},
         "pair_map": {"interactions": pairs, "n": 3},
         "position_letter_map": {"explanation": explanation, "space": SPACE},
         "predicted_against_true": {"sketch": sketch, "sequences": CODES, "values": np.zeros(4)},
@@ -501,7 +508,8 @@ def test_wrong_types_are_refused_in_the_words_of_shapsketch(tmp_path, monkeypatc
 RESULTS = (
     "Agreement", "AttributionMap", "Candidate", "Epistasis", "Explanation", "Faithfulness", "Interactions",
     "MaskExplanation", "MaskInteractions", "Motif", "Motifs", "Mutants", "Pattern", "Plan", "Predictor",
-    "PredictorPart", "Records", "Run", "SequenceReader", "Sobol", "VariantTable", "Variants", "models.Check",
+    "PredictorPart", "Records", "Run", "SequenceReader", "Sobol", "Spacing", "VariantTable", "Variants",
+    "models.Check",
 )  # fmt: skip
 
 

@@ -19,11 +19,13 @@ from shapsketch.errors import (
 from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.evaluate.store import Store
 from shapsketch.explain.amortised import amortise
+from shapsketch.explain.epistasis import Epistasis
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.faithfulness import Agreement, Faithfulness, faithfulness
 from shapsketch.explain.motifs import Motif, Motifs
 from shapsketch.explain.mutants import Mutants
-from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.results import Explanation, Interactions
+from shapsketch.explain.spacing import Spacing
 from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.explain.variants import VariantEffects
@@ -42,10 +44,11 @@ from shapsketch.query.design import Observations, QueryDesign
 from shapsketch.query.distribution import Hybrids, Mutagenesis
 from shapsketch.reporting.api import report
 from shapsketch.space import DNA, PROTEIN, RNA, SequenceSpace
+from shapsketch.surrogate.patterns import Candidate, Pattern
 from shapsketch.surrogate.predictor import Predictor, PredictorPart
 from shapsketch.surrogate.relations import Relation
 from shapsketch.surrogate.runs import Run
-from shapsketch.surrogate.sketch import Candidate, Pattern, Sketch, load
+from shapsketch.surrogate.sketch import Sketch, load
 from shapsketch.surrogate.spectrum import Spectrum
 from shapsketch.trees.convert import from_trees
 
@@ -92,6 +95,7 @@ __all__ = [
     "ShapsketchError",
     "Sketch",
     "Sobol",
+    "Spacing",
     "SparseRegressor",
     "Spectrum",
     "Store",

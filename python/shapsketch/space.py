@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from functools import partial
 from itertools import count, islice
 from typing import Any, TypeAlias
 
@@ -20,6 +22,7 @@ from shapsketch._validate import (
     lazy_property,
     refuse_frame,
     refuse_set,
+    shown,
     string,
 )
 from shapsketch.errors import InputError
@@ -38,9 +41,43 @@ SHOWN_POSITIONS = 8
 # Sequences that are encoded or decoded at a time.
 PART = 65_536
 
+# How the core names a position, from 0.
+NAMED_POSITION = re.compile(r"position (\d+)")
+# Largest absolute value of the number of the first position.
+LARGEST_START = 10**9
+
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Values: TypeAlias = npt.NDArray[np.float64]
 Sequences: TypeAlias = "Iterable[str] | npt.NDArray[Any]"
+
+
+def numbered(positions: Iterable[int], start: int) -> tuple[int, ...]:
+    """Return the numbers of positions, as texts, tables, plots and files have them.
+
+    `positions` count from 0, as in arrays, and `start` is the number of the first one.
+    """
+    return tuple(int(position) + start for position in positions)
+
+
+def substitution(old: str, position: int, new: str, start: int) -> str:
+    """Return the name of a substitution, such as ``"A23G"``; `position` counts from 0."""
+    return f"{old}{numbered([position], start)[0]}{new}"
+
+
+def checked_start(start: Any) -> int:
+    """Return the number of the first position.
+
+    Raises
+    ------
+    InputError
+        If it is not an integer from -10**9 to 10**9.
+    """
+    if isinstance(start, bool) or not isinstance(start, (int, np.integer)) or abs(int(start)) > LARGEST_START:
+        raise InputError(
+            f"start must be an integer from {-LARGEST_START} to {LARGEST_START}, the number of the first "
+            f"position, got {shown(start)}"
+        )
+    return int(start)
 
 
 class SequenceSpace:
@@ -55,13 +92,18 @@ class SequenceSpace:
         positions.
     length : int, optional
         Number of symbols of a sequence, 1 to 4096. A list of letters has a length of its own.
+    start : int
+        Number of the first position, from -10**9 to 10**9. All texts, tables, plots and files of results, and
+        names of mutants such as ``"A23G"``, count positions from it. Arrays, and lists of positions that are
+        indices of arrays (``supports``, ``pairs``, ``places``), always count from 0. A sketch file does not
+        contain it: ``ss.load(path, start=1)``. Spaces of the same sequences are equal, whatever their start.
 
     Raises
     ------
     InputError
         If the alphabet repeats a symbol, has one that cannot be printed (such as a newline), or is the name
-        of an alphabet ("DNA", "RNA", "PROTEIN"); if a position has no letters; or if the number of symbols or
-        the length is out of range.
+        of an alphabet ("DNA", "RNA", "PROTEIN"); if a position has no letters; or if the number of symbols,
+        the length or the start is out of range.
 
     Examples
     --------
@@ -75,11 +117,18 @@ class SequenceSpace:
     >>> library = ss.SequenceSpace(["M", "ILV", "DE"])
     >>> library.alphabet, library.size, library.letters[1]
     ('DEILMV', 6, 'ILV')
+    >>> ss.SequenceSpace(ss.DNA, 50, start=1)
+    SequenceSpace('ACGT', length=50, start=1)
     """
 
-    def __init__(self, alphabet: str | Iterable[str], length: int | None = None) -> None:
+    def __init__(self, alphabet: str | Iterable[str], length: int | None = None, *, start: int = 0) -> None:
+        self._start = checked_start(start)
         if isinstance(alphabet, (list, tuple)):
-            self._core = _core.Space.with_letters(_checked_letters(alphabet, length))
+            letters = _checked_letters(alphabet, length, self._start)
+            try:
+                self._core = _core.Space.with_letters(letters)
+            except InputError as error:
+                raise renumbered(error, self._start) from None
             return
         symbols = _checked_alphabet(alphabet)
         if length is None:
@@ -87,10 +136,19 @@ class SequenceSpace:
         self._core = _core.Space(symbols, integer("length", length, least=1))
 
     @classmethod
-    def _wrap(cls, core: _core.Space) -> SequenceSpace:
+    def _wrap(cls, core: _core.Space, start: int = 0) -> SequenceSpace:
         space = cls.__new__(cls)
-        space._core = core
+        space._core, space._start = core, start
         return space
+
+    @property
+    def start(self) -> int:
+        """Number of the first position in texts, tables, plots and files."""
+        return self._start
+
+    def _from(self, start: int) -> SequenceSpace:
+        """Return the same sequences, with another number of the first position."""
+        return SequenceSpace._wrap(self._core, start)
 
     @property
     def alphabet(self) -> str:
@@ -215,12 +273,12 @@ class SequenceSpace:
         except InputError as error:
             if error.index is None:
                 raise
-            index = start + error.index
-            message = error.message.replace(f"sequence {error.index}", f"sequence {index}", 1)
+            index, named = start + error.index, renumbered(error, self._start)
+            message = named.message.replace(f"sequence {error.index}", f"sequence {index}", 1)
             # An error without a position is about the length.
             seen = self._seen(rows[error.index]) if error.position is None else ""
             raise InputError(
-                message + seen, index=index, position=error.position, detail=error.detail + seen
+                message + seen, index=index, position=error.position, detail=named.detail + seen
             ) from None
 
     def _seen(self, sequence: str) -> str:
@@ -231,7 +289,8 @@ class SequenceSpace:
         outside = (
             ""
             if position is None
-            else f", with {sequence[position]!r} at position {position}, which is not in the alphabet"
+            else f", with {sequence[position]!r} at position {position + self._start}, which is not in the "
+            "alphabet"
         )
         return f": {sequence[:SHOWN]!r}{cut}{outside}"
 
@@ -247,8 +306,8 @@ class SequenceSpace:
         if codes.max() >= self.q or codes.min() < 0:
             index, position = (int(i) for i in np.argwhere((codes < 0) | (codes >= self.q))[0])
             raise InputError(
-                f"sequence {index}: code {codes[index, position]} at position {position} is out of "
-                f"range, codes must be 0 to {self.q - 1}"
+                f"sequence {index}: code {codes[index, position]} at position {position + self._start} is "
+                f"out of range, codes must be 0 to {self.q - 1}"
             )
         checked = np.ascontiguousarray(codes, dtype=np.uint8)
         if self.varies:
@@ -257,7 +316,7 @@ class SequenceSpace:
                 index, position = (int(i) for i in other[0])
                 raise InputError(
                     f"sequence {index}: letter {self.alphabet[checked[index, position]]!r} at position "
-                    f"{position}, which has one of {self.letters[position]!r} in this space",
+                    f"{position + self._start}, which has one of {self.letters[position]!r} in this space",
                     index=index,
                     position=position,
                 )
@@ -281,14 +340,27 @@ class SequenceSpace:
     def __hash__(self) -> int:
         return hash((self.alphabet, self.n))
 
-    def __reduce__(self) -> tuple[type[SequenceSpace], tuple[Any, ...]]:
-        return SequenceSpace, ((self.letters,) if self.varies else (self.alphabet, self.n))
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = (self.letters,) if self.varies else (self.alphabet, self.n)
+        return partial(SequenceSpace, start=self._start), arguments
 
     def __repr__(self) -> str:
+        start = f", start={self._start}" if self._start else ""
         if not self.varies:
-            return f"SequenceSpace({self.alphabet!r}, length={self.n})"
+            return f"SequenceSpace({self.alphabet!r}, length={self.n}{start})"
         more = f" and {self.n - SHOWN_POSITIONS} more" if self.n > SHOWN_POSITIONS else ""
-        return f"SequenceSpace({self.letters[:SHOWN_POSITIONS]!r}{more})"
+        return f"SequenceSpace({self.letters[:SHOWN_POSITIONS]!r}{more}{start})"
+
+
+def renumbered(error: InputError, start: int) -> InputError:
+    """Return an error of the core, which names a position from 0, with the number of that position."""
+
+    def shifted(text: str) -> str:
+        return NAMED_POSITION.sub(lambda match: f"position {int(match[1]) + start}", text, count=1)
+
+    return InputError(
+        shifted(error.message), index=error.index, position=error.position, detail=shifted(error.detail)
+    )
 
 
 def _checked_alphabet(alphabet: object) -> str:
@@ -316,7 +388,7 @@ def _checked_alphabet(alphabet: object) -> str:
     return symbols
 
 
-def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object) -> list[str]:
+def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object, start: int) -> list[str]:
     """Return the letters of each position, if they can be seen in a sequence.
 
     Raises
@@ -330,12 +402,12 @@ def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object) -> li
         raise InputError("the list of letters is empty; pass the letters of each position")
     checked = []
     for position, own in enumerate(letters):
-        symbols = string(f"the letters of position {position}", own)
+        name = f"the letters of position {position + start}"
+        symbols = string(name, own)
         for symbol in symbols:
             if not symbol.isprintable():
                 raise InputError(
-                    f"the letters of position {position} have {symbol!r}, which cannot be printed; remove it",
-                    position=position,
+                    f"{name} have {symbol!r}, which cannot be printed; remove it", position=position
                 )
         checked.append(symbols)
     return checked
@@ -352,3 +424,18 @@ def space_of(space: object) -> SequenceSpace:
     if not isinstance(space, SequenceSpace):
         raise InputError(f"space must be a SequenceSpace, got {type(space).__name__}")
     return space
+
+
+def index_of(name: str, number: object, space: SequenceSpace) -> int:
+    """Return the index in arrays of the position with a number, for an argument `name`.
+
+    Raises
+    ------
+    InputError
+        If there is no such position.
+    """
+    index = integer(f"{name}: a position", number, least=space.start) - space.start
+    if index >= space.n:
+        first, last = numbered([0, space.n - 1], space.start)
+        raise InputError(f"{name}: {number} is not a position; they are {first} to {last}")
+    return index

@@ -21,6 +21,7 @@ from shapsketch.cli.options import (
     TableOutput,
     combine,
     echo,
+    loaded,
     print_json,
     refuse,
     shows_progress,
@@ -78,7 +79,7 @@ def faithfulness(
     model and with its mutation effects, and areas under deletion and insertion curves.
     """
     _check(target, source, evaluation, sketch, seqs, explaining.file)
-    explainer = explaining.explainer(ss.load(sketch))
+    explainer = explaining.explainer(loaded(sketch))
     codes = read_all(reading.reader(seqs, explainer._space))[1]
     result = _evaluated(
         source,
@@ -130,7 +131,7 @@ def refine(
     The columns are those of explain --stderr: name, base_value, p0, p1, ... and their standard errors.
     """
     _check(target, source, evaluation, sketch, seqs, explaining.file)
-    explainer = explaining.explainer(ss.load(sketch))
+    explainer = explaining.explainer(loaded(sketch))
     names, codes = read_all(reading.reader(seqs, explainer._space))
     refined = _evaluated(
         source,
@@ -144,11 +145,12 @@ def refine(
         ),
     )
     assert isinstance(refined, ss.Explanation)
-    columns = tables.value_columns(explainer._space.n, sequence=False, stderr=True, float32=False)
+    columns = tables.value_columns(explainer._space, sequence=False, stderr=True, float32=False)
     metadata = {"shapsketch": ss.__version__, "sketch": str(sketch), **described(refined.explained)}
     with TableWriter(target.output, columns, format=target.output_format, metadata=metadata) as table:
         values, stderr = refined.values, refined.stderr
-        table.write(tables.value_rows(names, values, refined.base_values, sequences=None, stderr=stderr))
+        start = explainer._space.start
+        table.write(tables.value_rows(names, values, refined.base_values, start=start, stderr=stderr))
     if target.as_json:
         facts = {"output": str(target.output), "sequences": len(names)}
         print_json({**facts, "background": refined.background, "link": refined.link}, target.output)

@@ -83,6 +83,7 @@ def convert(
     alphabet: str | None,
     length: int | None,
     letters: str | None,
+    start: int | None,
     label: int | None,
     **options: Any,
 ) -> None:
@@ -91,7 +92,7 @@ def convert(
     The features must be the codes of the symbols, or one-hot. Pickles are refused: they can run code.
     """
     refuse(target.force, target.output, sources=(model,))
-    space = space_named(alphabet, length, letters)
+    space = space_named(alphabet, length, letters, start)
     given = {name: value for name, value in options.items() if value is not None}
     sketch = ss.from_trees(_booster(model), space, output=label, **given)
     sketch.save(target.output)

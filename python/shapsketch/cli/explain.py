@@ -20,6 +20,7 @@ from shapsketch.cli.options import (
     Reading,
     TableOutput,
     grouped,
+    loaded,
     refuse,
     table_output,
 )
@@ -91,8 +92,8 @@ def explain(
 
     Shapley values have the columns name, base_value, and p0, p1, ... for the positions; interactions have the
     columns name, support (such as 3,7), order and value; with --top the largest absolute values come first.
-    Positions count from 0. A Parquet file also keeps in its schema what was explained, its R², background,
-    index and link.
+    Positions count from --start. A Parquet file also keeps in its schema what was explained, its R²,
+    background, index and link.
     """
     refuse(
         target.force,
@@ -101,9 +102,9 @@ def explain(
         chosen=target.output_format,
         sources=(sketch, seqs, explaining.file),
     )
-    loaded = ss.load(sketch)
+    opened = loaded(sketch)
     contents.check()
-    explainer = explaining.explainer(loaded)
+    explainer = explaining.explainer(opened)
     metadata = {
         "shapsketch": ss.__version__,
         "sketch": str(sketch),
@@ -113,8 +114,8 @@ def explain(
     shuffles = explainer._background.shuffles
     references = 1 if shuffles is None else shuffles.count
     make = _values if contents.index == "SV" else _interactions
-    source = make(explainer, loaded.space, contents, references, metadata)
-    stream(reading.reader(seqs, loaded.space), source, target)
+    source = make(explainer, opened.space, contents, references, metadata)
+    stream(reading.reader(seqs, opened.space), source, target)
 
 
 def _values(
@@ -126,7 +127,7 @@ def _values(
 ) -> RowSource:
     """Return Shapley values as rows."""
     columns = tables.value_columns(
-        space.n, sequence=contents.with_sequence, stderr=contents.stderr, float32=contents.float32
+        space, sequence=contents.with_sequence, stderr=contents.stderr, float32=contents.float32
     )
     if contents.stderr:
         # Raises an error now if the sketch has no standard errors, before any sequence is read.
@@ -140,6 +141,7 @@ def _values(
             names,
             explanation.values,
             explanation.base_values,
+            start=space.start,
             sequences=space.decode(codes) if contents.with_sequence else None,
             stderr=explanation.stderr if contents.stderr else None,
         )
@@ -162,7 +164,9 @@ def _interactions(
 
     def rows(names: list[str], codes: Codes) -> dict[str, Any]:
         interactions = explainer.interactions(codes, index=index, max_order=max_order)
-        return tables.interaction_rows(names, interactions.supports, interactions.values, top=contents.top)
+        return tables.interaction_rows(
+            names, interactions.supports, interactions.values, start=space.start, top=contents.top
+        )
 
     probe = explainer.interactions(_probe(space), index=index, max_order=max_order)
     supports = probe.supports

@@ -36,8 +36,8 @@ class Measured:
     alphabet: str | None
     length: int | None
     letters: str | None
-    wild_type: str | None
     start: int | None
+    wild_type: str | None
     column: str | None
     score: tuple[str, ...]
     sd: tuple[str, ...]
@@ -49,11 +49,11 @@ class Measured:
             if self.length is not None or self.letters is not None:
                 raise click.UsageError("--length and --letters are not for --wild-type, which has them")
             return {"X": self._variants(path, self.wild_type)}
-        if self.start is not None or self.sd:
-            raise click.UsageError("--start and --sd are for --wild-type")
+        if self.sd:
+            raise click.UsageError("--sd is for --wild-type")
         if len(self.score) > 1:
             raise click.UsageError("several columns of --score are for --wild-type")
-        return self._labelled(path, space_named(self.alphabet, self.length, self.letters))
+        return self._labelled(path, space_named(self.alphabet, self.length, self.letters, self.start))
 
     def _variants(self, path: Path, wild_type: str) -> ss.Variants:
         return ss.read_variants(
@@ -126,7 +126,6 @@ MEASURED = grouped(
         metavar="SEQUENCE",
         help="The table is a deep mutational scan of this sequence: variants such as A23G:T45S.",
     ),
-    click.option("--start", type=int, help="Number of the first position of the wild type.  [default: 1]"),
     click.option("--column", help="Column of the sequences (by default, sequence) or of the variants."),
     click.option(
         "--score",

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 import shapsketch as ss
-from shapsketch.cli.options import JSON, SKETCH, VERBOSE, print_json
+from shapsketch.cli.options import JSON, SKETCH, VERBOSE, loaded, print_json
 
 
 def finite(value: float | None) -> float | None:
@@ -25,6 +25,7 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
         "alphabet": sketch.space.alphabet,
         "length": sketch.space.n,
         "letters": sketch.space.letters if sketch.space.varies else None,
+        "start": sketch.space.start,
         "method": sketch.method,
         "status": sketch.status,
         "queries": sketch.n_queries,
@@ -59,8 +60,8 @@ def report_of(sketch: ss.Sketch, path: Path) -> dict[str, Any]:
 @VERBOSE
 def info(sketch: Path, as_json: bool) -> None:
     """Report what a sketch is and how well it predicts."""
-    loaded = ss.load(sketch)
+    opened = loaded(sketch)
     if as_json:
-        print_json(report_of(loaded, sketch))
+        print_json(report_of(opened, sketch))
     else:
-        click.echo(loaded.summary())
+        click.echo(opened.summary())

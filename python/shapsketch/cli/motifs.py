@@ -17,6 +17,7 @@ from shapsketch.cli.options import (
     Reading,
     TableOutput,
     echo,
+    loaded,
     print_json,
     refuse,
     table_output,
@@ -47,7 +48,7 @@ def motifs(
 ) -> None:
     """List the motifs that carry most of the variance of the closed form.
 
-    The columns are motif (symbols, or stems and repeats in words), from and to (positions from 0), places,
+    The columns are motif (symbols, or stems and repeats in words), from and to (positions), places,
     effect, variance and frequency; with SEQS also found, the fraction of these sequences that have it.
     """
     refuse(
@@ -57,10 +58,10 @@ def motifs(
         chosen=target.output_format,
         sources=(sketch, seqs, file_of(background)),
     )
-    loaded = ss.load(sketch)
-    warn_if_low(loaded)
-    explainer = Explainer(loaded, background_of(background, loaded.space, 0), of="closed form")
-    codes = None if seqs is None else read_all(reading.reader(seqs, loaded.space))[1]
+    opened = loaded(sketch)
+    warn_if_low(opened)
+    explainer = Explainer(opened, background_of(background, opened.space, 0), of="closed form")
+    codes = None if seqs is None else read_all(reading.reader(seqs, opened.space))[1]
     listed = explainer.motifs(count, max_order=max_order, sequences=codes)
     columns: dict[str, Any] = {"motif": "string", "from": "int64", "to": "int64", "places": "int64"}
     columns |= {"effect": "float64", "variance": "float64", "frequency": "float64"}

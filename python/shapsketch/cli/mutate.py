@@ -21,6 +21,7 @@ from shapsketch.cli.options import (
     Reading,
     TableOutput,
     grouped,
+    loaded,
     refuse,
     table_output,
 )
@@ -75,24 +76,23 @@ MUTATIONS = grouped(
 def mutate(sketch: Path, seqs: Path, target: TableOutput, wanted: Mutations, reading: Reading) -> None:
     """Predict the effect of every substitution, or find the best mutants.
 
-    Substitutions have the columns name, position (from 0), from, to and change; mutants have name, rank (from
-    1), mutations (such as A3G C7T; positions from 1, as is usual in this notation), score, change and
-    sequence.
+    Substitutions have the columns name, position, from, to and change; mutants have name, rank (from 1),
+    mutations (such as A3G C7T), score, change and sequence. Positions count from --start.
     """
     refuse(target.force, target.output, formats=TABLES, chosen=target.output_format, sources=(sketch, seqs))
     if wanted.best is None and (wanted.mutations is not None or wanted.minimize):
         raise click.UsageError("--mutations and --minimize are for --best")
-    loaded = ss.load(sketch)
-    explainer = Explainer(loaded, of=wanted.of)
+    opened = loaded(sketch)
+    explainer = Explainer(opened, of=wanted.of)
     if explainer.of == "closed form":
-        warn_if_low(loaded)
+        warn_if_low(opened)
     metadata = {"shapsketch": ss.__version__, "sketch": str(sketch)}
-    metadata |= {"of": explainer.of, "link": loaded.link}
+    metadata |= {"of": explainer.of, "link": opened.link}
     if wanted.best is None:
-        source = _effects(explainer, loaded.space, metadata, wanted.float32)
+        source = _effects(explainer, opened.space, metadata, wanted.float32)
     else:
         source = _mutants(explainer, metadata, wanted, wanted.best)
-    stream(reading.reader(seqs, loaded.space), source, target)
+    stream(reading.reader(seqs, opened.space), source, target)
 
 
 def _effects(

@@ -119,15 +119,17 @@ def _alphabet(_context: click.Context, _parameter: click.Parameter, value: str |
     return None if value is None else ALPHABETS.get(value.upper(), value)
 
 
-def space_named(alphabet: str | None, length: int | None, letters: str | None) -> ss.SequenceSpace:
+def space_named(
+    alphabet: str | None, length: int | None, letters: str | None, start: int | None
+) -> ss.SequenceSpace:
     """Return the space that the options of :data:`SPACE` name."""
     if letters is not None:
         if alphabet is not None or length is not None:
             raise click.UsageError("pass either --letters, or --alphabet and --length")
-        return ss.SequenceSpace(letters.split(","))
+        return ss.SequenceSpace(letters.split(","), start=start or 0)
     if alphabet is None or length is None:
         raise click.UsageError("pass --alphabet and --length, or --letters")
-    return ss.SequenceSpace(alphabet, length)
+    return ss.SequenceSpace(alphabet, length, start=start or 0)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Request:
     alphabet: str | None
     length: int | None
     letters: str | None
+    start: int | None
     budget: int
     method: Any
     distribution: str
@@ -144,7 +147,7 @@ class Request:
 
     def space(self) -> ss.SequenceSpace:
         """Return the sequence space."""
-        return space_named(self.alphabet, self.length, self.letters)
+        return space_named(self.alphabet, self.length, self.letters, self.start)
 
     def plan(self) -> ss.Plan:
         """Return the plan; raises an error if the budget or the method does not fit the space."""
@@ -219,6 +222,11 @@ SPACE = (
     click.option(
         "--letters",
         help="Instead of alphabet and length: the letters of each position, such as ACDE,WT,G for a library.",
+    ),
+    click.option(
+        "--start",
+        type=int,
+        help="Number of the first position in messages and summaries; by default 0, and 1 for a wild type.",
     ),
 )
 REQUEST = grouped(
@@ -335,7 +343,29 @@ VERBOSE = click.option(
     expose_value=False,
     help="Log more to stderr; -vv logs everything.",
 )
-SKETCH = click.argument("sketch", type=click.Path(path_type=Path))
+
+
+def _numbering(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+    context.meta["shapsketch.start"] = value
+
+
+START = click.option(
+    "--start",
+    type=int,
+    default=0,
+    callback=_numbering,
+    expose_value=False,
+    help="Number of the first position in texts, tables, plots and names of mutants.",
+)
+# A sketch, which :func:`loaded` reads.
+SKETCH = combine(click.argument("sketch", type=click.Path(path_type=Path)), START)
+
+
+def loaded(path: Path) -> ss.Sketch:
+    """Return the sketch of a file, whose positions have the numbers that the option `--start` says."""
+    return ss.load(path, start=click.get_current_context().meta.get("shapsketch.start", 0))
+
+
 SEQS = click.argument("seqs", type=click.Path(path_type=Path))
 
 

@@ -57,6 +57,7 @@ def plan(request: Request, queries: Path | None, output_format: Any, force: bool
         "alphabet": space.alphabet,
         "length": space.n,
         "letters": space.letters if space.varies else None,
+        "start": space.start,
         "seed": request.seed,
     }
     if queries is not None:

@@ -20,6 +20,7 @@ from shapsketch.cli.options import (
     TableOutput,
     combine,
     echo,
+    loaded,
     output,
     output_format,
     print_json,
@@ -140,7 +141,7 @@ def _of_sequences(name: str, draw: Draw, text: str, one: bool) -> click.Command:
         chosen: str | None = None,
     ) -> None:
         _prepare(target, sketch, seqs, explaining.file)
-        explainer = explaining.explainer(ss.load(sketch))
+        explainer = explaining.explainer(loaded(sketch))
         names, codes = read_all(reading.reader(seqs, explainer._space))
         if one or chosen is not None:
             row = _row(names, chosen, seqs)
@@ -177,9 +178,24 @@ for one, plots in ((True, ONE), (False, MANY)):
 def order_energy(sketch: Path, target: TableOutput, explaining: Explaining) -> None:
     """Fraction of the variance that the terms of each order carry."""
     _prepare(target, sketch, explaining.file)
-    sobol = explaining.explainer(ss.load(sketch)).sobol()
+    sobol = explaining.explainer(loaded(sketch)).sobol()
     _save(target, ss.plot.order_energy(sobol))
     _report(target, described(sobol.explained), "variance by order")
+
+
+@plot.command("spacing")
+@SKETCH
+@click.argument("first")
+@click.argument("second")
+@IMAGE
+@EXPLAINING
+@VERBOSE
+def spacing(sketch: Path, first: str, second: str, target: TableOutput, explaining: Explaining) -> None:
+    """Joint effect of the words FIRST and SECOND by the distance between them."""
+    _prepare(target, sketch, explaining.file)
+    curve = explaining.explainer(loaded(sketch)).spacing(first, second)
+    _save(target, ss.plot.spacing(curve))
+    _report(target, described(curve.explained), f"spacing of {first} and {second}")
 
 
 @plot.command("budget-curve")

@@ -16,6 +16,7 @@ from shapsketch.cli.options import (
     VERBOSE,
     Reading,
     TableOutput,
+    loaded,
     refuse,
     table_output,
 )
@@ -39,20 +40,20 @@ def predict(sketch: Path, seqs: Path, target: TableOutput, float32: bool, readin
     the sketch has a predictor, the column predictor has its scores, which are closer to the model.
     """
     refuse(target.force, target.output, formats=TABLES, chosen=target.output_format, sources=(sketch, seqs))
-    loaded = ss.load(sketch)
-    warn_if_low(loaded)
-    predictor, number = loaded.predictor, "float32" if float32 else "float64"
+    opened = loaded(sketch)
+    warn_if_low(opened)
+    predictor, number = opened.predictor, "float32" if float32 else "float64"
     columns = {"name": "string", "score": number}
     if predictor is not None:
         columns["predictor"] = number
 
     def rows(names: list[str], codes: Codes) -> dict[str, Any]:
-        scores: dict[str, Any] = {"name": names, "score": loaded.predict(codes)}
+        scores: dict[str, Any] = {"name": names, "score": opened.predict(codes)}
         if predictor is not None:
             scores["predictor"] = predictor.predict(codes)
         return scores
 
-    metadata = {"shapsketch": ss.__version__, "sketch": str(sketch), "link": loaded.link}
+    metadata = {"shapsketch": ss.__version__, "sketch": str(sketch), "link": opened.link}
     stream(
-        reading.reader(seqs, loaded.space), RowSource(columns, rows, LONG // loaded.space.n, metadata), target
+        reading.reader(seqs, opened.space), RowSource(columns, rows, LONG // opened.space.n, metadata), target
     )

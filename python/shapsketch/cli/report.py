@@ -16,6 +16,7 @@ from shapsketch.cli.options import (
     Output,
     Reading,
     echo,
+    loaded,
     output,
     print_json,
     refuse,
@@ -50,7 +51,7 @@ def report(
     """
     refuse(target.force, target.output, sources=(sketch, seqs, explaining.file))
     started = time.perf_counter()
-    explainer = explaining.explainer(ss.load(sketch))
+    explainer = explaining.explainer(loaded(sketch))
     names = codes = None
     skipped = 0
     if seqs is not None:

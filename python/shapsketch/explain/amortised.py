@@ -121,7 +121,7 @@ def amortise(sketch: Sketch, background: BackgroundLike | None = None, *, random
     core = _core.Amortised(
         network, parsed.core, base_value=sampled.base_value, error=error, size=size, sampling=of_sampling
     )
-    amortised = Sketch._wrap(sketch._core.with_amortised(core), sketch._link)
+    amortised = Sketch._wrap(sketch._core.with_amortised(core), sketch._link, start=sketch._start)
     logger.info("amortised values: error %.3g, %.3g of their size", error, error / size if size else 0.0)
     return amortised
 

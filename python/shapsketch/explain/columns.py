@@ -6,28 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from shapsketch.explain.table import Support
+from shapsketch.explain.table import Support, above_rounding
 from shapsketch.files.write import Kind
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, SequenceSpace, Values, numbered
 
 
 def value_columns(
-    length: int, *, sequence: bool = False, stderr: bool = False, float32: bool = False
+    space: SequenceSpace, *, sequence: bool = False, stderr: bool = False, float32: bool = False
 ) -> dict[str, Kind]:
     """Return the columns of a table of Shapley values; :func:`value_rows` returns its rows.
 
-    The columns are ``name``, ``sequence`` (if requested), ``base_value``, ``p0`` to ``p<n-1>`` for the
-    positions, and ``p0_stderr`` to ``p<n-1>_stderr`` (if requested).
+    The columns are ``name``, ``sequence`` (if requested), ``base_value``, ``p0``, ``p1`` and so on, by the
+    numbers of the positions, and ``p0_stderr`` and so on (if requested).
     """
+    names = _position_names(space.n, space.start)
     number: Kind = "float32" if float32 else "float64"
     columns: dict[str, Kind] = {"name": "string"}
     if sequence:
         columns["sequence"] = "string"
     columns["base_value"] = number
-    columns.update(dict.fromkeys((f"p{i}" for i in range(length)), number))
+    columns.update(dict.fromkeys(names, number))
     if stderr:
-        columns.update(dict.fromkeys((f"p{i}_stderr" for i in range(length)), number))
+        columns.update(dict.fromkeys((f"{name}_stderr" for name in names), number))
     return columns
+
+
+def _position_names(length: int, start: int) -> list[str]:
+    return [f"p{number}" for number in numbered(range(length), start)]
 
 
 def value_rows(
@@ -35,6 +40,7 @@ def value_rows(
     values: Values,
     base_values: Values,
     *,
+    start: int,
     sequences: list[str] | None = None,
     stderr: Values | None = None,
 ) -> dict[str, Any]:
@@ -43,46 +49,51 @@ def value_rows(
     if sequences is not None:
         rows["sequence"] = sequences
     rows["base_value"] = base_values
-    rows.update((f"p{i}", column) for i, column in enumerate(np.ascontiguousarray(values.T)))
+    positions = _position_names(values.shape[1], start)
+    rows.update(zip(positions, np.ascontiguousarray(values.T), strict=True))
     if stderr is not None:
-        rows.update((f"p{i}_stderr", column) for i, column in enumerate(np.ascontiguousarray(stderr.T)))
+        errors = [f"{name}_stderr" for name in positions]
+        rows.update(zip(errors, np.ascontiguousarray(stderr.T), strict=True))
     return rows
 
 
 def interaction_columns(*, float32: bool = False) -> dict[str, Kind]:
     """Return the columns of a table of interactions; :func:`interaction_rows` returns its rows.
 
-    The columns are ``name``, ``support`` (positions from 0, such as ``"3,7"``), ``order`` and ``value``.
+    The columns are ``name``, ``support`` (numbers of positions, such as ``"3,7"``), ``order`` and ``value``.
     """
     number: Kind = "float32" if float32 else "float64"
     return {"name": "category", "support": "category", "order": "int64", "value": number}
 
 
 def interaction_rows(
-    names: list[str], supports: list[Support], values: Values, *, top: int | None = None
+    names: list[str], supports: list[Support], values: Values, *, start: int, top: int | None = None
 ) -> dict[str, Any]:
     """Return one row for each named sequence and each interaction, from interactions (B, n_supports).
 
     With `top`, each sequence has only its `top` interactions of largest absolute value, largest first.
+    Rounding errors have no row.
     """
     if top is None:
         columns = np.broadcast_to(np.arange(len(supports)), values.shape)
     else:
         columns = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
     orders = np.array([len(support) for support in supports], dtype=np.int64)
-    support_numbers = columns.reshape(-1)
+    chosen = np.take_along_axis(values, columns, axis=1)
+    listed = above_rounding(chosen, np.abs(values).max(axis=1, initial=0.0))
+    support_numbers = columns[listed]
     return {
-        "name": (names, np.repeat(np.arange(len(names)), columns.shape[1])),
-        "support": ([",".join(map(str, support)) for support in supports], support_numbers),
+        "name": (names, np.nonzero(listed)[0]),
+        "support": ([",".join(map(str, numbered(support, start))) for support in supports], support_numbers),
         "order": orders[support_numbers],
-        "value": np.take_along_axis(values, columns, axis=1).reshape(-1),
+        "value": chosen[listed],
     }
 
 
 def effect_columns(*, float32: bool = False) -> dict[str, Kind]:
     """Return the columns of a table of substitutions; :func:`effect_rows` returns its rows.
 
-    The columns are ``name``, ``position`` (from 0), ``from`` and ``to`` (symbols), and ``change`` (of the
+    The columns are ``name``, ``position`` (its number), ``from`` and ``to`` (symbols), and ``change`` (of the
     score).
     """
     number: Kind = "float32" if float32 else "float64"
@@ -96,7 +107,7 @@ def effect_rows(names: list[str], codes: Codes, effects: Values, space: Sequence
     row, position, to = np.nonzero(substitutions)
     return {
         "name": (names, row),
-        "position": position,
+        "position": np.array(numbered(position, space.start), dtype=np.int64),
         "from": (symbols, codes[row, position]),
         "to": (symbols, to),
         "change": effects[substitutions],

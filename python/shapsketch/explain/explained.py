@@ -27,6 +27,8 @@ class Explained:
         The sequences to which R² refers, in words; empty if it is not known.
     error : float
         Root mean squared error of the values of an amortised predictor, relative to their size; 0 for others.
+    start : int
+        Number of the first position, from which tables, plots and files count.
     """
 
     of: Of
@@ -35,6 +37,7 @@ class Explained:
     link: str
     distribution: str = "uniform"
     error: float = 0.0
+    start: int = 0
 
     def __str__(self) -> str:
         where = "" if self.distribution in ("", "uniform") else f" of {self.distribution}"
@@ -62,6 +65,11 @@ class Explains:
     def background(self) -> str:
         """The distribution from which missing positions are drawn, in words."""
         return self.explained.background
+
+    @property
+    def start(self) -> int:
+        """Number of the first position, from which tables, plots and files count."""
+        return self.explained.start
 
     @property
     def link(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
 from shapsketch.evaluate.batches import Progress, check_progress
@@ -13,29 +15,26 @@ from shapsketch.evaluate.evaluator import Evaluator
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
+from shapsketch.explain.epistasis import Epistasis
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.indices import Index, name_and_order
 from shapsketch.explain.interop import LikeShap
 from shapsketch.explain.library import substitutions_of
-from shapsketch.explain.motifs import SORTS, Motifs, Sort, motifs_of
 from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutants, by_letter, one_sequence
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.refinement import refined
-from shapsketch.explain.results import Epistasis, Explanation, Interactions
+from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.routes import Routes
 from shapsketch.explain.sampled import Sampling
-from shapsketch.explain.summaries import AttributionMap, Sobol
+from shapsketch.explain.views import Views
 from shapsketch.models._protocol import Model
 from shapsketch.query.background import Background, BackgroundLike
 from shapsketch.space import Codes, Sequences, Values
 from shapsketch.surrogate.sketch import Sketch
 from shapsketch.surrogate.spectrum import Spectrum
 
-# Largest number of sequences that `attribution_map` explains at a time, and of their Shapley values.
-BATCH_SIZE, BATCH_VALUES = 65_536, 1 << 24
 
-
-class Explainer(LikeShap, Explains):
+class Explainer(LikeShap, Views, Explains):
     """Explains any sequence with a sketch, without evaluating the model again.
 
     Positions that are missing from a coalition are drawn from the background: the game is
@@ -225,10 +224,6 @@ class Explainer(LikeShap, Explains):
             Highest order, from 1 to n. The default is 2, and n for ``Moebius``, ``Co-Moebius`` and
             ``Faith-Shap``.
 
-        Returns
-        -------
-        Interactions
-
         Raises
         ------
         InputError
@@ -271,7 +266,8 @@ class Explainer(LikeShap, Explains):
         """
         codes, route = self._encode(sequences), self._routes.preferred
         pairs, values = route.epistasis(codes)
-        return Epistasis(pairs, values, codes, self._routes.explained(route))
+        largest = np.abs(route.mutation_effects(codes)).max(axis=1)
+        return Epistasis(pairs, values, codes, self._routes.explained(route), self._space, largest)
 
     def best_mutants(
         self,
@@ -301,7 +297,7 @@ class Explainer(LikeShap, Explains):
         count : int
             Number of mutants to return.
         library : mapping of int to str, or iterable of int, optional
-            The symbols that each position may get, or the positions that may change, from 0; by default all.
+            The symbols that each position may get, by its number, or numbers of positions; by default all.
         fewer : bool
             Also return mutants with fewer substitutions, if their scores are better.
         minimize : bool
@@ -320,78 +316,8 @@ class Explainer(LikeShap, Explains):
             self._space,
             one_sequence(sequence, self._space),
             Wanted(mutations, count, minimize, limit, fewer),
-            None if library is None else substitutions_of(library, self._space, 0),
+            None if library is None else substitutions_of(library, self._space),
         )
-
-    def sobol(self) -> Sobol:
-        """Return Sobol indices: how the variance of the closed form divides among sets of positions.
-
-        The variance is that over the background.
-
-        Raises
-        ------
-        InputError
-            If the positions of the background are not independent (sequences, shuffles), or only the
-            predictor may be explained.
-        """
-        self._background.require_shared("Sobol indices")
-        closed_form = self._routes.only_closed_form("Sobol indices")
-        return Sobol.from_components(
-            closed_form.components, self._space.n, self._routes.explained(closed_form)
-        )
-
-    def motifs(
-        self,
-        count: int = 20,
-        *,
-        min_order: int = 1,
-        max_order: int | None = None,
-        sort: Sort = "variance",
-        sequences: Sequences | None = None,
-    ) -> Motifs:
-        """Return the motifs that carry most of the variance of the closed form, merged over positions.
-
-        Parameters
-        ----------
-        count : int
-            Largest number of motifs.
-        min_order, max_order : int
-            Smallest and largest number of symbols of a motif; by default 1 and the length. Without longer
-            motifs, their parts are motifs.
-        sort : {"variance", "effect"}
-            The order, descending: the variance over the background, or the absolute mean effect.
-        sequences : iterable of str, or integer array (B, n), optional
-            Sequences to search for the motifs.
-
-        Raises
-        ------
-        InputError
-            If the positions of the background are not independent (sequences, shuffles), only the predictor
-            may be explained, or an option is out of range.
-        """
-        self._background.require_shared("motifs")
-        closed_form = self._routes.only_closed_form("motifs")
-        lowest = integer("min_order", min_order, least=1)
-        highest = self._space.n if max_order is None else integer("max_order", max_order, least=lowest)
-        found = motifs_of(
-            closed_form.components,
-            self._space,
-            self._background.chances,
-            orders=(lowest, highest),
-            sort=choice("sort", sort, SORTS),
-            count=integer("count", count, least=1),
-            codes=None if sequences is None else self._space.encode(sequences),
-        )
-        return Motifs(found, self._routes.explained(closed_form))
-
-    def attribution_map(self, sequences: Sequences) -> AttributionMap:
-        """Return mean and mean absolute Shapley values of each symbol at each position over sequences."""
-        codes = self._encode(sequences)
-        size = max(1, min(BATCH_SIZE, BATCH_VALUES // self._space.n))
-        route = self._routes.of_values(len(codes))
-        batches = (codes[start : start + size] for start in range(0, len(codes), size))
-        explained = ((batch, self._routes.shapley_values(batch, route)[0]) for batch in batches)
-        return AttributionMap.from_batches(explained, self._space, self._routes.explained(route))
 
     def refine(
         self,

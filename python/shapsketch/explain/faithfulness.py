@@ -195,13 +195,15 @@ def faithfulness(
         budget * BUDGET_BYTES * explainer._space.n,
         "use a smaller budget",
     )
-    compared = {"sketch": explainer(codes).values, **_checked(attributions, codes.shape)}
+    compared = {"sketch": explainer(codes).values, **_checked(attributions, codes.shape, explainer.start)}
     calls = _divide(budget, codes.shape, len(compared), explainer)
     with evaluator.open(explainer._space, link=link, progress=progress) as session:
         return _measure(session, explainer, codes, compared, calls, seed)
 
 
-def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int, ...]) -> dict[str, Values]:
+def _checked(
+    attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int, ...], start: int
+) -> dict[str, Values]:
     """Return attributions as arrays of float64 of this shape."""
     arrays = {}
     named = {} if attributions is None else mapping("attributions", attributions, "names to arrays")
@@ -212,8 +214,8 @@ def _checked(attributions: Mapping[str, npt.ArrayLike] | None, shape: tuple[int,
         if not np.isfinite(array).all():
             b, i = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
             raise InputError(
-                f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i}; attributions must "
-                "be finite"
+                f"attributions {name!r}: {array[b, i]} for sequence {b} at position {i + start}; "
+                "attributions must be finite"
             )
         if name in ("sketch", "random", MUTATION_EFFECTS):
             raise InputError(f"attributions cannot have the name {name!r}, which is reserved; rename it")

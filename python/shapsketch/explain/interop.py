@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shapsketch._validate import integer, optional, shown
 from shapsketch.errors import InputError
 from shapsketch.explain.table import Support
-from shapsketch.space import Codes, Sequences, Values
+from shapsketch.space import Codes, Sequences, Values, numbered
 
 if TYPE_CHECKING:
     from shapsketch.explain.results import Explanation
@@ -92,11 +92,11 @@ def to_shap(explanation: Explanation, alphabet: str) -> Any:
     """Return a ``shap.Explanation`` with the letters of the sequences as data."""
     shap = optional("shap", EXTRA, "an explanation for shap")
     letters = letters_of(explanation.data, alphabet)
-    positions = range(letters.shape[1])
+    numbers = numbered(range(letters.shape[1]), explanation.start)
     if len(letters) == 1:
-        names = [f"{letter}{i}" for letter, i in zip(letters[0], positions, strict=True)]
+        names = [f"{letter}{i}" for letter, i in zip(letters[0], numbers, strict=True)]
     else:
-        names = [str(i) for i in positions]
+        names = [str(i) for i in numbers]
     return shap.Explanation(
         values=explanation.values.copy(),
         base_values=explanation.base_values.copy(),
@@ -137,7 +137,8 @@ def to_shapiq(
     return result
 
 
-def logo_matrix(values: Values, alphabet: str) -> Any:
+def logo_matrix(values: Values, alphabet: str, start: int) -> Any:
     """Return values (n, q) as a ``pandas.DataFrame`` in the form of a logomaker matrix."""
     pandas = optional("pandas", EXTRA, "a matrix for logomaker")
-    return pandas.DataFrame(values, columns=list(alphabet), index=pandas.RangeIndex(len(values), name="pos"))
+    numbers = pandas.RangeIndex(start, start + len(values), name="pos")
+    return pandas.DataFrame(values, columns=list(alphabet), index=numbers)

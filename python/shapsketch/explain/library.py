@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shapsketch._validate import integer, items, string
+from shapsketch._validate import items, string
 from shapsketch.errors import InputError
-from shapsketch.space import SequenceSpace
+from shapsketch.space import SequenceSpace, index_of
 
 
 def substitutions_of(
-    library: Mapping[int, str] | Iterable[int], space: SequenceSpace, start: int
+    library: Mapping[int, str] | Iterable[int], space: SequenceSpace
 ) -> npt.NDArray[np.bool_]:
     """Return the symbols (n, q) of a library: a mapping of positions to symbols, or a list of positions.
 
-    Positions count from `start`. A position of a list has all its symbols.
+    Positions count from the start of the space. A position of a list has all its symbols.
 
     Raises
     ------
@@ -32,10 +32,7 @@ def substitutions_of(
         symbols = [(number, space.alphabet) for number in items("library", library, "positions")]
     allowed = np.zeros((space.n, space.q), dtype=bool)
     for number, letters in symbols:
-        position = integer("a position of the library", number, least=start) - start
-        if position >= space.n:
-            end = start + space.n - 1
-            raise InputError(f"library: position {number} is outside of the sequence, {start} to {end}")
+        position = index_of("library", number, space)
         for symbol in string(f"library[{number}]", letters):
             if symbol not in space.alphabet:
                 raise InputError(f"library[{number}]: {symbol!r} is not in the alphabet")

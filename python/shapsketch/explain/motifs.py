@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
+from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.explained import Explained, Explains
+from shapsketch.explain.fragments import LEAST, Group, Place, Word, merged
+from shapsketch.explain.spacing import curve_of
 from shapsketch.explain.table import Record, Support, Table
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, SequenceSpace, Values, numbered
 from shapsketch.surrogate.runs import Run, occurrences, symbols_in_words
 
 # Largest number of words of single positions that are listed and merged.
 LISTED = 1 << 16
-# A word whose coefficient is below this fraction of the largest one of its positions belongs to other words.
-LEAST = 0.1
 # A correlation below this fraction of the largest one is a rounding error.
 ROUNDING = 1e-12
 # Longest gap that is written as dots, one for each symbol.
@@ -29,9 +31,6 @@ DOTS = 4
 # Order of the motifs.
 Sort = Literal["variance", "effect"]
 SORTS: tuple[str, ...] = ("variance", "effect")
-
-# A word of the core: support, symbols, runs, sets of symbols, interaction, effect, frequency.
-Word: TypeAlias = "tuple[list[int], list[int], list[_core.Run], list[tuple[int, int]], float, float, float]"
 
 
 class Motif(NamedTuple):
@@ -46,14 +45,14 @@ class Motif(NamedTuple):
         after 8 symbols"``. Runs are in words, such as ``"positions 3-6 pair with 14-17"``, those of the
         strongest place.
     first, last : int
-        First and last position of all places.
+        First and last position of all places, from 0.
     places : tuple of tuple of int
-        The positions of each place, ascending.
+        The positions of each place, ascending, from 0.
     effect : float
         Mean score of sequences that have the motif at a place, minus the base value; mean over the places.
     variance : float
-        Variance of a closed form that has this motif alone, if its places are independent, in squared units
-        of the sketch.
+        Variance of a closed form that has this motif and its fragments alone, if its places are independent,
+        in squared units of the sketch.
     interaction : float
         Joint effect of the symbols, beyond the effects of all subsets of them; mean over the places. For a
         motif with runs, the mean over sequences with it, of its term alone.
@@ -69,6 +68,10 @@ class Motif(NamedTuple):
         words, such as "A or G at 5"; empty if there are none.
     runs : tuple of Run
         Stems, repeats and other runs of the strongest place, empty for symbols alone.
+    start : int
+        Number of the first position, from which texts and tables count.
+    joint : float or None
+        For two motifs at a distance, their mean joint effect: beyond the effects of each. None for others.
     """
 
     word: str
@@ -83,13 +86,17 @@ class Motif(NamedTuple):
     support: Support
     letters: str
     runs: tuple[Run, ...] = ()
+    start: int = 0
+    joint: float | None = None
 
     def __str__(self) -> str:
         count = len(self.places)
-        where = f"from {self.first} to {self.last}" if self.first < self.last else f"at {self.first}"
+        first, last = numbered([self.first, self.last], self.start)
+        where = f"from {first} to {last}" if first < last else f"at {first}"
         places = f", {count:,} places" if count > 1 else ""
         found = "" if self.found is None else f", in {self.found:.2%} of the sequences"
-        return f"{self.word} {where}{places}, effect {self.effect:+.3g}{found}"
+        joint = "" if self.joint is None else f", {self.joint:+.3g} beyond both words"
+        return f"{self.word} {where}{places}, effect {self.effect:+.3g}{joint}{found}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +104,9 @@ class Motifs(Explains, Table):
     """The motifs of a closed form, merged over positions: ``print`` them, or iterate over them.
 
     A word belongs to a longer one if that explains it: the symbols T, A, ... of TATAAA are not motifs of
-    their own, unless they have effects besides.
+    their own, unless they have effects besides. Weak parts of a word at its places, such as ATAA, belong to
+    it, too, and weak parts of two words belong to a motif of both, with the distances between them at which
+    they have a joint effect (see :meth:`Explainer.spacing`).
 
     Attributes
     ----------
@@ -115,8 +124,8 @@ class Motifs(Explains, Table):
         rows = [
             {
                 "motif": motif.word,
-                "from": motif.first,
-                "to": motif.last,
+                "from": numbered([motif.first], motif.start)[0],
+                "to": numbered([motif.last], motif.start)[0],
                 "places": len(motif.places),
                 "effect": motif.effect,
                 "variance": motif.variance,
@@ -137,27 +146,8 @@ class Motifs(Explains, Table):
         return iter(self.motifs)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A word at one place, with the coefficient of its indicator."""
-
-    word: Word
-    coefficient: float
-
-    @property
-    def variance(self) -> float:
-        """Variance of the indicator times its coefficient."""
-        frequency = self.word[6]
-        return self.coefficient**2 * frequency * (1.0 - frequency)
-
-    @property
-    def sign(self) -> bool:
-        """Whether the coefficient is positive."""
-        return self.coefficient > 0.0
-
-
 def motifs_of(
-    components: _core.Components,
+    closed_form: ClosedForm,
     space: SequenceSpace,
     chances: Values,
     *,
@@ -166,22 +156,23 @@ def motifs_of(
     count: int,
     codes: Codes | None,
 ) -> list[Motif]:
-    """Return at most `count` motifs of compiled components; `codes` (B, n) are searched for them.
+    """Return at most `count` motifs of a closed form; `codes` (B, n) are searched for them.
 
     `chances` (n, q) are the probabilities of the background, and `orders` the smallest and the largest
     number of positions.
     """
-    words = components.motifs(LISTED, orders[1])
+    components = closed_form.components
+    words, relations = components.motifs(LISTED, orders[1]), components.relations
     places = [Place(word, word[4]) for word in words if word[2]]
     places += _indicators([word for word in words if not word[2]], chances)
-    merged = [_motif(group, space, components.relations) for group in _groups(places).values()]
-    chosen = [motif for motif in merged if len(motif[0].support) >= orders[0]]
+    curves = partial(curve_of, closed_form, space)
+    groups = merged(list(_groups(places).values()), space, chances, curves, orders[1])
+    named = [(_motif(group, space, relations), group.places) for group in groups]
+    chosen = [motif for motif in named if len(motif[0].support) >= orders[0]]
     chosen.sort(key=lambda m: (-(abs(m[0].effect) if sort == "effect" else m[0].variance), m[0].support))
     if codes is None:
         return [motif for motif, _ in chosen[:count]]
-    return [
-        motif._replace(found=_found(codes, group, components.relations)) for motif, group in chosen[:count]
-    ]
+    return [motif._replace(found=_found(codes, group, relations)) for motif, group in chosen[:count]]
 
 
 def _indicators(words: list[Word], chances: Values) -> list[Place]:
@@ -220,7 +211,8 @@ def _indicators(words: list[Word], chances: Values) -> list[Place]:
             coefficient = float(residual[best] / np.prod(1.0 - own))
             places.append(Place(table[best], coefficient))
             for subset in _subsets(support, tables):
-                inside = np.isin(support, subset)
+                members = set(subset)
+                inside = np.array([i in members for i in support])
                 match = symbols[subset] == letters[inside]
                 factors = np.where(match, 1.0 - own[inside], -own[inside])
                 residuals[subset] -= coefficient * np.prod(own[~inside]) * np.prod(factors, axis=1)
@@ -272,19 +264,17 @@ def _blocks(support: list[int]) -> list[list[int]]:
     return blocks
 
 
-def _motif(
-    group: list[Place], space: SequenceSpace, relations: list[_core.Relation]
-) -> tuple[Motif, list[Place]]:
-    """Return a motif without `found`, and its places in ascending order."""
-    group = sorted(group, key=lambda place: place.word[0])
+def _motif(merged_group: Group, space: SequenceSpace, relations: list[_core.Relation]) -> Motif:
+    """Return a motif without `found`."""
+    group = sorted(merged_group.places, key=lambda place: place.word[0])
     support, letters, runs, sets, *_ = max(group, key=lambda place: place.variance).word
-    named = tuple(Run.of(run, relations) for run in runs)
+    named = tuple(Run.of(run, relations, space.start) for run in runs)
     if runs:
-        text = symbols_in_words(sets, space.alphabet)
+        text = symbols_in_words(sets, space.alphabet, space.start)
         word = "; ".join(filter(None, [*map(str, named), text]))
     else:
         text = "".join(space.alphabet[a] for a in letters)
-        word = _word([place.word[0] for place in group], text)
+        word = merged_group.text or _word([place.word[0] for place in group], text)
     every = [position for place in group for position in place.word[0]]
     means = [float(np.mean([place.word[field] for place in group])) for field in (5, 4, 6)]
     return Motif(
@@ -293,14 +283,16 @@ def _motif(
         max(every),
         tuple(tuple(place.word[0]) for place in group),
         means[0],
-        sum(place.variance for place in group),
+        merged_group.own + merged_group.carried,
         means[1],
         means[2],
         None,
         tuple(support),
         text,
         named,
-    ), group
+        space.start,
+        None if merged_group.text is None else means[1],
+    )
 
 
 def _word(supports: list[list[int]], letters: str) -> str:

@@ -17,7 +17,7 @@ from shapsketch.errors import InputError
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.doubles import best_doubles
 from shapsketch.explain.table import Record, Table
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, substitution
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class Mutants(Table):
     changes : numpy.ndarray of float64, shape (count,)
         Each score minus the predicted score of the original sequence.
     mutations : list of str
-        Names such as ``"A3G C7T"``: symbol, position (from 1, as is usual in this notation), new symbol.
+        Names such as ``"A3G C7T"``: symbol, number of the position, new symbol. Numbers count from the start
+        of the space (``ss.SequenceSpace(..., start=1)``), as in all results.
     exact : bool
         Whether all mutants were compared. If not, a beam search was used, and better mutants may exist.
     """
@@ -176,7 +177,10 @@ def best_mutants(
     original_score = float(scores_of.predict(row[None])[0])
     alphabet = space.alphabet
     names = [
-        " ".join(f"{alphabet[row[i]]}{i + 1}{alphabet[mutant[i]]}" for i in np.flatnonzero(mutant != row))
+        " ".join(
+            substitution(alphabet[row[i]], int(i), alphabet[mutant[i]], space.start)
+            for i in np.flatnonzero(mutant != row)
+        )
         for mutant in best
     ]
     exact = len(compared) == mutations if fewer else mutations in compared

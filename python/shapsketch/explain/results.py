@@ -1,4 +1,4 @@
-"""Results for individual sequences: Shapley values, interactions and epistasis."""
+"""Results for individual sequences: Shapley values and interactions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shapsketch._validate import check_memory, integer, lazy_property
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.interop import letters_of, logo_matrix, row_of, rows_of, to_shap, to_shapiq
-from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
-from shapsketch.space import Codes, Values
+from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table, above_rounding, frame_of
+from shapsketch.space import Codes, Values, numbered
 from shapsketch.surrogate.predictor import Predictor
 from shapsketch.surrogate.sketch import Sketch
 
@@ -104,20 +104,21 @@ class Explanation(Explains, Table):
         )
 
     def records(self) -> list[Record]:
-        """Return one row for each position of each sequence; sequences and positions count from 0."""
+        """Return one row for each position of each sequence; sequences count from 0, positions by `start`."""
         count, n = self.values.shape
         return [self._record(b, i) for b in range(count) for i in range(n)]
 
     def _record(self, row: int, position: int) -> Record:
         letter = self._alphabet[self.data[row, position]]
         value = float(self.values[row, position])
-        return {"sequence": row, "position": position, "letter": letter, "value": value}
+        (number,) = numbered([position], self.start)
+        return {"sequence": row, "position": number, "letter": letter, "value": value}
 
     def _columns(self) -> dict[str, Any]:
         count, n = self.values.shape
         return {
             "sequence": np.repeat(np.arange(count), n),
-            "position": np.tile(np.arange(n), count),
+            "position": np.tile(numbered(range(n), self.start), count),
             "letter": letters_of(self.data, self._alphabet).ravel(),
             "value": self.values.ravel(),
         }
@@ -142,8 +143,8 @@ class Explanation(Explains, Table):
         Returns
         -------
         pandas.DataFrame
-            With a row for each position and a column for each symbol of the alphabet: the Shapley value at
-            the symbol of the sequence, 0 elsewhere.
+            With a row for each position, by its number, and a column for each symbol of the alphabet: the
+            Shapley value at the symbol of the sequence, 0 elsewhere.
 
         Raises
         ------
@@ -160,7 +161,7 @@ class Explanation(Explains, Table):
             )
         matrix = np.zeros((n, len(self._alphabet)))
         matrix[np.arange(n), self.data[0]] = self.values[0]
-        return logo_matrix(matrix, self._alphabet)
+        return logo_matrix(matrix, self._alphabet, self.start)
 
     def _first_rows(self) -> tuple[list[Record], int]:
         count = self.values.shape[1]
@@ -208,8 +209,8 @@ class Interactions(Explains, Table):
     Attributes
     ----------
     supports : list of tuple of int
-        Positions that interact, ascending; sorted by order, then by position. Single positions are supports
-        of order 1.
+        Positions that interact, ascending, from 0; sorted by order, then by position. Single positions are
+        supports of order 1.
     values : numpy.ndarray of float64, shape (B, n_supports)
         Interaction of each support, on the scale of the sketch.
     index : str
@@ -234,10 +235,17 @@ class Interactions(Explains, Table):
     length: int
     orders: range
     stderr: Values | None = None
+    _largest: Values | None = None
 
     @lazy_property
     def _sizes(self) -> npt.NDArray[np.int64]:
         return np.array([len(support) for support in self.supports], dtype=np.int64)
+
+    @lazy_property
+    def _listed(self) -> npt.NDArray[np.bool_]:
+        """Return which values (B, n_supports) tables list."""
+        largest = np.abs(self.values).max(axis=1, initial=0.0) if self._largest is None else self._largest
+        return above_rounding(self.values, largest)
 
     def order(self, order: int) -> Interactions:
         """Return the interactions of one order, which is at least 1.
@@ -247,53 +255,102 @@ class Interactions(Explains, Table):
         InputError
             If the order is not such an integer.
         """
-        order = integer("order", order, least=1)
-        columns = np.flatnonzero(self._sizes == order)
-        stderr = None if self.stderr is None else self.stderr[:, columns]
+        return self._filtered(integer("order", order, least=1), 1)
+
+    def _filtered(self, order: int | None, min_order: int) -> Interactions:
+        """Return the interactions of one order, or of an order and all higher ones."""
+        least = integer("min_order", min_order, least=1)
+        chosen = self._sizes >= least
+        orders = range(max(self.orders.start, least), self.orders.stop)
+        if order is not None:
+            only = integer("order", order, least=1)
+            chosen &= self._sizes == only
+            orders = range(only, only + 1) if only in orders else range(0)
+        if chosen.all() and orders == self.orders:
+            return self
+        columns = np.flatnonzero(chosen)
         return replace(
             self,
             supports=[self.supports[i] for i in columns],
             values=self.values[:, columns],
-            orders=range(order, order + 1) if order in self.orders else range(0),
-            stderr=stderr,
+            orders=orders,
+            stderr=None if self.stderr is None else self.stderr[:, columns],
+            _largest=np.abs(self.values).max(axis=1, initial=0.0) if self._largest is None else self._largest,
         )
 
-    def top(self, count: int) -> list[tuple[Support, float]]:
+    def top(self, count: int, *, order: int | None = None, min_order: int = 1) -> list[tuple[Support, float]]:
         """Return the `count` supports with the largest absolute interactions, and a value for each.
 
         For one sequence this value is its interaction, with its sign. For several sequences it is the mean
-        absolute interaction, because interactions of different signs would cancel in a mean.
+        absolute interaction, because interactions of different signs would cancel in a mean. Positions are
+        those of `supports`, from 0. Supports without an interaction are left out, as in :meth:`records`.
+
+        Parameters
+        ----------
+        count : int
+            At least 0.
+        order : int, optional
+            Only supports of so many positions.
+        min_order : int
+            Smallest number of positions.
 
         Raises
         ------
         InputError
-            If `count` is not an integer of at least 0.
+            If an argument is not such an integer.
         """
-        count = integer("count", count, least=0)
-        size = np.abs(self.values).mean(axis=0)
-        values = self.values[0] if len(self.values) == 1 else size
-        return [(self.supports[i], float(values[i])) for i in np.argsort(-size, kind="stable")[:count]]
+        count, shown = integer("count", count, least=0), self._filtered(order, min_order)
+        size = np.abs(shown.values).mean(axis=0) if len(shown) else np.zeros(len(shown.supports))
+        values = shown.values[0] if len(shown) == 1 else size
+        ranked = [i for i in np.argsort(-size, kind="stable") if shown._listed[:, i].any()]
+        return [(shown.supports[i], float(values[i])) for i in ranked[:count]]
 
-    def records(self) -> list[Record]:
-        """Return one row for each support of each sequence; sequences count from 0."""
-        count, width = self.values.shape
-        return [self._record(b, i) for b in range(count) for i in range(width)]
+    def records(self, *, order: int | None = None, min_order: int = 1) -> list[Record]:
+        """Return one row for each support that interacts in a sequence; positions count from `start`.
+
+        Interactions below 1e-12 of the largest one of a sequence are rounding errors, and have no row.
+
+        Parameters
+        ----------
+        order : int, optional
+            Only supports of so many positions.
+        min_order : int
+            Smallest number of positions.
+
+        Raises
+        ------
+        InputError
+            If an order is not an integer of at least 1.
+        """
+        shown = self._filtered(order, min_order)
+        return [shown._record(int(b), int(i)) for b, i in np.argwhere(shown._listed)]
+
+    def to_frame(self, *, order: int | None = None, min_order: int = 1) -> Any:
+        """Return the rows of :meth:`records` as a ``pandas.DataFrame``, with the same parameters.
+
+        Raises
+        ------
+        InputError
+            If an order is not an integer of at least 1.
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return frame_of(self._filtered(order, min_order)._columns())
 
     def _record(self, row: int, column: int) -> Record:
-        return {"sequence": row, "support": self.supports[column], "value": float(self.values[row, column])}
+        support = numbered(self.supports[column], self.start)
+        return {"sequence": row, "support": support, "value": float(self.values[row, column])}
 
     def _columns(self) -> dict[str, Any]:
-        count, width = self.values.shape
-        supports = np.empty(width, dtype=object)
-        supports[:] = self.supports
-        return {
-            "sequence": np.repeat(np.arange(count), width),
-            "support": np.tile(supports, count),
-            "value": self.values.ravel(),
-        }
+        supports = np.empty(len(self.supports), dtype=object)
+        supports[:] = [numbered(support, self.start) for support in self.supports]
+        rows, columns = np.nonzero(self._listed)
+        return {"sequence": rows, "support": supports[columns], "value": self.values[rows, columns]}
 
     def to_shapiq(self, row: int | None = None) -> Any:
         """Return the interactions of one sequence as ``shapiq.InteractionValues``, which shapiq draws.
+
+        Its players are the positions, from 0.
 
         Parameters
         ----------
@@ -323,17 +380,22 @@ class Interactions(Explains, Table):
         )
 
     def _first_rows(self) -> tuple[list[Record], int]:
-        count = len(self.supports)
-        cells = strongest(self.values)
-        return [self._record(*divmod(cell, count)) for cell in cells], self.values.size
+        cells = [divmod(cell, len(self.supports)) for cell in strongest(self.values)]
+        return [self._record(*cell) for cell in cells if self._listed[cell]], int(self._listed.sum())
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, index: int | slice) -> Interactions:
         rows = rows_of(index, len(self))
-        stderr = None if self.stderr is None else self.stderr[rows]
-        return replace(self, values=self.values[rows], base_values=self.base_values[rows], stderr=stderr)
+        stderr, largest = (None if array is None else array[rows] for array in (self.stderr, self._largest))
+        return replace(
+            self,
+            values=self.values[rows],
+            base_values=self.base_values[rows],
+            stderr=stderr,
+            _largest=largest,
+        )
 
     def __iter__(self) -> Iterator[Interactions]:
         return (self[row] for row in range(len(self)))
@@ -363,28 +425,3 @@ class Interactions(Explains, Table):
                 i, j = support[0], support[-1]
                 matrices[:, i, j] = matrices[:, j, i] = column
         return matrices
-
-
-@dataclass(frozen=True, eq=False)
-class Epistasis(Explains):
-    """Epistasis of two substitutions, for the pairs of positions that interact.
-
-    Attributes
-    ----------
-    pairs : list of (int, int)
-        Pairs of positions; the epistasis of all other pairs is 0. A closed form lists the pairs that share a
-        term, a predictor all pairs.
-    values : numpy.ndarray of float64, shape (B, n_pairs, q, q)
-        Score with both substitutions, minus the two scores with one substitution each, plus the score of the
-        sequence itself. Entry ``[b, p, a, c]`` is for symbol ``a`` at the first position of pair ``p`` and
-        symbol ``c`` at the second.
-    data : numpy.ndarray of uint8, shape (B, n)
-        Codes of the sequences.
-    explained : Explained
-        What is explained, its R² and the scale.
-    """
-
-    pairs: list[tuple[int, int]]
-    values: Values
-    data: Codes
-    explained: Explained

@@ -137,6 +137,7 @@ class Routes:
             self._sketch.link,
             self._sketch.distribution or "",
             error,
+            self.space.start,
         )
 
     def controls(self, codes: Codes, *, calls: int, pairs: bool = False) -> Controls:

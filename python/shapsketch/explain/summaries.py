@@ -14,7 +14,7 @@ from shapsketch._validate import integer
 from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.interop import logo_matrix
 from shapsketch.explain.table import Record, Support, Table
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, SequenceSpace, Values, numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Sobol(Explains, Table):
     variance : float
         Variance of the surrogate over the background, in squared units of the sketch.
     supports : list of tuple of int
-        Sets of positions, ascending.
+        Sets of positions, ascending, from 0.
     shares : numpy.ndarray of float64, shape (n_supports,)
         Fraction of the variance that each set carries beyond its subsets; the fractions add up to 1.
     first, total : numpy.ndarray of float64, shape (n,)
@@ -65,12 +65,16 @@ class Sobol(Explains, Table):
     def records(self) -> list[Record]:
         """Return one row for each position, with its first-order and total index."""
         return [
-            {"position": i, "first": float(first), "total": float(total)}
-            for i, (first, total) in enumerate(zip(self.first, self.total, strict=True))
+            {"position": number, "first": float(first), "total": float(total)}
+            for number, first, total in zip(
+                numbered(range(len(self.first)), self.start), self.first, self.total, strict=True
+            )
         ]
 
     def top(self, count: int) -> list[tuple[Support, float]]:
         """Return the `count` sets of positions that carry most variance, with their fractions of it.
+
+        Positions are those of `supports`, from 0.
 
         Raises
         ------
@@ -123,9 +127,10 @@ class AttributionMap(Explains, Table):
 
     def records(self) -> list[Record]:
         """Return one row for each symbol that occurs at a position, largest mean absolute value first."""
+        numbers = numbered(range(len(self.counts)), self.start)
         rows = [
             {
-                "position": int(i),
+                "position": numbers[i],
                 "letter": self.alphabet[a],
                 "mean": float(self.mean[i, a]),
                 "mean_absolute": float(self.mean_absolute[i, a]),
@@ -141,11 +146,11 @@ class AttributionMap(Explains, Table):
         Returns
         -------
         pandas.DataFrame
-            With a row for each position and a column for each symbol of the alphabet.
+            With a row for each position, by its number, and a column for each symbol of the alphabet.
 
         Raises
         ------
         MissingExtraError
             If pandas is not installed.
         """
-        return logo_matrix(np.where(self.counts > 0, self.mean, 0.0), self.alphabet)
+        return logo_matrix(np.where(self.counts > 0, self.mean, 0.0), self.alphabet, self.start)

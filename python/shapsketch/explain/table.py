@@ -5,7 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from shapsketch._validate import optional
+from shapsketch.space import Values
 
 # Positions that interact, ascending.
 Support = tuple[int, ...]
@@ -14,6 +18,29 @@ Record = dict[str, Any]
 
 # Largest number of rows that `print` shows.
 PRINTED_ROWS = 20
+
+
+# A value below this fraction of the largest one of its sequence is a rounding error: a sum of up to thousands
+# of terms has an error of some hundred times 2.2e-16 of their size.
+ROUNDING = 1e-12
+
+
+def above_rounding(values: Values, largest: Values) -> npt.NDArray[np.bool_]:
+    """Return which values (B, ...) are not 0 up to rounding; `largest` (B,) is the size of each sequence."""
+    limits = ROUNDING * largest.reshape(-1, *[1] * (values.ndim - 1))
+    above: npt.NDArray[np.bool_] = np.abs(values) > limits
+    return above
+
+
+def frame_of(columns: dict[str, Any]) -> Any:
+    """Return columns as a ``pandas.DataFrame``.
+
+    Raises
+    ------
+    MissingExtraError
+        If pandas is not installed.
+    """
+    return optional("pandas", "interop", "a data frame").DataFrame(columns)
 
 
 class Table(ABC):
@@ -33,7 +60,7 @@ class Table(ABC):
         MissingExtraError
             If pandas is not installed.
         """
-        return optional("pandas", "interop", "a data frame").DataFrame(self._columns())
+        return frame_of(self._columns())
 
     def _columns(self) -> dict[str, Any]:
         """Return the columns of the table, all of one length."""

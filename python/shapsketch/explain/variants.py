@@ -18,7 +18,7 @@ from shapsketch.explain.mutants import MAX_COMPARED, Wanted, best_mutants
 from shapsketch.explain.variant_errors import Predicted, VariantErrors, variant_errors
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.files.variants import Indices, Variants
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, Values, numbered
 from shapsketch.surrogate.sketch import Sketch
 
 # Variants that are predicted at a time, and predicted memory of a row of a table, in bytes.
@@ -87,7 +87,7 @@ class VariantEffects(Explains):
         self._sketch, self._variants, self._of = sketch, variants, of
         explainer = Explainer(sketch, of=of)
         self._route = explainer._routes.preferred
-        self.explained = explainer.explained
+        self.explained = replace(explainer.explained, start=variants.start)
         self._wild_type = variants.wild_type_codes
         shape = (variants.space.n, variants.space.q)
         self._effects: Values = self._route.mutation_effects(self._wild_type[None]).reshape(shape)
@@ -170,7 +170,7 @@ class VariantEffects(Explains):
         counts, measured = self._measurements(mutants)
         columns = {
             "mutation": variants.name(mutants),
-            "position": positions + variants.start,
+            "position": np.array(numbered(positions, variants.start), dtype=np.int64),
             "wild_type": [variants.wild_type[i] for i in positions],
             "letter": [space.alphabet[a] for a in symbols],
             "effect": self._effects.ravel()[cells],
@@ -377,7 +377,7 @@ class VariantEffects(Explains):
                     f"{shown(library)}"
                 )
             return self._variants.observed if library == "observed" else space.allowed.copy()
-        return substitutions_of(library, space, self._variants.start)
+        return substitutions_of(library, space)
 
 
 def _restored(

@@ -14,7 +14,7 @@ from shapsketch.errors import InputError
 from shapsketch.files.columns import Columns, read_columns
 from shapsketch.files.notation import WILD_TYPES, is_of_nucleotides
 from shapsketch.files.variants import Indices, Reader, Skipped, Variants
-from shapsketch.space import DNA, PROTEIN, RNA, Codes, SequenceSpace, Values
+from shapsketch.space import DNA, PROTEIN, RNA, Codes, SequenceSpace, Values, checked_start
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +106,11 @@ def read_variants(  # noqa: PLR0913 - public
     1 (line 5: 'p.Cys12Ter')
     """
     file = file_path(path)
-    if isinstance(start, bool) or not isinstance(start, (int, np.integer)) or abs(start) > 10**9:
-        raise InputError(f"start must be an integer, the number of the first position, got {start!r}")
+    first = checked_start(start)
     stops = choice("on_other", on_other, ("skip", "error")) == "error"
     sequence = string("wild_type", wild_type)
-    space = SequenceSpace(_alphabet_of(sequence) if alphabet is None else alphabet, max(1, len(sequence)))
+    symbols = _alphabet_of(sequence) if alphabet is None else alphabet
+    space = SequenceSpace(symbols, max(1, len(sequence)), start=first)
     try:
         original: Codes = space.encode([sequence])[0]
     except InputError as error:
@@ -124,7 +124,7 @@ def read_variants(  # noqa: PLR0913 - public
             raise InputError("sd and weight both give weights; pass one of them")
     chosen = _Choice(column, scores, sds, weight, nucleotides=is_of_nucleotides(space.alphabet))
     columns = read_columns(file, lambda header: chosen.of(str(file), header))
-    reader = Reader(space, original, int(start), f"{file}, ")
+    reader = Reader(space, original, first, f"{file}, ")
     others = _Others(columns, stops)
     texts = columns.texts(chosen.column)
     whole = chosen.column.lower() in SEQUENCE_COLUMNS or _are_sequences(texts, space)
@@ -143,7 +143,7 @@ def read_variants(  # noqa: PLR0913 - public
             others.add(row, text, reason.reason)
     if not used:
         raise InputError(f"{file}: none of the {len(texts):,} rows has a variant: {others.first}")
-    return _with_values(reader, chosen, columns, np.array(used), others, space, sequence, int(start))
+    return _with_values(reader, chosen, columns, np.array(used), others, space, sequence)
 
 
 def _with_values(
@@ -154,7 +154,6 @@ def _with_values(
     others: _Others,
     space: SequenceSpace,
     wild_type: str,
-    start: int,
 ) -> Variants:
     """Return the variants of the rows `used`, with the values of each score."""
     codes = reader.codes()
@@ -190,7 +189,7 @@ def _with_values(
         codes[rows],
         np.ascontiguousarray(values[replicates, rows]),
         [reader.texts[row][1] for row in rows],
-        start,
+        space.start,
         weights,
         spread,
         others.skipped,

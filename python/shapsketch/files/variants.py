@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shapsketch._validate import check_memory, items, listed, string
 from shapsketch.errors import InputError
 from shapsketch.files.notation import Notation, Substitution, Unusable
-from shapsketch.space import Codes, SequenceSpace, Values
+from shapsketch.space import Codes, SequenceSpace, Values, checked_start, numbered, substitution
 
 # Fraction of the substitutions that fit another numbering, from which a message recommends it.
 MOSTLY = 0.9
@@ -49,6 +49,7 @@ class Variants:
     Attributes
     ----------
     space : SequenceSpace
+        Its positions have the same numbers.
     wild_type : str
     codes : numpy.ndarray of uint8, shape (N, n)
         Sequences of the variants.
@@ -75,6 +76,11 @@ class Variants:
     weights: Values | None = None
     sd: Values | None = None
     skipped: dict[str, Skipped] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Results about the space and names of variants have the same numbers.
+        if self.space.start != checked_start(self.start):
+            object.__setattr__(self, "space", self.space._from(self.start))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -113,7 +119,7 @@ class Variants:
         parts: list[list[str]] = [[] for _ in checked]
         for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
             old, new = alphabet[original[position]], alphabet[checked[row, position]]
-            parts[row].append(f"{old}{position + self.start}{new}")
+            parts[row].append(substitution(old, position, new, self.start))
         return [":".join(part) or "WT" for part in parts]
 
     def encode(self, names: Iterable[str]) -> Codes:
@@ -146,7 +152,7 @@ class Variants:
         distinct = np.unique(self.codes, axis=0)
         orders = np.bincount((distinct != self.wild_type_codes).sum(axis=1))
         seen, n, q = self.observed, self.space.n, self.space.q
-        constant = np.flatnonzero(~seen.any(axis=1)) + self.start
+        constant = numbered(np.flatnonzero(~seen.any(axis=1)), self.start)
         lines = [
             f"values     {len(self):,} of {len(distinct):,} variants, scores from {self.values.min():g} to "
             f"{self.values.max():g}",
@@ -157,7 +163,7 @@ class Variants:
             f"observed   {seen.sum():,} of {n * (q - 1):,} single substitutions",
         ]
         if len(constant):
-            lines.append(f"constant   {len(constant):,} positions: {listed(constant.tolist())}")
+            lines.append(f"constant   {len(constant):,} positions: {listed(constant)}")
         lines += [f"skipped    {reason}: {rows}" for reason, rows in self.skipped.items()]
         return "\n".join(lines)
 

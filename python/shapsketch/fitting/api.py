@@ -310,6 +310,6 @@ def fit(  # noqa: PLR0913 - public
         with steps(shows_steps) as log:
             fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
     core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes, wild_type))
-    sketch = Sketch._wrap(core, scale, fitted.custom)
+    sketch = Sketch._wrap(core, scale, fitted.custom, start=space.start)
     warn_if_low(sketch)
     return sketch

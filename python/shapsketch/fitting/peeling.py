@@ -81,7 +81,7 @@ class PeelingDecoder(Estimator):
             refit=boolean("refit", self.refit),
             max_rounds=integer("max_rounds", self.max_rounds, least=1),
         )
-        self.spectrum_ = Spectrum._wrap(peeling.spectrum)
+        self.spectrum_ = Spectrum._wrap(peeling.spectrum, observations.design.space.start)
         self.status_ = peeling.status
         self.unexplained_ = peeling.unexplained
         self.noise_ = peeling.noise

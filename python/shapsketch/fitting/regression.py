@@ -321,7 +321,7 @@ class SparseRegressor(Regressor):
         self._fit(space, data, design)
         if design is None:
             core = self.sketch_._core.with_distribution(measured(space, data.codes))
-            self.sketch_ = Sketch._wrap(core)
+            self.sketch_ = Sketch._wrap(core, start=space.start)
         return self
 
     def _arguments(self, space: SequenceSpace) -> dict[str, Any]:
@@ -386,7 +386,7 @@ class SparseRegressor(Regressor):
         core = _core.regress(
             space._core, data.codes, data.values, data.weights, design, uniform=uniform, **arguments
         )
-        self.sketch_ = Sketch._wrap(core)
+        self.sketch_ = Sketch._wrap(core, start=space.start)
         assert core.info is not None
         assert core.info.regression is not None
         info = core.info.regression

@@ -122,7 +122,7 @@ class Task:
                     )
                     for output in range(width)
                 ]
-        sketches = [Sketch._wrap(f.core, self.link, f.custom) for f in fitted]
+        sketches = [Sketch._wrap(f.core, self.link, f.custom, start=self.space.start) for f in fitted]
         for sketch in sketches:
             warn_if_low(sketch)
         return sketches

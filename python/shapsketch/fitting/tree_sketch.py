@@ -162,7 +162,7 @@ class TreeSketch(Regressor):
             candidates=[_core.Candidate("trees", r2, seconds, 1.0)],
         )
         core = _core.Sketch.from_fit(final, fit).with_distribution(measured(self.space, data.codes))
-        self.sketch_ = Sketch._wrap(core)
+        self.sketch_ = Sketch._wrap(core, start=self.space.start)
         self.features_ = trees.features.kind
         self.leaves_, self.rounds_ = trees.boosted.leaves, trees.boosted.refit_rounds
         return self

@@ -6,10 +6,10 @@ what was explained, its R², the background and the scale. Colours can be told a
 - Sequences: :func:`logo`, :func:`mutation_map`, :func:`position_letter_map`, :func:`beeswarm`,
   :func:`waterfall`.
 - Pairs of positions: :func:`pair_map`, :func:`arcs`, :func:`network`, :func:`epistasis_map`.
-- Sketches: :func:`order_energy`, :func:`predicted_against_true`, :func:`budget_curve`.
+- Sketches: :func:`order_energy`, :func:`spacing`, :func:`predicted_against_true`, :func:`budget_curve`.
 """
 
-from shapsketch.plot.fidelity import budget_curve, order_energy, predicted_against_true
+from shapsketch.plot.fidelity import budget_curve, order_energy, predicted_against_true, spacing
 from shapsketch.plot.pairs import arcs, epistasis_map, network, pair_map
 from shapsketch.plot.sequences import logo, mutation_map, position_letter_map
 from shapsketch.plot.values import beeswarm, waterfall
@@ -26,5 +26,6 @@ __all__ = [
     "pair_map",
     "position_letter_map",
     "predicted_against_true",
+    "spacing",
     "waterfall",
 ]

@@ -1,4 +1,4 @@
-"""Plots of sketches: how well they predict, and the orders of their terms."""
+"""Plots of sketches: how well they predict, the orders of their terms, and spacing curves of words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import items, real_array, shown
 from shapsketch.errors import InputError, ModelError
+from shapsketch.explain.spacing import Spacing
 from shapsketch.explain.summaries import Sobol
 from shapsketch.plot.figure import (
     NEGATIVE,
@@ -19,6 +20,7 @@ from shapsketch.plot.figure import (
     checked,
     drawn_on,
     library,
+    plain,
     titled,
     units,
 )
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 OTHER = "#E69F00"
 # Ratio of budgets from which their axis is logarithmic.
 DECADE = 8.0
+# Longest word in the label of an axis, in symbols.
+LONGEST_LABEL = 12
 
 
 def order_energy(sobol: Sobol, ax: Axes | None = None) -> Axes:
@@ -81,6 +85,49 @@ def order_energy(sobol: Sobol, ax: Axes | None = None) -> Axes:
 
 def _percent(fraction: float) -> str:
     return "<0.1%" if 0.0 < fraction < 0.001 else f"{100.0 * fraction:.3g}%"
+
+
+def spacing(curve: Spacing, ax: Axes | None = None) -> Axes:
+    """Draw the joint effect of two words against the distance between them.
+
+    Parameters
+    ----------
+    curve : Spacing
+        ``explainer.spacing("GGGCGG", "TATAAA")``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+
+    Examples
+    --------
+    >>> import matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> space = ss.SequenceSpace(ss.DNA, 8)
+    >>> explainer = ss.Explainer(ss.Spectrum(space, [[0, 2, 2, 0, 0, 0, 0, 0]], [1.0]))
+    >>> ss.plot.spacing(explainer.spacing("A", "C")).get_xlabel()
+    'symbols between A and C'
+    """
+    checked("curve", curve, Spacing)
+    ax = drawn_on(ax, 6.0, 3.4)
+    ax.axhline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
+    ax.plot(curve.distances, curve.effects, "o-", color=NEGATIVE, markersize=4.0)
+    ax.xaxis.set_major_locator(library("ticker").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.set_xlim(-0.5, curve.distances[-1] + 0.5)
+    ax.set_xlabel(plain(f"symbols between {_short(curve.first)} and {_short(curve.second)}"))
+    ax.set_ylabel(f"joint effect, {units(curve.link)}")
+    titled(ax, f"joint effect of {curve.first} and {curve.second}", f"of {curve.explained}")
+    return ax
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= LONGEST_LABEL else f"{word[:LONGEST_LABEL]}..."
 
 
 def predicted_against_true(

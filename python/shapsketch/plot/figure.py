@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shapsketch._validate import optional, shown, string
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained
+from shapsketch.space import numbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +122,7 @@ def map_width(n: int) -> float:
     return min(max(0.06 * n, 6.4), 12.0)
 
 
-def position_ticks(ax: Axes, n: int, start: int = 0, *, axis: str = "x") -> None:
+def position_ticks(ax: Axes, n: int, start: int, *, axis: str = "x") -> None:
     """Label the positions `start` to ``start + n - 1`` as far as there is space."""
     ticker = library("ticker")
     width, height = size_of(ax)
@@ -164,15 +165,15 @@ def styles(alphabet: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def letters_below(ax: Axes, sequence: str) -> None:
+def letters_below(ax: Axes, sequence: str, start: int) -> None:
     """Write the symbols of a sequence at their positions, above the ticks, if there is space."""
     size = min(TEXT_SIZE + 1.0, size_of(ax)[0] * INCH / len(sequence) / (1.1 * WIDTH))
     if size < 3.0:
         return
-    for position, symbol in enumerate(sequence):
+    for number, symbol in zip(numbered(range(len(sequence)), start), sequence, strict=True):
         ax.annotate(
             plain(visible(symbol)),
-            (position, 0.0),
+            (number, 0.0),
             xycoords=("data", "axes fraction"),
             xytext=(0.0, 3.0),
             textcoords="offset points",

@@ -34,7 +34,7 @@ from shapsketch.plot.figure import (
     titled,
     units,
 )
-from shapsketch.space import Values
+from shapsketch.space import Values, numbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,10 +93,12 @@ def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes
         matrix[i, j] = size
     width = map_width(n)
     ax = drawn_on(ax, width, 0.88 * width)
-    image(ax, matrix, units(interactions.link), diverging=signed)
+    start = interactions.start
+    extent = (start - 0.5, start + n - 0.5, start + n - 0.5, start - 0.5)
+    image(ax, matrix, units(interactions.link), diverging=signed, extent=extent)
     ax.set_facecolor("white")
-    position_ticks(ax, n)
-    position_ticks(ax, n, axis="y")
+    position_ticks(ax, n, start)
+    position_ticks(ax, n, start, axis="y")
     ax.set_xlabel("position")
     ax.set_ylabel("position")
     titled(ax, _named(interactions, signed), f"of {interactions.explained}")
@@ -170,22 +172,23 @@ def arcs(
     ax = drawn_on(ax, columns_width(n, 0.22, 22.0), 3.6)
     colours, widths, mappable = _lines(values, signed)
     patches = library("patches")
+    start = pairs.start
     for (i, j), colour, width in zip(chosen, colours, widths, strict=True):
-        middle, span = (i + j) / 2.0, float(j - i)
+        middle, span = start + (i + j) / 2.0, float(j - i)
         arc = patches.Arc((middle, 0.0), span, span, theta1=0.0, theta2=180.0, color=colour, linewidth=width)
         ax.add_patch(arc)
     # The highest arc fills the axes, but short arcs are not drawn much higher than wide.
     width_of_axes, height_of_axes = size_of(ax)
     height = max(max((j - i for i, j in chosen), default=1), ROUND * n * height_of_axes / width_of_axes) / 2.0
-    ax.set_xlim(-0.7, n - 0.3)
+    ax.set_xlim(start - 0.7, start + n - 0.3)
     ax.set_ylim(-0.14 * height if text else -0.02 * height, 1.08 * height)
     ax.set_yticks([])
     for side in ("top", "left", "right"):
         ax.spines[side].set_visible(False)
-    ax.plot([0.0, n - 1.0], [0.0, 0.0], color=NEUTRAL, linewidth=1.0, zorder=0)
+    ax.plot([start, start + n - 1.0], [0.0, 0.0], color=NEUTRAL, linewidth=1.0, zorder=0)
     if text:
-        letters_below(ax, text)
-    position_ticks(ax, n)
+        letters_below(ax, text, start)
+    position_ticks(ax, n, start)
     ax.set_xlabel("position")
     colour_bar(ax, mappable, units(pairs.link))
     titled(ax, _drawn(pairs, signed, len(chosen)), f"of {pairs.explained}")
@@ -234,7 +237,8 @@ def network(interactions: Interactions, count: int = 20, *, ax: Axes | None = No
         ax.add_patch(patch(bent, fill=False, edgecolor=colour, linewidth=width))
     for position, point in points.items():
         ax.plot(*point, "o", color="0.25", markersize=5.0)
-        ax.text(1.1 * point[0], 1.1 * point[1], str(position), ha="center", va="center", fontsize=TEXT_SIZE)
+        label = str(numbered([position], pairs.start)[0])
+        ax.text(1.1 * point[0], 1.1 * point[1], label, ha="center", va="center", fontsize=TEXT_SIZE)
     ax.set_xlim(-1.25, 1.25)
     ax.set_ylim(-1.2, 1.2)
     ax.set_aspect("equal")

@@ -74,16 +74,16 @@ def logo(attributions: Explanation | AttributionMap, ax: Axes | None = None) -> 
     matrix = matrix.loc[:, (matrix != 0.0).any(axis=0)]
     colours = {visible(symbol): colour for symbol, (colour, _) in styles(_alphabet_of(attributions)).items()}
     matrix.columns = [visible(symbol) for symbol in matrix.columns]
-    n = len(matrix)
+    n, start = len(matrix), attributions.start
     ax = drawn_on(ax, columns_width(n, 0.25, 26.0), 2.8)
     if matrix.shape[1]:
         logomaker.Logo(matrix, ax=ax, color_scheme=colours, flip_below=False, show_spines=True)
     else:
         ax.axhline(0.0, color="black", linewidth=0.5)
-    ax.set_xlim(-0.5, n - 0.5)
+    ax.set_xlim(start - 0.5, start + n - 0.5)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    position_ticks(ax, n)
+    position_ticks(ax, n, start)
     ax.set_xlabel("position")
     ax.set_ylabel(units(attributions.link))
     titled(ax, "mean Shapley values" if several else "Shapley values", f"of {attributions.explained}")
@@ -127,9 +127,11 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
         iter([(explanation.data, explanation.values)]), space, explanation.explained
     )
     ax = drawn_on(ax, columns_width(n, 0.3, 20.0), 0.22 * space.q + 2.0)
-    image(ax, attributions.mean.T, units(explanation.link), diverging=True)
+    start = explanation.start
+    extent = (start - 0.5, start + n - 0.5, space.q - 0.5, -0.5)
+    image(ax, attributions.mean.T, units(explanation.link), diverging=True, extent=extent)
     symbol_ticks(ax, alphabet)
-    position_ticks(ax, n)
+    position_ticks(ax, n, start)
     ax.set_xlabel("position")
     titled(ax, "mean Shapley value of each symbol at each position", f"of {explanation.explained}")
     return ax
@@ -168,12 +170,11 @@ def mutation_map(
     >>> ss.plot.mutation_map(explainer, "ACGTACGT").get_xlabel()
     'position'
     """
-    start = 0
     if isinstance(source, VariantEffects):
         if sequence is not None:
             raise InputError("leave out sequence for a scan: its effects are those in its wild type")
         space, codes, effects = source._variants.space, source._wild_type, source._effects
-        start, explained = source._variants.start, source.explained
+        explained = source.explained
     elif isinstance(source, Explainer):
         if sequence is None:
             raise InputError("pass the sequence whose substitutions to draw")
@@ -183,6 +184,7 @@ def mutation_map(
         explained = routes.explained(routes.preferred)
     else:
         raise InputError(f"source must be an Explainer or VariantEffects, got {shown(source)}")
+    start = explained.start
     ax = drawn_on(ax, columns_width(space.n, 0.3, 20.0), 0.22 * space.q + 2.0)
     extent = (start - 0.5, start + space.n - 0.5, space.q - 0.5, -0.5)
     image(ax, effects.T, f"effect, {units(explained.link)}", diverging=True, extent=extent)

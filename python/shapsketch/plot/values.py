@@ -25,7 +25,7 @@ from shapsketch.plot.figure import (
     units,
     visible,
 )
-from shapsketch.space import Codes, Values
+from shapsketch.space import Codes, Values, numbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ def beeswarm(explanation: Explanation, count: int = 15, *, ax: Axes | None = Non
                 rasterized=True,
             )
     ax.axvline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
-    labels = [str(position) for position in rows]
+    labels = [str(number) for number in numbered(rows, explanation.start)]
     ax.set_yticks(range(len(rows)), labels, fontsize=min(TEXT_SIZE, 0.7 * 72.0 * size_of(ax)[1] / len(rows)))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_ylabel("position")
@@ -228,7 +228,8 @@ def _bars(result: Explanation | Interactions, sequence: object) -> tuple[list[st
         if sequence is not None:
             raise InputError("leave out sequence: an explanation has its symbols")
         letters = [visible(result._alphabet[code]) for code in result.data[0]]
-        return [f"{letter}{i}" for i, letter in enumerate(letters)], "Shapley values"
+        numbers = numbered(range(len(letters)), result.start)
+        return [f"{a}{i}" for a, i in zip(letters, numbers, strict=True)], "Shapley values"
     orders, n = result.orders, result.length
     full = len(orders) > 0 and orders[-1] >= n
     if not (
@@ -242,5 +243,6 @@ def _bars(result: Explanation | Interactions, sequence: object) -> tuple[list[st
         )
     text = sequence_of(sequence, n)
     symbols = [""] * n if text is None else [visible(symbol) for symbol in text]
-    names = [" · ".join(f"{symbols[i]}{i}" for i in support) for support in result.supports]
+    numbers = numbered(range(n), result.start)
+    names = [" · ".join(f"{symbols[i]}{numbers[i]}" for i in support) for support in result.supports]
     return names, f"{result.index} up to order {orders[-1]}"

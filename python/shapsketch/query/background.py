@@ -22,7 +22,7 @@ from shapsketch._validate import (
     refuse_set,
 )
 from shapsketch.errors import InputError
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, renumbered, space_of
 
 # Bytes of background sequences that are in memory at a time.
 PART_BYTES = 1 << 26
@@ -255,7 +255,10 @@ class Background:
     def core(self) -> _core.Background:
         """The background as an object of the core; for shuffles, which differ by sequence, a uniform one."""
         if self.probabilities is not None:
-            return _core.Background.product(self.space._core, self.probabilities.reshape(-1))
+            try:
+                return _core.Background.product(self.space._core, self.probabilities.reshape(-1))
+            except InputError as error:
+                raise renumbered(error, self.space.start) from None
         if self.references is not None:
             return _core.Background.references(self.space._core, self.references)
         return _core.Background.uniform(self.space._core)

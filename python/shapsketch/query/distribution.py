@@ -14,7 +14,7 @@ from shapsketch import _core
 from shapsketch._validate import array_of, check_memory, instance, integer, items, number, shown
 from shapsketch.errors import BudgetError, InputError
 from shapsketch.query.background import Background, BackgroundLike
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, space_of
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, index_of, space_of
 
 # Sequences that are drawn at a time. The draws do not depend on the budget, so the queries of a smaller
 # budget are the first ones of a larger budget.
@@ -174,9 +174,9 @@ class Mutagenesis:
     counts : iterable of int, optional
         Numbers of mutations, each equally likely, instead of a rate.
     positions : iterable of int, optional
-        Positions that may be mutated; all by default.
+        Positions that may be mutated, by their numbers (see the start of the space); all by default.
     letters : mapping of int to str, optional
-        Symbols that a position may have, for some positions; all symbols elsewhere.
+        Symbols that a position may have, for the numbers of some positions; all symbols elsewhere.
 
     Examples
     --------
@@ -237,13 +237,9 @@ class Mutagenesis:
         """Return which symbols may replace the wild type, (n, q)."""
         allowed = space.allowed.copy()
         if self.positions is not None:
-            chosen = [
-                integer("positions", i, least=0) for i in items("positions", self.positions, "integers")
-            ]
+            chosen = [index_of("positions", i, space) for i in items("positions", self.positions, "integers")]
             if not chosen:
                 raise InputError("positions is empty; pass at least one position, or omit it")
-            if max(chosen) >= space.n:
-                raise InputError(f"positions: {max(chosen)} is not a position; the last one is {space.n - 1}")
             allowed[np.setdiff1d(np.arange(space.n), chosen)] = False
         if self.letters is not None:
             if not isinstance(self.letters, Mapping):
@@ -251,12 +247,12 @@ class Mutagenesis:
                     f"letters must map positions to symbols, such as {{3: 'AG'}}, got {shown(self.letters)}"
                 )
             for position, symbols in self.letters.items():
-                i = integer("letters: a position", position, least=0)
-                if i >= space.n:
-                    raise InputError(f"letters: {i} is not a position; the last one is {space.n - 1}")
-                codes = [_code(space, symbol, i) for symbol in _letters(symbols, i)]
+                i = index_of("letters", position, space)
+                codes = [_code(space, symbol, i) for symbol in _letters(symbols, position)]
                 if not codes:
-                    raise InputError(f"letters: no symbols at position {i}; omit it from positions= instead")
+                    raise InputError(
+                        f"letters: no symbols at position {position}; omit it from positions= instead"
+                    )
                 allowed[i, np.setdiff1d(np.arange(space.q), codes)] = False
         allowed[np.arange(space.n), wild_type] = False
         return allowed
@@ -398,7 +394,7 @@ def _letters(symbols: object, position: int) -> list[object]:
 def _code(space: SequenceSpace, symbol: object, position: int) -> int:
     own = space.letters[position]
     if not isinstance(symbol, str) or symbol not in own or len(symbol) != 1:
-        raise InputError(f"letters: {shown(symbol)} at position {position} is not in {own!r}")
+        raise InputError(f"letters: {shown(symbol)} at position {position + space.start} is not in {own!r}")
     return space.alphabet.index(symbol)
 
 

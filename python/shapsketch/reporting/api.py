@@ -165,6 +165,7 @@ def _contents(explainer: Explainer, codes: Codes | None, names: list[str], figur
         "fidelity": [figure_of(plot.predicted_against_true, sketch)] if held else [],
         "closed_form": str(closed.explained),
         "explained": str(explained),
+        "start": explained.start,
         "index": INDEX,
         **_summaries(closed, codes),
         **_pairs(closed, codes),

@@ -11,7 +11,7 @@ import numpy as np
 from shapsketch.explain.motifs import Motifs
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import Sobol
-from shapsketch.space import SequenceSpace
+from shapsketch.space import SequenceSpace, numbered
 from shapsketch.surrogate.sketch import Sketch
 
 # Largest number of rows of motifs and of sets of positions, and of the strongest positions of a sequence.
@@ -55,7 +55,8 @@ def motifs(found: Motifs) -> HtmlTable:
     searched = any(motif.found is not None for motif in found)
     rows = []
     for motif in found:
-        cells = [Cell(motif.word), Cell(_range(motif.first, motif.last), motif.first)]
+        ends = numbered([motif.first, motif.last], motif.start)
+        cells = [Cell(motif.word), Cell(_range(*ends), ends[0])]
         cells += [Cell(f"{len(motif.places):,}", len(motif.places)), number(motif.effect)]
         cells += [number(motif.variance), number(motif.frequency)]
         rows.append([*cells, number(motif.found)] if searched else cells)
@@ -78,23 +79,30 @@ def _range(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def positions(support: Iterable[int]) -> str:
+def positions(support: Iterable[int], start: int) -> str:
     """Return positions in words, with ranges: ``3, 7–9``."""
-    return ", ".join(_range(*ends) for ends in stretches(support))
+    return ", ".join(_range(*ends) for ends in stretches(numbered(support, start)))
 
 
 def pairs(interactions: Interactions) -> HtmlTable:
     """Return the strongest pairs over the explained sequences."""
-    rows = [
-        [Cell(f"{i} and {j}", i), number(size)] for (i, j), size in interactions.order(2).top(ROWS) if size
+    strongest = [
+        (*numbered(support, interactions.start), size)
+        for support, size in interactions.order(2).top(ROWS)
+        if size
     ]
+    rows = [[Cell(f"{i} and {j}", i), number(size)] for i, j, size in strongest]
     return HtmlTable(("positions", f"mean |{interactions.index}|"), rows)
 
 
 def variances(sobol: Sobol) -> HtmlTable:
     """Return the sets of positions that carry most of the variance."""
     rows = [
-        [Cell(positions(support), support[0]), Cell(str(len(support)), len(support)), number(fraction)]
+        [
+            Cell(positions(support, sobol.start), support[0]),
+            Cell(str(len(support)), len(support)),
+            number(fraction),
+        ]
         for support, fraction in sobol.top(ROWS)
         if support and fraction > 0.0
     ]
@@ -106,10 +114,11 @@ def sequences(explanation: Explanation, space: SequenceSpace, names: list[str]) 
     scores = explanation.base_values + explanation.values.sum(axis=1)
     order = np.argsort(-np.abs(explanation.values), axis=1, kind="stable")[:, :STRONGEST]
     rows = []
+    numbers = numbered(range(space.n), explanation.start)
     for name, text, score, values, strongest in zip(
         names, space.decode(explanation.data), scores, explanation.values, order, strict=True
     ):
-        words = ", ".join(f"{text[i]}{i} {values[i]:+.3g}" for i in strongest if values[i])
+        words = ", ".join(f"{text[i]}{numbers[i]} {values[i]:+.3g}" for i in strongest if values[i])
         largest = float(np.abs(values).max(initial=0.0))
         rows.append([Cell(name), Cell(text), number(float(score)), Cell(words, largest)])
     return HtmlTable(("name", "sequence", "score", "strongest positions"), rows)

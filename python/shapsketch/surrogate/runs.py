@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch import _core
-from shapsketch.space import Codes
+from shapsketch.space import Codes, numbered
 
 # How runs of the relations of the core read: of one pair and of several, ascending and descending.
 VERBS = {
@@ -36,15 +36,18 @@ class Run:
         Name of the relation: "complement", "wobble" (also G with U or T), "strong" (C with G), "equal", or
         that of a relation of the user.
     pairs : tuple of (int, int)
-        The pairs of positions. The first positions ascend; the second ones ascend in a repeat and descend in
-        a stem.
+        The pairs of positions, from 0. The first positions ascend; the second ones ascend in a repeat and
+        descend in a stem.
+    start : int
+        Number of the first position, from which ``str`` counts.
     """
 
     relation: str
     pairs: tuple[tuple[int, int], ...]
+    start: int = 0
 
     def __str__(self) -> str:
-        first, second = zip(*self.pairs, strict=True)
+        first, second = (numbered(positions, self.start) for positions in zip(*self.pairs, strict=True))
         single = len(self.pairs) == 1
         reversed_ = single or second[1] < second[0]
         subject = f"position {first[0]}" if single else f"positions {first[0]}-{first[-1]}"
@@ -61,12 +64,12 @@ class Run:
         return f"{subject} {verb} {start}-{stop}{end}"
 
     @classmethod
-    def of(cls, run: _core.Run, relations: list[_core.Relation]) -> Run:
+    def of(cls, run: _core.Run, relations: list[_core.Relation], start: int = 0) -> Run:
         """Return a run of the core, whose relation is one of `relations`."""
         number, first, second, length, descends = run
         step = -1 if descends else 1
         pairs = tuple((first + k, second + step * k) for k in range(length))
-        return cls(relations[number].name, pairs)
+        return cls(relations[number].name, pairs, start)
 
 
 def occurrences(
@@ -86,13 +89,13 @@ def occurrences(
     return has
 
 
-def symbols_in_words(sets: list[tuple[int, int]], alphabet: str) -> str:
-    """Return sets of symbols at positions in words, such as ``"A or G at 5"``."""
+def symbols_in_words(sets: list[tuple[int, int]], alphabet: str, start: int) -> str:
+    """Return sets of symbols at positions in words, such as ``"A or G at 5"``, counted from `start`."""
     listed = [
-        (" or ".join(symbol for code, symbol in enumerate(alphabet) if bits >> code & 1), position)
-        for position, bits in sets
+        " or ".join(symbol for code, symbol in enumerate(alphabet) if bits >> code & 1) for _, bits in sets
     ]
-    return ", ".join(f"{symbols} at {position}" for symbols, position in listed)
+    numbers = numbered([position for position, _ in sets], start)
+    return ", ".join(f"{symbols} at {number}" for symbols, number in zip(listed, numbers, strict=True))
 
 
 def support_of(

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from shapsketch import _core
 from shapsketch._validate import boolean, file_path, lazy_property, not_squarable
 from shapsketch.errors import InputError
 from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values
+from shapsketch.space import Codes, Sequences, SequenceSpace, Values, checked_start
+from shapsketch.surrogate.patterns import Candidate, Pattern
 from shapsketch.surrogate.predictor import CustomPart, Predictor
 from shapsketch.surrogate.runs import Run, support_of, symbols_in_words
 from shapsketch.surrogate.spectrum import Spectrum
@@ -67,56 +67,6 @@ def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
     return core.with_link(scale.name, values, predictions)
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """A letter pattern, symbols at fixed positions, or runs of related positions: one term of a sketch.
-
-    Attributes
-    ----------
-    support : tuple of int
-        Positions, ascending.
-    letters : str
-        The symbol at each of these positions. For a pattern with runs, the symbols that it has besides, in
-        words, such as "A or G at 5"; empty if there are none.
-    coefficient : float
-        Amount that the score of a sequence with this pattern gains, on the scale of the sketch.
-    stderr : float
-        Standard error of the coefficient; NaN if it is unknown.
-    runs : tuple of Run
-        Stems, repeats and other runs, empty for symbols alone. ``str(run)`` gives each in words, such as
-        "positions 3-6 pair with 14-17".
-    """
-
-    support: tuple[int, ...]
-    letters: str
-    coefficient: float
-    stderr: float
-    runs: tuple[Run, ...] = ()
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A method that was compared with others on the queries.
-
-    Attributes
-    ----------
-    name : str
-        Name of the method, with its options.
-    r2 : float
-        R² on held-out queries.
-    seconds : float or None
-        Running time, the choice of its options included. None for a loaded sketch: files do not contain
-        times, so that the same run gives the same file.
-    weight : float
-        Its weight in the sketch; 0 if the sketch does not use it.
-    """
-
-    name: str
-    r2: float
-    seconds: float | None
-    weight: float
-
-
 class Sketch:
     """A closed form that approximates a model, with its provenance and R².
 
@@ -135,14 +85,16 @@ class Sketch:
     def __init__(self, spectrum: Spectrum) -> None:
         if not isinstance(spectrum, Spectrum):
             raise InputError(f"spectrum must be a Spectrum, got {type(spectrum).__name__}")
-        self._core = _core.Sketch(spectrum._core)
+        self._core, self._start = _core.Sketch(spectrum._core), spectrum.space.start
         self._link = IDENTITY
         self._custom: CustomPart | None = None
 
     @classmethod
-    def _wrap(cls, core: _core.Sketch, link: Link | None = None, custom: CustomPart | None = None) -> Sketch:
+    def _wrap(
+        cls, core: _core.Sketch, link: Link | None = None, custom: CustomPart | None = None, *, start: int = 0
+    ) -> Sketch:
         sketch = cls.__new__(cls)
-        sketch._core, sketch._custom = core, custom
+        sketch._core, sketch._custom, sketch._start = core, custom, start
         name = "identity" if core.info is None else core.info.link.name
         sketch._link = loaded(name) if link is None else link
         return sketch
@@ -164,7 +116,7 @@ class Sketch:
         InputError
             If the letter patterns of a regression expand to more than 2**24 coefficients.
         """
-        return Spectrum._wrap(self._core.spectrum())
+        return Spectrum._wrap(self._core.spectrum(), self._start)
 
     @lazy_property
     def patterns(self) -> list[Pattern] | None:
@@ -181,7 +133,7 @@ class Sketch:
         alphabet = self.space.alphabet
         errors = np.full(len(supports), np.nan) if variances is None else np.sqrt(variances)
         listed = [
-            Pattern(tuple(support), "".join(alphabet[a] for a in codes), float(c), float(e))
+            Pattern(tuple(support), "".join(alphabet[a] for a in codes), float(c), float(e), (), self._start)
             for support, codes, c, e in zip(supports, letters, coefficients, errors, strict=True)
         ]
         sizes = [len(own) for own in self.space.letters]
@@ -195,10 +147,11 @@ class Sketch:
         for (runs, sets, coefficient), error, frequency in zip(terms, run_errors, frequencies, strict=True):
             pattern = Pattern(
                 support_of(runs, sets, relations),
-                symbols_in_words(sets, alphabet),
+                symbols_in_words(sets, alphabet, self._start),
                 coefficient,
                 float(error),
-                tuple(Run.of(run, relations) for run in runs),
+                tuple(Run.of(run, relations, self._start) for run in runs),
+                self._start,
             )
             ranked.append((abs(coefficient) * frequency**0.5, pattern))
         return [pattern for _, pattern in sorted(ranked, key=lambda pair: -pair[0])]
@@ -206,7 +159,7 @@ class Sketch:
     @lazy_property
     def space(self) -> SequenceSpace:
         """The sequence space."""
-        return SequenceSpace._wrap(self._core.space)
+        return SequenceSpace._wrap(self._core.space, self._start)
 
     @property
     def link(self) -> str:
@@ -355,7 +308,7 @@ class Sketch:
         """Return how the sketch was made, how well it predicts, and where its variance is."""
         lines = [f"sketch of sequences over {described(self.space)}"]
         if self._info is not None:
-            lines += info_lines(self._info, self.space.alphabet, self.distribution or "")
+            lines += info_lines(self._info, self.space, self.distribution or "")
             if self.predictor is not None:
                 lines += predictor_lines(self.predictor)
             if self.amortised_error is not None:
@@ -386,7 +339,8 @@ class Sketch:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sketch to a safetensors file; equal sketches give equal bytes.
 
-        The file contains the predictor, unless a predictor of yours (``teacher=``) is part of it: then a
+        The file does not contain the number of the first position: ``ss.load(path, start=1)``. It contains
+        the predictor, unless a predictor of yours (``teacher=``) is part of it: then a
         warning is logged.
 
         Raises
@@ -405,22 +359,24 @@ class Sketch:
     def __reduce__(self) -> tuple[Callable[..., Sketch], tuple[Any, ...]]:
         # What the bytes of the file do not contain is pickled by its own means.
         seconds = [candidate.seconds for candidate in self.candidates]
-        return _unpickled, (self._core.to_bytes(), self._link, self._custom, seconds)
+        return _unpickled, (self._core.to_bytes(), self._link, self._custom, seconds, self._start)
 
     def __repr__(self) -> str:
         r2 = "" if self.r2 is None else f", R² {self.r2:.3f}"
         return f"Sketch({self.space!r}, {self.n_terms} terms{r2})"
 
 
-def _unpickled(file: bytes, link: Link, custom: CustomPart | None, seconds: list[float | None]) -> Sketch:
+def _unpickled(
+    file: bytes, link: Link, custom: CustomPart | None, seconds: list[float | None], start: int = 0
+) -> Sketch:
     core = _core.Sketch.from_bytes(file)
     if core.info is not None:
         pairs = zip(core.info.candidates, seconds, strict=True)
         core = core.with_candidates([_core.Candidate(c.name, c.r2, s, c.weight) for c, s in pairs])
-    return Sketch._wrap(core, link, custom)
+    return Sketch._wrap(core, link, custom, start=start)
 
 
-def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketch:
+def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: int = 0) -> Sketch:
     """Read a sketch that :meth:`Sketch.save` wrote; no code in the file is executed.
 
     Parameters
@@ -428,16 +384,20 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
     path : str or path
     link : (forward, inverse), optional
         The functions of a custom link, which the file does not contain.
+    start : int
+        Number of the first position (see :class:`SequenceSpace`), which the file does not contain.
 
     Raises
     ------
     FileError
         If the file cannot be read, is damaged, is not a sketch, or was written by a newer version.
     InputError
-        If `path` is neither a string nor a path, or `link` is not the link of the sketch.
+        If `path` is neither a string nor a path, `start` is not an integer, or `link` is not the link of the
+        sketch.
     """
+    number = checked_start(start)
     core = _core.Sketch.load(str(file_path(path)))
-    sketch = Sketch._wrap(core)
+    sketch = Sketch._wrap(core, start=number)
     if link is None:
         return sketch
     functions = parse(link)
@@ -446,4 +406,4 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None) -> Sketc
             f"the sketch has the link {sketch.link!r}, not {functions.name!r}; pass link=(forward, inverse) "
             "for a custom link only"
         )
-    return Sketch._wrap(core, functions)
+    return Sketch._wrap(core, functions, start=number)

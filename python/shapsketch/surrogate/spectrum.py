@@ -67,20 +67,21 @@ class Spectrum:
         if len(rows) != len(values):
             raise InputError(f"{len(rows)} frequencies but {len(values)} coefficients")
         _check_magnitudes(values)
+        self._start = space.start
         self._core = _core.Spectrum(
             space._core, rows, values.astype(np.complex128), boolean("real_part", real_part)
         )
 
     @classmethod
-    def _wrap(cls, core: _core.Spectrum) -> Spectrum:
+    def _wrap(cls, core: _core.Spectrum, start: int = 0) -> Spectrum:
         spectrum = cls.__new__(cls)
-        spectrum._core = core
+        spectrum._core, spectrum._start = core, start
         return spectrum
 
     @lazy_property
     def space(self) -> SequenceSpace:
         """The sequence space."""
-        return SequenceSpace._wrap(self._core.space)
+        return SequenceSpace._wrap(self._core.space, self._start)
 
     @lazy_property
     def _terms(self) -> tuple[Codes, npt.NDArray[np.complex128]]:
@@ -134,7 +135,8 @@ class Spectrum:
                 None if max_terms is None else integer("max_terms", max_terms, least=0),
                 None if max_order is None else integer("max_order", max_order, least=0),
                 None if energy is None else number("energy", energy),
-            )
+            ),
+            self._start,
         )
 
     def predict(self, sequences: Sequences) -> npt.NDArray[np.float64]:
@@ -149,8 +151,8 @@ class Spectrum:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Spectrum], tuple[bytes]]:
-        return _unpickled, (_core.Sketch(self._core).to_bytes(),)
+    def __reduce__(self) -> tuple[Callable[..., Spectrum], tuple[bytes, int]]:
+        return _unpickled, (_core.Sketch(self._core).to_bytes(), self._start)
 
     def __repr__(self) -> str:
         return f"Spectrum({self.space!r}, {len(self)} coefficients)"
@@ -172,8 +174,8 @@ def _checked_frequencies(rows: npt.NDArray[Any], space: SequenceSpace) -> Codes:
     if len(wrong):
         index, position = (int(i) for i in wrong[0])
         raise InputError(
-            f"frequency {index}: the entry {rows[index, position]} at position {position} is out of range, "
-            f"entries must be 0 to {space.q - 1} (take it modulo {space.q})",
+            f"frequency {index}: the entry {rows[index, position]} at position {position + space.start} is "
+            f"out of range, entries must be 0 to {space.q - 1} (take it modulo {space.q})",
             index=index,
             position=position,
         )
@@ -201,5 +203,5 @@ def _check_magnitudes(coefficients: npt.NDArray[Any]) -> None:
         )
 
 
-def _unpickled(file: bytes) -> Spectrum:
-    return Spectrum._wrap(_core.Sketch.from_bytes(file).spectrum())
+def _unpickled(file: bytes, start: int = 0) -> Spectrum:
+    return Spectrum._wrap(_core.Sketch.from_bytes(file).spectrum(), start)

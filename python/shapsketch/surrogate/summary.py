@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapsketch import _core
-from shapsketch.space import SequenceSpace
+from shapsketch.space import SequenceSpace, numbered
 from shapsketch.surrogate.predictor import Predictor
 
 # Symbols without any sequence, or pairs of dependent positions, that a summary lists.
@@ -12,7 +12,7 @@ LISTED = 8
 UNSEEN = 3
 
 
-def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list[str]:
+def info_lines(info: _core.SketchInfo, space: SequenceSpace, distribution: str) -> list[str]:
     """Return the lines of a summary about method, queries, R², candidates, link and unseen symbols."""
     tested = {
         "exact": "all sequences",
@@ -38,7 +38,7 @@ def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list
             "interval"
         )
     if info.dependent:
-        lines.append(_dependent(info.dependent))
+        lines.append(_dependent(info.dependent, space.start))
     if len(info.candidates) > 1:
         lines.append("tried      R²      seconds  weight")
         for each in info.candidates:
@@ -49,7 +49,7 @@ def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list
         value = "unknown" if response is None else f"{response.value:.4f}"
         lines.append(f"link       {info.link.name}; R² on the model's own scale {value}")
     if info.regression is not None and info.regression.unseen:
-        lines.append(_unseen(info.regression.unseen, alphabet))
+        lines.append(_unseen(info.regression.unseen, space))
     if info.method == "peel" and info.status.outcome != "converged":
         lines.append(f"           {info.unexplained:.1%} of the variance on the design is unexplained")
     return lines
@@ -58,7 +58,8 @@ def info_lines(info: _core.SketchInfo, alphabet: str, distribution: str) -> list
 def described(space: SequenceSpace) -> str:
     """Return a space in words."""
     own = f", letters by position: {space.size:,} sequences" if space.varies else ""
-    return f"{space.alphabet!r} of length {space.n}{own}"
+    start = f", numbered from {space.start}" if space.start else ""
+    return f"{space.alphabet!r} of length {space.n}{start}{own}"
 
 
 def predictor_lines(predictor: Predictor) -> list[str]:
@@ -78,14 +79,16 @@ def _r2(r2: _core.RSquared, tested: str) -> str:
     return f"R²         {r2.value:.4f}  (95 % interval {r2.low:.4f} to {r2.high:.4f}, {tested})"
 
 
-def _dependent(pairs: list[tuple[int, int]]) -> str:
-    some = ", ".join(f"{i} and {j}" for i, j in pairs[:LISTED])
+def _dependent(pairs: list[tuple[int, int]], start: int) -> str:
+    some = ", ".join("{} and {}".format(*numbered(pair, start)) for pair in pairs[:LISTED])
     more = f" and {len(pairs) - LISTED} more pairs" if len(pairs) > LISTED else ""
     reason = "their effects cannot be told apart, so there are no standard errors"
     return f"dependent  positions {some}{more}: {reason}"
 
 
-def _unseen(unseen: list[tuple[int, int]], alphabet: str) -> str:
-    some = ", ".join(f"{alphabet[symbol]} at {position}" for position, symbol in unseen[:LISTED])
+def _unseen(unseen: list[tuple[int, int]], space: SequenceSpace) -> str:
+    symbols, positions = [symbol for _, symbol in unseen], numbered([i for i, _ in unseen], space.start)
+    listed = list(zip(symbols, positions, strict=True))[:LISTED]
+    some = ", ".join(f"{space.alphabet[symbol]} at {number}" for symbol, number in listed)
     more = f" and {len(unseen) - LISTED} more" if len(unseen) > LISTED else ""
     return f"unseen     {some}{more}: terms with these are not identifiable, and not in the sketch"

@@ -159,7 +159,7 @@ def _sketch_of(converted: Converted, space: SequenceSpace, name: str, limit: int
         n_queries=0,
         seed=0,
     )
-    return Sketch._wrap(on_link(_core.Sketch.from_fit(core, fit), scale), scale)
+    return Sketch._wrap(on_link(_core.Sketch.from_fit(core, fit), scale), scale, start=space.start)
 
 
 def _exact(ensemble: _core.Ensemble, limit: int, name: str) -> _core.Sketch:
