@@ -221,8 +221,9 @@ def test_a_start_is_kept_wherever_a_sketch_is_made(tmp_path):
     assert all(str(pattern) for pattern in regressor.sketch_.patterns)
     assert {pattern.start for pattern in regressor.sketch_.patterns} == {-7}
     sketch.save(tmp_path / "a.safetensors")
-    assert ss.load(tmp_path / "a.safetensors").space.start == 0
-    assert ss.load(tmp_path / "a.safetensors", start=-7).space.start == -7
+    assert ss.load(tmp_path / "a.safetensors").space.start == -7
+    assert ss.load(tmp_path / "a.safetensors", start=2).space.start == 2
+    assert ss.load(tmp_path / "a.safetensors", start=0).space.start == 0
     for wrong in (1.5, "1", True, 10**10):
         with pytest.raises(ss.InputError, match="start must be an integer"):
             ss.load("a", start=wrong)

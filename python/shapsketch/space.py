@@ -95,8 +95,8 @@ class SequenceSpace:
     start : int
         Number of the first position, from -10**9 to 10**9. All texts, tables, plots and files of results, and
         names of mutants such as ``"A23G"``, count positions from it. Arrays, and lists of positions that are
-        indices of arrays (``supports``, ``pairs``, ``places``), always count from 0. A sketch file does not
-        contain it: ``ss.load(path, start=1)``. Spaces of the same sequences are equal, whatever their start.
+        indices of arrays (``supports``, ``pairs``, ``places``), always count from 0. Sketch files contain it.
+        Spaces of the same sequences are equal, whatever their start.
 
     Raises
     ------

@@ -345,25 +345,24 @@ VERBOSE = click.option(
 )
 
 
-def _numbering(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+def _numbering(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
     context.meta["shapsketch.start"] = value
 
 
 START = click.option(
     "--start",
     type=int,
-    default=0,
     callback=_numbering,
     expose_value=False,
-    help="Number of the first position in texts, tables, plots and names of mutants.",
+    help="Another number of the first position than that of the file, for texts, tables, plots and mutants.",
 )
 # A sketch, which :func:`loaded` reads.
 SKETCH = combine(click.argument("sketch", type=click.Path(path_type=Path)), START)
 
 
 def loaded(path: Path) -> ss.Sketch:
-    """Return the sketch of a file, whose positions have the numbers that the option `--start` says."""
-    return ss.load(path, start=click.get_current_context().meta.get("shapsketch.start", 0))
+    """Return the sketch of a file, with the first position that `--start` numbers, if it is given."""
+    return ss.load(path, start=click.get_current_context().meta.get("shapsketch.start"))
 
 
 SEQS = click.argument("seqs", type=click.Path(path_type=Path))

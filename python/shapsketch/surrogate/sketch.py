@@ -339,9 +339,8 @@ class Sketch:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sketch to a safetensors file; equal sketches give equal bytes.
 
-        The file does not contain the number of the first position: ``ss.load(path, start=1)``. It contains
-        the predictor, unless a predictor of yours (``teacher=``) is part of it: then a
-        warning is logged.
+        The file contains the number of the first position, and the predictor. If a predictor of yours
+        (``teacher=``) is part of the predictor, the file does not contain it, and a warning is logged.
 
         Raises
         ------
@@ -354,6 +353,8 @@ class Sketch:
         if self._custom is not None:
             logger.warning("the file does not contain the predictor, because your own is part of it")
             core = core.without_predictor()
+        if core.start != self._start:
+            core = core.with_start(self._start)
         core.save(str(file_path(path)))
 
     def __reduce__(self) -> tuple[Callable[..., Sketch], tuple[Any, ...]]:
@@ -376,7 +377,7 @@ def _unpickled(
     return Sketch._wrap(core, link, custom, start=start)
 
 
-def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: int = 0) -> Sketch:
+def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: int | None = None) -> Sketch:
     """Read a sketch that :meth:`Sketch.save` wrote; no code in the file is executed.
 
     Parameters
@@ -384,8 +385,8 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: i
     path : str or path
     link : (forward, inverse), optional
         The functions of a custom link, which the file does not contain.
-    start : int
-        Number of the first position (see :class:`SequenceSpace`), which the file does not contain.
+    start : int, optional
+        Another number of the first position (see :class:`SequenceSpace`) than that of the file.
 
     Raises
     ------
@@ -395,8 +396,9 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: i
         If `path` is neither a string nor a path, `start` is not an integer, or `link` is not the link of the
         sketch.
     """
-    number = checked_start(start)
+    number = None if start is None else checked_start(start)
     core = _core.Sketch.load(str(file_path(path)))
+    number = core.start if number is None else number
     sketch = Sketch._wrap(core, start=number)
     if link is None:
         return sketch

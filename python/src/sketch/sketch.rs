@@ -94,6 +94,16 @@ impl Sketch {
         self.0.unverified
     }
 
+    /// Number of the first position in texts and tables.
+    #[getter]
+    fn start(&self) -> i64 {
+        self.0.start
+    }
+
+    fn with_start(&self, py: Python<'_>, start: i64) -> PyResult<Self> {
+        short(py, || self.core().with_start(start)).map(Self::from)
+    }
+
     fn with_outcome(&self, py: Python<'_>, outcome: &str) -> PyResult<Self> {
         let outcome = short(py, || Outcome::from_name(outcome))?;
         Ok(self.core().with_outcome(outcome).into())

@@ -15,7 +15,8 @@
 //! field `status` repeats them as text. Older files have this text alone. The entry `digest` is described in
 //! `digest.rs`; older files do not have it. The entry `predictor` describes a predictor, whose tensors have names that
 //! begin with `predictor.`; see `predictor_file.rs`. The entry `amortised` describes its amortised Shapley values; see
-//! `amortised_file.rs`. The entry `distribution` describes the distribution of the queries; see `distribution.rs`.
+//! `amortised_file.rs`. The entry `distribution` describes the distribution of the queries; see `distribution.rs`. The entry
+//! `start` is the number of the first position, if it is not 0.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -114,6 +115,7 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
         alphabet: space.alphabet(),
         length: space.n(),
         letters: space.letters(),
+        start: sketch.start,
         constant_variance: sketch.uncertainty.as_ref().map(|uncertainty| uncertainty.constant),
         info: sketch.info.as_ref().map(InfoRecord::from),
         predictor: sketch.predictor.as_deref().map(PredictorRecord::from),
@@ -228,7 +230,7 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
         }
     };
     let unverified = header.digest.is_none();
-    Ok(Sketch {
+    let sketch = Sketch {
         surrogate,
         uncertainty,
         info,
@@ -236,8 +238,10 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
         predictor,
         amortised,
         distribution,
+        start: 0,
         unverified,
-    })
+    };
+    sketch.with_start(header.start).map_err(|e| format!("the sketch's metadata is damaged: {e}"))
 }
 
 /// The provenance of a surrogate; an error if it is impossible.

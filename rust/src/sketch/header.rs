@@ -32,6 +32,9 @@ pub(super) struct Header {
     /// The letters of each position, if positions differ in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) letters: Option<Vec<String>>,
+    /// Number of the first position; absent if it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) start: i64,
     #[serde(default)]
     pub(super) constant_variance: Option<f64>,
     pub(super) info: Option<InfoRecord>,
@@ -47,6 +50,11 @@ pub(super) struct Header {
     pub(super) relations: Vec<String>,
     #[serde(default)]
     pub(super) digest: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Header {

@@ -26,4 +26,4 @@ pub use provenance::{
     AllTerms, Candidate, Link, Method, Outcome, Provenance, RegressionInfo, SketchInfo, Status,
 };
 pub use queries::Queries;
-pub use sketch::{Fit, HeldOut, Sketch};
+pub use sketch::{Fit, HeldOut, MAX_START, Sketch};

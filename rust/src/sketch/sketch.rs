@@ -43,9 +43,15 @@ pub struct Sketch {
     pub distribution: Option<Distribution>,
     /// Amortised Shapley values of the predictor, if they were trained.
     pub amortised: Option<Arc<Amortised>>,
+    /// Number of the first position, from `-MAX_START` to `MAX_START` (see [`MAX_START`]), for texts and tables about the
+    /// sketch. Codes and supports count from 0.
+    pub start: i64,
     /// Whether it was read from a file without a digest, in which damage cannot be detected.
     pub unverified: bool,
 }
+
+/// Largest absolute value of the number of the first position.
+pub const MAX_START: i64 = 1_000_000_000;
 
 /// Held-out values, and predictions of them by fits that did not use them.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +119,7 @@ impl From<Surrogate> for Sketch {
             predictor: None,
             distribution: None,
             amortised: None,
+            start: 0,
             unverified: false,
         }
     }
@@ -166,6 +173,7 @@ impl Sketch {
             predictor: None,
             distribution: None,
             amortised: None,
+            start: 0,
             unverified: false,
         })
     }
@@ -210,6 +218,7 @@ impl Sketch {
             predictor: None,
             distribution: None,
             amortised: None,
+            start: 0,
             unverified: false,
         }
     }
@@ -249,6 +258,18 @@ impl Sketch {
     pub fn with_distribution(self, distribution: Distribution) -> Result<Self> {
         distribution.check(self.surrogate.space())?;
         Ok(Self { distribution: Some(distribution), ..self })
+    }
+
+    /// The same sketch, whose first position has another number.
+    ///
+    /// # Errors
+    /// If the number is beyond [`MAX_START`].
+    pub fn with_start(self, start: i64) -> Result<Self> {
+        if start.abs() > MAX_START {
+            let (expected, got) = ("from -10^9 to 10^9", start.to_string());
+            return Err(Error::Parameter { name: "start", expected, got });
+        }
+        Ok(Self { start, ..self })
     }
 
     /// The same sketch with another outcome; a sketch without provenance stays as it is.

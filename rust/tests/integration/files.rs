@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use shapsketch::sketch::MAX_START;
 use shapsketch::synthetic::Planted;
 use shapsketch::{Error, SequenceSpace, Sketch, Surrogate};
 
@@ -53,13 +54,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn every_spectrum_is_loaded_as_saved((q, n) in (2usize..=64, 3usize..=40), terms in 0usize..40, seed: u64) {
+    fn every_spectrum_is_loaded_as_saved(
+        (q, n) in (2usize..=64, 3usize..=40), terms in 0usize..40, seed: u64, start in -MAX_START..=MAX_START,
+    ) {
         let path = temporary("round-trip");
         let (sketch, bytes) = saved(q, n, terms.min((q - 1) * n / 2), seed, &path);
         let back = Sketch::load(&path).unwrap();
         prop_assert_eq!(back.surrogate.spectrum().unwrap(), sketch.surrogate.spectrum().unwrap());
         back.save(&path).unwrap();
         prop_assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        back.with_start(start).unwrap().save(&path).unwrap();
+        let renumbered = Sketch::load(&path).unwrap();
+        prop_assert_eq!(renumbered.start, start);
+        prop_assert!(renumbered.with_start(MAX_START + 1).is_err());
         std::fs::remove_file(path).unwrap();
     }
 }
