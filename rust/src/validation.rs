@@ -4,7 +4,7 @@
 //!
 //! Let `θ = Σe / Σs`, with the squared errors `e` and the squared deviations `s` of the values from their mean, so that
 //! `R² = 1 - θ`. The variance of `log θ` follows from the differences `e/Σe - s/Σs` of the sequences (delta method).
-//! Four things make an interval from that variance too narrow, and are allowed for:
+//! Four things make an interval from that variance too narrow, and one too wide:
 //!
 //! - *Heavy tails.* If few sequences carry the variance, the variance of `log θ` is itself uncertain. The quantile is
 //!   therefore that of Student's distribution, whose degrees of freedom are the effective number of sequences that carry
@@ -17,6 +17,9 @@
 //!   that three further sequences would have, each as far from the mean as the farthest one that was seen, and
 //!   predicted by the mean. The farthest one may be among the sequences that the fit learned from
 //!   ([`Validation::farthest`]). A rare feature with a larger effect than any value seen remains invisible.
+//! - *Nearly perfect fits.* If few sequences carry the error, the quantile is large. But by the same rule at most `3/N` of
+//!   all sequences have a larger error than the largest one that was seen. The upper limit of `θ` is therefore at most
+//!   the share that all sequences would have with the largest error, plus that of the three further sequences.
 //! - *More data.* The final fit learns from more values than the fit that was tested. [`Validation::gain`] raises the upper
 //!   end.
 
@@ -184,7 +187,8 @@ impl<'a> Validation<'a> {
         let variance = differences.iter().sum::<f64>();
         // (Σs)² / Σs² is at most the reciprocal of the largest squared share.
         let of_all = self.farthest.powi(-2);
-        let n_effective = effective_number(&differences).min(effective_number(&spreads)).min(of_all).max(1.0);
+        let of_values = effective_number(&spreads).min(of_all).max(1.0);
+        let n_effective = effective_number(&differences).min(of_values).max(1.0);
         // The mean itself is estimated. For a constant fit, this is the only uncertainty.
         let of_mean = UNSEEN / count as f64;
         let standard_error = (rest * (INFLATION.powi(2) * variance + of_mean.powi(2))).sqrt();
@@ -193,6 +197,10 @@ impl<'a> Validation<'a> {
         let unseen = (UNSEEN * farthest.max(self.farthest) * rest).min(1.0);
         // Not 0 · ∞.
         let upper = if ratio > 0.0 { ratio * half_width.exp() } else { 0.0 };
+        // All other sequences have at most the largest error.
+        let largest = errors.iter().copied().fold(0.0, f64::max) * count as f64 / spread + unseen;
+        let n_effective = if largest < upper { of_values } else { n_effective };
+        let upper = upper.min(largest);
         let lower = ratio * (-half_width).exp() * (1.0 - self.gain.clamp(0.0, 1.0) * (1.0 - of_final_fit));
         let precise = ratio <= PRECISE && rest > 0.0;
         Ok(RSquared {
