@@ -24,6 +24,12 @@ def model(batch):
     return [s.count("G") + 4.0 * (s[3:5] == "TA") * (s[8] == "C") for s in batch]
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """Close the figures of examples in docstrings, which run in the same process."""
+    plt.close("all")
+
+
 @pytest.fixture(scope="module")
 def sketch():
     return ss.sketch(model, SPACE, budget=2_000, method="regress", progress=False)

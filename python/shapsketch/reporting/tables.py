@@ -11,6 +11,7 @@ import numpy as np
 from shapsketch.explain.motifs import Motifs
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import Sobol
+from shapsketch.plot.figure import symbol_at
 from shapsketch.space import SequenceSpace
 from shapsketch.surrogate.sketch import Sketch
 
@@ -117,7 +118,9 @@ def sequences(explanation: Explanation, space: SequenceSpace, names: list[str]) 
     for name, text, score, values, strongest in zip(
         names, space.decode(explanation.data), scores, explanation.values, order, strict=True
     ):
-        words = ", ".join(f"{text[i]}{i}\N{NO-BREAK SPACE}{values[i]:+.3g}" for i in strongest if values[i])
+        words = ", ".join(
+            f"{symbol_at(text[i], i)}\N{NO-BREAK SPACE}{values[i]:+.3g}" for i in strongest if values[i]
+        )
         largest = float(np.abs(values).max(initial=0.0))
         rows.append([Cell(name), Cell(text), number(float(score)), Cell(words, largest)])
     return HtmlTable(("name", "sequence", "score", "strongest positions"), rows)
