@@ -23,7 +23,6 @@ from shapsketch.cli.options import (
     echo,
     print_json,
     refuse,
-    shows_progress,
     stdout_to_stderr,
     table_output,
 )
@@ -89,7 +88,7 @@ def faithfulness(
             codes,
             budget=budget,
             random_state=explaining.seed,
-            progress=shows_progress(target.quiet),
+            progress=not target.quiet,
         ),
     )
     rows = result.records()
@@ -140,7 +139,7 @@ def refine(
             codes,
             calls_per_sequence=calls_per_sequence,
             random_state=explaining.seed,
-            progress=shows_progress(target.quiet),
+            progress=not target.quiet,
         ),
     )
     assert isinstance(refined, ss.Explanation)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator
+from shapsketch.evaluate.progress import Progress, check_progress
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
