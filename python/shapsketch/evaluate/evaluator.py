@@ -166,8 +166,7 @@ class Evaluator:
         sequences : iterable of str, or integer array (B, n)
         space : SequenceSpace
         progress : bool or callable
-            Show a bar in a terminal or notebook, and lines of the log ``shapsketch.progress`` elsewhere; or call
-            a function with (done, total) after each batch.
+            As for :func:`sketch`.
 
         Raises
         ------
