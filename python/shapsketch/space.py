@@ -239,9 +239,11 @@ class SequenceSpace:
         refuse_frame("codes", array)
         codes = array_of("codes", array)
         if codes.dtype.kind not in "iu":
-            raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
+            advice = onehot_advice(codes, self)
+            raise InputError(f"codes must be an integer array, got dtype {codes.dtype}", advice=advice)
         if codes.ndim != 2 or codes.shape[1] != self.n:
-            raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
+            advice = onehot_advice(codes, self)
+            raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}", advice=advice)
         if not len(codes):
             raise InputError("there are no sequences; pass at least one")
         if codes.max() >= self.q or codes.min() < 0:
@@ -339,6 +341,15 @@ def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object) -> li
                 )
         checked.append(symbols)
     return checked
+
+
+def onehot_advice(array: npt.NDArray[Any], space: SequenceSpace) -> str:
+    """Return what to do with an array that has the shape of one-hot features; "" for other arrays."""
+    if array.shape[1:] == (space.n, space.q):
+        return "for one-hot features pass the codes, array.argmax(axis=2)"
+    if array.shape[1:] == (space.n * space.q,):
+        return f"for one-hot features pass the codes, array.reshape(-1, {space.n}, {space.q}).argmax(axis=2)"
+    return ""
 
 
 def space_of(space: object) -> SequenceSpace:

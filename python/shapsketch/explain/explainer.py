@@ -22,7 +22,7 @@ from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutan
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.refinement import refined
 from shapsketch.explain.results import Epistasis, Explanation, Interactions
-from shapsketch.explain.routes import Routes
+from shapsketch.explain.routes import Routes, sketch_of
 from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.summaries import AttributionMap, Sobol
 from shapsketch.models._protocol import Model
@@ -104,9 +104,7 @@ class Explainer(LikeShap, Explains):
         random_state: int = 0,
         progress: Progress = True,
     ) -> None:
-        if not isinstance(sketch, (Sketch, Spectrum)):
-            raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
-        self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
+        self._sketch = sketch_of(sketch)
         self._space, self._link = self._sketch.space, self._sketch.link
         chosen = default_background(self._sketch) if background is None else background
         self._background = Background.parse(chosen, self._space)
