@@ -155,6 +155,16 @@ def test_the_page_has_the_numbers_of_the_results(tmp_path, sketch):
     assert len(page.images()) == 4 + 2 * 2
 
 
+def test_a_sketch_of_a_file_has_no_times(tmp_path):
+    kinds = {"effort": "quick", "progress": False}
+    made = ss.sketch(model, SPACE, budget=1_000, **kinds)
+    made.save(tmp_path / "sketch.safetensors")
+    for each, timed in ((made, True), (ss.load(tmp_path / "sketch.safetensors"), False)):
+        page = written(tmp_path, each)
+        assert len(page.table("method", "R²", *["seconds"] * timed, "weight")) == len(made.candidates)
+        assert ("seconds are the time" in page.text["fidelity"]) == timed
+
+
 def test_a_page_without_sequences(tmp_path, sketch):
     page = written(tmp_path, sketch)
     check_self_contained(page)

@@ -87,7 +87,7 @@ class Stages:
             return
         from tqdm.auto import tqdm
 
-        with tqdm(bar_format="{desc} [{elapsed}]") as self._bar:
+        with tqdm(desc=self.label, bar_format="{desc} [{elapsed}]") as self._bar:
             yield
         self._bar = None
 

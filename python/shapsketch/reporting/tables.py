@@ -46,11 +46,13 @@ def number(value: float | None, style: str = ".4g") -> Cell:
 
 def candidates(sketch: Sketch) -> HtmlTable:
     """Return the methods that were compared on the queries."""
+    # A sketch from a file does not have the times.
+    timed = any(c.seconds is not None for c in sketch.candidates)
     rows = [
-        [Cell(c.name), number(c.r2, ".4f"), number(c.seconds, ".2f"), number(c.weight, ".2f")]
+        [Cell(c.name), number(c.r2, ".4f"), *[number(c.seconds, ".2f")] * timed, number(c.weight, ".2f")]
         for c in sketch.candidates
     ]
-    return HtmlTable(("method", "R²", "seconds", "weight"), rows)
+    return HtmlTable(("method", "R²", *["seconds"] * timed, "weight"), rows)
 
 
 def motifs(found: Motifs) -> HtmlTable:
