@@ -310,7 +310,7 @@ def network(interactions: Interactions, count: int = 20, *, ax: Axes | None = No
 
 
 def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -> Axes:
-    """Draw the epistasis of a deep mutational scan between positions.
+    r"""Draw the epistasis of a deep mutational scan between positions.
 
     Above the diagonal it is predicted, below it is measured, each as the mean over the pairs of substitutions
     in the table. Grey pairs of positions have none.
@@ -329,6 +329,22 @@ def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -
     ------
     InputError
         If it is something else, a table without epistasis, or there are no pairs.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> effects = {f"{symbol}{i}{a}": 0.1 * i - 0.2 * k for i, symbol in enumerate("MKV", 1)
+    ...            for k, a in enumerate("ACDEFG")}
+    >>> rows = ["mutant,score", "WT,0", *(f"{name},{effect}" for name, effect in effects.items())]
+    >>> rows += [f"{a}:{b},{effects[a] + effects[b]}" for a in effects for b in effects if a[1] < b[1]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "scan.csv")
+    ...     _ = path.write_text("\n".join(rows))
+    ...     variants = ss.read_variants(path, wild_type="MKV")
+    >>> scan = ss.VariantEffects(ss.fit(variants), variants)
+    >>> ss.plot.epistasis_map(scan).get_title(loc="left").splitlines()[0]
+    'mean epistasis of 108 pairs of substitutions'
     """
     if not isinstance(scan, (VariantEffects, VariantTable)):
         raise InputError(f"scan must be VariantEffects or a VariantTable, got {shown(scan)}")
