@@ -25,7 +25,7 @@ include_patterns = [
     "SECURITY.md",
 ]
 # Folders that the search for pages leaves out: some have 100,000 files.
-exclude_patterns = [".*", "dist", "python", "rust", "site", "target", "tests"]
+exclude_patterns = [".*", "dist", "jupyter_execute", "python", "rust", "site", "target", "tests"]
 
 # A notebook that fails, or runs for longer (in seconds), is an error.
 nb_execution_raise_on_error = True
