@@ -13,7 +13,8 @@ project = "shapsketch"
 author = copyright = "The shapsketch developers"  # noqa: A001
 version = release = shapsketch.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+# MyST-NB reads the pages, and runs the notebooks in docs/notebooks/, which are MyST Markdown, too.
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 root_doc = "docs/contents"
 include_patterns = [
     "docs/**",
@@ -24,7 +25,12 @@ include_patterns = [
     "SECURITY.md",
 ]
 # Folders that the search for pages leaves out: some have 100,000 files.
-exclude_patterns = [".*", "dist", "python", "rust", "site", "target", "tests"]
+exclude_patterns = [".*", "dist", "jupyter_execute", "python", "rust", "site", "target", "tests"]
+
+# A notebook that fails, or runs for longer (in seconds), is an error.
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
 
 # The anchors of headings are those of the repository's web page.
 myst_heading_anchors = 4
@@ -49,4 +55,6 @@ html_theme = "furo"
 html_title = f"shapsketch {version}"
 html_copy_source = False
 templates_path = ["_templates"]
+# The name of the site, in the sidebar and above narrow pages, leads to the first page, not to the contents.
+html_context = {"master_doc": "docs/index"}
 html_additional_pages = {"index": "redirect.html"}

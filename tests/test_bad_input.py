@@ -251,8 +251,19 @@ def test_truncation_and_explanation_arguments():
         spectrum.truncate(energy=1.5)
     with raises("max_terms must be at least 0"):
         spectrum.truncate(max_terms=-1)
-    with raises("expected a Sketch or a Spectrum", "str"):
+    with raises(
+        "expected a Sketch or a Spectrum", "str", r"by ss.sketch\(model, space, budget=...\), or load"
+    ):
         ss.Explainer("sketch")
+    for onehot, codes in (
+        (np.eye(4)[None], r"argmax\(axis=2\)"),
+        (np.eye(4).reshape(1, 16), r"reshape\(-1, 4, 4\)"),
+    ):
+        for array in (onehot, onehot.astype(int)):
+            with raises("codes must", f"for one-hot features pass the codes, array.{codes}"):
+                ss.Explainer(spectrum)(array)
+        with raises("background", f"for one-hot features pass the codes, array.{codes}"):
+            ss.Explainer(spectrum, background=onehot)
     for sequence in (["ACGT"], DNA4.encode(["ACGT", "AAAA"]), [[0, 1, 2, 3]]):
         with raises("pass one sequence, a string or codes", r"\(4,\)"):
             ss.Explainer(spectrum).best_mutants(sequence, 1)

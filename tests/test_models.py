@@ -1220,6 +1220,7 @@ def test_a_crash_and_binary_output_of_a_program_are_readable():
     ("path", "hint"),
     [
         ("mine", "such as 'mine:predict'"),
+        ("mine.py", "add the name of the model in this file, such as 'mine:predict'$"),
         ("./mine:predict", "modules have no folder: pass 'mine:predict'$"),
         ("models/mine.py:predict", "pass 'mine:predict', and start Python in the folder 'models'"),
     ],

@@ -152,7 +152,7 @@ def test_files_and_reports_count_from_the_start(sketches, start):
     effects = columns.effect_rows(["a"], codes, explainer.mutation_effects(codes), space)
     assert sorted(set(effects["position"])) == list(range(start, start + N))
     listed = tables.sequences(explainer(["ATGAGC"]), space, ["a"]).rows[0][-1].text
-    assert f"T{start + 1} " in listed
+    assert f"T{start + 1}\N{NO-BREAK SPACE}" in listed
     variances = [row[0].text for row in tables.variances(explainer.sobol()).rows]
     assert f"{start + 1}–{start + 2}" in variances
     assert f"{start + 1} and {start + 2}" in {row[0].text for row in tables.pairs(pairs).rows}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import plot
-from shapsketch.plot.figure import PALETTE, styles
+from shapsketch.plot.figure import PALETTE, line_colours, styles
 from toys import sketch_of_patterns
 
 matplotlib.use("Agg")
@@ -263,7 +263,9 @@ def test_a_waterfall_adds_up_to_the_score(q, n, index):
     names = [label.get_text() for label in ax.get_yticklabels()]
     largest = int(np.abs(result.values[0]).argmax())
     support = (largest,) if index == "SV" else result.supports[largest]
-    assert names[0] == " · ".join(f"{ALPHABETS[q][codes[0, i]]}{i}" for i in support)
+    # A digit and a position would be read as one number.
+    at = "\xa0at\xa0" if q == 2 else ""
+    assert names[0] == " · ".join(f"{ALPHABETS[q][codes[0, i]]}{at}{i}" for i in support)
     assert len(names) <= 9
     check_readable(ax)
 
@@ -410,25 +412,47 @@ def test_titles_cut_long_references():
     check_readable(ax)
 
 
-def test_plots_draw_on_axes_of_the_user():
-    explainer, codes = explained(4, 10)
-    explanation, pairs = explainer(codes), explainer.interactions(codes, index="FSII")
-    draws = [
-        lambda ax: plot.logo(explanation[0], ax),
-        lambda ax: plot.position_letter_map(explanation, explainer._space, ax),
-        lambda ax: plot.mutation_map(explainer, "ACGTACGTAC", ax),
-        lambda ax: plot.pair_map(pairs, 10, ax),
-        lambda ax: plot.arcs(pairs, ax=ax),
-        lambda ax: plot.network(pairs, ax=ax),
-        lambda ax: plot.beeswarm(explanation, ax=ax),
-        lambda ax: plot.waterfall(pairs[0], ax=ax),
-        lambda ax: plot.order_energy(explainer.sobol(), ax),
-    ]
-    figure, axes = plt.subplots(3, 3, figsize=(18, 12), layout="constrained")
-    for draw, ax in zip(draws, axes.flat, strict=True):
-        assert draw(ax) is ax
+DRAWN_ON_AXES = {
+    "logo": lambda e, codes, ax: plot.logo(e(codes)[0], ax),
+    "position_letter_map": lambda e, codes, ax: plot.position_letter_map(e(codes), e._space, ax),
+    "mutation_map": lambda e, codes, ax: plot.mutation_map(e, codes[0], ax),
+    "pair_map": lambda e, codes, ax: plot.pair_map(fsii(e, codes), codes.shape[1], ax),
+    "arcs": lambda e, codes, ax: plot.arcs(fsii(e, codes), sequence=e._space.decode(codes)[0], ax=ax),
+    "network": lambda e, codes, ax: plot.network(fsii(e, codes[:1]), ax=ax),
+    "beeswarm": lambda e, codes, ax: plot.beeswarm(e(codes), ax=ax),
+    "waterfall": lambda e, codes, ax: plot.waterfall(fsii(e, codes)[0], ax=ax),
+    "order_energy": lambda e, codes, ax: plot.order_energy(e.sobol(), ax),
+}
+
+
+def fsii(explainer, codes):
+    return explainer.interactions(codes, index="FSII", max_order=2)
+
+
+@pytest.mark.parametrize("name", DRAWN_ON_AXES)
+@pytest.mark.parametrize(("q", "n"), [SHAPES[0], SHAPES[-1]])
+def test_plots_fit_into_small_axes_of_the_user(name, q, n):
+    explainer, codes = explained(q, n)
+    figure, axes = plt.subplots(2, 2, figsize=(8, 6), layout="constrained")
+    ax = axes[1, 0]
+    assert DRAWN_ON_AXES[name](explainer, codes, ax) is ax
     assert plt.get_fignums() == [figure.number]
-    check_readable(axes[0, 0])
+    check_readable(ax)
+    renderer, box = figure.canvas.get_renderer(), ax.get_window_extent()
+    texts = [text.get_window_extent(renderer) for text in ax.texts]
+    # Numbers and positions lie apart, and within the axes.
+    assert not any(one.overlaps(two) for one, two in itertools.pairwise(texts))
+    assert all(box.x0 - 1 <= text.x0 and text.x1 <= box.x1 + 1 for text in texts)
+    assert all(box.y0 - 1 <= text.y0 and text.y1 <= box.y1 + 1 for text in texts)
+    # A legend leaves half of the space to the plot.
+    assert box.width > 0.25 * figure.bbox.width
+    assert box.height > 0.2 * figure.bbox.height
+
+
+@pytest.mark.parametrize("diverging", [True, False])
+def test_colours_of_lines_are_seen_on_white(diverging):
+    seen = line_colours(diverging=diverging)(np.linspace(0.0, 1.0, 101))[:, :3]
+    assert np.linalg.norm(1.0 - seen, axis=1).min() > 0.2
 
 
 def test_symbols_differ_in_colour_or_marker():

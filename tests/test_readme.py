@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 # Pages of text that people read on the web; the crate's README has links of rustdoc instead.
-LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "benches/README.md"))]
+OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "benches/README.md")]
+LINKED = [*PAGES, *OTHERS, *sorted((ROOT / "docs" / "notebooks").glob("*.md"))]
 
 
 def blocks(path, language):

@@ -24,6 +24,12 @@ def model(batch):
     return [s.count("G") + 4.0 * (s[3:5] == "TA") * (s[8] == "C") for s in batch]
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """Close the figures of examples in docstrings, which run in the same process."""
+    plt.close("all")
+
+
 @pytest.fixture(scope="module")
 def sketch():
     return ss.sketch(model, SPACE, budget=2_000, method="regress", progress=False)
@@ -83,11 +89,13 @@ def written(tmp_path, sketch, **options):
 
 def check_self_contained(page):
     """Check that the page refers to nothing outside, and runs no script but its own."""
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "base", "form")
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
-            assert name != "href"
+            # Only links to sections of the page.
+            assert name != "href" or value.removeprefix("#") in ids
             assert name != "src" or value.startswith("data:image/svg+xml;base64,")
     assert "@import" not in page.text["style"]
     assert "url(" not in page.text["style"]
@@ -127,7 +135,9 @@ def test_the_page_has_the_numbers_of_the_results(tmp_path, sketch):
         [float(row[2]) for row in rows], sketch.predict(sequences), rtol=1e-3, atol=1e-4
     )
     strongest = np.argsort(-np.abs(explanation.values[0]), kind="stable")[:5]
-    assert rows[0][3] == ", ".join(f"{sequences[0][i]}{i} {explanation.values[0, i]:+.3g}" for i in strongest)
+    # Symbol and value stay on one line.
+    words = [f"{sequences[0][i]}{i}\xa0{explanation.values[0, i]:+.3g}" for i in strongest]
+    assert rows[0][3] == ", ".join(words)
     motifs = page.table("motif", "positions")
     found = explainer.motifs(sequences=sequences).motifs
     (planted,) = [i for i, motif in enumerate(found) if (motif.support, motif.letters) == ((3, 4, 8), "TAC")]
@@ -143,6 +153,16 @@ def test_the_page_has_the_numbers_of_the_results(tmp_path, sketch):
     assert ["3–4, 8", "3"] in [row[:2] for row in sets]
     # Held-out queries, pairs, orders and all sequences; a logo and a mutation map for each of two sequences.
     assert len(page.images()) == 4 + 2 * 2
+
+
+def test_a_sketch_of_a_file_has_no_times(tmp_path):
+    kinds = {"effort": "quick", "progress": False}
+    made = ss.sketch(model, SPACE, budget=1_000, **kinds)
+    made.save(tmp_path / "sketch.safetensors")
+    for each, timed in ((made, True), (ss.load(tmp_path / "sketch.safetensors"), False)):
+        page = written(tmp_path, each)
+        assert len(page.table("method", "R²", *["seconds"] * timed, "weight")) == len(made.candidates)
+        assert ("seconds are the time" in page.text["fidelity"]) == timed
 
 
 def test_a_page_without_sequences(tmp_path, sketch):
@@ -188,12 +208,29 @@ def test_backgrounds_without_motifs_say_so(tmp_path, sketch):
     explainer = ss.Explainer(sketch, background=ss.DinucleotideShuffles(3))
     page = written(tmp_path, explainer, sequences=["GGGTACGGCA"], figures=0)
     assert "motifs need a background that is the same for all sequences" in page.text["motifs"]
-    assert "background: 3 dinucleotide shuffles" in page.text["fidelity"]
+    assert "Background3 dinucleotide shuffles" in page.text["fidelity"]
+
+
+def test_rounding_errors_are_not_in_the_tables(tmp_path):
+    space = ss.SequenceSpace(ss.DNA, 6)
+    pairs = [(0, 1, 1.0), (2, 3, 1e-2), (4, 5, 1e-9)]
+    frequencies = np.zeros((3, 6), dtype=int)
+    for row, (i, j, _) in enumerate(pairs):
+        frequencies[row, [i, j]] = 2
+    spectrum = ss.Spectrum(space, frequencies, [c for *_, c in pairs], real_part=True)
+    for sequences, index in ((["ACGTAC"], "FSII"), (["ACGTAC", "CCCCCC"], "mean |FSII|")):
+        page = written(tmp_path, ss.Sketch(spectrum), sequences=sequences, figures=0)
+        assert [row[0] for row in page.table("positions", index)] == ["0 and 1", "2 and 3"]
+        assert [row[0] for row in page.table("positions", "order")] == ["0–1", "2–3"]
+    # The interaction of one sequence has its sign: A and C are on different sides of the mean.
+    page = written(tmp_path, ss.Sketch(spectrum), sequences=["ACGTAC"], figures=0)
+    assert page.table("positions", "FSII")[0] == ["0 and 1", "-1"]
 
 
 def test_a_constant_and_a_single_position(tmp_path):
     constant = ss.Spectrum(ss.SequenceSpace(ss.DNA, 6), [[0] * 6], [1.0])
     page = written(tmp_path, ss.Sketch(constant), sequences=["ACGTAC"])
+    assert "There are no motifs" in page.text["motifs"]
     assert "No positions interact." in page.text["interactions"]
     single = ss.Spectrum(ss.SequenceSpace(ss.DNA, 1), [[2]], [1.0])
     page = written(tmp_path, ss.Sketch(single), sequences=["A", "C"])

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import itertools
 import math
+import re
 
 import numpy as np
 import shapsketch as ss
@@ -30,6 +31,12 @@ def hide(monkeypatch, *names):
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", import_module)
+
+
+def without_progress(err):
+    """Return the lines of stderr that are not about progress."""
+    lines = err.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.match(r"shapsketch: (.*, )?stage \d+ of \d+", line))
 
 
 def random_spectrum(q, n, seed, terms=12, max_order=4):

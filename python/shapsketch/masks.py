@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from shapsketch._validate import array_of, integer, items, lazy_property, shown, string
 from shapsketch.errors import BudgetError, InputError, ModelError
-from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator
+from shapsketch.evaluate.progress import Progress, check_progress
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.indices import Index
 from shapsketch.explain.interop import to_shapiq

@@ -298,9 +298,11 @@ class SequenceSpace:
         refuse_frame("codes", array)
         codes = array_of("codes", array)
         if codes.dtype.kind not in "iu":
-            raise InputError(f"codes must be an integer array, got dtype {codes.dtype}")
+            advice = onehot_advice(codes, self)
+            raise InputError(f"codes must be an integer array, got dtype {codes.dtype}", advice=advice)
         if codes.ndim != 2 or codes.shape[1] != self.n:
-            raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}")
+            advice = onehot_advice(codes, self)
+            raise InputError(f"codes must have shape (B, {self.n}), got {codes.shape}", advice=advice)
         if not len(codes):
             raise InputError("there are no sequences; pass at least one")
         if codes.max() >= self.q or codes.min() < 0:
@@ -404,13 +406,22 @@ def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object, start
     for position, own in enumerate(letters):
         name = f"the letters of position {position + start}"
         symbols = string(name, own)
-        for symbol in symbols:
-            if not symbol.isprintable():
-                raise InputError(
-                    f"{name} have {symbol!r}, which cannot be printed; remove it", position=position
-                )
+        hidden = [symbol for symbol in symbols if not symbol.isprintable()]
+        if hidden:
+            message = f"{name} have {hidden[0]!r}, which cannot be printed; remove it"
+            raise InputError(message, position=position)
         checked.append(symbols)
     return checked
+
+
+def onehot_advice(array: npt.NDArray[Any], space: SequenceSpace) -> str:
+    """Return what to do with an array that has the shape of one-hot features; "" for other arrays."""
+    advice = "for one-hot features pass the codes, array"
+    if array.shape[1:] == (space.n, space.q):
+        return f"{advice}.argmax(axis=2)"
+    if array.shape[1:] == (space.n * space.q,):
+        return f"{advice}.reshape(-1, {space.n}, {space.q}).argmax(axis=2)"
+    return ""
 
 
 def space_of(space: object) -> SequenceSpace:

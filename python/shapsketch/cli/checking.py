@@ -24,7 +24,6 @@ from shapsketch.cli.options import (
     loaded,
     print_json,
     refuse,
-    shows_progress,
     stdout_to_stderr,
     table_output,
 )
@@ -90,7 +89,7 @@ def faithfulness(
             codes,
             budget=budget,
             random_state=explaining.seed,
-            progress=shows_progress(target.quiet),
+            progress=not target.quiet,
         ),
     )
     rows = result.records()
@@ -141,7 +140,7 @@ def refine(
             codes,
             calls_per_sequence=calls_per_sequence,
             random_state=explaining.seed,
-            progress=shows_progress(target.quiet),
+            progress=not target.quiet,
         ),
     )
     assert isinstance(refined, ss.Explanation)

@@ -21,7 +21,6 @@ from shapsketch.cli.options import (
     output,
     print_json,
     refuse,
-    shows_progress,
     space_named,
 )
 from shapsketch.files.columns import read_columns
@@ -169,7 +168,7 @@ def fit(table: Path, target: Output, measured: Measured, how: Fit) -> None:
     TABLE is CSV, TSV or Parquet. Without --wild-type it has a column of sequences and one of values.
     """
     refuse(target.force, target.output, sources=(table,))
-    sketch = ss.fit(**measured.data(table), **how.options(), progress=shows_progress(target.quiet))
+    sketch = ss.fit(**measured.data(table), **how.options(), progress=not target.quiet)
     sketch.save(target.output)
     if target.as_json:
         print_json(report_of(sketch, target.output))

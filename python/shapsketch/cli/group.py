@@ -22,7 +22,6 @@ from shapsketch.cli.options import (
     VERBOSE,
     exit_code,
     message_of,
-    shows_progress,
     signals_as_interrupts,
 )
 from shapsketch.cli.plan import plan
@@ -91,7 +90,7 @@ def demo(output: Path, budget: int | None, seed: int, quiet: bool) -> None:
         output,
         budget=demonstration.BUDGET if budget is None else budget,
         random_state=seed,
-        progress=shows_progress(quiet),
+        progress=not quiet,
     )
 
 

@@ -19,6 +19,7 @@ import click
 
 import shapsketch as ss
 from shapsketch.cli.distribution import FORMS, distribution_of
+from shapsketch.evaluate.progress import progress_log
 from shapsketch.files.atomic import is_stdout, is_stream
 from shapsketch.files.formats import FORMATS, format_of
 from shapsketch.files.write import TABLES
@@ -204,7 +205,7 @@ class TableOutput(Output):
 
 FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress bars.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 FLOAT32 = click.option("--float32", is_flag=True, help="Write numbers in single precision.")
 OF = click.option(
     "--of",
@@ -324,13 +325,15 @@ def _verbose(context: click.Context, _parameter: click.Parameter, value: int) ->
     log = logging.getLogger("shapsketch")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("shapsketch: %(message)s"))
-    level = log.level
+    before = log.level, progress_log.level
     log.addHandler(handler)
     log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(value, 2)])
+    progress_log.setLevel(logging.INFO)
 
     def undo() -> None:
         log.removeHandler(handler)
-        log.setLevel(level)
+        for each, level in zip((log, progress_log), before, strict=True):
+            each.setLevel(level)
 
     context.call_on_close(undo)
 
@@ -404,22 +407,6 @@ def refuse(
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
-
-
-def shows_progress(quiet: bool) -> bool:
-    """Return whether to show progress bars: only in a terminal."""
-    return not quiet and sys.stderr.isatty()
-
-
-@contextmanager
-def progress_bar(quiet: bool, what: str) -> Iterator[Any]:
-    """Yield a progress bar of sequences on stderr."""
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        desc=what, unit="seq", unit_scale=True, disable=not shows_progress(quiet), file=sys.stderr
-    ) as bar:
-        yield bar
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from shapsketch.cli.options import (
     output,
     print_json,
     refuse,
-    shows_progress,
     stdout_to_stderr,
 )
 from shapsketch.cli.workers import workers
@@ -95,7 +94,7 @@ def sketch(request: Request, source: Source, evaluation: Evaluation, fit: Fit, t
                 "method": request.method,
                 "distribution": request.queries(),
                 "random_state": request.seed,
-                "progress": shows_progress(target.quiet),
+                "progress": not target.quiet,
                 **vars(fit),
             }
             if names is None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from shapsketch.cli.options import TableOutput, echo, print_json, progress_bar
+from shapsketch.cli.options import TableOutput, echo, print_json
+from shapsketch.evaluate.progress import reporting
 from shapsketch.explain.explained import Explained
 from shapsketch.files.read import SequenceReader
 from shapsketch.files.write import TableWriter
@@ -55,12 +56,14 @@ class RowSource:
     metadata: dict[str, str]
 
 
-def _batches(reader: SequenceReader, bar: Any, size: int) -> Iterator[tuple[list[str], Codes]]:
+def _batches(
+    reader: SequenceReader, advance: Callable[[int], object], size: int
+) -> Iterator[tuple[list[str], Codes]]:
     """Yield names and codes of at most `size` sequences."""
     for records in reader:
         for start in range(0, len(records), size):
             yield records.names[start : start + size], records.codes[start : start + size]
-            bar.update(min(size, len(records) - start))
+            advance(min(size, len(records) - start))
 
 
 def read_all(reader: SequenceReader) -> tuple[list[str], Codes]:
@@ -75,12 +78,12 @@ def stream(reader: SequenceReader, source: RowSource, target: TableOutput) -> No
     started = time.perf_counter()
     with (
         reader,
-        progress_bar(target.quiet, reader.path.name) as bar,
+        reporting(not target.quiet, None, reader.path.name) as advance,
         TableWriter(
             target.output, source.columns, format=target.output_format, metadata=source.metadata
         ) as table,
     ):
-        for names, codes in _batches(reader, bar, source.batch):
+        for names, codes in _batches(reader, advance, source.batch):
             table.write(source.rows(names, codes))
     seconds = time.perf_counter() - started
     if target.as_json:

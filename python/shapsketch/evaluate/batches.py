@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
-from shapsketch._validate import LARGEST, SMALLEST, shown
+from shapsketch._validate import LARGEST, SMALLEST
 from shapsketch.errors import InputError, ModelError
 from shapsketch.evaluate.executor import ExecutorLoop, Resources, run_here
 from shapsketch.evaluate.outputs import ModelCall
+from shapsketch.evaluate.progress import reporting
 from shapsketch.link import IDENTITY, Link
 from shapsketch.space import Codes, Values
 
@@ -21,8 +23,9 @@ logger = logging.getLogger(__name__)
 # Sequences after which values are refused if all of them are too small to be squared. Of fewer sequences, all
 # may have a tiny probability by chance.
 ENOUGH = 16
-# A progress bar (True), nothing (False), or a function of (done, total).
-Progress: TypeAlias = bool | Callable[[int, int], None]
+# Shows progress: a context with a function that takes the number of newly evaluated sequences.
+Report: TypeAlias = Callable[[], AbstractContextManager[Callable[[int], object]]]
+NOTHING: Report = partial(reporting, False, None, "")
 # Receives a batch and its finite values as soon as the batch ends.
 Keep: TypeAlias = Callable[[Codes, Values], None]
 
@@ -33,7 +36,7 @@ def evaluate(
     count: int,
     resources: Resources,
     *,
-    progress: Progress = False,
+    report: Report = NOTHING,
     keep: Keep | None = None,
     link: Link = IDENTITY,
     sizes: Sizes | None = None,
@@ -55,7 +58,7 @@ def evaluate(
     """
     values = np.empty(count if call.outputs is None else (count, len(call.outputs)))
     done = 0
-    with reporting(progress, count, call.what) as advance:
+    with report() as advance:
 
         def sink(first: int, codes: Codes, batch: Values) -> None:
             nonlocal done
@@ -136,33 +139,3 @@ def _check_values(call: ModelCall, link: Link, codes: Codes, values: Values, fir
             f"this batch are invalid): {why}",
             index=first + row,
         )
-
-
-def check_progress(progress: Progress) -> Progress:
-    """Return `progress`; refuse one that is neither a bool nor a function."""
-    if isinstance(progress, (bool, np.bool_)):
-        return bool(progress)
-    if not callable(progress):
-        raise InputError(
-            f"progress must be True, False or a function of (done, total), got {shown(progress)}"
-        )
-    return progress
-
-
-@contextmanager
-def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Show progress; yield a function that takes the number of newly evaluated sequences."""
-    if callable(progress):
-        report, done = progress, 0
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            report(done, total)
-
-        yield advance
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc=what, unit="seq", disable=not progress) as bar:
-        yield bar.update

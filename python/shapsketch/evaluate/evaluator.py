@@ -7,17 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from shapsketch._validate import boolean
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Keep, Progress, Sizes, check_progress, evaluate
+from shapsketch.evaluate.batches import NOTHING, Keep, Report, Sizes, evaluate
 from shapsketch.evaluate.cache import Cache
 from shapsketch.evaluate.diagnostics import examine, tolerance
 from shapsketch.evaluate.executor import Resources
 from shapsketch.evaluate.outputs import ModelCall
+from shapsketch.evaluate.progress import Progress, check_progress, progress_log, reporting
 from shapsketch.evaluate.store import OpenStore, Store
 from shapsketch.evaluate.threads import check_threads, runs_threads
 from shapsketch.link import IDENTITY, Link
@@ -164,7 +166,7 @@ class Evaluator:
         sequences : iterable of str, or integer array (B, n)
         space : SequenceSpace
         progress : bool or callable
-            Show a progress bar, or call a function with (done, total) after each batch.
+            As for :func:`sketch`.
 
         Raises
         ------
@@ -230,25 +232,29 @@ class Session:
     ) -> None:
         self._evaluator, self._space, self._link, self._progress = evaluator, space, link, progress
         self._cache, self._opened = cache, opened
+        # Whether the store had values before this session.
+        self._stored = opened is not None and len(opened.cache) > 0
         self._width = 1 if evaluator.outputs is None else len(evaluator.outputs)
         self.n_evaluated = 0
 
     def evaluate_alone(self, codes: Codes) -> Values:
         """Evaluate codes as one batch, also if their values are in the cache."""
         resources = replace(self._evaluator._resources, batch_size=len(codes))
-        return self._evaluate(iter([codes]), len(codes), resources, None, progress=False)
+        return self._evaluate(iter([codes]), len(codes), resources, None)
 
-    def values(self, parts: Parts, count: int, *, to_square: bool = False) -> Values:
+    def values(self, parts: Parts, count: int, *, to_square: bool = False, label: str = "") -> Values:
         """Return the values (N, k) of sequences; only those not in the cache are evaluated.
 
-        If they are `to_square`, values whose squares overflow or vanish are refused early.
+        If they are `to_square`, values whose squares overflow or vanish are refused early. Progress is shown
+        with a `label`, by default what the model is.
         """
+        show = partial(reporting, self._progress, count, label or self._call().what)
         if self._evaluator.check and self._space not in self._evaluator._checked:
             self._examine(next(parts())[:CHECKED])
         resources, cache = self._evaluator._resources, self._cache
         sizes = Sizes(self._link, self._evaluator.outputs) if to_square else None
         if cache is None:
-            values = self._evaluate(parts(), count, resources, None, progress=self._progress, sizes=sizes)
+            values = self._evaluate(parts(), count, resources, None, report=show, sizes=sizes)
             return values.reshape(count, self._width)
         cache.settle()
         values = np.empty((count, self._width))
@@ -264,13 +270,12 @@ class Session:
             keys.append(cache.keys(part[rows]))
             start += len(part)
         rows = np.concatenate(missing)
+        self._say_available(count - len(rows), count)
         if not len(rows):
             return values
         # A repeated sequence is evaluated once, at its first occurrence.
         _, first, repeats = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
         new = np.sort(rows[first])
-        if len(new) < count:
-            logger.info("%d of %d values are already available", count - len(new), count)
 
         def new_parts() -> Iterator[Codes]:
             start = 0
@@ -281,7 +286,12 @@ class Session:
                     yield part[chosen]
 
         evaluated = self._evaluate(
-            new_parts(), len(new), resources, self._keep(cache), progress=self._progress, sizes=sizes
+            new_parts(),
+            len(new),
+            resources,
+            self._keep(cache),
+            report=partial(show, available=count - len(new)),
+            sizes=sizes,
         ).reshape(len(new), self._width)
         values[rows] = evaluated[np.searchsorted(new, rows[first])[repeats.reshape(-1)]]
         return values
@@ -293,7 +303,7 @@ class Session:
         resources: Resources,
         keep: Keep | None,
         *,
-        progress: Progress,
+        report: Report = NOTHING,
         sizes: Sizes | None = None,
     ) -> Values:
         self.n_evaluated += count
@@ -302,11 +312,21 @@ class Session:
             parts,
             count,
             resources,
-            progress=progress,
+            report=report,
             keep=keep,
             link=self._link,
             sizes=sizes,
         )
+
+    def _say_available(self, available: int, count: int) -> None:
+        """Log how many of the values need no evaluation; a store says so as progress."""
+        if not available:
+            return
+        if self._opened is not None and self._stored:
+            log = progress_log if self._progress is True else logger
+            log.info("%s has %s of %s values already", self._opened.path, f"{available:,}", f"{count:,}")
+        else:
+            logger.info("%d of %d values are already available", available, count)
 
     def _call(self) -> ModelCall:
         evaluator = self._evaluator

@@ -10,8 +10,8 @@ import numpy as np
 
 from shapsketch._validate import choice, integer, iterator_of, number
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator
+from shapsketch.evaluate.progress import Progress, check_progress
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import MIN_CALLS
 from shapsketch.explain.distance import Guard, default_background
@@ -24,7 +24,7 @@ from shapsketch.explain.mutants import MAX_COMPARED, Mutants, Wanted, best_mutan
 from shapsketch.explain.pairs import sampled_index, sampled_interactions
 from shapsketch.explain.refinement import refined
 from shapsketch.explain.results import Explanation, Interactions
-from shapsketch.explain.routes import Routes
+from shapsketch.explain.routes import Routes, sketch_of
 from shapsketch.explain.sampled import Sampling
 from shapsketch.explain.views import Views
 from shapsketch.models._protocol import Model
@@ -103,9 +103,7 @@ class Explainer(LikeShap, Views, Explains):
         random_state: int = 0,
         progress: Progress = True,
     ) -> None:
-        if not isinstance(sketch, (Sketch, Spectrum)):
-            raise InputError(f"expected a Sketch or a Spectrum, got {type(sketch).__name__}")
-        self._sketch = sketch if isinstance(sketch, Sketch) else Sketch(sketch)
+        self._sketch = sketch_of(sketch)
         self._space, self._link = self._sketch.space, self._sketch.link
         chosen = default_background(self._sketch) if background is None else background
         self._background = Background.parse(chosen, self._space)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from shapsketch._validate import check_memory, integer, mapping, real_array
 from shapsketch.errors import BudgetError, InputError
-from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts, Session
+from shapsketch.evaluate.progress import Progress
 from shapsketch.explain.control_variate import MIN_CALLS, Sampled, sample
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.mutants import Scores

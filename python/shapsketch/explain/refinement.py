@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator, Parts
+from shapsketch.evaluate.progress import Progress
 from shapsketch.explain.control_variate import sample
 from shapsketch.explain.pairs import sampled_interactions
 from shapsketch.explain.results import Explanation, Interactions

@@ -18,6 +18,7 @@ from shapsketch.link import Link
 from shapsketch.query.background import Background
 from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.sketch import Sketch
+from shapsketch.surrogate.spectrum import Spectrum
 
 CHOICES = ("best", "closed form", "predictor", "amortised")
 # "best" takes the predictor if its unexplained variance is less than this fraction of that of the closed
@@ -30,6 +31,24 @@ CONTROL_EVALUATIONS = 10
 LARGE = 200
 
 Route: TypeAlias = ClosedForm | SampledPredictor | AmortisedPredictor
+
+
+def sketch_of(sketch: object) -> Sketch:
+    """Return a sketch, or that of a spectrum.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if isinstance(sketch, Spectrum):
+        return Sketch(sketch)
+    if not isinstance(sketch, Sketch):
+        raise InputError(
+            f"expected a Sketch or a Spectrum, got {type(sketch).__name__}",
+            advice="make one of a model by ss.sketch(model, space, budget=...), or load a file by ss.load",
+        )
+    return sketch
 
 
 class Routes:

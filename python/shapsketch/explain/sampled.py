@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shapsketch._validate import check_memory, lazy_property
-from shapsketch.evaluate.batches import Progress, reporting
 from shapsketch.evaluate.evaluator import Parts
+from shapsketch.evaluate.progress import Progress, reporting
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.coalitions import Mean
 from shapsketch.explain.control_variate import Controls, Sampled, sample

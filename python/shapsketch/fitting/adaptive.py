@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections.abc import Callable
 from numbers import Real
 
@@ -44,17 +46,21 @@ def check_target(target_r2: object, method: str) -> float | None:
 
 
 def fit_in_rounds(
-    fit: Callable[[_core.Plan], Fitted], space: SequenceSpace, full: _core.Plan, target: float, seed: int
+    fit: Callable[[_core.Plan, str], Fitted], space: SequenceSpace, full: _core.Plan, target: float, seed: int
 ) -> Fitted:
-    """Evaluate and fit in rounds; `full` is the plan for the whole budget."""
+    """Evaluate and fit in rounds; `full` is the plan for the whole budget.
+
+    `fit` takes the plan of a round, and which round it is, in words.
+    """
     budget, idle = full.budget, 0
     before: tuple[float, float] | None = None
     count = min(FIRST_ROUND, budget)
-    while True:
+    most = 1 + max(0, math.ceil(math.log(budget / FIRST_ROUND, GROWTH)))
+    for number in itertools.count(1):
         last = count >= budget
         # The last round may be the exact transform.
         plan = full if last else _core.Plan(space._core, count, method="regress", seed=seed)
-        fitted = fit(plan)
+        fitted = fit(plan, f"round {number} of at most {most}")
         info = fitted.core.info
         assert info is not None
         r2, high = info.r2.value, info.r2.high
@@ -77,3 +83,4 @@ def fit_in_rounds(
             core = fitted.core.with_outcome(outcome).with_budget(budget)
             return Fitted(core, fitted.custom, fitted.regression_r2)
         count = min(GROWTH * count, budget)
+    raise AssertionError("the last round returns")

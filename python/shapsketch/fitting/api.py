@@ -11,8 +11,8 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import boolean, choice
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress
 from shapsketch.evaluate.evaluator import Evaluator
+from shapsketch.evaluate.progress import Progress
 from shapsketch.files.variants import Variants
 from shapsketch.fitting.boosting import require_trees
 from shapsketch.fitting.distillation import Predictor
@@ -22,7 +22,7 @@ from shapsketch.fitting.holdout import labelled
 from shapsketch.fitting.options import FitOptions, parse_method
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Fitted, fit_values
-from shapsketch.fitting.steps import steps
+from shapsketch.fitting.steps import REGRESSION, Stages, stages_of
 from shapsketch.fitting.task import Task
 from shapsketch.link import LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
@@ -91,7 +91,8 @@ def sketch(  # noqa: PLR0913 - public
     random_state : int
         Seed of every random choice, at least 0.
     progress : bool or callable
-        Show a progress bar, or call a function with (done, total) after each batch.
+        Show a bar in a terminal or notebook, and lines of the log ``shapsketch.progress`` elsewhere; or call
+        a function with (done, total) after each batch.
     teacher : object with ``fit`` and ``predict``, optional
         Custom predictor with scikit-learn's ``fit``/``predict`` for ``distill`` and ``auto``. It receives the
         same inputs as the model and is fitted twice.
@@ -286,7 +287,7 @@ def fit(  # noqa: PLR0913 - public
     else:
         sequences, wild_type = X, None
     space = space_of(space)
-    shows_steps = boolean("progress", progress)
+    shows_stages = boolean("progress", progress)
     scale = parse(link)
     choice("method", method, ANY_QUERIES)
     options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
@@ -304,11 +305,17 @@ def fit(  # noqa: PLR0913 - public
 
     if method == "trees":
         require_trees()
-    if method == "regress":
-        fitted = Fitted(regress())
-    else:
-        with steps(shows_steps) as log:
-            fitted = fit_values(Data(space, rows, len(rows.values), 0.0), options, regress, log)
+    data = Data(space, rows, len(rows.values), 0.0)
+    names = [REGRESSION]
+    if method != "regress":
+        names = stages_of(options, peels=False, ordered=True, near=data.near)
+    stages = Stages(shows_stages, names)
+    with stages.bar():
+        if method == "regress":
+            stages.begin(REGRESSION)
+            fitted = Fitted(regress())
+        else:
+            fitted = fit_values(data, options, regress, stages)
     core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes, wild_type))
     sketch = Sketch._wrap(core, scale, fitted.custom, start=space.start)
     warn_if_low(sketch)

@@ -15,7 +15,7 @@ from shapsketch.fitting.holdout import Labelled, are_near, predictions_after_tru
 from shapsketch.fitting.learners import ClosedForm, Model
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import Weights
-from shapsketch.fitting.steps import Log
+from shapsketch.fitting.steps import Stages
 from shapsketch.query.distribution import Distribution
 from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.predictor import CustomPart
@@ -102,7 +102,7 @@ class Final:
     data : Data
     options : FitOptions
     comparison : Comparison
-    log : callable
+    stages : Stages
     students : Students or None
     refit : bool
         Whether candidates are fitted to all values; otherwise those of the comparison are used, which did
@@ -112,7 +112,7 @@ class Final:
     data: Data
     options: FitOptions
     comparison: Comparison
-    log: Log
+    stages: Stages
     students: Students | None = None
     refit: bool = True
     _models: dict[str, Model] = field(default_factory=dict)
@@ -149,7 +149,6 @@ class Final:
     ) -> _core.Sketch:
         """Return the weighted sum of closed forms, tested by `predictions` of the held-out values."""
         data, options, held = self.data, self.options, self.comparison.split.held
-        self.log("all queries")
         surrogate, all_terms, predictions = self._combined(weights, predictions)
         fit = _core.Fit(
             codes=held.codes,

@@ -42,7 +42,7 @@ from shapsketch.fitting.learners import (
 )
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import WORTHWHILE, WORTHWHILE_NEAR, choose, cross_fitted
-from shapsketch.fitting.steps import Log
+from shapsketch.fitting.steps import ALL_QUERIES, PEELING, REGRESSION, STUDENTS, Log, Stages
 from shapsketch.query.budget import FEWEST
 from shapsketch.surrogate.predictor import CustomPart
 from shapsketch.surrogate.relations import NAMED
@@ -135,7 +135,7 @@ def fit_values(
     data: Data,
     options: FitOptions,
     regress: Callable[[], _core.Sketch],
-    log: Log,
+    stages: Stages,
     peel: Callable[[], _core.Sketch | None] | None = None,
 ) -> Fitted:
     """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values.
@@ -144,11 +144,11 @@ def fit_values(
     """
     peeled = None
     if options.method == "auto" and peel is not None:
-        log("peeling")
+        stages.begin(PEELING)
         peeled = _peel(data, options, peel)
         if peeled is not None and peeled.regression_r2 >= GOOD:
             return peeled
-    fitted = _better(_fit_learners(data, options, regress, log), peeled)
+    fitted = _better(_fit_learners(data, options, regress, stages), peeled)
     if not fitted.missing:
         return fitted
     logger.warning("%s", fitted.missing)
@@ -186,13 +186,15 @@ def _better(fitted: Fitted, peeled: Fitted | None) -> Fitted:
     return replace(fitted, core=core.with_predictor(predictor))
 
 
-def _fit_learners(data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], log: Log) -> Fitted:
+def _fit_learners(
+    data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], stages: Stages
+) -> Fitted:
     """Fit the regression and the other learners."""
     clock, regressed = Clock(options.effort, data.model_seconds), None
     # If the regression selects supports by all values, cross-validation cannot tell its error.
     selected = not data.ordered and selects(data.space, len(data.rows.values))
     if options.method == "auto" and not selected:
-        log("regression")
+        stages.begin(REGRESSION)
         started = time.perf_counter()
         core = regress()
         regressed = Regressed(core, time.perf_counter() - started)
@@ -201,7 +203,7 @@ def _fit_learners(data: Data, options: FitOptions, regress: Callable[[], _core.S
             return _only_regression(data, options, regressed, reason)
     missing = Missing.of(data, options)
     try:
-        fitted = _compare(data, options, regressed, clock, missing, log)
+        fitted = _compare(data, options, regressed, clock, missing, stages)
     except InputError as error:
         # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
@@ -302,7 +304,12 @@ def _unordered_learners(
 
 
 def _compare(
-    data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
+    data: Data,
+    options: FitOptions,
+    regressed: Regressed | None,
+    clock: Clock,
+    missing: Missing,
+    stages: Stages,
 ) -> Fitted:
     if regressed is None:
         check_enough(data.rows)
@@ -312,7 +319,7 @@ def _compare(
     if np.ptp(split.held.values) == 0.0 and regressed is not None:
         return _only_regression(data, options, regressed, "the held-out values do not differ")
     baseline = float(np.average(split.train.values, weights=split.train.weights))
-    final = Final(data, options, Comparison(split, baseline), log)
+    final = Final(data, options, Comparison(split, baseline), stages)
     try:
         _fill(final, regressed, clock, missing)
         return _final(final, regressed, clock)
@@ -330,8 +337,10 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
     """Fit the candidates that fit into the time."""
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
-    for learner in _learners(data, options, regressed, clock, missing, final.log):
+    for learner in _learners(data, options, regressed, clock, missing, final.stages.step):
         if chosen or fits(learner, clock, data.rows.codes):
+            if regressed is None or learner.name != "regress":
+                final.stages.begin_learner(learner.name)
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
@@ -340,6 +349,7 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
         and options.method != "trees"
         and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed))
     ):
+        final.stages.begin(STUDENTS)
         final.students = Students(
             positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
             draw=data.draw if data.near or data.distribution is not None else None,
@@ -348,7 +358,7 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
             seconds=STUDENT_SHARE * clock.allowed,
             relations=_relations(comparison, regressed),
             seed=options.seed,
-            log=final.log,
+            log=final.stages.step,
         )
         comparison.teach(final.students)
 
@@ -365,6 +375,7 @@ def _relations(comparison: Comparison, regressed: Regressed | None) -> list[str]
 def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     """Choose the closed form and the predictor, and fit both to all values."""
     comparison, options = final.comparison, final.options
+    final.stages.begin(ALL_QUERIES)
     held, baseline = comparison.split.held, comparison.baseline
     closed = comparison.closed_forms()
     # Closed forms of trees that are exact have too many terms to be averaged with others.

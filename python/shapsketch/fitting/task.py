@@ -13,8 +13,8 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._validate import check_memory
 from shapsketch.errors import InputError
-from shapsketch.evaluate.batches import Progress, check_progress
 from shapsketch.evaluate.evaluator import Evaluator, Session
+from shapsketch.evaluate.progress import Progress, check_progress
 from shapsketch.fitting.adaptive import check_target, fit_in_rounds
 from shapsketch.fitting.boosting import require_trees
 from shapsketch.fitting.final import Data
@@ -23,7 +23,7 @@ from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.regression import SparseRegressor
 from shapsketch.fitting.selection import Fitted, fit_values
-from shapsketch.fitting.steps import steps
+from shapsketch.fitting.steps import EVALUATION, PEELING, REGRESSION, Stages, stages_of
 from shapsketch.link import Link, LinkLike, parse
 from shapsketch.query.budget import Drawn, budgeted, queries_of
 from shapsketch.query.distribution import Distribution, DistributionLike
@@ -99,22 +99,31 @@ class Task:
 
     def run(self) -> list[Sketch]:
         """Return one sketch for each output."""
-        width = 1 if self.evaluator.outputs is None else len(self.evaluator.outputs)
+        outputs = self.evaluator.outputs
+        width = 1 if outputs is None else len(outputs)
+        names = [""] if outputs is None else [f"output {name}" for name in outputs]
         with self.evaluator.open(self.space, link=self.link, progress=self.progress) as session:
             if self.target is None:
                 queries = queries_of(self.plan, self.distribution)
                 started = time.perf_counter()
-                values = _values(session, self.plan, queries)
+                stages = self._stages(self.plan)
+                values = _values(session, self.plan, queries, stages)
                 seconds = time.perf_counter() - started
                 fitted = [
-                    self._fit(self.plan, queries, np.ascontiguousarray(values[:, output]), seconds)
+                    self._fit(
+                        self.plan,
+                        queries,
+                        np.ascontiguousarray(values[:, output]),
+                        seconds,
+                        stages.of(names[output]),
+                    )
                     for output in range(width)
                 ]
             else:
                 target = self.target
                 fitted = [
                     fit_in_rounds(
-                        partial(self._round, session, output),
+                        partial(self._round, session, output, names[output]),
                         self.space,
                         self.plan,
                         target,
@@ -127,15 +136,33 @@ class Task:
             warn_if_low(sketch)
         return sketches
 
-    def _round(self, session: Session, output: int, plan: _core.Plan) -> Fitted:
+    def _stages(self, plan: _core.Plan, of: str = "") -> Stages:
+        """Return the stages of a plan, which may be that of a round."""
+        names, method = [EVALUATION], self._single(plan)
+        if method is not None:
+            return Stages(self.progress, [*names, method], of)
+        ordered = self.distribution is None or self.distribution.ordered
+        near, peels = self.distribution is not None, plan.design is not None
+        return Stages(
+            self.progress, names + stages_of(self.options, peels=peels, ordered=ordered, near=near), of
+        )
+
+    def _single(self, plan: _core.Plan) -> str | None:
+        """Return the stage of the only method that a plan has; None if several are compared."""
+        if plan.method != "regress":
+            return "exact transform" if plan.method == "exact" else PEELING
+        return REGRESSION if self.options.method == "regress" else None
+
+    def _round(self, session: Session, output: int, name: str, plan: _core.Plan, label: str) -> Fitted:
+        stages = self._stages(plan, f"{name}, {label}" if name else label)
         queries = queries_of(plan, self.distribution)
         started = time.perf_counter()
-        values = _values(session, plan, queries)
+        values = _values(session, plan, queries, stages)
         seconds = time.perf_counter() - started
-        return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds)
+        return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds, stages)
 
     def _fit(
-        self, plan: _core.Plan, queries: _core.Queries | Drawn, values: Values, seconds: float
+        self, plan: _core.Plan, queries: _core.Queries | Drawn, values: Values, seconds: float, stages: Stages
     ) -> Fitted:
         if np.ptp(values) == 0.0:
             logger.warning(
@@ -159,7 +186,9 @@ class Task:
             regressor._fit(self.space, rows, uniform=uniform)
             return regressor.sketch_._core.with_budget(plan.budget)
 
-        if plan.method != "regress" or self.options.method == "regress":
+        single = self._single(plan)
+        if single is not None:
+            stages.begin(single)
             core = closed_form()
             assert core.info is not None
             fitted = Fitted(core, None, core.info.r2.value)
@@ -171,8 +200,8 @@ class Task:
             peel = None
             if plan.design is not None and not isinstance(queries, Drawn):
                 peel = partial(queries.peel, linked)
-            with steps(self.progress is True) as log:
-                fitted = fit_values(data, self.options, closed_form, log, peel)
+            with stages.bar():
+                fitted = fit_values(data, self.options, closed_form, stages, peel)
         core = on_link(fitted.core, self.link)
         if isinstance(queries, Drawn):
             assert self.distribution is not None
@@ -180,12 +209,13 @@ class Task:
         return Fitted(core, fitted.custom, fitted.regression_r2)
 
 
-def _values(session: Session, plan: _core.Plan, queries: _core.Queries | Drawn) -> Values:
+def _values(session: Session, plan: _core.Plan, queries: _core.Queries | Drawn, stages: Stages) -> Values:
     """Return the values (N, k) of queries."""
+    stages.begin(EVALUATION)
     logger.info("%s, %d queries", plan.method, len(queries))
 
     def parts() -> Iterator[Codes]:
         for start in range(0, len(queries), PART):
             yield queries.batch(start, min(start + PART, len(queries)))
 
-    return session.values(parts, len(queries), to_square=True)
+    return session.values(parts, len(queries), to_square=True, label=stages.label)

@@ -47,7 +47,9 @@ def imported(path: str, *, inputs: Inputs | None = None) -> _Imported:
     """
     if not isinstance(path, str) or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*(\(\))?", path):
         hint = ""
-        if isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+(\(\))?", path):
+        if isinstance(path, str) and re.fullmatch(r"\w+\.py", path):
+            hint = f"; add the name of the model in this file, such as '{path.removesuffix('.py')}:predict'"
+        elif isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+(\(\))?", path):
             hint = f"; did you mean {':'.join(path.rsplit('.', 1))!r}?"
         elif isinstance(path, str) and re.fullmatch(r"\w+", path):
             hint = f"; add the name of the model in the module {path!r}, such as '{path}:predict'"

@@ -298,7 +298,7 @@ def budget_curve(sketches: Iterable[Sketch], ax: Axes | None = None) -> Axes:
     distributions = sorted({sketch.distribution for sketch in listed})
     titled(
         ax,
-        "R² and its 95 % interval against the number of evaluated sequences",
+        "R² with its 95 % interval",
         f"queries: {', '.join(distributions)}",
     )
     return ax

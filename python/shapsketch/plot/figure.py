@@ -29,6 +29,8 @@ PALETTE = ("#0072B2", "#E69F00", "#D55E00", "#000000", "#009E73", "#CC79A7", "#5
 MARKERS = "os^DvP*X<>"
 # Sizes of text in points, and widths relative to it: the mean of characters of a title, and of a digit.
 TITLE_SIZE, TEXT_SIZE, MEAN_WIDTH, WIDTH = 10.0, 9.0, 0.56, 0.64
+# Half of the width of the light part of diverging colours, which lines do not have.
+FAINT = 0.15
 # Points of an inch.
 INCH = 72.0
 # Largest number of lines of a title.
@@ -123,7 +125,7 @@ def map_width(n: int) -> float:
 
 
 def position_ticks(ax: Axes, n: int, start: int, *, axis: str = "x") -> None:
-    """Label the positions `start` to ``start + n - 1`` as far as there is space."""
+    """Label the axis of the positions `start` to ``start + n - 1``, each of them if there is space."""
     ticker = library("ticker")
     width, height = size_of(ax)
     which = ax.xaxis if axis == "x" else ax.yaxis
@@ -138,6 +140,7 @@ def position_ticks(ax: Axes, n: int, start: int, *, axis: str = "x") -> None:
         which.set_major_locator(ticker.MaxNLocator(bins, integer=True, steps=[1, 2, 5, 10]))
     which.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:.0f}"))
     which.set_tick_params(labelsize=TEXT_SIZE)
+    which.set_label_text("position")
 
 
 def symbol_ticks(ax: Axes, alphabet: str) -> None:
@@ -163,6 +166,12 @@ def styles(alphabet: str) -> dict[str, tuple[str, str]]:
         symbol: (PALETTE[i % len(PALETTE)], MARKERS[i // len(PALETTE) % len(MARKERS)])
         for i, symbol in enumerate(alphabet)
     }
+
+
+def symbol_at(symbol: str, position: int) -> str:
+    """Return the name of a symbol at a position: ``A12``, or ``1 at 12`` for a digit."""
+    between = "\N{NO-BREAK SPACE}at\N{NO-BREAK SPACE}" if symbol.isnumeric() else ""
+    return f"{visible(symbol)}{between}{position}"
 
 
 def letters_below(ax: Axes, sequence: str, start: int) -> None:
@@ -223,6 +232,14 @@ def colour_bar(ax: Axes, mappable: Any, label: str) -> None:
     bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02)
     bar.set_label("\n".join(textwrap.wrap(label, width)), fontsize=TEXT_SIZE)
     bar.ax.tick_params(labelsize=TEXT_SIZE - 1.0)
+
+
+def line_colours(*, diverging: bool) -> Any:
+    """Return the colours of lines: those of images without the light ones, which cannot be seen on white."""
+    colours = library("pyplot").get_cmap(DIVERGING if diverging else SEQUENTIAL)
+    parts = [np.linspace(0.0, 0.5 - FAINT, 128), np.linspace(0.5 + FAINT, 1.0, 128)]
+    kept = np.concatenate(parts) if diverging else np.linspace(2.0 * FAINT, 1.0, 256)
+    return library("colors").ListedColormap(colours(kept))
 
 
 def one_or_mean(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,8 @@ from shapsketch.explain.results import Interactions
 from shapsketch.explain.variant_table import VariantTable
 from shapsketch.explain.variants import VariantEffects
 from shapsketch.plot.figure import (
-    DIVERGING,
+    INCH,
     NEUTRAL,
-    SEQUENTIAL,
     TEXT_SIZE,
     checked,
     colour_bar,
@@ -25,6 +24,7 @@ from shapsketch.plot.figure import (
     image,
     letters_below,
     library,
+    line_colours,
     map_width,
     one_or_mean,
     position_ticks,
@@ -81,6 +81,16 @@ def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes
     InputError
         If an argument is of another type, `n` is not the length of the explained sequences, pairs were not
         computed, or there are no sequences.
+
+    Examples
+    --------
+    >>> import matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> space = ss.SequenceSpace(ss.DNA, 8)
+    >>> explainer = ss.Explainer(ss.Spectrum(space, [[0, 2, 2, 0, 0, 0, 0, 0]], [1.0]))
+    >>> pairs = explainer.interactions(["ACGTACGT"], index="FSII", max_order=2)
+    >>> ss.plot.pair_map(pairs, 8).get_title(loc="left").splitlines()[0]
+    'FSII of pairs of positions'
     """
     checked("interactions", interactions, Interactions)
     if integer("n", n, least=1) != interactions.length:
@@ -91,25 +101,31 @@ def pair_map(interactions: Interactions, n: int, ax: Axes | None = None) -> Axes
     matrix[np.triu_indices(n, 1)] = 0.0
     for (i, j), size in zip(pairs.supports, sizes, strict=True):
         matrix[i, j] = size
-    width = map_width(n)
-    ax = drawn_on(ax, width, 0.88 * width)
-    start = interactions.start
-    extent = (start - 0.5, start + n - 0.5, start + n - 0.5, start - 0.5)
-    image(ax, matrix, units(interactions.link), diverging=signed, extent=extent)
+    ax = _square(ax, matrix, units(interactions.link), diverging=signed, start=interactions.start)
     ax.set_facecolor("white")
-    position_ticks(ax, n, start)
-    position_ticks(ax, n, start, axis="y")
-    ax.set_xlabel("position")
-    ax.set_ylabel("position")
     titled(ax, _named(interactions, signed), f"of {interactions.explained}")
     return ax
 
 
-def _named(interactions: Interactions, signed: bool) -> str:
+def _square(ax: Axes | None, matrix: Values, label: str, *, diverging: bool, start: int = 0) -> Axes:
+    """Draw a matrix (n, n) of pairs of the positions from `start`."""
+    n = len(matrix)
+    width = map_width(n)
+    ax = drawn_on(ax, width, 0.88 * width)
+    first, last = start - 0.5, start + n - 0.5
+    image(ax, matrix, label, diverging=diverging, extent=(first, last, last, first))
+    # Lines that are drawn later must not widen the map.
+    ax.autoscale(False)
+    for axis in ("x", "y"):
+        position_ticks(ax, n, start, axis=axis)
+    return ax
+
+
+def _named(interactions: Interactions, signed: bool, pairs: str = "pairs of positions") -> str:
     """Return the first line of a title."""
     if signed:
-        return f"{interactions.index} of pairs of positions"
-    return f"mean |{interactions.index}| of pairs of positions, {len(interactions):,} sequences"
+        return f"{interactions.index} of {pairs}"
+    return f"mean |{interactions.index}| of {pairs}, {len(interactions):,} sequences"
 
 
 def _strongest(
@@ -132,12 +148,20 @@ def _strongest(
     return pairs, chosen, sizes[order[::-1]], signed
 
 
-def _lines(values: Values, signed: bool) -> tuple[npt.NDArray[Any], Values, Any]:
-    """Return the colours (m, 4) and widths (m,) of lines, and what a colour bar needs."""
-    limit = float(np.abs(values).max()) if len(values) else 1.0
-    norm = library("colors").Normalize(-limit if signed else 0.0, limit)
-    mappable = library("cm").ScalarMappable(norm, DIVERGING if signed else SEQUENTIAL)
-    return mappable.to_rgba(values), THIN + (THICK - THIN) * np.abs(values) / limit, mappable
+class Lines(NamedTuple):
+    """The colours (m, 4) and widths (m,) of lines, and what a colour bar needs."""
+
+    colours: npt.NDArray[Any]
+    widths: Values
+    mappable: Any
+
+    @classmethod
+    def of(cls, values: Values, signed: bool, thick: float = THICK) -> Lines:
+        """Return the lines of values; the strongest has the width `thick`, in points."""
+        limit = float(np.abs(values).max()) if len(values) else 1.0
+        norm = library("colors").Normalize(-limit if signed else 0.0, limit)
+        mappable = library("cm").ScalarMappable(norm, line_colours(diverging=signed))
+        return cls(mappable.to_rgba(values), THIN + (thick - THIN) * np.abs(values) / limit, mappable)
 
 
 def arcs(
@@ -165,21 +189,35 @@ def arcs(
     ------
     InputError
         If an argument is of another type, pairs were not computed, or there are no sequences.
+
+    Examples
+    --------
+    >>> import matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> space = ss.SequenceSpace(ss.DNA, 8)
+    >>> explainer = ss.Explainer(ss.Spectrum(space, [[0, 2, 2, 0, 0, 0, 0, 0]], [1.0]))
+    >>> pairs = explainer.interactions(["ACGTACGT"], index="FSII", max_order=2)
+    >>> ss.plot.arcs(pairs, sequence="ACGTACGT").get_title(loc="left").splitlines()[0]
+    'FSII of one pair'
     """
     pairs, chosen, values, signed = _strongest(interactions, count)
     n = pairs.length
     text = sequence_of(sequence, n)
     ax = drawn_on(ax, columns_width(n, 0.22, 22.0), 3.6)
-    colours, widths, mappable = _lines(values, signed)
+    lines = Lines.of(values, signed)
     patches = library("patches")
     start = pairs.start
-    for (i, j), colour, width in zip(chosen, colours, widths, strict=True):
-        middle, span = start + (i + j) / 2.0, float(j - i)
-        arc = patches.Arc((middle, 0.0), span, span, theta1=0.0, theta2=180.0, color=colour, linewidth=width)
+    longest = max((j - i for i, j in chosen), default=1)
+    for (i, j), colour, width in zip(chosen, lines.colours, lines.widths, strict=True):
+        # Heights grow with the root of the span, so that short arcs are seen beside long ones.
+        middle, span, height = start + (i + j) / 2.0, float(j - i), float(np.sqrt((j - i) * longest))
+        arc = patches.Arc(
+            (middle, 0.0), span, height, theta1=0.0, theta2=180.0, color=colour, linewidth=width
+        )
         ax.add_patch(arc)
     # The highest arc fills the axes, but short arcs are not drawn much higher than wide.
     width_of_axes, height_of_axes = size_of(ax)
-    height = max(max((j - i for i, j in chosen), default=1), ROUND * n * height_of_axes / width_of_axes) / 2.0
+    height = max(longest, ROUND * n * height_of_axes / width_of_axes) / 2.0
     ax.set_xlim(start - 0.7, start + n - 0.3)
     ax.set_ylim(-0.14 * height if text else -0.02 * height, 1.08 * height)
     ax.set_yticks([])
@@ -189,16 +227,17 @@ def arcs(
     if text:
         letters_below(ax, text, start)
     position_ticks(ax, n, start)
-    ax.set_xlabel("position")
-    colour_bar(ax, mappable, units(pairs.link))
-    titled(ax, _drawn(pairs, signed, len(chosen)), f"of {pairs.explained}")
+    _explained_by(ax, pairs, lines, signed)
     return ax
 
 
-def _drawn(pairs: Interactions, signed: bool, count: int) -> str:
-    """Return the first line of the title of a plot of some pairs."""
-    what = f"the {count} strongest" if count > 1 else "one pair" if count else "no pair interacts"
-    return f"{_named(pairs, signed)}: {what}"
+def _explained_by(ax: Axes, pairs: Interactions, lines: Lines, signed: bool) -> None:
+    """Add what the lines of some pairs mean: a colour bar, and the title."""
+    count = len(lines.widths)
+    what = f"the {count} strongest pairs" if count > 1 else "one pair"
+    title = _named(pairs, signed, what) if count else f"{pairs.index}: no pair interacts"
+    colour_bar(ax, lines.mappable, units(pairs.link))
+    titled(ax, title, f"of {pairs.explained}")
 
 
 def network(interactions: Interactions, count: int = 20, *, ax: Axes | None = None) -> Axes:
@@ -223,33 +262,57 @@ def network(interactions: Interactions, count: int = 20, *, ax: Axes | None = No
     ------
     InputError
         If an argument is of another type, pairs were not computed, or there are no sequences.
+
+    Examples
+    --------
+    >>> import matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> space = ss.SequenceSpace(ss.DNA, 8)
+    >>> explainer = ss.Explainer(ss.Spectrum(space, [[0, 2, 2, 0, 0, 0, 0, 0]], [1.0]))
+    >>> pairs = explainer.interactions(["ACGTACGT"], index="FSII", max_order=2)
+    >>> [text.get_text() for text in ss.plot.network(pairs).texts]
+    ['1', '2']
     """
     pairs, chosen, values, signed = _strongest(interactions, count)
     positions = sorted({position for pair in chosen for position in pair})
     angles = np.pi / 2.0 - 2.0 * np.pi * np.arange(len(positions)) / max(len(positions), 1)
     points = dict(zip(positions, np.stack([np.cos(angles), np.sin(angles)], axis=1), strict=True))
     ax = drawn_on(ax, 6.6, 5.8)
-    colours, widths, mappable = _lines(values, signed)
+    # The radius of the circle, and half of the space between neighbours on it, in points.
+    radius = 0.4 * INCH * min(size_of(ax))
+    space = np.pi * radius / max(len(positions), 1)
+    size = min(TEXT_SIZE, max(4.0, 0.75 * space))
+    lines = Lines.of(values, signed, THICK * size / TEXT_SIZE)
     path, patch = library("path").Path, library("patches").PathPatch
-    for (i, j), colour, width in zip(chosen, colours, widths, strict=True):
+    for (i, j), colour, width in zip(chosen, lines.colours, lines.widths, strict=True):
         # A curve towards the centre, so that lines between neighbours stay apart.
         bent = path([points[i], 0.25 * (points[i] + points[j]), points[j]], [1, 3, 3])
         ax.add_patch(patch(bent, fill=False, edgecolor=colour, linewidth=width))
     for position, point in points.items():
-        ax.plot(*point, "o", color="0.25", markersize=5.0)
+        ax.plot(*point, "o", color="0.25", markersize=0.5 * size)
         label = str(numbered([position], pairs.start)[0])
-        ax.text(1.1 * point[0], 1.1 * point[1], label, ha="center", va="center", fontsize=TEXT_SIZE)
-    ax.set_xlim(-1.25, 1.25)
-    ax.set_ylim(-1.2, 1.2)
+        outwards = (1.3 + 0.3 * len(label)) * size * point
+        ax.annotate(
+            label,
+            point,
+            outwards,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=size,
+        )
+    # Space for the numbers of the positions.
+    reach = max(1.25, 1.0 + 3.2 * size / radius)
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-reach, reach)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    colour_bar(ax, mappable, units(pairs.link))
-    titled(ax, _drawn(pairs, signed, len(chosen)), f"of {pairs.explained}")
+    _explained_by(ax, pairs, lines, signed)
     return ax
 
 
 def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -> Axes:
-    """Draw the epistasis of a deep mutational scan between positions.
+    r"""Draw the epistasis of a deep mutational scan between positions.
 
     Above the diagonal it is predicted, below it is measured, each as the mean over the pairs of substitutions
     in the table. Grey pairs of positions have none.
@@ -268,6 +331,22 @@ def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -
     ------
     InputError
         If it is something else, a table without epistasis, or there are no pairs.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> effects = {f"{symbol}{i}{a}": 0.1 * i - 0.2 * k for i, symbol in enumerate("MKV", 1)
+    ...            for k, a in enumerate("ACDEFG")}
+    >>> rows = ["mutant,score", "WT,0", *(f"{name},{effect}" for name, effect in effects.items())]
+    >>> rows += [f"{a}:{b},{effects[a] + effects[b]}" for a in effects for b in effects if a[1] < b[1]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "scan.csv")
+    ...     _ = path.write_text("\n".join(rows))
+    ...     variants = ss.read_variants(path, wild_type="MKV")
+    >>> scan = ss.VariantEffects(ss.fit(variants), variants)
+    >>> ss.plot.epistasis_map(scan).get_title(loc="left").splitlines()[0]
+    'mean epistasis of 108 pairs of substitutions'
     """
     if not isinstance(scan, (VariantEffects, VariantTable)):
         raise InputError(f"scan must be VariantEffects or a VariantTable, got {shown(scan)}")
@@ -291,15 +370,10 @@ def epistasis_map(scan: VariantEffects | VariantTable, ax: Axes | None = None) -
         counts = np.bincount(cells, minlength=n * n)
         sums = np.bincount(cells, values[finite], minlength=n * n)
         matrix[counts > 0] = sums[counts > 0] / counts[counts > 0]
-    width = map_width(n)
-    ax = drawn_on(ax, width, 0.88 * width)
-    extent = (start - 0.5, end + 0.5, end + 0.5, start - 0.5)
-    image(ax, matrix.reshape(n, n), f"mean epistasis, {units(table.link)}", diverging=True, extent=extent)
+    ax = _square(
+        ax, matrix.reshape(n, n), f"mean epistasis, {units(table.link)}", diverging=True, start=start
+    )
     ax.plot([start - 0.5, end + 0.5], [start - 0.5, end + 0.5], color="black", linewidth=0.6)
-    ax.set_xlim(extent[:2])
-    ax.set_ylim(extent[2:])
-    position_ticks(ax, n, start)
-    position_ticks(ax, n, start, axis="y")
     ax.set_xlabel("position (above the diagonal: predicted)")
     ax.set_ylabel("position (below: measured)")
     pairs = f"{len(table):,} pairs" if len(table) > 1 else "one pair"

@@ -28,7 +28,7 @@ from shapsketch.plot.figure import (
     units,
     visible,
 )
-from shapsketch.space import Codes, SequenceSpace, space_of
+from shapsketch.space import Codes, SequenceSpace, Values, space_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,8 @@ def logo(attributions: Explanation | AttributionMap, ax: Axes | None = None) -> 
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     position_ticks(ax, n, start)
-    ax.set_xlabel("position")
+    # Letters that touch the frame look cut off.
+    ax.margins(y=0.05)
     ax.set_ylabel(units(attributions.link))
     titled(ax, "mean Shapley values" if several else "Shapley values", f"of {attributions.explained}")
     return ax
@@ -92,6 +93,16 @@ def logo(attributions: Explanation | AttributionMap, ax: Axes | None = None) -> 
 
 def _alphabet_of(attributions: Explanation | AttributionMap) -> str:
     return attributions._alphabet if isinstance(attributions, Explanation) else attributions.alphabet
+
+
+def _symbols_by_positions(ax: Axes | None, values: Values, alphabet: str, label: str, start: int = 0) -> Axes:
+    """Draw values (n, q) of the symbols at the positions from `start`."""
+    n, q = values.shape
+    ax = drawn_on(ax, columns_width(n, 0.3, 20.0), 0.22 * q + 2.0)
+    image(ax, values.T, label, diverging=True, extent=(start - 0.5, start + n - 0.5, q - 0.5, -0.5))
+    symbol_ticks(ax, alphabet)
+    position_ticks(ax, n, start)
+    return ax
 
 
 def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes | None = None) -> Axes:
@@ -115,6 +126,16 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
     InputError
         If an argument is of another type, `space` is not the space of the explained sequences, or there are
         none.
+
+    Examples
+    --------
+    >>> import matplotlib, shapsketch as ss
+    >>> matplotlib.use("Agg")
+    >>> space = ss.SequenceSpace(ss.DNA, 8)
+    >>> explainer = ss.Explainer(ss.Spectrum(space, [[0, 2, 2, 0, 0, 0, 0, 0]], [1.0]))
+    >>> explanation = explainer(["ACGTACGT", "AAGTACGT"])
+    >>> ss.plot.position_letter_map(explanation, space).get_xlabel()
+    'position'
     """
     checked("explanation", explanation, Explanation)
     alphabet, n = explanation._alphabet, explanation.values.shape[1]
@@ -126,13 +147,8 @@ def position_letter_map(explanation: Explanation, space: SequenceSpace, ax: Axes
     attributions = AttributionMap.from_batches(
         iter([(explanation.data, explanation.values)]), space, explanation.explained
     )
-    ax = drawn_on(ax, columns_width(n, 0.3, 20.0), 0.22 * space.q + 2.0)
-    start = explanation.start
-    extent = (start - 0.5, start + n - 0.5, space.q - 0.5, -0.5)
-    image(ax, attributions.mean.T, units(explanation.link), diverging=True, extent=extent)
-    symbol_ticks(ax, alphabet)
-    position_ticks(ax, n, start)
-    ax.set_xlabel("position")
+    label = f"Shapley value, {units(explanation.link)}"
+    ax = _symbols_by_positions(ax, attributions.mean, alphabet, label, explanation.start)
     titled(ax, "mean Shapley value of each symbol at each position", f"of {explanation.explained}")
     return ax
 
@@ -185,14 +201,9 @@ def mutation_map(
     else:
         raise InputError(f"source must be an Explainer or VariantEffects, got {shown(source)}")
     start = explained.start
-    ax = drawn_on(ax, columns_width(space.n, 0.3, 20.0), 0.22 * space.q + 2.0)
-    extent = (start - 0.5, start + space.n - 0.5, space.q - 0.5, -0.5)
-    image(ax, effects.T, f"effect, {units(explained.link)}", diverging=True, extent=extent)
+    ax = _symbols_by_positions(ax, effects, space.alphabet, f"effect, {units(explained.link)}", start)
     width, height = size_of(ax)
     diameter = 0.45 * 72.0 * min(width / space.n, height / space.q)
     ax.scatter(start + np.arange(space.n), codes, s=min(diameter, 6.0) ** 2, color="black", linewidths=0)
-    symbol_ticks(ax, space.alphabet)
-    position_ticks(ax, space.n, start)
-    ax.set_xlabel("position")
     titled(ax, "effect of each substitution (dot: symbol of the sequence)", predicted_by(explained))
     return ax

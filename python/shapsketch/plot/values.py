@@ -10,17 +10,21 @@ from shapsketch._validate import integer, shown
 from shapsketch.errors import InputError
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.plot.figure import (
+    INCH,
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
     TEXT_SIZE,
+    WIDTH,
     checked,
     drawn_on,
+    library,
     plain,
     refuse_empty,
     sequence_of,
     size_of,
     styles,
+    symbol_at,
     titled,
     units,
     visible,
@@ -82,7 +86,7 @@ def beeswarm(explanation: Explanation, count: int = 15, *, ax: Axes | None = Non
     offsets = [_offsets(column, symbols) for column, symbols in zip(values.T, codes.T, strict=True)]
     heights = np.arange(len(rows)) + np.stack(offsets, axis=1)
     # A point has the diameter of its row at most.
-    diameter = min(4.5, 0.5 * 72.0 * size_of(ax)[1] / len(rows))
+    diameter = min(4.5, 0.5 * INCH * size_of(ax)[1] / len(rows))
     for code, (symbol, (colour, marker)) in enumerate(styles(alphabet).items()):
         has = codes == code
         if has.any():
@@ -100,18 +104,21 @@ def beeswarm(explanation: Explanation, count: int = 15, *, ax: Axes | None = Non
             )
     ax.axvline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
     labels = [str(number) for number in numbered(rows, explanation.start)]
-    ax.set_yticks(range(len(rows)), labels, fontsize=min(TEXT_SIZE, 0.7 * 72.0 * size_of(ax)[1] / len(rows)))
+    ax.set_yticks(range(len(rows)), labels, fontsize=min(TEXT_SIZE, 0.7 * INCH * size_of(ax)[1] / len(rows)))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_ylabel("position")
     ax.set_xlabel(f"Shapley value, {units(explanation.link)}")
     _, names = ax.get_legend_handles_labels()
+    # Lines of the legend are 1.5 times as high as their text.
+    legend_rows = min(LEGEND_ROWS, max(int(size_of(ax)[1] * INCH / (1.5 * TEXT_SIZE)), 1))
     ax.legend(
         loc="upper left",
         bbox_to_anchor=(1.0, 1.02),
-        ncols=-(-len(names) // LEGEND_ROWS),
+        ncols=-(-len(names) // legend_rows),
         fontsize=TEXT_SIZE - 1.0,
         frameon=False,
         handletextpad=0.1,
+        columnspacing=0.8,
         markerscale=1.4,
     )
     left_out = f", the {len(rows)} largest of {n} positions" if len(rows) < n else ""
@@ -187,7 +194,9 @@ def waterfall(
     # From the base value at the bottom to the score at the top, so the largest bar is at the top.
     ends = base + np.cumsum([value for _, value in steps[::-1]])[::-1] if steps else np.empty(0)
     ax = drawn_on(ax, 6.4, 0.28 * len(steps) + 2.2)
-    row = 72.0 * size_of(ax)[1] / max(len(steps), 1)
+    row = INCH * size_of(ax)[1] / max(len(steps), 1)
+    # Lines end beside the numbers that they cross.
+    outline = library("patheffects").withStroke(linewidth=2.5, foreground="white")
     for y, ((_, value), end) in enumerate(zip(steps, ends, strict=True)):
         colour = POSITIVE if value > 0.0 else NEGATIVE
         ax.barh(y, value, left=end - value, height=0.7, color=colour)
@@ -199,6 +208,7 @@ def waterfall(
             ha="left" if value > 0.0 else "right",
             va="center",
             fontsize=min(TEXT_SIZE - 1.0, 0.7 * row),
+            path_effects=[outline],
         )
         if y > 0:
             ax.plot([end, end], [y - 1.35, y + 0.35], color=NEUTRAL, linewidth=0.7, zorder=0)
@@ -206,13 +216,15 @@ def waterfall(
     for x, style in ((base, "--"), (score, "-")):
         ax.axvline(x, color=NEUTRAL, linewidth=0.8, linestyle=style, zorder=0)
     low, high = min([base, *ends]), max([base, *ends])
-    # Space for the numbers beside the bars.
-    margin = 0.16 * (high - low) or 1.0
+    # Space for the numbers beside the bars, which have up to 7 characters.
+    beside = min(0.4, 7.0 * WIDTH * TEXT_SIZE / (INCH * size_of(ax)[0]))
+    margin = beside / (1.0 - 2.0 * beside) * (high - low) or 1.0
     ax.set_xlim(low - margin, high + margin)
     ax.set_yticks(range(len(steps)), [plain(name) for name, _ in steps], fontsize=min(TEXT_SIZE, 0.7 * row))
     ax.set_ylim(max(len(steps), 1) - 0.5, -0.5)
     ax.set_xlabel(f"score, {units(result.link)}")
-    titled(ax, f"{what}, from the base value {base:.4g} to the score {score:.4g}", f"of {result.explained}")
+    sums = f"base value {base:.4g} (dashed), score {score:.4g}"
+    titled(ax, f"{what}: {sums}", f"of {result.explained}")
     return ax
 
 
@@ -227,9 +239,9 @@ def _bars(result: Explanation | Interactions, sequence: object) -> tuple[list[st
     if isinstance(result, Explanation):
         if sequence is not None:
             raise InputError("leave out sequence: an explanation has its symbols")
-        letters = [visible(result._alphabet[code]) for code in result.data[0]]
+        letters = [result._alphabet[code] for code in result.data[0]]
         numbers = numbered(range(len(letters)), result.start)
-        return [f"{a}{i}" for a, i in zip(letters, numbers, strict=True)], "Shapley values"
+        return [symbol_at(letter, i) for letter, i in zip(letters, numbers, strict=True)], "Shapley values"
     orders, n = result.orders, result.length
     full = len(orders) > 0 and orders[-1] >= n
     if not (
@@ -242,7 +254,6 @@ def _bars(result: Explanation | Interactions, sequence: object) -> tuple[list[st
             option="result",
         )
     text = sequence_of(sequence, n)
-    symbols = [""] * n if text is None else [visible(symbol) for symbol in text]
-    numbers = numbered(range(n), result.start)
-    names = [" · ".join(f"{symbols[i]}{numbers[i]}" for i in support) for support in result.supports]
+    symbols, numbers = [""] * n if text is None else list(text), numbered(range(n), result.start)
+    names = [" · ".join(symbol_at(symbols[i], numbers[i]) for i in support) for support in result.supports]
     return names, f"{result.index} up to order {orders[-1]}"

@@ -22,7 +22,15 @@ from shapsketch._validate import (
     refuse_set,
 )
 from shapsketch.errors import InputError
-from shapsketch.space import Codes, Sequences, SequenceSpace, Values, renumbered, space_of
+from shapsketch.space import (
+    Codes,
+    Sequences,
+    SequenceSpace,
+    Values,
+    onehot_advice,
+    renumbered,
+    space_of,
+)
 
 # Bytes of background sequences that are in memory at a time.
 PART_BYTES = 1 << 26
@@ -244,7 +252,9 @@ class Background:
             array = np.tile(array, (space.n, 1))
         if array.shape != (space.n, space.q):
             raise InputError(
-                f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), got {array.shape}"
+                f"background probabilities must have shape (n, q) = ({space.n}, {space.q}), "
+                f"got {array.shape}",
+                advice=onehot_advice(array, space),
             )
         background = cls(space, probabilities=array.astype(np.float64))
         # The core checks the probabilities. Do it now, so that errors do not wait for the first explanation.

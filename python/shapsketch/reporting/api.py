@@ -19,6 +19,7 @@ from shapsketch.errors import InputError
 from shapsketch.explain.explainer import Explainer
 from shapsketch.explain.indices import Index
 from shapsketch.files.atomic import replacing
+from shapsketch.plot.figure import units
 from shapsketch.reporting import tables
 from shapsketch.reporting.facts import cautions_of, facts_of
 from shapsketch.reporting.figures import Figure, figure_of
@@ -166,6 +167,7 @@ def _contents(explainer: Explainer, codes: Codes | None, names: list[str], figur
         "closed_form": str(closed.explained),
         "explained": str(explained),
         "start": explained.start,
+        "units": units(explained.link),
         "index": INDEX,
         **_summaries(closed, codes),
         **_pairs(closed, codes),

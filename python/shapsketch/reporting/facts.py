@@ -22,9 +22,10 @@ def facts_of(sketch: Sketch, explained: Explained) -> list[Fact]:
     facts = [("Sequences", f"over {described(sketch.space)}"), ("Explained", HOW[explained.of])]
     if explained.error:
         facts.append(("Error of the network", f"{explained.error:.1%} of the size of the Shapley values"))
-    facts += [("R²", _r2(sketch, explained)), ("Missing positions", f"background: {explained.background}")]
+    facts += [("R²", _r2(sketch, explained)), ("Background", _background(explained))]
     own = explained.link == "identity"
-    facts.append(("Scale", "that of the model" if own else f"{explained.link} of the scale of the model"))
+    scale = "that of the model" if own else f"{explained.link} of the scale of the model"
+    facts.append(("Scale", f"{scale} (link {explained.link})"))
     info = sketch._info
     if info is not None:
         facts.append(("Method", f"{info.method} ({info.status})"))
@@ -37,7 +38,11 @@ def facts_of(sketch: Sketch, explained: Explained) -> list[Fact]:
                     f"a feature in fewer than 1 of {rarest:,} sequences may not be in the evaluated ones",
                 )
             )
-    return [*facts, ("Terms", f"{sketch.n_terms:,}")]
+    return [*facts, ("Terms", f"{sketch.n_terms:,} in the closed form")]
+
+
+def _background(explained: Explained) -> str:
+    return f"{explained.background}; the symbols of missing positions are drawn from it"
 
 
 def _r2(sketch: Sketch, explained: Explained) -> str:

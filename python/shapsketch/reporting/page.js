@@ -1,4 +1,5 @@
 "use strict";
+const order = new Intl.Collator("en", { numeric: true });
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -7,7 +8,7 @@ for (const table of document.querySelectorAll("table")) {
     const cell = row.cells[column];
     return "number" in cell.dataset ? Number(cell.dataset.number.replace("inf", "Infinity")) : cell.textContent;
   };
-  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(String(b), "en", { numeric: true }) : a - b || 0);
+  const compare = (a, b) => (typeof a === "string" ? order.compare(a, b) : a - b || 0);
   heads.forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
       // Numbers descend first, text ascends first.
@@ -25,15 +26,21 @@ for (const table of document.querySelectorAll("table")) {
   if (search) {
     const input = search.querySelector("input");
     const count = search.querySelector("output");
-    const texts = new Map(rows.map((row) => [row, [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase()]));
+    // The last column has strongest positions, of which "g3" must not find "g30".
+    const texts = new Map(rows.map((row) => {
+      const cells = [...row.cells].map((cell) => cell.textContent.toLowerCase());
+      return [row, [cells.slice(0, -1).join(" "), cells.at(-1).split(/[\s,]+/)]];
+    }));
+    const matches = ([text, tokens], word) =>
+      text.includes(word) || tokens.some((token) => (/\d$/.test(word) ? token === word : token.includes(word)));
     const filter = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
-        row.hidden = !words.every((word) => texts.get(row).includes(word));
+        row.hidden = !words.every((word) => matches(texts.get(row), word));
         shown += !row.hidden;
       }
-      count.textContent = `${shown} of ${rows.length} sequences`;
+      count.textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} sequences`;
     };
     input.addEventListener("input", filter);
     filter();

@@ -11,11 +11,14 @@ import numpy as np
 from shapsketch.explain.motifs import Motifs
 from shapsketch.explain.results import Explanation, Interactions
 from shapsketch.explain.summaries import Sobol
+from shapsketch.plot.figure import symbol_at
 from shapsketch.space import SequenceSpace, numbered
 from shapsketch.surrogate.sketch import Sketch
 
 # Largest number of rows of motifs and of sets of positions, and of the strongest positions of a sequence.
 ROWS, STRONGEST = 20, 5
+# Sizes below this fraction of the largest one are left out, and variances below its square.
+NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,32 @@ class HtmlTable:
     rows: list[list[Cell]]
 
 
-def number(value: float | None) -> Cell:
+def number(value: float | None, style: str = ".4g") -> Cell:
     """Return the cell of a number; empty if it is None or NaN."""
     if value is None or math.isnan(value):
         return Cell("", -math.inf)
-    return Cell(f"{value:.4g}", value)
+    return Cell(f"{value:{style}}", value)
 
 
 def candidates(sketch: Sketch) -> HtmlTable:
     """Return the methods that were compared on the queries."""
+    # A sketch from a file does not have the times.
+    timed = any(c.seconds is not None for c in sketch.candidates)
     rows = [
-        [Cell(c.name), number(c.r2), number(c.seconds), Cell(f"{c.weight:.2f}", c.weight)]
+        [Cell(c.name), number(c.r2, ".4f"), *[number(c.seconds, ".2f")] * timed, number(c.weight, ".2f")]
         for c in sketch.candidates
     ]
-    return HtmlTable(("method", "R²", "seconds", "weight"), rows)
+    return HtmlTable(("method", "R²", *["seconds"] * timed, "weight"), rows)
 
 
 def motifs(found: Motifs) -> HtmlTable:
     """Return the motifs of a closed form, merged over positions."""
     searched = any(motif.found is not None for motif in found)
     rows = []
+    least = NEGLIGIBLE**2 * max((motif.variance for motif in found), default=0.0)
     for motif in found:
+        if motif.variance < least:
+            continue
         ends = numbered([motif.first, motif.last], motif.start)
         cells = [Cell(motif.word), Cell(_range(*ends), ends[0])]
         cells += [Cell(f"{len(motif.places):,}", len(motif.places)), number(motif.effect)]
@@ -85,14 +93,17 @@ def positions(support: Iterable[int], start: int) -> str:
 
 
 def pairs(interactions: Interactions) -> HtmlTable:
-    """Return the strongest pairs over the explained sequences."""
+    """Return the strongest pairs: with signs for one sequence, and in size for several."""
+    top = interactions.order(2).top(ROWS)
+    least = NEGLIGIBLE * max((abs(value) for _, value in top), default=0.0)
     strongest = [
-        (*numbered(support, interactions.start), size)
-        for support, size in interactions.order(2).top(ROWS)
-        if size
+        (*numbered(support, interactions.start), value)
+        for support, value in top
+        if value and abs(value) >= least
     ]
-    rows = [[Cell(f"{i} and {j}", i), number(size)] for i, j, size in strongest]
-    return HtmlTable(("positions", f"mean |{interactions.index}|"), rows)
+    rows = [[Cell(f"{i} and {j}", i), number(value)] for i, j, value in strongest]
+    index = interactions.index
+    return HtmlTable(("positions", index if len(interactions) == 1 else f"mean |{index}|"), rows)
 
 
 def variances(sobol: Sobol) -> HtmlTable:
@@ -104,7 +115,7 @@ def variances(sobol: Sobol) -> HtmlTable:
             number(fraction),
         ]
         for support, fraction in sobol.top(ROWS)
-        if support and fraction > 0.0
+        if support and fraction >= NEGLIGIBLE**2
     ]
     return HtmlTable(("positions", "order", "fraction of the variance"), rows)
 
@@ -118,7 +129,11 @@ def sequences(explanation: Explanation, space: SequenceSpace, names: list[str]) 
     for name, text, score, values, strongest in zip(
         names, space.decode(explanation.data), scores, explanation.values, order, strict=True
     ):
-        words = ", ".join(f"{text[i]}{numbers[i]} {values[i]:+.3g}" for i in strongest if values[i])
+        words = ", ".join(
+            f"{symbol_at(text[i], numbers[i])}\N{NO-BREAK SPACE}{values[i]:+.3g}"
+            for i in strongest
+            if values[i]
+        )
         largest = float(np.abs(values).max(initial=0.0))
         rows.append([Cell(name), Cell(text), number(float(score)), Cell(words, largest)])
     return HtmlTable(("name", "sequence", "score", "strongest positions"), rows)
