@@ -255,14 +255,12 @@ def test_truncation_and_explanation_arguments():
         "expected a Sketch or a Spectrum", "str", r"by ss.sketch\(model, space, budget=...\), or load"
     ):
         ss.Explainer("sketch")
-    for onehot, codes in (
-        (np.eye(4)[None], r"argmax\(axis=2\)"),
-        (np.eye(4).reshape(1, 16), r"reshape\(-1, 4, 4\)"),
-    ):
+    advice = r"for one-hot features pass the codes, array.reshape\(-1, 4, 4\).argmax\(axis=2\)"
+    for onehot in (np.eye(4)[None], np.eye(4).reshape(1, 16)):
         for array in (onehot, onehot.astype(int)):
-            with raises("codes must", f"for one-hot features pass the codes, array.{codes}"):
+            with raises("codes must", advice):
                 ss.Explainer(spectrum)(array)
-        with raises("background", f"for one-hot features pass the codes, array.{codes}"):
+        with raises("background", advice):
             ss.Explainer(spectrum, background=onehot)
     for sequence in (["ACGT"], DNA4.encode(["ACGT", "AAAA"]), [[0, 1, 2, 3]]):
         with raises("pass one sequence, a string or codes", r"\(4,\)"):

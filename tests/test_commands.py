@@ -66,7 +66,7 @@ def test_motifs(succeed, folder, target):
     )
     read = pd.read_parquet if target.endswith("parquet") else pd.read_csv
     table = read(target)
-    assert report["rows"] == len(table) == len(expected) == 4
+    assert report["rows"] == len(table) == len(expected) == 3
     assert table["motif"].tolist() == [motif.word for motif in expected]
     assert table["from"].tolist() == [motif.first for motif in expected]
     assert table["places"].tolist() == [len(motif.places) for motif in expected]

@@ -381,11 +381,10 @@ def _checked_alphabet(alphabet: object) -> str:
                 f"the alphabet has {symbol!r} at position {position}, which cannot be printed; remove it",
                 position=position,
             )
-    name = symbols.upper()
-    if name in NAMED:
+    if symbols.upper() in NAMED:
         raise InputError(
-            f"the alphabet {symbols!r} has the symbols {', '.join(symbols)}; did you mean ss.{name}? "
-            "For these symbols, list them in another order"
+            f"the alphabet {symbols!r} has the symbols {', '.join(symbols)}; did you mean "
+            f"ss.{symbols.upper()}? For these symbols, list them in another order"
         )
     return symbols
 
@@ -406,21 +405,19 @@ def _checked_letters(letters: list[Any] | tuple[Any, ...], length: object, start
     for position, own in enumerate(letters):
         name = f"the letters of position {position + start}"
         symbols = string(name, own)
-        hidden = [symbol for symbol in symbols if not symbol.isprintable()]
-        if hidden:
-            message = f"{name} have {hidden[0]!r}, which cannot be printed; remove it"
-            raise InputError(message, position=position)
+        if hidden := [symbol for symbol in symbols if not symbol.isprintable()]:
+            raise InputError(
+                f"{name} have {hidden[0]!r}, which cannot be printed; remove it", position=position
+            )
         checked.append(symbols)
     return checked
 
 
 def onehot_advice(array: npt.NDArray[Any], space: SequenceSpace) -> str:
     """Return what to do with an array that has the shape of one-hot features; "" for other arrays."""
-    advice = "for one-hot features pass the codes, array"
-    if array.shape[1:] == (space.n, space.q):
-        return f"{advice}.argmax(axis=2)"
-    if array.shape[1:] == (space.n * space.q,):
-        return f"{advice}.reshape(-1, {space.n}, {space.q}).argmax(axis=2)"
+    n, q = space.n, space.q
+    if array.shape[1:] in ((n, q), (n * q,)):
+        return f"for one-hot features pass the codes, array.reshape(-1, {n}, {q}).argmax(axis=2)"
     return ""
 
 
@@ -447,6 +444,6 @@ def index_of(name: str, number: object, space: SequenceSpace) -> int:
     """
     index = integer(f"{name}: a position", number, least=space.start) - space.start
     if index >= space.n:
-        first, last = numbered([0, space.n - 1], space.start)
-        raise InputError(f"{name}: {number} is not a position; they are {first} to {last}")
+        last = space.start + space.n - 1
+        raise InputError(f"{name}: {number} is not a position; they are {space.start} to {last}")
     return index
