@@ -17,9 +17,10 @@
 //!   that three further sequences would have, each as far from the mean as the farthest one that was seen, and
 //!   predicted by the mean. The farthest one may be among the sequences that the fit learned from
 //!   ([`Validation::farthest`]). A rare feature with a larger effect than any value seen remains invisible.
-//! - *Nearly perfect fits.* If few sequences carry the error, the quantile is large. But by the same rule at most `3/N` of
-//!   all sequences have a larger error than the largest one that was seen. The upper limit of `θ` is therefore at most
-//!   the share that all sequences would have with the largest error, plus that of the three further sequences.
+//! - *Nearly perfect fits.* If few sequences carry the error, but many the variance, the quantile is large. But by the same
+//!   rule at most `3/N` of all sequences have a larger error than the largest one that was seen. The upper limit of `θ` is
+//!   therefore at most the share that all sequences would have with the largest error, plus that of the three further
+//!   sequences.
 //! - *More data.* The final fit learns from more values than the fit that was tested. [`Validation::gain`] raises the upper
 //!   end.
 
@@ -199,8 +200,8 @@ impl<'a> Validation<'a> {
         let upper = if ratio > 0.0 { ratio * half_width.exp() } else { 0.0 };
         // All other sequences have at most the largest error.
         let largest = errors.iter().copied().fold(0.0, f64::max) * count as f64 / spread + unseen;
-        let n_effective = if largest < upper { of_values } else { n_effective };
-        let upper = upper.min(largest);
+        let is_bounded = largest < upper && of_values >= FEW;
+        let (upper, n_effective) = if is_bounded { (largest, of_values) } else { (upper, n_effective) };
         let lower = ratio * (-half_width).exp() * (1.0 - self.gain.clamp(0.0, 1.0) * (1.0 - of_final_fit));
         let precise = ratio <= PRECISE && rest > 0.0;
         Ok(RSquared {

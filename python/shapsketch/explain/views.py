@@ -105,13 +105,14 @@ class Views(ABC):
         Examples
         --------
         >>> import shapsketch as ss
+        >>> import re
         >>> def model(sequences):
-        ...     return [float(s.find("TG") - s.find("CA") == 3) for s in sequences]
+        ...     return [bool(re.search("CA.TG", s)) for s in sequences]
         >>> space = ss.SequenceSpace(ss.DNA, length=7)
         >>> explainer = ss.Explainer(ss.sketch(model, space, budget=20_000, progress=False))
         >>> curve = explainer.spacing("CA", "TG")
-        >>> curve.distances, curve.effects.round(1)
-        (array([0, 1, 2, 3]), array([-0. ,  0.9, -0. , -0. ]))
+        >>> curve.distances, curve.effects.round(2)
+        (array([0, 1, 2, 3]), array([-0.08,  0.88, -0.12,  0.  ]))
         """
         self._background.require_shared("spacing curves")
         closed_form = self._routes.only_closed_form("spacing curves")
