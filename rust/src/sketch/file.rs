@@ -178,23 +178,7 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
     }
     let space = header.space()?;
     let tensors = Tensors(file);
-    let terms = Terms::read(&tensors, header.kind())?;
-    let surrogate = if header.kind() == SPECTRUM {
-        let spectrum = Spectrum::from_file(space, terms.into_frequencies())
-            .map_err(|e| format!("its spectrum is damaged: {e}"))?;
-        Surrogate::Spectrum(spectrum)
-    } else {
-        let basis = match header.kind() {
-            SETS => Basis::Sets(tensors.u64s("sets")?.into()),
-            CENTRED => Basis::Centred,
-            _ => Basis::Letters,
-        };
-        let runs = match header.has_runs() {
-            true => run_tensors::read(&tensors, &header.relations, &space)?,
-            false => RunTerms::default(),
-        };
-        Surrogate::Terms(terms.into_product(space, basis, runs)?)
-    };
+    let surrogate = surrogate(&header, space, &tensors)?;
     let uncertainty = match header.constant_variance {
         None => None,
         Some(constant) => {
@@ -242,6 +226,25 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
         unverified,
     };
     sketch.with_start(header.start).map_err(|e| format!("the sketch's metadata is damaged: {e}"))
+}
+
+/// The surrogate of a file.
+fn surrogate(header: &Header, space: SequenceSpace, tensors: &Tensors<'_>) -> Reason<Surrogate> {
+    let terms = Terms::read(tensors, header.kind())?;
+    if header.kind() == SPECTRUM {
+        let spectrum = Spectrum::from_file(space, terms.into_frequencies());
+        return spectrum.map(Surrogate::Spectrum).map_err(|e| format!("its spectrum is damaged: {e}"));
+    }
+    let basis = match header.kind() {
+        SETS => Basis::Sets(tensors.u64s("sets")?.into()),
+        CENTRED => Basis::Centred,
+        _ => Basis::Letters,
+    };
+    let runs = match header.has_runs() {
+        true => run_tensors::read(tensors, &header.relations, &space)?,
+        false => RunTerms::default(),
+    };
+    Ok(Surrogate::Terms(terms.into_product(space, basis, runs)?))
 }
 
 /// The provenance of a surrogate; an error if it is impossible.

@@ -1,7 +1,5 @@
 //! Sketch files: damage at any byte is refused or harmless, and the error says what is wrong.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::PathBuf;
 
 use proptest::prelude::*;

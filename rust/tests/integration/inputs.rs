@@ -1,7 +1,5 @@
 //! Invalid input gives an error with the offending numbers, never a panic or a wrong result.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use proptest::prelude::*;

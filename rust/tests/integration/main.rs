@@ -1,5 +1,7 @@
 //! Integration tests. They are one program, which compiles and runs faster than one for each file.
 
+#![allow(clippy::unwrap_used)]
+
 mod brute_force;
 mod files;
 mod inputs;

@@ -1,7 +1,5 @@
 //! Compares explanations and spectra with brute-force forms of their definitions.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! Predictors: sums of models of every kind, alone and in sketch files.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};

@@ -1,7 +1,5 @@
 //! Guarantees for programs that embed the crate: files, determinism, budgets, errors and cancelling.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! Sketches by every method are made, tested, saved and loaded without Python.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

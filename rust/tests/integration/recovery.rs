@@ -1,7 +1,5 @@
 //! The decoder recovers planted spectra.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};

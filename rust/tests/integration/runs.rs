@@ -1,7 +1,5 @@
 //! Terms with runs, compared with brute-force forms of their definitions.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::brute_force::{TOLERANCE, backgrounds, check, random_sequence, sequences};

@@ -1,7 +1,5 @@
 //! Ensembles of trees: every form of an ensemble is the same function.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
