@@ -103,17 +103,16 @@ def test_a_fit_to_the_bins_of_a_design_equals_the_fit_to_its_sequences():
 
 def test_a_sparse_spectrum_with_noise_is_recovered_as_characters():
     rng = np.random.default_rng(0)
-    space = ss.SequenceSpace(ss.DNA, length=10)
-    frequencies = np.zeros((12, 10), dtype=int)
+    frequencies = np.zeros((12, 8), dtype=int)
     for row in frequencies:
-        row[rng.choice(10, 2, replace=False)] = rng.integers(1, 4, 2)
-    truth = ss.Spectrum(space, frequencies, rng.normal(size=12) + 1j * rng.normal(size=12), real_part=True)
-    codes = rng.integers(0, 4, (2000, 10))
+        row[rng.choice(8, 2, replace=False)] = rng.integers(1, 4, 2)
+    truth = ss.Spectrum(DNA8, frequencies, rng.normal(size=12) + 1j * rng.normal(size=12), real_part=True)
+    codes = rng.integers(0, 4, (2000, 8))
     y = truth.predict(codes)
     y = y + rng.normal(0, np.sqrt(0.1) * y.std(), 2000)
-    regressor = ss.SparseRegressor(space).fit(codes, y)
+    regressor = ss.SparseRegressor(DNA8).fit(codes, y)
     assert regressor.basis_ == "characters"
-    fresh = rng.integers(0, 4, (4000, 10))
+    fresh = rng.integers(0, 4, (4000, 8))
     assert regressor.score(fresh, truth.predict(fresh)) > 0.99
     assert regressor.sketch_.patterns is None
 
@@ -277,14 +276,15 @@ def test_rounds_reuse_every_query_and_stop_when_the_target_is_met():
 
 
 def test_rounds_end_if_more_queries_do_not_pay_or_none_are_left():
+    space = ss.SequenceSpace("01", length=16)
     noise = np.random.default_rng(0)
     noisy = Counting(lambda c: (c[:, 3] == 1) + noise.normal(0, 0.5, len(c)))
     arguments = {"inputs": "codes", "progress": False}
     rounds = {"target_r2": 0.95, "method": "regress", **arguments}
-    sketch = by_evaluator(ss.sketch, noisy, DNA8, budget=50_000, **rounds)
+    sketch = by_evaluator(ss.sketch, noisy, space, budget=50_000, **rounds)
     assert sketch.status == "more queries no longer pay"
     assert len(noisy.evaluated) == sketch.n_queries <= 4000
-    spent = by_evaluator(ss.sketch, noisy, DNA8, budget=700, **rounds)
+    spent = by_evaluator(ss.sketch, noisy, space, budget=700, **rounds)
     assert (spent.status, spent.n_queries) == ("budget spent", 700)
     small = Counting(motifs)
     exact = by_evaluator(ss.sketch, small, DNA8, budget=4**8, target_r2=1.0, **arguments)
