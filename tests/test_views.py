@@ -177,7 +177,10 @@ def test_spacing_in_long_sequences_and_other_spaces():
     curve = ss.Explainer(sketch_of_patterns(space, patterns)).spacing("CA", "TG")
     assert curve.effects[4] == pytest.approx(2.0 * (1 - 4.0**-2) ** 2, rel=0.05)
     assert np.abs(np.delete(curve.effects, 4)).max() < 0.2 * curve.effects[4]
-    assert curve.places.max() == 8
+    # All places, so that a pair at one of them is seen.
+    assert curve.places.tolist() == [37 - distance for distance in range(37)]
+    placed = ss.Explainer(sketch_of_patterns(space, [(11, "CA....TG", 3.0)])).spacing("CA", "TG")
+    assert placed.effects[4] == pytest.approx(3.0 * (1 - 4.0**-2) ** 2 / 33, rel=0.02)
     library = ss.SequenceSpace(["AC", "G", "AT", "G", "CA"])
     sketch = ss.sketch(lambda s: [t.startswith("AG") for t in s], library, budget=10, progress=False)
     curve = ss.Explainer(sketch).spacing("A", "G")

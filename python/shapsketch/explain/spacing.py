@@ -15,8 +15,10 @@ from shapsketch.explain.explained import Explained, Explains
 from shapsketch.explain.table import Record, Table
 from shapsketch.space import Codes, SequenceSpace, Values
 
-# Largest number of places of two words at one distance, over which their effect is a mean.
+# Largest number of places of two words at one distance over which a search for motifs takes the mean.
 PLACES = 8
+# Largest number of places of two words at all distances together, in a spacing curve.
+ALL_PLACES = 50_000
 # Largest number of interactions that are in memory at a time.
 CHUNK = 1 << 22
 
@@ -38,7 +40,8 @@ class Spacing(Explains, Table):
         the base value: the effect of both words beyond the effects of each. Mean over the places; NaN if
         there are none.
     places : numpy.ndarray of int64, shape (m,)
-        Number of places over which the effect is a mean: all of them, or 8 that are spread evenly.
+        Number of places over which the effect is a mean: all of them for up to
+        200 positions. At most ``max(8, 50000 // n)`` places of one distance are used, spread evenly.
     explained : Explained
         What is explained, its R², the background and the scale.
     """
@@ -94,13 +97,15 @@ def word_of(name: str, word: object, space: SequenceSpace) -> Codes:
     return np.array([space.alphabet.index(symbol) for symbol in text], dtype=np.uint8)
 
 
-def curve_of(closed_form: ClosedForm, space: SequenceSpace, first: Codes, second: Codes) -> Curve:
-    """Return the effects of two words, codes (k,) and (m,), at each distance.
+def curve_of(
+    closed_form: ClosedForm, space: SequenceSpace, first: Codes, second: Codes, most: int = PLACES
+) -> Curve:
+    """Return the effects of two words, codes (k,) and (m,), at each distance, over at most `most` places.
 
     The effect of the positions ``S`` of both words is the sum of the Möbius transform ``a(T)`` over all
     ``T`` in ``S``, and the joint effect is the sum over those ``T`` that have positions of both words.
     """
-    starts, distances = _places(space, first, second)
+    starts, distances = _places(space, first, second, most)
     width = space.n - len(first) - len(second) + 1
     joint, total = np.zeros(len(starts)), np.zeros(len(starts))
     supports = [tuple(support) for support in closed_form.components.supports]
@@ -134,8 +139,8 @@ def _means(values: Values, distances: Indices, places: Indices) -> Values:
     return means
 
 
-def _places(space: SequenceSpace, first: Codes, second: Codes) -> tuple[Indices, Indices]:
-    """Return the start of the first word and the distance, for at most `PLACES` places of each distance."""
+def _places(space: SequenceSpace, first: Codes, second: Codes, most: int) -> tuple[Indices, Indices]:
+    """Return the start of the first word and the distance, for at most `most` places of each distance."""
     fits = [
         np.array(
             [
@@ -149,8 +154,8 @@ def _places(space: SequenceSpace, first: Codes, second: Codes) -> tuple[Indices,
     for distance in range(space.n - len(first) - len(second) + 1):
         offset = len(first) + distance
         possible = np.flatnonzero(fits[0][: len(fits[1]) - offset] & fits[1][offset:])
-        if len(possible) > PLACES:
-            possible = possible[np.linspace(0, len(possible) - 1, PLACES).round().astype(np.int64)]
+        if len(possible) > most:
+            possible = possible[np.linspace(0, len(possible) - 1, most).round().astype(np.int64)]
         starts.append(possible)
         distances.append(np.full(len(possible), distance))
     return np.concatenate(starts).astype(np.int64), np.concatenate(distances).astype(np.int64)
@@ -171,7 +176,7 @@ def spacing_of(
         raise InputError(
             f"words of {len(first)} and {len(second)} symbols do not fit into sequences of {space.n}"
         )
-    curve = curve_of(closed_form, space, first, second)
+    curve = curve_of(closed_form, space, first, second, max(PLACES, ALL_PLACES // space.n))
     return Spacing(
         str(words[0]), str(words[1]), np.arange(len(curve.places)), curve.joint, curve.places, explained
     )
