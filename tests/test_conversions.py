@@ -71,6 +71,8 @@ def xgboost_of(objective, **parameters):
             data.set_float_info(bound, np.exp(Y))
     if objective == "reg:quantileerror":
         parameters["quantile_alpha"] = 0.3
+    if objective == "reg:expectileerror":
+        parameters["expectile_alpha"] = 0.3
     if objective.startswith("multi"):
         parameters["num_class"] = 3
     return xgboost.train({"objective": objective, "max_depth": 3, "nthread": 1, **parameters}, data, 5)

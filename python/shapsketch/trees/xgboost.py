@@ -33,6 +33,8 @@ def convert(
         )
     if gradient["name"] == "dart":
         weights, gradient = gradient["weight_drop"], gradient["gbtree"]
+    # From XGBoost 3.4 on, dropout is part of ordinary trees.
+    weights = gradient["model"].get("weight_drop") or weights
     sizes, objective = learner["learner_model_param"], learner["objective"]["name"]
     layout = Layout(space, int(sizes["num_feature"]), "XGBoost", onehot)
     link = link_of("xgboost", objective)
