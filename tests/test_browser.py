@@ -15,14 +15,17 @@ import pytest
 import shapsketch as ss
 
 matplotlib.use("Agg")
-fcntl = pytest.importorskip("fcntl", reason="needs the pipes of a POSIX system")
+fcntl = pytest.importorskip("fcntl", reason="run it on Linux or macOS, whose pipes a browser can inherit")
 
 NAMES = ("google-chrome", "google-chrome-stable", "chrome", "chromium", "chromium-browser")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 # How long the browser may take for an answer, in seconds.
 PATIENCE = 60.0
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="install Chromium or Chrome, so that `chromium` or `google-chrome` is on the PATH",
+)
 
 
 class Browser:
@@ -47,7 +50,7 @@ class Browser:
             pages = [t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page"]
         except (AssertionError, BrokenPipeError):
             # Such as a package that is not completely installed.
-            pytest.skip(f"{CHROMIUM} does not start")
+            pytest.skip(f"{CHROMIUM} does not start; install all that it needs")
         attached = self.call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Network", "Runtime", "Log"):
