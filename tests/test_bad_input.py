@@ -10,6 +10,7 @@ import pyarrow
 import pytest
 import shapsketch as ss
 from shapsketch import plot
+from sklearn.linear_model import Ridge
 from toys import by_evaluator, motif_model
 
 DNA4 = ss.SequenceSpace(ss.DNA, 4)
@@ -212,7 +213,7 @@ def test_an_exception_of_the_model_is_the_cause_of_an_error_with_its_batch():
         ({"batch_size": 0}, ["batch_size must be at least 1"]),
         ({"random_state": -1}, ["random_state must be at least 0"]),
         ({"random_state": None}, ["random_state must be an integer"]),
-        ({"teacher": dict}, ["teacher is the class dict; pass an instance", r"dict\(\)"]),
+        ({"method": Ridge}, ["method is the class Ridge; pass an instance", r"Ridge\(\)"]),
     ],
 )
 def test_arguments_of_sketch(arguments, parts):

@@ -255,8 +255,8 @@ def test_a_change_of_the_public_surface_is_seen_in_review():
     assert surface == recorded
 
 
-def test_sketch_has_at_most_thirteen_parameters():
-    assert len(inspect.signature(ss.sketch).parameters) <= 13
+def test_sketch_has_at_most_twelve_parameters():
+    assert len(inspect.signature(ss.sketch).parameters) <= 12
 
 
 def literal(function, parameter):

@@ -27,12 +27,16 @@ class Teacher:
     """A teacher that pickle can find by its name."""
 
     def fit(self, X, y):
-        self.table_ = np.array([[y[X[:, i] == a].mean() for a in range(4)] for i in range(8)])
-        self.mean_ = y.mean()
+        self.scale_ = y.std() / wave(X).std()
         return self
 
     def predict(self, X):
-        return (np.take_along_axis(self.table_.T, X, axis=0) - self.mean_).sum(axis=1) + self.mean_
+        return self.scale_ * wave(X)
+
+
+def wave(codes):
+    """Values of all orders, so that the teacher is the best candidate."""
+    return np.sin(3.0 * codes.astype(float) @ np.arange(1.0, 9.0))
 
 
 def model(codes):
@@ -56,7 +60,7 @@ def sketches():
         "spectrum": ss.Sketch(peeled.spectrum),
         "exact": ss.sketch(lambda c: c[:, 0] * 1.0, ss.SequenceSpace(ss.DNA, 3), budget=64, **options),
         "trees": ss.fit(CODES, VALUES, SPACE, method="auto", max_terms=50, progress=False),
-        "teacher": ss.fit(CODES, VALUES, SPACE, method="distill", teacher=Teacher(), progress=False),
+        "teacher": ss.fit(CODES, wave(CODES), SPACE, method=Teacher(), progress=False),
         "converted": ss.from_trees(tree, SPACE),
     }
     found["teacher of trees"] = ss.fit(CODES, VALUES, SPACE, method="distill", progress=False)

@@ -15,6 +15,7 @@ from shapsketch import _core
 from shapsketch.fitting import effort, networks, selection
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.learners import BoostingLearner, CountingLearner
+from sklearn.linear_model import Ridge
 
 # Read before a fixture replaces it by a smaller size.
 STANDARD, NetworkSize = effort.STANDARD, effort.NetworkSize
@@ -143,8 +144,8 @@ def test_quick_is_regression_alone_and_other_methods_have_no_predictor():
         ss.Explainer(quick, of="predictor")
     with pytest.raises(ss.InputError, match="effort must be one of 'quick', 'standard', 'thorough'"):
         ss.sketch(logarithm, SPACE, budget=1_000, effort="fast", **QUIET)
-    with pytest.raises(ss.InputError, match="`teacher` is not used when effort='quick'"):
-        ss.sketch(logarithm, SPACE, budget=1_000, effort="quick", teacher=object(), **QUIET)
+    with pytest.raises(ss.InputError, match="effort='quick' fits only a regression, and not the predictor"):
+        ss.sketch(logarithm, SPACE, budget=1_000, effort="quick", method=Ridge(), **QUIET)
 
 
 def test_what_does_not_fit_into_the_time_is_left_out_and_named(monkeypatch):

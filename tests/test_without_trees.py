@@ -109,10 +109,9 @@ class Convolution:
         return convolution(X)
 
 
-@pytest.mark.parametrize("method", ["auto", "distill"])
-def test_a_teacher_needs_no_extra(monkeypatch, method):
+def test_a_teacher_needs_no_extra(monkeypatch):
     hide(monkeypatch, "lightgbm", "scipy")
-    sketch = sketched(budget=400, method=method, teacher=Convolution())
+    sketch = sketched(budget=400, method=Convolution())
     assert names(sketch)[-2:] == ["teacher", "distill"]
     assert sketch.r2 > 0.999
     assert NOTE.format("scipy") in sketch.status

@@ -40,13 +40,12 @@ def sketch(  # noqa: PLR0913 - public
     *,
     budget: int,
     distribution: DistributionLike = "uniform",
-    method: Method | SparseRegressor = "auto",
+    method: Method | SparseRegressor | Predictor = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
     inputs: Inputs | None = None,
     random_state: int = 0,
     progress: Progress = True,
-    teacher: Predictor | None = None,
     max_terms: int | None = None,
     effort: Effort = "standard",
 ) -> Sketch:
@@ -67,7 +66,7 @@ def sketch(  # noqa: PLR0913 - public
         shape (q,) or (n, q); a list of sequences or codes (R, n); or a function of a generator and a count
         that returns codes (count, n). Explanations then have the wild type, or this distribution, as default
         background. Not for ``peel`` and ``exact``.
-    method : {"auto", "regress", "peel", "trees", "distill", "exact"} or SparseRegressor
+    method : {"auto", "regress", "peel", "trees", "distill", "exact"}, SparseRegressor or predictor
         ``regress``: sparse regression on patterns, from uniform queries; pass a :class:`SparseRegressor` to
         set its options. ``trees``: boosted trees on symbols and patterns, converted into the components that
         carry their variance. ``distill``: networks, and trees that also count k-mers and runs, and a sketch
@@ -75,6 +74,8 @@ def sketch(  # noqa: PLR0913 - public
         ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it; otherwise the best of
         ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of them. If a design with
         coded delays fits the budget, all share its queries and ``peel`` takes part, alone if it suffices.
+        A predictor of your own, an object with scikit-learn's ``fit`` and ``predict``: ``auto``, where
+        ``distill`` uses it as the teacher. It receives the same inputs as the model and is fitted twice.
         ``sketch.candidates`` lists the R² of each. Boosted trees need the extra ``trees``; without it,
         ``auto`` and ``distill`` leave them out, and ``sketch.status`` says so.
     target_r2 : float, optional
@@ -93,9 +94,6 @@ def sketch(  # noqa: PLR0913 - public
     progress : bool or callable
         Show a bar in a terminal or notebook, and lines of the log ``shapsketch.progress`` elsewhere; or call
         a function with (done, total) after each batch.
-    teacher : object with ``fit`` and ``predict``, optional
-        Custom predictor with scikit-learn's ``fit``/``predict`` for ``distill`` and ``auto``. It receives the
-        same inputs as the model and is fitted twice.
     max_terms : int, optional
         Largest number of terms (``auto``, ``trees``, ``distill``). Fewer terms are faster but less accurate;
         ``sketch.status`` reports R² with all terms.
@@ -133,7 +131,7 @@ def sketch(  # noqa: PLR0913 - public
     """
     space_of(space)
     evaluator = Evaluator.of(model, inputs, remember=target_r2 is not None).single_output()
-    name, regressor = parse_method(method, space)
+    name, regressor, teacher = parse_method(method, space)
     options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
     task = Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return task.run()[0]
@@ -146,12 +144,11 @@ def sketch_outputs(  # noqa: PLR0913 - public
     budget: int,
     outputs: Sequence[str] | None = None,
     distribution: DistributionLike = "uniform",
-    method: Method | SparseRegressor = "auto",
+    method: Method | SparseRegressor | Predictor = "auto",
     target_r2: float | None = None,
     link: LinkLike = "identity",
     random_state: int = 0,
     progress: Progress = True,
-    teacher: Predictor | None = None,
     max_terms: int | None = None,
     effort: Effort = "standard",
 ) -> dict[str, Sketch]:
@@ -167,7 +164,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
     outputs : list of str, optional
         Names of the outputs. By default those of the :class:`Evaluator`, or those that an adapter of
         :mod:`shapsketch.models` declares.
-    distribution, method, target_r2, link, random_state, progress, teacher, max_terms, effort
+    distribution, method, target_r2, link, random_state, progress, max_terms, effort
         As for :func:`sketch`. With `target_r2`, each output has its own rounds; queries are shared.
 
     Returns
@@ -207,7 +204,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
             "the names of the outputs are unknown; pass outputs=[...], or use ss.sketch for a single output",
             option="outputs",
         )
-    name, regressor = parse_method(method, space)
+    name, regressor, teacher = parse_method(method, space)
     options = FitOptions(name, max_terms, teacher, evaluator.inputs, effort, random_state, regressor)
     task = Task.checked(evaluator, space, budget, distribution, options, target_r2, link, progress)
     return dict(zip(names, task.run(), strict=True))
@@ -218,13 +215,12 @@ def fit(  # noqa: PLR0913 - public
     y: npt.ArrayLike | None = None,
     space: SequenceSpace | None = None,
     *,
-    method: Literal["auto", "regress", "trees", "distill"] = "regress",
+    method: Literal["auto", "regress", "trees", "distill"] | Predictor = "regress",
     sample_weight: npt.ArrayLike | None = None,
     loss: Literal["squared", "huber"] = "squared",
     dictionary: Dictionary | Literal["auto"] = "auto",
     link: LinkLike = "identity",
     random_state: int = 0,
-    teacher: Predictor | None = None,
     inputs: Inputs = "codes",
     max_terms: int | None = None,
     effort: Effort = "standard",
@@ -244,7 +240,7 @@ def fit(  # noqa: PLR0913 - public
         and `sample_weight` for sequences only.
     y : array of float, shape (N,)
     space : SequenceSpace
-    method : {"auto", "regress", "trees", "distill"}
+    method : {"auto", "regress", "trees", "distill"} or predictor
         As for :func:`sketch`.
     sample_weight : array of float, shape (N,), optional
         Weights of the squared errors, above 0, such as the inverse variances of the values.
@@ -254,9 +250,8 @@ def fit(  # noqa: PLR0913 - public
         For regression.
     link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
     random_state : int
-    teacher : object with ``fit`` and ``predict``, optional
     inputs : {"strings", "codes", "onehot"}
-        What that teacher takes.
+        What a predictor passed as `method` takes.
     max_terms, effort, progress
         As for :func:`sketch`.
 
@@ -289,29 +284,33 @@ def fit(  # noqa: PLR0913 - public
     space = space_of(space)
     shows_stages = boolean("progress", progress)
     scale = parse(link)
-    choice("method", method, ANY_QUERIES)
-    options = FitOptions(method, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
-    if parse_dictionary(dictionary) is not None and method in ("trees", "distill"):
-        raise InputError(f"a dictionary is for method='regress' and 'auto', not {method!r}; remove it")
-    if choice("loss", loss, LOSSES) != "squared" and method != "regress":
-        raise InputError(f"loss={loss!r} is for method='regress', not {method!r}; remove it")
+    if isinstance(method, SparseRegressor):
+        raise InputError("a SparseRegressor fits labelled data itself; call its fit(X, y)")
+    name, _, teacher = parse_method(method, space, ANY_QUERIES)
+    options = FitOptions(name, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
+    if parse_dictionary(dictionary) is not None and name in ("trees", "distill"):
+        raise InputError(f"a dictionary is for method='regress' and 'auto', not {name!r}; remove it")
+    if choice("loss", loss, LOSSES) != "squared" and name != "regress":
+        raise InputError(f"loss={loss!r} is for method='regress', not {name!r}; remove it")
     if inputs != "codes" and teacher is None:
-        raise InputError(f"inputs={inputs!r} describes what a teacher takes; pass teacher= too, or remove it")
+        raise InputError(
+            f"inputs={inputs!r} is what a predictor passed as method takes; pass one, or remove inputs="
+        )
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
     rows = labelled(sequences, y, space, sample_weight, scale)
 
     def regress() -> _core.Sketch:
         return regressor._fit(space, rows).sketch_._core
 
-    if method == "trees":
+    if name == "trees":
         require_trees()
     data = Data(space, rows, len(rows.values), 0.0)
     names = [REGRESSION]
-    if method != "regress":
+    if name != "regress":
         names = stages_of(options, peels=False, ordered=True, near=data.near)
     stages = Stages(shows_stages, names)
     with stages.bar():
-        if method == "regress":
+        if name == "regress":
             stages.begin(REGRESSION)
             fitted = Fitted(regress())
         else:

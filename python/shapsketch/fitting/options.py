@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,22 +16,35 @@ from shapsketch.space import SequenceSpace
 
 
 def parse_method(
-    method: Method | SparseRegressor, space: SequenceSpace
-) -> tuple[Method, SparseRegressor | None]:
-    """Return the name of a method, and the regressor to use if the method is one.
+    method: object, space: SequenceSpace, names: Sequence[str] = METHODS
+) -> tuple[Method, SparseRegressor | None, Predictor | None]:
+    """Return the name of a method, and the regressor or the teacher to use if the method is one.
 
     Raises
     ------
     InputError
-        If it is neither, or a regressor has wrong parameters or another space.
+        If it is none of them, or a regressor has wrong parameters or another space.
     """
     if not isinstance(method, SparseRegressor):
-        return cast("Method", choice("method", method, METHODS)), None
+        if hasattr(method, "fit") or hasattr(method, "predict"):
+            return "auto", None, _teacher(method)
+        return cast("Method", choice("method", method, names)), None, None
     if method.space is not None and method.space != space:
         raise InputError(f"the regressor is for {method.space}, not for {space}; remove its space")
     regressor = SparseRegressor(**method.get_params())
     regressor._arguments(space)
-    return "regress", regressor
+    return "regress", regressor, None
+
+
+def _teacher(method: object) -> Predictor:
+    instance("method", method)
+    for name in ("fit", "predict"):
+        if not callable(getattr(method, name, None)):
+            raise InputError(
+                f"a predictor as method needs 'fit' and 'predict'; {type(method).__name__} does not have "
+                f"{name!r}"
+            )
+    return cast("Predictor", method)
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class FitOptions:
     max_terms : int, optional
         Largest number of terms of the sketch.
     teacher : object with ``fit`` and ``predict``, optional
-        The user's teacher for distillation.
+        The user's teacher, for method="auto".
     teacher_inputs : {"strings", "codes", "onehot"}
         What that teacher takes.
     effort : {"quick", "standard", "thorough"}
@@ -73,23 +87,11 @@ class FitOptions:
             integer("max_terms", self.max_terms, least=1)
         integer("random_state", self.seed, least=0)
         choice("effort", self.effort, EFFORTS)
-        if self.teacher is not None:
-            instance("teacher", self.teacher)
-            if method not in ("auto", "distill"):
-                raise InputError(
-                    f"a teacher is used by method='distill' and 'auto' only, not by {method!r}; remove it, "
-                    "or choose one of these methods"
-                )
-            if self.effort == "quick":
-                raise InputError(
-                    "`teacher` is not used when effort='quick', which fits only a regression; remove one of "
-                    "the two"
-                )
-            for name in ("fit", "predict"):
-                if not callable(getattr(self.teacher, name, None)):
-                    raise InputError(
-                        f"a teacher needs the method {name!r}; {type(self.teacher).__name__} does not have it"
-                    )
+        if self.teacher is not None and self.effort == "quick":
+            raise InputError(
+                "effort='quick' fits only a regression, and not the predictor passed as method; "
+                "remove one of the two"
+            )
         if self.max_terms is not None and method not in ("auto", "trees", "distill"):
             raise InputError(
                 f"max_terms is for method='auto', 'trees' and 'distill', not {method!r}",

@@ -339,8 +339,8 @@ class Sketch:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sketch to a safetensors file; equal sketches give equal bytes.
 
-        The file contains the number of the first position, and the predictor. If a predictor of yours
-        (``teacher=``) is part of the predictor, the file does not contain it, and a warning is logged.
+        The file contains the number of the first position, and the predictor. If a predictor that you passed
+        as ``method=`` is part of it, the file does not contain the predictor, and a warning is logged.
 
         Raises
         ------
