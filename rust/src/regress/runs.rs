@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_stem_and_a_repeat_are_found() {
-        let (n, rows) = (14, 3000);
+        let (n, rows) = (14, 1500);
         let space = SequenceSpace::new("ACGU", n).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let codes: Vec<u8> = (0..rows * n).map(|_| rng.random_range(0..4_u32) as u8).collect();

@@ -377,14 +377,14 @@ fn copies_do_not_change_intervals_and_standard_errors() {
 #[test]
 fn a_pattern_in_fewer_than_three_rows_is_not_selected() {
     let mut values = numbers(&mut ChaCha8Rng::seed_from_u64(1), 300);
-    let noise = sample(4, 12, 300, 1);
+    let noise = sample(4, 8, 300, 1);
     values[17] = 300.0;
     let outlier = Sample::new(noise.space().clone(), noise.codes().to_vec(), values).unwrap();
     let fitted = SparseRegression::default().fit(&outlier, &Cancel::new()).unwrap();
     let rows = |support: &[u16], symbols: &[u16]| {
         let matches =
             |row: &&[u8]| support.iter().zip(symbols).all(|(&i, &a)| u16::from(row[i as usize]) == a);
-        noise.codes().chunks(12).filter(matches).count()
+        noise.codes().chunks(8).filter(matches).count()
     };
     for (support, symbols, coefficient) in fitted.surrogate.terms().iter() {
         assert!(support.len() < 2 || rows(support, symbols) >= 3, "{support:?} {symbols:?} {coefficient}");

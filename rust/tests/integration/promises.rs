@@ -34,7 +34,7 @@ fn temporary(name: &str) -> PathBuf {
 
 #[test]
 fn files_restore_the_sketch_and_have_the_same_bytes_every_time() {
-    for (q, n, budget) in [(4, 10, 1_000), (2, 10, 1024), (20, 4, 1_000)] {
+    for (q, n, budget) in [(4, 8, 400), (2, 10, 1024), (20, 3, 400)] {
         let (sketch, _) = noisy_sketch(q, n, budget);
         let path = temporary(&format!("same-{q}"));
         sketch.save(&path).unwrap();
@@ -74,7 +74,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         .map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let (sketch, batch) = noisy_sketch(4, 10, 1_000);
+                let (sketch, batch) = noisy_sketch(4, 8, 400);
                 let components = Components::new(&sketch.surrogate.terms()).unwrap();
                 let values = components.shapley_values(&batch, &Cancel::new()).unwrap();
                 let path = temporary(&format!("threads-{threads}"));

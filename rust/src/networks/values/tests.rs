@@ -201,7 +201,7 @@ fn outputs_become_shapley_values_under_uniform_product_and_fixed_backgrounds() {
     let training = ValuesTraining {
         channels: 12,
         hidden: 12,
-        steps: 600,
+        steps: 450,
         rate: 1e-2,
         discount: 0.5,
         ..Default::default()
