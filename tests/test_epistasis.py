@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapsketch import _core
 from shapsketch.fitting import epistasis
-from shapsketch.fitting.epistasis import CrossValidated, Curve, Mutations, Ridge
+from shapsketch.fitting.curves import Curve
+from shapsketch.fitting.epistasis import CrossValidated, Mutations, Ridge
 from shapsketch.fitting.holdout import Labelled
 
 Q, N = 4, 7

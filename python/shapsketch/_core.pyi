@@ -381,6 +381,19 @@ class Sketch:
         values: npt.NDArray[np.float64] | None = None,
         predictions: npt.NDArray[np.float64] | None = None,
     ) -> Sketch: ...
+    def rescaled(self, factor: float, constant: float) -> Sketch: ...
+    def with_curve(
+        self,
+        knots: npt.NDArray[np.float64],
+        curve: npt.NDArray[np.float64],
+        *,
+        values: npt.NDArray[np.float64],
+        predictions: npt.NDArray[np.float64],
+        r2: RSquared,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> Sketch: ...
+    @property
+    def curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None: ...
     def with_predictor(self, predictor: Predictor) -> Sketch: ...
     def with_distribution(self, distribution: Distribution) -> Sketch: ...
     @property

@@ -17,6 +17,11 @@ Function: TypeAlias = Callable[[Values], npt.ArrayLike]
 LinkLike: TypeAlias = str | tuple[Function, Function]
 # Links that a caller can choose by name.
 NAMES = ("identity", "log", "logit", "softplus")
+# A link that is fitted together with the sketch: a monotone curve from the latent scale of the sketch to the
+# values.
+MONOTONE = "monotone"
+# What a fit takes by name.
+CHOICES = (*NAMES, MONOTONE)
 # The link of a class of a converted model with several classes. The sketch predicts the raw score of the
 # class. Its probability also depends on the raw scores of the other classes, so it has no response.
 SOFTMAX = "softmax"
@@ -32,10 +37,10 @@ class Link:
     Attributes
     ----------
     name : str
-        "identity", "log", "logit" or "softplus"; "custom" for a pair of functions; or "softmax".
+        "identity", "log", "logit" or "softplus"; "custom" for a pair of functions; "softmax"; or "monotone".
     forward, inverse : callable
         The functions on arrays of float64. `inverse` is None for "softmax", and for a custom link read from a
-        file.
+        file. Those of "monotone" return the values until its curve is fitted.
     """
 
     name: str
@@ -43,7 +48,8 @@ class Link:
     inverse: Function | None
 
     def __reduce__(self) -> tuple[Callable[..., Link], tuple[Any, ...]]:
-        # The functions of a named link are not pickled; those of a custom one are, by their own means.
+        # The functions of a named link are not pickled; curves and those of a custom one are, by their own
+        # means.
         if self.name in NAMES:
             return parse, (self.name,)
         return Link, (self.name, self.forward, self.inverse)
@@ -84,7 +90,8 @@ class Link:
         plain = values.ravel()
         linked = self._linked(plain)
         wrong = ~np.isfinite(linked)
-        if self.name not in NAMES and self.inverse is not None:
+        # The ends of a curve are the values of all numbers beyond them.
+        if self.name not in CHOICES and self.inverse is not None:
             back = np.full(len(plain), np.nan)
             back[~wrong] = _applied(self.inverse, linked[~wrong], "inverse")
             wrong |= ~_equal(back, plain)
@@ -142,6 +149,39 @@ class Link:
             )
 
 
+@dataclass(frozen=True)
+class MonotoneCurve:
+    """A curve that ascends, linear between its points: from the latent scale to the values, and back.
+
+    Attributes
+    ----------
+    knots, values : numpy.ndarray of float64, shape (K,)
+        Points on the latent scale and on the scale of the values, ascending.
+    """
+
+    knots: Values
+    values: Values
+
+    def to_values(self, latent: Values) -> Values:
+        """Return values (N,); beyond the ends, the curve goes on as in its first and its last interval."""
+        left = np.searchsorted(self.knots, latent, side="right") - 1
+        left = left.clip(0, len(self.knots) - 2)
+        slopes = np.diff(self.values) / np.diff(self.knots)
+        return np.asarray(self.values[left] + slopes[left] * (latent - self.knots[left]))
+
+    def to_latent(self, values: Values) -> Values:
+        """Return latent values (N,); those beyond the ends of the curve are its ends.
+
+        The curve is almost flat where it saturates, so noise would otherwise give latent values without
+        bounds.
+        """
+        return np.asarray(np.interp(values, self.values, self.knots))
+
+    def link(self) -> Link:
+        """Return the link with this curve."""
+        return Link(MONOTONE, self.to_latent, self.to_values)
+
+
 def _applied(function: Function, values: Values, which: str) -> Values:
     """Return the values of a function of the link.
 
@@ -195,6 +235,8 @@ def _identity(values: Values) -> Values:
 def parse(link: LinkLike) -> Link:
     """Return the link with a name, or of a pair (forward, inverse) of functions on arrays.
 
+    "monotone" has no curve yet: its functions return the values.
+
     Raises
     ------
     InputError
@@ -212,14 +254,15 @@ def parse(link: LinkLike) -> Link:
         "log": (np.log, np.exp),
         "logit": (_logit, _expit),
         "softplus": (_softplus_inverse, _softplus),
+        MONOTONE: (_identity, _identity),
     }
     if not isinstance(link, str):
         example = ", such as (numpy.log, numpy.exp)" if callable(link) else ""
         raise InputError(
-            f"link must be one of {', '.join(map(repr, NAMES))}, or a pair (forward, inverse) of functions "
+            f"link must be one of {', '.join(map(repr, CHOICES))}, or a pair (forward, inverse) of functions "
             f"on arrays{example}; got {shown(link)}"
         )
-    name = choice("link", link, NAMES)
+    name = choice("link", link, CHOICES)
     return Link(name, *functions[name])
 
 

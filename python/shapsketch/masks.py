@@ -24,7 +24,7 @@ from shapsketch.explain.table import PRINTED_ROWS, Record, Support, Table
 from shapsketch.fitting.api import sketch
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.hierarchy import selects
-from shapsketch.link import LinkLike, parse
+from shapsketch.link import MONOTONE, NAMES, LinkLike, parse
 from shapsketch.models.value_function import ValueFunction
 from shapsketch.query.masks import coalitions, mask_space
 from shapsketch.space import Codes, Values
@@ -109,6 +109,8 @@ def explain_masks(
     """
     names = _names(features)
     space, scale = mask_space(len(names)), parse(link)
+    if scale.name == MONOTONE:
+        raise InputError(f"masks have no link={MONOTONE!r}; use one of {', '.join(map(repr, NAMES))}")
     asked = integer("budget", budget, least=1)
     check_progress(progress)
     fewest = FEWEST_TO_SELECT if selects(space, asked) else min(FEWEST_MASKS, space.size)

@@ -25,7 +25,7 @@ from shapsketch.cli.options import (
 )
 from shapsketch.files.columns import read_columns
 from shapsketch.fitting.effort import EFFORTS
-from shapsketch.link import NAMES as LINKS
+from shapsketch.link import CHOICES as LINKS
 
 
 @dataclass(frozen=True)

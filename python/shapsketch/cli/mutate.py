@@ -87,7 +87,7 @@ def mutate(sketch: Path, seqs: Path, target: TableOutput, wanted: Mutations, rea
     if explainer.of == "closed form":
         warn_if_low(opened)
     metadata = {"shapsketch": ss.__version__, "sketch": str(sketch)}
-    metadata |= {"of": explainer.of, "link": opened.link}
+    metadata |= {"of": explainer.of, "link": explainer.explained.link}
     if wanted.best is None:
         source = _effects(explainer, opened.space, metadata, wanted.float32)
     else:

@@ -37,7 +37,8 @@ def predict(sketch: Path, seqs: Path, target: TableOutput, float32: bool, readin
     """Predict the scores of the sequences of a file, on the scale of the sketch.
 
     The columns are name and score; the score is that of the closed form, which the other commands explain. If
-    the sketch has a predictor, the column predictor has its scores, which are closer to the model.
+    the sketch has a predictor, the column predictor has its scores, which are closer to the model; with
+    --link monotone they are on the scale of the model, and score is latent.
     """
     refuse(target.force, target.output, formats=TABLES, chosen=target.output_format, sources=(sketch, seqs))
     opened = loaded(sketch)

@@ -24,7 +24,7 @@ from shapsketch.cli.options import (
 )
 from shapsketch.cli.workers import workers
 from shapsketch.fitting.effort import EFFORTS
-from shapsketch.link import NAMES as LINKS
+from shapsketch.link import CHOICES as LINKS
 from shapsketch.models._protocol import outputs_of
 
 

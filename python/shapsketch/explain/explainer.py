@@ -58,7 +58,9 @@ class Explainer(LikeShap, Views, Explains):
         predictor (``sketch.predictor``) is closer to the model, but its Shapley values are sampled, as by
         :meth:`refine`, or those of a network if "amortised" (:func:`amortise`).
         "best" explains the predictor if its unexplained variance is less than three quarters of that of the
-        closed form, and 200 sequences or more by the network if its error is small. Interactions other than
+        closed form, and 200 sequences or more by the network if its error is small. All are on the scale of
+        the sketch (``sketch.link``), with one exception: if that is a latent scale (``link="monotone"``),
+        the predictor predicts scores, and "best" is the closed form. Interactions other than
         SII up to order 2, Sobol indices and motifs exist for the closed form only.
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the

@@ -187,7 +187,7 @@ def faithfulness(
         raise InputError(f"explainer must be an Explainer, got {type(explainer).__name__}")
     budget = integer("budget", budget, least=1)
     seed = integer("random_state", random_state, least=0)
-    link = explainer._sketch._link
+    link = explainer._routes.link
     link.check_functions()
     codes = explainer._space.encode(sequences)
     check_memory(
@@ -264,7 +264,7 @@ def _measure(
     seed: int,
 ) -> Faithfulness:
     """Evaluate the model and compare the attributions, an array (B, n) for each name."""
-    link, routes = explainer._sketch._link, explainer._routes
+    link, routes = explainer._routes.link, explainer._routes
     explained = routes.preferred
 
     def values_of(parts: Parts, count: int) -> Values:

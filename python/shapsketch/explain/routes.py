@@ -14,7 +14,7 @@ from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.control_variate import Controls
 from shapsketch.explain.explained import Explained, Of
 from shapsketch.explain.sampled import SampledPredictor, Sampling
-from shapsketch.link import Link
+from shapsketch.link import IDENTITY, MONOTONE, Link
 from shapsketch.query.background import Background
 from shapsketch.space import Codes, SequenceSpace, Values
 from shapsketch.surrogate.sketch import Sketch
@@ -89,14 +89,21 @@ class Routes:
 
     @property
     def link(self) -> Link:
-        """The link of the sketch."""
-        return self._sketch._link
+        """The link from the model to what is explained.
+
+        It is that of the sketch, but a predictor that contains the curve of a latent scale predicts values.
+        """
+        latent = self._sketch.link == MONOTONE and not self.prefers_predictor
+        return self._sketch._link if latent or self._sketch.link != MONOTONE else IDENTITY
 
     @property
     def prefers_predictor(self) -> bool:
         """Whether the predictor is explained where both can be."""
         if self.predictor is None or self.of in ("predictor", "amortised"):
             return self.predictor is not None
+        if self._sketch.link == MONOTONE:
+            # The scale of what is explained must not depend on R².
+            return False
         of_closed_form, of_predictor = self._sketch.r2, self.predictor.r2
         return of_closed_form is None or 1.0 - of_predictor < CLEARLY * (1.0 - of_closed_form)
 
@@ -153,7 +160,7 @@ class Routes:
             of,
             math.nan if r2 is None else r2,
             str(self.background),
-            self._sketch.link,
+            self.link.name,
             self._sketch.distribution or "",
             error,
             self.space.start,

@@ -86,7 +86,7 @@ class VariantEffects(Explains):
             )
         self._sketch, self._variants, self._of = sketch, variants, of
         explainer = Explainer(sketch, of=of)
-        self._route = explainer._routes.preferred
+        self._route, self._link = explainer._routes.preferred, explainer._routes.link
         self.explained = replace(explainer.explained, start=variants.start)
         self._wild_type = variants.wild_type_codes
         shape = (variants.space.n, variants.space.q)
@@ -101,7 +101,7 @@ class VariantEffects(Explains):
     def _values(self) -> Values:
         """The measured values, on the scale of the sketch."""
         try:
-            return self._sketch._link.to_link(self._variants.values, "variants")
+            return self._link.to_link(self._variants.values, "variants")
         except ModelError as error:
             raise InputError(error.message, index=error.index) from None
 

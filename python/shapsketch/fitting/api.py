@@ -19,12 +19,13 @@ from shapsketch.fitting.distillation import Predictor
 from shapsketch.fitting.effort import Effort
 from shapsketch.fitting.final import Data
 from shapsketch.fitting.holdout import labelled
+from shapsketch.fitting.monotone import check_monotone, fit_monotone
 from shapsketch.fitting.options import FitOptions, parse_method
 from shapsketch.fitting.regression import LOSSES, Dictionary, SparseRegressor, parse_dictionary
 from shapsketch.fitting.selection import Fitted, fit_values
-from shapsketch.fitting.steps import REGRESSION, Stages, stages_of
+from shapsketch.fitting.steps import LATENT, REGRESSION, Stages, stages_of
 from shapsketch.fitting.task import Task
-from shapsketch.link import LinkLike, parse
+from shapsketch.link import MONOTONE, LinkLike, parse
 from shapsketch.models._protocol import INPUTS, Inputs, Model, named_outputs, outputs_of
 from shapsketch.query.budget import ANY_QUERIES, Method
 from shapsketch.query.distribution import DistributionLike, measured
@@ -82,9 +83,11 @@ def sketch(  # noqa: PLR0913 - public
         Evaluate in rounds, each of which reuses all earlier queries, and stop when the cross-validated R²
         reaches this or more queries no longer raise it; ``sketch.status`` reports which. Not for ``peel`` and
         ``exact``.
-    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus", "monotone"} or (forward, inverse)
         Sketch ``link(score)`` instead of the score: many models are sparse only on that scale. The sketch and
-        its explanations use that scale.
+        its explanations use that scale. ``monotone``: a latent scale, which is fitted together with a
+        monotone curve to the scores, or the identity if a curve predicts no better; for ``auto`` and
+        ``regress``, without `target_r2` and `max_terms`.
     inputs : {"strings", "codes", "onehot"}, optional
         What the model takes: a list of str, a uint8 array (B, n), or a float32 array (B, n, q). By default
         what an adapter of :mod:`shapsketch.models` declares; strings for other callables. Pass it to the
@@ -248,7 +251,10 @@ def fit(  # noqa: PLR0913 - public
         What a regression minimises; see :class:`SparseRegressor`. "huber" is for method="regress".
     dictionary : Dictionary or "auto"
         For regression.
-    link : {"identity", "log", "logit", "softplus"} or (forward, inverse)
+    link : {"identity", "log", "logit", "softplus", "monotone"} or (forward, inverse)
+        As for :func:`sketch`. ``monotone`` needs 100 distinct sequences. It also fits sequences near a wild
+        type by ridge regressions on mutations and pairs of mutations (extra ``trees``), unless you pass a
+        dictionary or a loss, and keeps the better fit.
     random_state : int
     inputs : {"strings", "codes", "onehot"}
         What a predictor passed as `method` takes.
@@ -288,14 +294,8 @@ def fit(  # noqa: PLR0913 - public
         raise InputError("a SparseRegressor fits labelled data itself; call its fit(X, y)")
     name, _, teacher = parse_method(method, space, ANY_QUERIES)
     options = FitOptions(name, max_terms, teacher, choice("inputs", inputs, INPUTS), effort, random_state)
-    if parse_dictionary(dictionary) is not None and name in ("trees", "distill"):
-        raise InputError(f"a dictionary is for method='regress' and 'auto', not {name!r}; remove it")
-    if choice("loss", loss, LOSSES) != "squared" and name != "regress":
-        raise InputError(f"loss={loss!r} is for method='regress', not {name!r}; remove it")
-    if inputs != "codes" and teacher is None:
-        raise InputError(
-            f"inputs={inputs!r} is what a predictor passed as method takes; pass one, or remove inputs="
-        )
+    check_monotone(scale, options)
+    _check_regression(options, dictionary, loss)
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
     rows = labelled(sequences, y, space, sample_weight, scale)
 
@@ -308,14 +308,39 @@ def fit(  # noqa: PLR0913 - public
     names = [REGRESSION]
     if name != "regress":
         names = stages_of(options, peels=False, ordered=True, near=data.near)
-    stages = Stages(shows_stages, names)
+    stages = Stages(shows_stages, [LATENT, *names] if scale.name == MONOTONE else names)
+
+    def fit_linked() -> Fitted:
+        if name != "regress":
+            return fit_values(data, options, regress, stages)
+        stages.begin(REGRESSION)
+        return Fitted(regress())
+
     with stages.bar():
-        if name == "regress":
-            stages.begin(REGRESSION)
-            fitted = Fitted(regress())
+        if scale.name == MONOTONE:
+            fixed = dictionary != "auto" or loss != "squared"
+            fitted = fit_monotone(data, options, regressor if fixed else None, stages, fit_linked)
         else:
-            fitted = fit_values(data, options, regress, stages)
+            fitted = fit_linked()
     core = on_link(fitted.core, scale).with_distribution(measured(space, rows.codes, wild_type))
     sketch = Sketch._wrap(core, scale, fitted.custom, start=space.start)
     warn_if_low(sketch)
     return sketch
+
+
+def _check_regression(options: FitOptions, dictionary: object, loss: object) -> None:
+    """Refuse options of a regression, or of a teacher, for other methods.
+
+    Raises
+    ------
+    InputError
+    """
+    name, inputs = options.method, options.teacher_inputs
+    if parse_dictionary(dictionary) is not None and name in ("trees", "distill"):
+        raise InputError(f"a dictionary is for method='regress' and 'auto', not {name!r}; remove it")
+    if choice("loss", loss, LOSSES) != "squared" and name != "regress":
+        raise InputError(f"loss={loss!r} is for method='regress', not {name!r}; remove it")
+    if inputs != "codes" and options.teacher is None:
+        raise InputError(
+            f"inputs={inputs!r} is what a predictor passed as method takes; pass one, or remove inputs="
+        )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import optional
+from shapsketch.fitting.curves import Curve
 from shapsketch.fitting.holdout import Labelled, Split
 from shapsketch.fitting.learners import Model
 from shapsketch.fitting.steps import Log
@@ -44,8 +45,6 @@ FITTED_WEIGHT = 0.25
 TOLERANCE, ITERATIONS = 1e-4, 300
 # Largest number of entries of the features of pairs of mutations, of all sequences.
 PAIR_ENTRIES = 3_000_000
-# Steps of the basis of a monotone curve, points at which it is stored, and the weight of its roughness.
-STEPS, POINTS, ROUGHNESS = 12, 64, 0.05
 # Seconds of one core for each entry of the features, for the whole fit.
 ENTRY_SECONDS = 7e-5
 
@@ -282,66 +281,32 @@ class CrossValidated:
         return variances
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A smooth monotone curve: a sum of steps with non-negative heights, and a line that does not descend."""
-
-    knots: Values
-    heights: Values
-    start: float
-    slope: float
-    constant: float
-
-    @classmethod
-    def fit(cls, at: Values, values: Values, weights: Values | None) -> Curve:
-        """Return the curve that is closest to values (N,)."""
-        nnls = optional("scipy.optimize", "trees", "global epistasis").nnls
-        spread = float(at.std()) or 1.0
-        inner = np.quantile(at, np.linspace(0.0, 1.0, STEPS))
-        ends = spread * np.array([1.0, 2.0])
-        knots = np.unique(np.concatenate([inner[0] - ends, inner, inner[-1] + ends]))
-        start, steps = float(at.min()), _steps(at, knots)
-        centre, size = float(values.mean()), float(values.std()) or 1.0
-        ones = np.ones((len(at), 1))
-        table = np.concatenate([ones, -ones, (at - start)[:, None] / spread, steps], axis=1)
-        target = (values - centre) / size
-        if weights is not None:
-            root = np.sqrt(weights / weights.mean())
-            table, target = root[:, None] * table, root * target
-        rough = np.zeros((steps.shape[1] - 2, table.shape[1]))
-        rough[:, 3:] = ROUGHNESS * np.sqrt(len(at)) * np.diff(np.eye(steps.shape[1]), 2, axis=0)
-        table = np.concatenate([table, rough])
-        factors = nnls(table, np.concatenate([target, np.zeros(len(rough))]))[0]
-        constant = centre + size * (factors[0] - factors[1])
-        return cls(knots, size * factors[3:], start, size * factors[2] / spread, constant)
-
-    def __call__(self, at: Values) -> Values:
-        """Return values of the curve (N,)."""
-        return np.asarray(
-            self.constant + self.slope * (at - self.start) + _steps(at, self.knots) @ self.heights
-        )
-
-    def points(self, at: Values) -> tuple[Values, Values]:
-        """Return knots and values of a curve that is linear between them, for arguments like `at`."""
-        spread = float(at.std()) or 1.0
-        knots = np.quantile(at, np.linspace(0.0, 1.0, POINTS))
-        ends = spread * np.linspace(0.25, 2.0, 8)
-        knots = np.unique(np.concatenate([knots[0] - ends, knots, knots[-1] + ends]))
-        return knots, np.maximum.accumulate(self(knots))
-
-
-def _steps(at: Values, knots: Values) -> Values:
-    """Return smooth steps (N, K - 2) from 0 to 1 between each knot and the one after the next."""
-    widths = knots[2:] - knots[:-2]
-    inside = np.clip((at[:, None] - knots[:-2]) / widths, 0.0, 1.0)
-    return np.asarray(inside**2 * (3.0 - 2.0 * inside))
-
-
 def normal_scores(values: Values) -> Values:
     """Return the quantiles of the standard normal distribution at the ranks of values (N,)."""
     stats = optional("scipy.stats", "trees", "global epistasis")
     ranks = stats.rankdata(values)
     return np.asarray(stats.norm.ppf((ranks - 0.5) / len(values)))
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A closed form on a latent scale, fitted to some sequences.
+
+    Attributes
+    ----------
+    sketch : _core.Sketch
+    fitted, held_out : arrays (N,)
+        Latent values of the sequences, by the closed form and by fits to other folds.
+    """
+
+    sketch: _core.Sketch
+    fitted: Values
+    held_out: Values
+
+    @property
+    def between(self) -> Values:
+        """Latent values at which a curve is fitted."""
+        return FITTED_WEIGHT * self.fitted + (1.0 - FITTED_WEIGHT) * self.held_out
 
 
 class EpistasisLearner:
@@ -379,26 +344,36 @@ class EpistasisLearner:
         return self._trained(data)
 
     def _trained(self, data: Labelled) -> _core.Monotone:
+        latent = self.latent(data)
+        curve = Curve.fit(latent.between, data.values, data.weights)
+        return _core.Monotone(latent.sketch, *curve.points(latent.between))
+
+    def latent(self, data: Labelled, *, transform: bool = True) -> Latent:
+        """Return a latent scale of data; without `transform`, the scale of the values."""
         features = Mutations.of(data.codes, self._space.q)
         blocks, groups = features.blocks(data.codes), features.groups()
         folds = CrossValidated(data, blocks, groups, self._seed)
-        scores = latent = normal_scores(data.values)
+        scores = latent = normal_scores(data.values) if transform else _standard(data.values)
         reweighted = 0
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if transform else 1):
             self._variances = folds.search(latent, self._variances)
             reweighted = folds.reweighted(latent, self._variances)
+            if not transform:
+                break
             predictions = folds.predictions(latent, self._variances, reweighted)
             transformed = Curve.fit(scores, predictions, data.weights)(scores)
-            spread = float(transformed.std())
-            if spread == 0.0:
+            if float(transformed.std()) == 0.0:
                 break
-            latent = (transformed - transformed.mean()) / spread
+            latent = _standard(transformed)
         coefficients = Ridge(blocks, groups, data.weights).fit(latent, self._variances, reweighted)
         fitted = sum(block @ part for block, part in zip(blocks, _split(coefficients, blocks), strict=True))
         held_out = folds.predictions(latent, self._variances, reweighted)
-        between = FITTED_WEIGHT * fitted + (1.0 - FITTED_WEIGHT) * held_out
-        curve = Curve.fit(between, data.values, data.weights)
-        return _core.Monotone(features.closed_form(self._space, coefficients), *curve.points(between))
+        return Latent(features.closed_form(self._space, coefficients), np.asarray(fitted), held_out)
+
+
+def _standard(values: Values) -> Values:
+    """Return values (N,) with mean 0 and variance 1."""
+    return np.asarray((values - values.mean()) / (float(values.std()) or 1.0))
 
 
 def _split(coefficients: Values, blocks: list[Any]) -> list[Values]:

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Log = Callable[[str], None]
 EVALUATION, PEELING, REGRESSION, STUDENTS = "evaluation", "peeling", "regression", "students"
 ALL_QUERIES = "fit to all queries"
+LATENT = "latent scale"
 # Stages of learners, by their names; others have the name of their learner.
 LEARNERS = {
     "regress": REGRESSION,

@@ -20,11 +20,12 @@ from shapsketch.fitting.boosting import require_trees
 from shapsketch.fitting.final import Data
 from shapsketch.fitting.hierarchy import unordered
 from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.monotone import check_monotone, check_sequences, fit_monotone
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.regression import SparseRegressor
 from shapsketch.fitting.selection import Fitted, fit_values
-from shapsketch.fitting.steps import EVALUATION, PEELING, REGRESSION, Stages, stages_of
-from shapsketch.link import Link, LinkLike, parse
+from shapsketch.fitting.steps import EVALUATION, LATENT, PEELING, REGRESSION, Stages, stages_of
+from shapsketch.link import MONOTONE, Link, LinkLike, parse
 from shapsketch.query.budget import Drawn, budgeted, queries_of
 from shapsketch.query.distribution import Distribution, DistributionLike
 from shapsketch.query.distribution import parse as parse_distribution
@@ -73,8 +74,14 @@ class Task:
         MissingExtraError
             If boosted trees are asked for, and a library is not installed.
         """
-        drawn = parse_distribution(distribution, space)
-        plan = budgeted(space, budget, options.method, options.seed, drawn)
+        drawn, scale = parse_distribution(distribution, space), parse(link)
+        check_monotone(scale, options, target_r2)
+        # A latent scale is fitted to values, also to those of all sequences.
+        method = options.method
+        if scale.name == MONOTONE:
+            check_sequences(space.size, f"a space of {space.size}")
+            method = "regress"
+        plan = budgeted(space, budget, method, options.seed, drawn)
         if plan.method == "regress" and options.method == "trees":
             require_trees()
         if plan.method == "exact" and options.max_terms is not None:
@@ -95,7 +102,7 @@ class Task:
             plan = _core.Plan(space._core, plan.budget, method="regress", seed=options.seed)
         if options.regressor is not None:
             options.regressor._check_size(space, plan.design_queries, uniform=drawn is None)
-        return cls(evaluator, space, plan, drawn, options, target, parse(link), check_progress(progress))
+        return cls(evaluator, space, plan, drawn, options, target, scale, check_progress(progress))
 
     def run(self) -> list[Sketch]:
         """Return one sketch for each output."""
@@ -139,6 +146,7 @@ class Task:
     def _stages(self, plan: _core.Plan, of: str = "") -> Stages:
         """Return the stages of a plan, which may be that of a round."""
         names, method = [EVALUATION], self._single(plan)
+        names += [LATENT] if self.link.name == MONOTONE else []
         if method is not None:
             return Stages(self.progress, [*names, method], of)
         ordered = self.distribution is None or self.distribution.ordered
@@ -186,22 +194,28 @@ class Task:
             regressor._fit(self.space, rows, uniform=uniform)
             return regressor.sketch_._core.with_budget(plan.budget)
 
-        single = self._single(plan)
-        if single is not None:
-            stages.begin(single)
-            core = closed_form()
-            assert core.info is not None
-            fitted = Fitted(core, None, core.info.r2.value)
-        else:
-            codes = queries.batch(0, len(queries))
+        def data() -> Data:
             fraction = 0.0 if isinstance(queries, Drawn) else len(queries) / self.space.size
-            rows = Labelled(codes, linked)
-            data = Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
+            rows = Labelled(queries.batch(0, len(queries)), linked)
+            return Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
+
+        def fit() -> Fitted:
+            single = self._single(plan)
+            if single is not None:
+                stages.begin(single)
+                core = closed_form()
+                assert core.info is not None
+                return Fitted(core, None, core.info.r2.value)
             peel = None
             if plan.design is not None and not isinstance(queries, Drawn):
                 peel = partial(queries.peel, linked)
             with stages.bar():
-                fitted = fit_values(data, self.options, closed_form, stages, peel)
+                return fit_values(data(), self.options, closed_form, stages, peel)
+
+        if self.link.name == MONOTONE:
+            fitted = fit_monotone(data(), self.options, self.options.regressor, stages, fit)
+        else:
+            fitted = fit()
         core = on_link(fitted.core, self.link)
         if isinstance(queries, Drawn):
             assert self.distribution is not None

@@ -13,6 +13,7 @@ from shapsketch._validate import items, real_array, shown
 from shapsketch.errors import InputError, ModelError
 from shapsketch.explain.spacing import Spacing
 from shapsketch.explain.summaries import Sobol
+from shapsketch.link import MONOTONE
 from shapsketch.plot.figure import (
     NEGATIVE,
     NEUTRAL,
@@ -185,7 +186,8 @@ def predicted_against_true(
     elif sequences is None or values is None:
         raise InputError("pass both sequences and values, or neither for the held-out queries")
     else:
-        predicted = sketch.predict(sequences)
+        # The latent scale cannot be measured: the curve leads from it to the values.
+        predicted = sketch.predict(sequences, response=sketch.link == MONOTONE)
         true = _on_link(sketch, values, len(predicted))
         r2 = float(_core.RSquared(true, predicted).value) if len(true) > 1 else float("nan")
         what = f"{len(true):,} sequences" if len(true) > 1 else "one sequence"
@@ -200,8 +202,9 @@ def predicted_against_true(
     ax.set_xlim(limits)
     ax.set_ylim(limits)
     ax.set_aspect("equal")
-    ax.set_xlabel(f"model, {units(sketch.link)}")
-    ax.set_ylabel(f"predicted, {units(sketch.link)}")
+    scale = units("identity" if sketch.link == MONOTONE else sketch.link)
+    ax.set_xlabel(f"model, {scale}")
+    ax.set_ylabel(f"predicted, {scale}")
     known = "" if r2 is None or np.isnan(r2) else f": R² {r2:.4f}"
     titled(ax, f"{what}{known}", f"of the closed form, link {sketch.link}")
     return ax
@@ -222,7 +225,7 @@ def _on_link(sketch: Sketch, values: object, count: int) -> Values:
     if len(wrong):
         raise InputError(f"values: {array[wrong[0]]} at index {wrong[0]} is not finite", index=int(wrong[0]))
     try:
-        return sketch._link.to_link(array, "values")
+        return array if sketch.link == MONOTONE else sketch._link.to_link(array, "values")
     except ModelError as error:
         raise InputError(error.message, index=error.index) from None
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shapsketch._validate import optional, shown, string
 from shapsketch.errors import InputError
 from shapsketch.explain.explained import Explained
+from shapsketch.link import MONOTONE
 from shapsketch.space import numbered
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _cut(word: str) -> str:
 
 def units(link: str) -> str:
     """Return the units of a scale, as the label of an axis."""
+    if link == MONOTONE:
+        return "latent scale"
     return "model units" if link == "identity" else f"{link} of model units"
 
 

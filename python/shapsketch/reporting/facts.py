@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from shapsketch.explain.explained import Explained
+from shapsketch.link import MONOTONE
 from shapsketch.surrogate.sketch import LOW_FIDELITY, Sketch
 from shapsketch.surrogate.summary import UNSEEN, described
 
@@ -25,6 +26,8 @@ def facts_of(sketch: Sketch, explained: Explained) -> list[Fact]:
     facts += [("R²", _r2(sketch, explained)), ("Background", _background(explained))]
     own = explained.link == "identity"
     scale = "that of the model" if own else f"{explained.link} of the scale of the model"
+    if explained.link == MONOTONE:
+        scale = "latent: a monotone curve leads to that of the model"
     facts.append(("Scale", f"{scale} (link {explained.link})"))
     info = sketch._info
     if info is not None:

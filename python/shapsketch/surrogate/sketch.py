@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shapsketch import _core
 from shapsketch._validate import boolean, file_path, lazy_property, not_squarable
 from shapsketch.errors import InputError
-from shapsketch.link import IDENTITY, SOFTMAX, Link, LinkLike, loaded, parse
+from shapsketch.link import IDENTITY, MONOTONE, SOFTMAX, Link, LinkLike, MonotoneCurve, loaded, parse
 from shapsketch.space import Codes, Sequences, SequenceSpace, Values, checked_start
 from shapsketch.surrogate.patterns import Candidate, Pattern
 from shapsketch.surrogate.predictor import CustomPart, Predictor
@@ -51,9 +51,9 @@ def warn_if_low(sketch: Sketch) -> None:
 
 
 def on_link(core: _core.Sketch, scale: Link) -> _core.Sketch:
-    """Record the link in a sketch, with R² on the model's own scale."""
+    """Record the link in a sketch, with R² on the model's own scale; a fitted curve is recorded already."""
     held_out = core.held_out
-    if scale.name == "identity" or held_out is None:
+    if scale.name in ("identity", MONOTONE) or held_out is None:
         return core
     if scale.name == SOFTMAX:
         return core.with_link(scale.name)
@@ -96,7 +96,10 @@ class Sketch:
         sketch = cls.__new__(cls)
         sketch._core, sketch._custom, sketch._start = core, custom, start
         name = "identity" if core.info is None else core.info.link.name
-        sketch._link = loaded(name) if link is None else link
+        if core.curve is not None:
+            sketch._link = MonotoneCurve(*core.curve).link()
+        else:
+            sketch._link = loaded(name) if link is None or link.name == MONOTONE else link
         return sketch
 
     @lazy_property
@@ -163,15 +166,16 @@ class Sketch:
 
     @property
     def link(self) -> str:
-        """The scale of the sketch: "identity", "log", "logit", "softplus" or "custom".
+        """The scale of the sketch: "identity", "log", "logit", "softplus", "monotone" or "custom".
 
-        Also "softmax", for the raw score of one of several classes of a converted ensemble.
+        Also "softmax", for the raw score of one of several classes of a converted ensemble. "monotone" is a
+        latent scale, from which a fitted curve leads to the values.
         """
         return self._link.name
 
     @property
     def r2(self) -> float | None:
-        """R² on the scale of the sketch: at most 1; a constant has 0.
+        """R² on the scale of the sketch (``link="monotone"``: of the model): at most 1; a constant has 0.
 
         The sequences that it is measured on depend on the method:
 
@@ -180,6 +184,8 @@ class Sketch:
         - ``trees``, ``distill`` and averages: a fifth of the queries, held out from fits to the others. The
           weights of the methods for one half of this fifth are chosen on the other half.
         - ``exact``: all sequences.
+        - ``link="monotone"``: a fifth of the queries, predicted by latent scale and curve of the others. R²
+          is that of the values, because the latent scale cannot be measured.
 
         In a small space, R² uses the error of the final fit for the fraction of the space that was evaluated.
         NaN if all values are equal: then R² is undefined. None if the sketch has no provenance.
@@ -254,9 +260,14 @@ class Sketch:
 
         It adds boosted trees that count k-mers and runs, and networks, to the closed forms. None if no such
         model predicts held-out queries better, or none was fitted (``effort="quick"``, ``peel``, ``exact``).
+        With ``link="monotone"`` it predicts the values: it is at least the closed form and the curve.
         """
         core = self._core.predictor
-        return None if core is None else Predictor(core, self.space, self._link, self._custom)
+        if core is None:
+            return None
+        # The curve is a part of the predictor, so that its scores are values.
+        link = IDENTITY if self.link == MONOTONE else self._link
+        return Predictor(core, self.space, link, self._custom)
 
     @property
     def amortised_error(self) -> float | None:
@@ -403,6 +414,8 @@ def load(path: str | os.PathLike[str], *, link: LinkLike | None = None, start: i
     if link is None:
         return sketch
     functions = parse(link)
+    if functions.name == sketch.link == MONOTONE:
+        return sketch
     if functions.name != sketch.link:
         raise InputError(
             f"the sketch has the link {sketch.link!r}, not {functions.name!r}; pass link=(forward, inverse) "

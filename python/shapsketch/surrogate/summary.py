@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapsketch import _core
+from shapsketch.link import MONOTONE
 from shapsketch.space import SequenceSpace, numbered
 from shapsketch.surrogate.predictor import Predictor
 
@@ -18,7 +19,7 @@ def info_lines(info: _core.SketchInfo, space: SequenceSpace, distribution: str) 
         "exact": "all sequences",
         "regress": "cross-validated",
         "converted": "against the ensemble, on random sequences",
-    }.get(info.method, f"{info.r2.count:,} held-out queries")
+    }.get("" if info.link.name == MONOTONE else info.method, f"{info.r2.count:,} held-out queries")
     r2 = info.r2
     lines = [
         f"method     {info.method} ({info.status})",
@@ -47,7 +48,10 @@ def info_lines(info: _core.SketchInfo, space: SequenceSpace, distribution: str) 
     if info.link.name != "identity":
         response = info.link.response_r2
         value = "unknown" if response is None else f"{response.value:.4f}"
-        lines.append(f"link       {info.link.name}; R² on the model's own scale {value}")
+        what = f"R² on the model's own scale {value}"
+        if info.link.name == MONOTONE:
+            what = "a latent scale, and a curve to the values, which R² refers to"
+        lines.append(f"link       {info.link.name}; {what}")
     if info.regression is not None and info.regression.unseen:
         lines.append(_unseen(info.regression.unseen, space))
     if info.method == "peel" and info.status.outcome != "converged":

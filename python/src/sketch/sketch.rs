@@ -8,6 +8,7 @@ use pyo3::types::PyBytes;
 use shapsketch::Surrogate;
 use shapsketch::explain::shapley_standard_errors;
 use shapsketch::frequency::Frequency;
+use shapsketch::predictor::Curve;
 use shapsketch::sketch::{self, Outcome};
 use shapsketch::surrogate::{self, Basis};
 
@@ -17,6 +18,7 @@ use crate::arrays::{self, Codes, Matrix, Values, Vector};
 use crate::predictor::Predictor;
 use crate::space::Space;
 use crate::surrogate::{Relation, RunTerm, Spectrum, run};
+use crate::validation::RSquared;
 use crate::work::{abandonable, interruptible, short};
 
 /// Supports, symbols, coefficients and variances of letter patterns.
@@ -135,6 +137,39 @@ impl Sketch {
             response.map(|(values, predictions)| (arrays::values(&values), arrays::values(&predictions)));
         let response = response.as_ref().map(|(values, predictions)| (&values[..], &predictions[..]));
         short(py, || self.core().with_link(name, response)).map(Self::from)
+    }
+
+    /// The sketch of this function times a factor, plus a constant.
+    fn rescaled(&self, factor: f64, constant: f64) -> Self {
+        self.core().rescaled(factor, constant).into()
+    }
+
+    /// The same sketch on the latent scale of a fitted curve; held-out values and predictions on the scale of the model.
+    #[pyo3(signature = (knots, curve, *, values, predictions, r2, weights = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a record")]
+    fn with_curve(
+        &self,
+        py: Python<'_>,
+        knots: Values<'_>,
+        curve: Values<'_>,
+        values: Values<'_>,
+        predictions: Values<'_>,
+        r2: RSquared,
+        weights: Option<Values<'_>>,
+    ) -> PyResult<Self> {
+        let (knots, curve) = (arrays::values(&knots), arrays::values(&curve));
+        let held_out = sketch::HeldOut {
+            weights: weights.map(|weights| arrays::values(&weights)),
+            ..sketch::HeldOut::new(arrays::values(&values), arrays::values(&predictions))
+        };
+        short(py, || self.core().with_curve(Curve::new(knots, curve)?, held_out, r2.into())).map(Self::from)
+    }
+
+    /// Knots and values of the curve from the scale of the sketch to that of the model; `None` if none was fitted.
+    #[getter]
+    fn curve<'py>(&self, py: Python<'py>) -> Option<(Vector<'py, f64>, Vector<'py, f64>)> {
+        let curve = self.0.info.as_ref()?.link.curve.as_ref()?;
+        Some((arrays::vector(py, curve.knots().to_vec()), arrays::vector(py, curve.values().to_vec())))
     }
 
     /// The same sketch with a predictor.

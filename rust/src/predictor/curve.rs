@@ -41,6 +41,21 @@ impl Curve {
         Ok(Self { knots, values })
     }
 
+    /// The same curve, if its values ascend.
+    ///
+    /// # Errors
+    /// If two of them are equal: then the curve has no inverse.
+    pub fn ascending(self) -> Result<Self> {
+        match self.values.windows(2).find(|pair| pair[0] >= pair[1]) {
+            None => Ok(self),
+            Some(pair) => Err(Error::Parameter {
+                name: "curve",
+                expected: "of ascending values",
+                got: format!("{} after {}", pair[1], pair[0]),
+            }),
+        }
+    }
+
     /// Positions of the points.
     #[must_use]
     pub fn knots(&self) -> &[f64] {
@@ -101,5 +116,7 @@ mod tests {
         assert!(message(&[0.0, 0.0], &[1.0, 2.0]).contains("ascending knots"));
         assert!(message(&[0.0, 1.0], &[2.0, 1.0]).contains("1 after 2"));
         assert!(message(&[0.0, f64::NAN], &[1.0, 2.0]).contains("NaN"));
+        let flat = Curve::new(vec![0.0, 1.0], vec![2.0, 2.0]).unwrap();
+        assert!(flat.ascending().unwrap_err().to_string().contains("ascending values, got 2 after 2"));
     }
 }

@@ -17,6 +17,9 @@
 //! begin with `predictor.`; see `predictor_file.rs`. The entry `amortised` describes its amortised Shapley values; see
 //! `amortised_file.rs`. The entry `distribution` describes the distribution of the queries; see `distribution.rs`. The entry
 //! `start` is the number of the first position, if it is not 0.
+//!
+//! A sketch with the link `monotone` also has the tensors `link.knots` and `link.curve` (f64), the points of a [`Curve`] that
+//! ascends.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,14 +35,19 @@ use super::header::{CENTRED, Header, PATTERNS, RUNS, SETS, SPECTRUM, VERSION, he
 use super::predictor_file::{self, PredictorRecord};
 use super::record::InfoRecord;
 use super::tensors::{Reason, Tensor, Tensors};
-use super::{Sketch, SketchInfo, digest, run_tensors, valid};
+use super::{Link, Sketch, SketchInfo, digest, run_tensors, valid};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
+use crate::predictor::Curve;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Basis, ProductTerms, RunTerms, Spectrum, SupportTerms, Surrogate, Uncertainty};
 
 /// The metadata entry of a sketch.
 const KEY: &str = "shapsketch";
+/// Names of the tensors of the curve of a link.
+const KNOTS: &str = "link.knots";
+const CURVE: &str = "link.curve";
+
 impl Sketch {
     /// Writes the sketch; the same sketch gives the same bytes.
     ///
@@ -143,6 +151,10 @@ fn serialized(sketch: &Sketch) -> Reason<Vec<u8>> {
             data.push(Tensor::f64s("run_variances", of_runs));
         }
     }
+    if let Some(curve) = sketch.info.as_ref().and_then(|info| info.link.curve.as_ref()) {
+        data.push(Tensor::f64s(KNOTS, curve.knots()));
+        data.push(Tensor::f64s(CURVE, curve.values()));
+    }
     if let Some(predictor) = &sketch.predictor {
         data.extend(predictor_file::tensors(predictor)?);
     }
@@ -194,6 +206,8 @@ fn parse(bytes: &[u8], part: Part) -> Reason<Sketch> {
     };
     let info = possible(header.info, &surrogate, uncertainty.is_some())
         .map_err(|e| format!("the sketch's metadata is damaged: {e}"))?;
+    let info = info.map(|info| with_curve(info, &tensors)).transpose();
+    let info = info.map_err(|e| format!("the curve of its link is damaged: {e}"))?;
     let predictor = match header.predictor {
         None => None,
         Some(_) if part == Part::OfPredictor => return Err("a part of a predictor has a predictor".into()),
@@ -257,6 +271,15 @@ fn possible(
     let info = SketchInfo::try_from(record).map_err(|e| e.to_string())?;
     valid::check(&info, surrogate, has_standard_errors)?;
     Ok(Some(info))
+}
+
+/// The provenance, with the curve of its link if it has one.
+fn with_curve(mut info: SketchInfo, tensors: &Tensors<'_>) -> Reason<SketchInfo> {
+    if info.link.name == Link::MONOTONE {
+        let curve = Curve::new(tensors.f64s(KNOTS)?, tensors.f64s(CURVE)?).and_then(Curve::ascending);
+        info.link.curve = Some(curve.map_err(|e| e.to_string())?);
+    }
+    Ok(info)
 }
 
 /// Terms in the layout of the tensors.

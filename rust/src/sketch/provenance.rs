@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::predictor::Curve;
 use crate::regress::{Atoms, PenaltyFactors};
 use crate::validation::RSquared;
 
@@ -247,11 +248,18 @@ pub struct Link {
     pub name: String,
     /// R² on the scale of the model; `None` for the identity, or if it was not measured.
     pub response_r2: Option<RSquared>,
+    /// The curve from the scale of the sketch to that of the model, if it was fitted; its values ascend.
+    pub curve: Option<Curve>,
+}
+
+impl Link {
+    /// The name of a link whose curve was fitted.
+    pub const MONOTONE: &str = "monotone";
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { name: "identity".into(), response_r2: None }
+        Self { name: "identity".into(), response_r2: None, curve: None }
     }
 }
 

@@ -154,7 +154,7 @@ impl From<&Link> for LinkRecord {
 
 impl From<LinkRecord> for Link {
     fn from(LinkRecord { name, response_r2 }: LinkRecord) -> Self {
-        Self { name, response_r2: response_r2.map(RSquared::from) }
+        Self { name, response_r2: response_r2.map(RSquared::from), curve: None }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::amortised::Amortised;
 use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::predictor::Predictor;
+use crate::predictor::{Curve, Predictor};
 use crate::regress::{Regression, Sample, uncertainty_from_residuals};
 use crate::surrogate::{Surrogate, Uncertainty};
 use crate::validation::{RSquared, Validation, root_mean_square};
@@ -314,7 +314,36 @@ impl Sketch {
                 Some(scaled.r_squared()?)
             }
         };
-        Ok(self.with_info(|info| info.link = Link { name: name.into(), response_r2 }))
+        Ok(self.with_info(|info| info.link = Link { name: name.into(), response_r2, curve: None }))
+    }
+
+    /// The sketch of this function times a factor, plus a constant; without standard errors.
+    #[must_use]
+    pub fn rescaled(self, factor: f64, constant: f64) -> Self {
+        Self { surrogate: self.surrogate.scaled(factor).shifted(constant), uncertainty: None, ..self }
+    }
+
+    /// The same sketch, marked as the latent scale of a fitted curve. `held_out` has values and predictions on the scale of
+    /// the model, and `r2` is their R²: that of the sketch refers to this scale. It has no standard errors, because they
+    /// would not contain those of the curve. A sketch without provenance has no link.
+    ///
+    /// # Errors
+    /// If the values of the curve do not ascend, or there are not as many held-out values as predictions.
+    pub fn with_curve(self, curve: Curve, held_out: HeldOut, r2: RSquared) -> Result<Self> {
+        let curve = curve.ascending()?;
+        let (got, expected) = (held_out.predictions.len(), held_out.values.len());
+        if got != expected {
+            return Err(Error::ValueCount { what: "prediction", got, expected });
+        }
+        let residuals: Vec<f64> =
+            held_out.values.iter().zip(&held_out.predictions).map(|(v, p)| v - p).collect();
+        let noise = root_mean_square(&residuals, held_out.weights.as_deref());
+        let sketch = Self { held_out: Some(held_out), uncertainty: None, ..self };
+        Ok(sketch.with_info(|info| {
+            info.unexplained = if r2.is_undefined() { 0.0 } else { 1.0 - r2.value };
+            (info.r2, info.noise) = (r2, noise);
+            info.link = Link { name: Link::MONOTONE.into(), response_r2: Some(r2), curve: Some(curve) };
+        }))
     }
 
     fn with_status(self, change: impl FnOnce(&mut Status)) -> Self {

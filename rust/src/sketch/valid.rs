@@ -1,6 +1,6 @@
 //! Which provenance is possible. A file with an impossible one is damaged or forged.
 
-use super::provenance::{Candidate, Method, Outcome, RegressionInfo, SketchInfo};
+use super::provenance::{Candidate, Link, Method, Outcome, RegressionInfo, SketchInfo};
 use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 use crate::validation::RSquared;
@@ -33,6 +33,9 @@ pub(super) fn check(info: &SketchInfo, surrogate: &Surrogate, has_standard_error
     check_r2("R²", &info.r2)?;
     info.link.response_r2.iter().try_for_each(|r2| check_r2("R² on the scale of the model", r2))?;
     let undefined = info.r2.value.is_nan();
+    require(info.link.curve.is_none() || info.link.name == Link::MONOTONE, || {
+        format!("the link {:?} has a curve", info.link.name)
+    })?;
     for (name, value) in [("noise", info.noise), ("unexplained", info.unexplained)] {
         let possible = (value.is_finite() && value >= 0.0) || (undefined && value.is_nan());
         require(possible, || format!("{name} must be at least 0, got {value}"))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use shapsketch::design::uniform;
+use shapsketch::predictor::Curve;
 use shapsketch::regress::{Sample, SparseRegression};
 use shapsketch::sketch::{AllTerms, Candidate, Fit, HeldOut, Method, Outcome, Provenance, Status, Strategy};
 use shapsketch::surrogate::Keep;
@@ -265,6 +266,41 @@ fn damaged_provenance_is_refused() {
         let message = Sketch::load(&path).unwrap_err().to_string();
         assert!(message.contains(reason), "{message:?} must contain {reason:?}");
     }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn the_curve_of_a_link_is_loaded_as_saved() {
+    let path = temporary("curve");
+    let held_out = HeldOut::new(vec![0.0, 1.0, 3.0], vec![0.1, 1.1, 2.9]);
+    let r2 = RSquared::new(&held_out.values, &held_out.predictions).unwrap();
+    let codes = uniform(&space(), 50, 7, &Cancel::new()).unwrap();
+    let plain = by_method(Method::Regress);
+    let curved = |values: Vec<f64>| {
+        let curve = Curve::new(vec![-1.0, 0.5, 2.0], values).unwrap();
+        plain.clone().rescaled(2.0, 1.0).with_curve(curve, held_out.clone(), r2)
+    };
+    assert!(curved(vec![0.0, 2.0, 2.0]).unwrap_err().to_string().contains("ascending values, got 2 after 2"));
+    let sketch = curved(vec![0.0, 2.0, 2.5]).unwrap();
+    let info = sketch.info.clone().unwrap();
+    assert_eq!((info.r2, info.link.response_r2, info.link.name.as_str()), (r2, Some(r2), "monotone"));
+    assert!((info.noise - 0.1).abs() < 1e-9 && (info.unexplained - (1.0 - r2.value)).abs() < 1e-12);
+    sketch.save(&path).unwrap();
+    let back = Sketch::load(&path).unwrap();
+    assert_eq!(back.info.unwrap().link, info.link);
+    assert!(back.uncertainty.is_none());
+    let (old, new) = (predictions(&plain.surrogate, &codes), predictions(&back.surrogate, &codes));
+    assert!(old.iter().zip(&new).all(|(a, b)| (2.0 * a + 1.0 - b).abs() < 1e-9));
+    plain.save(&path).unwrap();
+    rewritten(&path, |info| info["link"]["name"] = json!("monotone"));
+    let message = Sketch::load(&path).unwrap_err().to_string();
+    assert!(
+        message.contains("the curve of its link is damaged: the tensor \"link.knots\" is missing"),
+        "{message}"
+    );
+    let mut named = sketch;
+    named.info.as_mut().unwrap().link.name = "log".into();
+    assert!(named.save(&path).unwrap_err().to_string().contains("the link \"log\" has a curve"));
     std::fs::remove_file(path).unwrap();
 }
 
