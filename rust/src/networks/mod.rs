@@ -73,14 +73,17 @@ impl Network {
     fn outputs(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f32>> {
         let n = self.shape.n;
         let mut out = vec![0.0; codes.len() / n];
-        out.par_chunks_mut(ROWS).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-            cancel.check()?;
-            let mut workspace = Workspace::new(self.shape, CHUNK, false);
-            for (out, codes) in out.chunks_mut(CHUNK).zip(codes.chunks(CHUNK * n)) {
-                out.copy_from_slice(workspace.forward(&self.parameters, codes));
-            }
-            Ok(())
-        })?;
+        let tasks = out.par_chunks_mut(ROWS).zip(codes.par_chunks(ROWS * n));
+        tasks.try_for_each_init(
+            || Workspace::new(self.shape, CHUNK, false),
+            |workspace, (out, codes)| {
+                cancel.check()?;
+                for (out, codes) in out.chunks_mut(CHUNK).zip(codes.chunks(CHUNK * n)) {
+                    out.copy_from_slice(workspace.forward(&self.parameters, codes));
+                }
+                Ok(())
+            },
+        )?;
         Ok(out)
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Workspace {
     shape: Shape,
     /// Output of the first convolution after activation, with `BETWEEN` rows of zeros before and after.
     first: Vec<f32>,
+    /// Slopes of activations, here and below, are empty without training.
     first_slopes: Vec<f32>,
     second_slopes: Vec<f32>,
     /// Sum of both convolutions.
@@ -71,6 +72,11 @@ pub(super) fn fill(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
 }
 
+/// The first values of a buffer, or none if it is empty because there is no training.
+pub(super) fn first_of(values: &mut [f32], count: usize) -> &mut [f32] {
+    if values.is_empty() { values } else { &mut values[..count] }
+}
+
 /// Adds the sum of rows.
 pub(super) fn add_rows(sum: &mut [f32], rows: &[f32]) {
     for row in rows.chunks_exact(sum.len()) {
@@ -89,16 +95,16 @@ impl Workspace {
         Self {
             shape,
             first: vec![0.0; padded],
-            first_slopes: vec![0.0; wide],
-            second_slopes: vec![0.0; wide],
+            first_slopes: backward(wide),
+            second_slopes: backward(wide),
             sum: vec![0.0; wide],
             placed: vec![0.0; rows * PLACED],
             pooled: vec![0.0; 2 * capacity * channels],
             largest: vec![0; capacity * channels],
             dense: vec![0.0; capacity * hidden],
-            dense_slopes: vec![0.0; capacity * hidden],
+            dense_slopes: backward(capacity * hidden),
             residual: vec![0.0; capacity * hidden],
-            residual_slopes: vec![0.0; capacity * hidden],
+            residual_slopes: backward(capacity * hidden),
             outputs: vec![0.0; capacity],
             second_gradient: backward(padded),
             sum_gradient: backward(wide),
@@ -143,7 +149,8 @@ impl Workspace {
         let bias = |block| &parameters[self.shape.range(block)];
         let places = n * PLACED;
         let (by_place, by_pool) = of(Block::Dense).split_at(Axis(0), places);
-        let (dense, slopes) = (&mut self.dense[..count * hidden], &mut self.dense_slopes[..count * hidden]);
+        let (dense, slopes) =
+            (&mut self.dense[..count * hidden], first_of(&mut self.dense_slopes, count * hidden));
         fill(dense, bias(Block::DenseBias));
         let placed = strided(&self.placed, count, places, (n + BETWEEN) * PLACED);
         let mut out = target(dense, count, hidden, hidden);
@@ -155,7 +162,7 @@ impl Workspace {
         fill(residual, bias(Block::ResidualBias));
         let mut out = target(residual, count, hidden, hidden);
         product!(matrix(dense, count, hidden), of(Block::Residual), 1.0, out);
-        activate(residual, &mut self.residual_slopes[..count * hidden]);
+        activate(residual, first_of(&mut self.residual_slopes, count * hidden));
         residual.iter_mut().zip(&*dense).for_each(|(sum, value)| *sum += value);
     }
 
@@ -178,7 +185,7 @@ impl Workspace {
             }
             block[n * channels..].fill(0.0);
         }
-        activate(first, &mut self.first_slopes[..rows * channels]);
+        activate(first, first_of(&mut self.first_slopes, rows * channels));
         // A shorter chunk than before leaves values behind its last sequence.
         self.first[(BETWEEN + rows) * channels..][..BETWEEN * channels].fill(0.0);
         let sum = &mut self.sum[..rows * channels];
@@ -190,14 +197,17 @@ impl Workspace {
             1.0,
             target(sum, rows, channels, channels)
         );
-        activate(sum, &mut self.second_slopes[..rows * channels]);
+        activate(sum, first_of(&mut self.second_slopes, rows * channels));
         let first = &self.first[BETWEEN * channels..][..rows * channels];
         sum.iter_mut().zip(first).for_each(|(sum, value)| *sum += value);
         for block in 0..rows / stride {
             let between = (block * stride + n) * channels..(block + 1) * stride * channels;
             self.sum[between.clone()].fill(0.0);
-            self.first_slopes[between.clone()].fill(0.0);
-            self.second_slopes[between].fill(0.0);
+            for slopes in [&mut self.first_slopes, &mut self.second_slopes] {
+                if !slopes.is_empty() {
+                    slopes[between.clone()].fill(0.0);
+                }
+            }
         }
         let sum = matrix(&self.sum[..rows * channels], rows, channels);
         let placed = &mut self.placed[..rows * PLACED];

@@ -35,7 +35,6 @@ pub(super) struct Scan<'a> {
     after: Vec<f32>,
     /// The first dense layer before the pooled channels.
     placed: Vec<f32>,
-    slopes: Vec<f32>,
     first_changes: Vec<f32>,
     products: Vec<f32>,
     second_changes: Vec<f32>,
@@ -86,7 +85,6 @@ impl<'a> Scan<'a> {
             before: vec![0.0; wide + channels],
             after: vec![0.0; wide + channels],
             placed: vec![0.0; hidden],
-            slopes: vec![0.0; wide.max(MUTANTS * (SECOND_ROWS * channels).max(hidden))],
             first_changes: vec![0.0; MUTANTS * FIRST_ROWS * channels],
             products: vec![0.0; (MUTANTS * FIRST_ROWS).max(n) * SECOND_WIDTH * channels],
             second_changes: vec![0.0; MUTANTS * SECOND_ROWS * channels],
@@ -138,7 +136,7 @@ impl<'a> Scan<'a> {
             }
         }
         self.first.copy_from_slice(&self.first_sums);
-        activate(&mut self.first, &mut self.slopes[..n * channels]);
+        activate(&mut self.first, &mut []);
         let wide = SECOND_WIDTH * channels;
         product(&self.first, n, channels, &self.second, wide, 0.0, &mut self.products[..n * wide]);
         let bias = self.block(Block::SecondBias);
@@ -151,7 +149,7 @@ impl<'a> Scan<'a> {
             }
         }
         self.both.copy_from_slice(&self.second_sums);
-        activate(&mut self.both, &mut self.slopes[..n * channels]);
+        activate(&mut self.both, &mut []);
         add(&mut self.both, 1.0, &self.first);
         self.total.fill(0.0);
         self.both.chunks_exact(channels).for_each(|row| add(&mut self.total, 1.0, row));
@@ -210,13 +208,13 @@ impl<'a> Scan<'a> {
         }
         let dense = &mut self.dense[..count * hidden];
         product(&self.pooled[..2 * count * channels], count, 2 * channels, by_pool, hidden, 1.0, dense);
-        activate(dense, &mut self.slopes[..count * hidden]);
+        activate(dense, &mut []);
         let residual = &mut self.residual[..count * hidden];
         let bias = &self.parameters[self.shape.range(Block::ResidualBias)];
         residual.chunks_exact_mut(hidden).for_each(|row| row.copy_from_slice(bias));
         let weights = &self.parameters[self.shape.range(Block::Residual)];
         product(dense, count, hidden, weights, hidden, 1.0, residual);
-        activate(residual, &mut self.slopes[..count * hidden]);
+        activate(residual, &mut []);
         add(residual, 1.0, dense);
     }
 
@@ -239,7 +237,7 @@ impl<'a> Scan<'a> {
                 add(change, -1.0, weight(usize::from(sequence[cell / q])));
             }
         }
-        activate(first, &mut self.slopes[..count * FIRST_ROWS * channels]);
+        activate(first, &mut []);
         for (at, change) in first.chunks_exact_mut(channels).enumerate() {
             match changed(cells[at / FIRST_ROWS], at % FIRST_ROWS, FIRST_REACH) {
                 Some(j) => add(change, -1.0, &self.first[j * channels..][..channels]),
@@ -263,7 +261,7 @@ impl<'a> Scan<'a> {
                 add(change, 1.0, &self.second_sums[j * channels..][..channels]);
             }
         }
-        activate(second, &mut self.slopes[..count * SECOND_ROWS * channels]);
+        activate(second, &mut []);
         for (m, &cell) in cells.iter().enumerate() {
             let i = cell / q;
             let (means, maxima) = self.pooled[2 * m * channels..][..2 * channels].split_at_mut(channels);

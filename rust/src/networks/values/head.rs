@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::networks::activation::activate;
-use crate::networks::pass::{Workspace, add_rows, fill, product, target};
+use crate::networks::pass::{Workspace, add_rows, fill, first_of, product, target};
 use crate::networks::shape::{PLACED, Shape, matrix};
 
 /// Width of the last convolution, in positions.
@@ -147,7 +147,7 @@ impl Passes {
             dense: widths.map(|width| vec![0.0; capacity * width]),
             mixed: vec![0.0; rows * (channels + PLACED)],
             middle: vec![0.0; rows * channels],
-            slopes: vec![0.0; rows * channels],
+            slopes: backward(rows * channels),
             taps: vec![0.0; rows * WIDTH],
             outputs: vec![0.0; rows],
             dense_gradients: widths.map(|width| backward(capacity * width)),
@@ -191,7 +191,7 @@ impl Passes {
         fill(middle, &head[Part::MixBias.range(shape)]);
         let mixed = matrix(&self.mixed[..rows * (channels + PLACED)], rows, channels + PLACED);
         product!(mixed, Part::Mix.matrix(shape, head), 1.0, target(middle, rows, channels, channels));
-        activate(middle, &mut self.slopes[..rows * channels]);
+        activate(middle, first_of(&mut self.slopes, rows * channels));
         let taps = &mut self.taps[..rows * WIDTH];
         let middle = matrix(middle, rows, channels);
         product!(middle, Part::Last.matrix(shape, head), 0.0, target(taps, rows, WIDTH, WIDTH));

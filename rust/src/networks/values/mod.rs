@@ -92,15 +92,20 @@ impl ValueNetwork {
         self.space.check(codes)?;
         let n = self.space.n();
         let mut out = vec![0.0; codes.len()];
-        out.par_chunks_mut(ROWS * n).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-            cancel.check()?;
-            let mut passes = Passes::new(self.shape, CHUNK, false);
-            for (out, codes) in out.chunks_mut(CHUNK * n).zip(codes.chunks(CHUNK * n)) {
-                let outputs = passes.forward(&self.parameters, codes);
-                out.iter_mut().zip(outputs).for_each(|(out, &value)| *out = self.scale * f64::from(value));
-            }
-            Ok(())
-        })?;
+        let tasks = out.par_chunks_mut(ROWS * n).zip(codes.par_chunks(ROWS * n));
+        tasks.try_for_each_init(
+            || Passes::new(self.shape, CHUNK, false),
+            |passes, (out, codes)| {
+                cancel.check()?;
+                for (out, codes) in out.chunks_mut(CHUNK * n).zip(codes.chunks(CHUNK * n)) {
+                    let outputs = passes.forward(&self.parameters, codes);
+                    out.iter_mut()
+                        .zip(outputs)
+                        .for_each(|(out, &value)| *out = self.scale * f64::from(value));
+                }
+                Ok(())
+            },
+        )?;
         Ok(out)
     }
 }
