@@ -317,6 +317,7 @@ def choose_trees(
         seed=seed,
         held=split.held,
         rounds=best.boosted.rounds,
+        schedule=replace(schedule, until=float("inf")),
     )
     return FittedTrees(best.features, boosted, time.perf_counter() - started)
 

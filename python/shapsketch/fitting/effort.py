@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,9 +17,10 @@ EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 LEAST_SECONDS = 30.0
 # Fractions of that time after which no learner begins, and no networks end. The rest is for students, and for
 # the chosen candidates with all queries.
-COMPARISON_SHARE, NETWORKS_END = 0.65, 0.8
-# Fraction of that time that students take, at most. If less than the second fraction is left, there are none.
-STUDENT_SHARE, LEAST_STUDENT_SHARE = 0.2, 0.08
+COMPARISON_SHARE, NETWORKS_END = 0.65, 0.77
+# Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
+# in small spaces, where students are fast, the third one.
+STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
 # Fraction of that time that is kept free when candidates are fitted to all queries.
 SPARE_SHARE = 0.05
 # Fraction of that time for networks: those without the held-out queries, and those of all queries.
@@ -64,11 +65,14 @@ class NetworkSize:
 SMALLEST = NetworkSize(1, 32, 1)
 # The networks of a thorough fit.
 THOROUGH = NetworkSize(4, 64, 30)
-# Smaller ones: the first that fit into the time are trained. Those of the first list are trained twice:
-# without the held-out queries, and on all. If none of them fit, those of the second list may be trained only
-# once; some have more epochs, because these data are large.
+# Smaller ones: the first that fit into the time are trained, without the held-out queries and on all.
 STANDARD = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20))
-ONCE = (NetworkSize(2, 32, 20), NetworkSize(1, 32, 30), NetworkSize(1, 32, 15))
+# If none of them fit, networks may be trained only once, with as many epochs as fit, within these bounds. If
+# so many fit in each of two networks, there are two.
+ONCE_EPOCHS = (10, 30)
+TWO_EPOCHS = 20
+# Networks that are trained once have four fifths of the queries.
+ONCE_FRACTION = 0.8
 
 
 @dataclass
@@ -84,6 +88,10 @@ class Clock:
         Steps that were left out, because they did not fit.
     slowness : float
         Measured time relative to the estimates for idle cores.
+    reserved : float
+        Seconds for the fit of networks to all queries, from which the best predictor profits most.
+    taught : bool
+        Whether there is a teacher that is worth students, so that they have a share of the time.
     """
 
     effort: Effort
@@ -91,11 +99,14 @@ class Clock:
     left_out: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     slowness: float = 1.0
+    reserved: float = 0.0
+    taught: bool = False
+    _once: bool = False
 
     @property
     def allowed(self) -> float:
-        """The seconds that the fit may take in all."""
-        return float("inf") if self.effort == "thorough" else max(LEAST_SECONDS, self.model_seconds)
+        """The seconds that the fit may take in all; the other efforts depend on the seed alone."""
+        return max(LEAST_SECONDS, self.model_seconds) if self.effort == "standard" else float("inf")
 
     @property
     def elapsed(self) -> float:
@@ -113,27 +124,42 @@ class Clock:
         `seconds` is an estimate for idle cores. Such a step uses one core most of the time, so other programs
         slow it down less than networks, which use all cores.
         """
-        fits = self.elapsed + max(1.0, self.slowness) ** 0.5 * seconds <= COMPARISON_SHARE * self.allowed
+        end = self.elapsed + max(1.0, self.slowness) ** 0.5 * seconds
+        later = self.reserved + (STUDENT_SHARE * self.allowed if self.taught else 0.0)
+        fits = bool(end <= min(COMPARISON_SHARE * self.allowed, self._last - later))
         if not fits:
             self.left_out.append(step)
         return fits
+
+    def reserve(self, seconds: float) -> None:
+        """Reserve time for networks of all queries; without the held-out ones they took `seconds`.
+
+        Networks that are trained only once need none.
+        """
+        self.reserved = 0.0 if self._once else REFIT_SLOWER * seconds
+
+    @property
+    def _last(self) -> float:
+        """When the last fit must have ended, in seconds after the start."""
+        return (1.0 - SPARE_SHARE) * self.allowed
 
     def refits(self, step: str, seconds: float) -> bool:
         """Return whether a fit to all queries fits; if not, remember that it was left out.
 
         `seconds` is the measured time of the same fit without the held-out queries.
         """
-        fits = self.elapsed + REFIT_SLOWER * seconds <= (1.0 - SPARE_SHARE) * self.allowed
+        fits = self.elapsed + REFIT_SLOWER * seconds <= self._last
         if not fits:
             self.left_out.append(f"{step} with all queries")
         return fits
 
-    def student_seconds(self) -> float:
-        """Return the seconds for students; 0 if too little time is left."""
-        if self.effort == "thorough":
+    def student_seconds(self, *, small: bool = False) -> float:
+        """Return the seconds for students; 0 if too little is left. In `small` spaces they need little."""
+        if self.effort != "standard":
             return float("inf")
-        seconds = min(STUDENT_SHARE * self.allowed, (1.0 - SPARE_SHARE) * self.allowed - self.elapsed)
-        return seconds if seconds >= LEAST_STUDENT_SHARE * self.allowed else 0.0
+        seconds = min(STUDENT_SHARE * self.allowed, self._last - self.elapsed - self.reserved)
+        least = SMALL_STUDENT_SHARE if small else LEAST_STUDENT_SHARE
+        return seconds if seconds >= least * self.allowed else 0.0
 
     def measure(self, space: SequenceSpace, count: int, train: Callable[[int], object]) -> None:
         """Measure how fast networks of the smallest size train, for `count` sequences.
@@ -153,14 +179,18 @@ class Clock:
         if self.effort == "thorough":
             return THOROUGH
         elapsed, allowed = self.elapsed, self.allowed
-        for twice, sizes in ((True, STANDARD), (False, ONCE)):
-            for size in sizes:
-                seconds = self.slowness * size.seconds(space, count) / CORES
-                total = 2.0 * seconds if twice else seconds
-                end = allowed * (1.0 - STUDENT_SHARE if twice else NETWORKS_END)
-                if total <= NETWORK_SHARE * allowed and elapsed + total <= end:
-                    return size
+        for size in STANDARD:
+            total = 2.0 * self.slowness * size.seconds(space, count) / CORES
+            if total <= min(NETWORK_SHARE * allowed, self._last - STUDENT_SHARE * allowed - elapsed):
+                return size
+        self._once = True
+        epoch = ONCE_FRACTION * self.slowness * SMALLEST.seconds(space, count) / CORES
+        epochs = int(max(0.0, NETWORKS_END * allowed - elapsed) / epoch)
+        members = 2 if epochs >= 2 * TWO_EPOCHS else 1
+        size = replace(SMALLEST, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
+        if size.epochs >= ONCE_EPOCHS[0]:
+            return size
         if required:
-            return ONCE[-1]
+            return replace(SMALLEST, epochs=ONCE_EPOCHS[0])
         self.left_out.append("networks")
         return None

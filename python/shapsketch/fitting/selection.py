@@ -27,7 +27,7 @@ from shapsketch.fitting.boosting import (
     require_trees,
 )
 from shapsketch.fitting.comparison import CLOSED_FORMS, Comparison, fits
-from shapsketch.fitting.distillation import CustomTeacher, Limits, Students
+from shapsketch.fitting.distillation import CustomTeacher, Limits, Students, small
 from shapsketch.fitting.effort import STUDENT_SHARE, Clock
 from shapsketch.fitting.epistasis import EpistasisLearner, require_epistasis
 from shapsketch.fitting.final import Data, Final
@@ -244,7 +244,7 @@ def _suits_epistasis(data: Data, options: FitOptions) -> bool:
 def _learners(
     data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
 ) -> Iterator[Learner]:
-    """Yield the learners of a method, the fastest first; the next one after the time of the last is known."""
+    """Yield the learners of a method, one after the other: the time that the first took limits the next."""
     thorough, seed = options.effort == "thorough", options.seed
     leaves = LEAVES if thorough else STANDARD_LEAVES
     schedule = Schedule(
@@ -267,6 +267,12 @@ def _learners(
         return
     if _suits_epistasis(data, options) and EpistasisLearner.name not in missing.methods:
         yield EpistasisLearner(data.space, seed=seed, log=log)
+    if options.method != "trees" and options.teacher is None:
+        # Without trees, networks are the only teacher.
+        required = missing.trees and options.method == "distill"
+        size = clock.networks(data.space, data.rows.n_sequences, required=required)
+        if size is not None:
+            yield NetworkLearner(data.space, size, seed=seed, log=log)
     if options.method != "distill" and not missing.trees:
         yield boosting
     if options.method == "trees":
@@ -275,11 +281,6 @@ def _learners(
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         yield CustomLearner(teacher, log)
         return
-    # Without trees, networks are the only teacher.
-    required = missing.trees and options.method == "distill"
-    size = clock.networks(data.space, data.rows.n_sequences, required=required)
-    if size is not None:
-        yield NetworkLearner(data.space, size, seed=seed, log=log)
     if missing.trees:
         return
     counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
@@ -352,6 +353,9 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
+            if learner.name == NetworkLearner.name:
+                clock.reserve(comparison.seconds[learner.name])
+            clock.taught = bool(comparison.teachers(better=True).weights)
     if data.ordered and options.method != "trees":
         _teach(final, regressed, clock, missing)
 
@@ -363,7 +367,7 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
     teaching = comparison.teachers(better=auto and options.effort == "standard")
     if not teaching.weights:
         return
-    seconds = clock.student_seconds() if auto else STUDENT_SHARE * clock.allowed
+    seconds = clock.student_seconds(small=small(data.space)) if auto else STUDENT_SHARE * clock.allowed
     if seconds == 0.0:
         clock.left_out.append("students")
         return
