@@ -45,6 +45,8 @@ def test_quick_and_thorough_do_not_depend_on_the_time(time, name):
         raise AssertionError("the speed is measured")
 
     clock.measure(SPACE, 10**6, train)
+    clock.taught = True
+    clock.reserve(1e9)
     assert clock.fits("trees", 1e9)
     assert clock.refits("trees", 1e9)
     assert clock.student_seconds() == clock.learners_end == np.inf
@@ -59,12 +61,12 @@ def test_the_speed_is_that_of_a_short_training(time):
 
     def train(count, slower):
         rows.append(count)
-        time.now += slower * effort.SMALLEST.seconds(SPACE, count) / effort.CORES
+        time.now += slower * effort.MEASURED.seconds(SPACE, count) / effort.CORES
 
     for slower, measured in ((1.0, 1.0), (3.0, 3.0), (100.0, effort.SLOWNESS[1]), (0.01, effort.SLOWNESS[0])):
         clock.measure(SPACE, 20_000, lambda count, slower=slower: train(count, slower))
         assert clock.slowness == pytest.approx(measured)
-    assert effort.SMALLEST.seconds(SPACE, rows[0]) == pytest.approx(effort.MEASUREMENT, rel=0.01)
+    assert effort.MEASURED.seconds(SPACE, rows[0]) == pytest.approx(effort.MEASUREMENT, rel=0.01)
     # Few data are fast in any case.
     clock = begun(time)
     clock.measure(SPACE, 500, lambda count: train(count, 3.0))
@@ -135,8 +137,8 @@ def test_students_and_fits_to_all_queries_have_a_share_of_the_time(time):
     assert clock.fits("trees", 8.4)
     assert not clock.fits("trees", 8.6)
     clock.taught = True
-    assert clock.fits("trees", 2.4)
-    assert not clock.fits("trees (counts)", 2.6)
+    assert clock.fits("trees", 0.0)
+    assert not clock.fits("trees (counts)", 0.2)
     assert clock.left_out == ["trees", "trees (counts)"]
     # Networks of large data are fitted once.
     clock = begun(time)
@@ -151,6 +153,11 @@ def test_fits_to_all_queries_end_in_time(time):
     assert clock.refits("trees", 6.8)
     assert not clock.refits("networks", 7.0)
     assert clock.left_out == ["networks with all queries"]
+    # Networks come first.
+    clock.reserve(4.0)
+    assert not clock.refits("trees", 3.0)
+    assert clock.refits("networks", 4.0)
+    assert clock.refits("trees", 3.0)
     # Steps of one core are slowed down by the square root.
     time.now, clock.slowness = 10.0, 4.0
     assert clock.fits("trees", 4.7)

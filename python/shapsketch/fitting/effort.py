@@ -21,6 +21,8 @@ COMPARISON_SHARE, NETWORKS_END = 0.65, 0.77
 # Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
 # in small spaces, where students are fast, the third one.
 STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
+# Students may take longer than their share, so other learners leave free this multiple of it.
+STUDENT_MARGIN = 1.4
 # Fraction of that time that is kept free when candidates are fitted to all queries.
 SPARE_SHARE = 0.05
 # Fraction of that time for networks: those without the held-out queries, and those of all queries.
@@ -61,8 +63,8 @@ class NetworkSize:
         return self.members * self.epochs * count * space.n * position
 
 
-# The networks that measure the speed of the machine.
-SMALLEST = NetworkSize(1, 32, 1)
+# The networks that measure the speed of the machine, and the smallest ones, for one epoch.
+MEASURED, SMALLEST = NetworkSize(1, 64, 1), NetworkSize(1, 32, 1)
 # The networks of a thorough fit.
 THOROUGH = NetworkSize(4, 64, 30)
 # Smaller ones: the first that fit into the time are trained, without the held-out queries and on all.
@@ -124,8 +126,10 @@ class Clock:
         `seconds` is an estimate for idle cores. Such a step uses one core most of the time, so other programs
         slow it down less than networks, which use all cores.
         """
+        if self.effort != "standard":
+            return True
         end = self.elapsed + max(1.0, self.slowness) ** 0.5 * seconds
-        later = self.reserved + (STUDENT_SHARE * self.allowed if self.taught else 0.0)
+        later = self.reserved + (STUDENT_MARGIN * STUDENT_SHARE * self.allowed if self.taught else 0.0)
         fits = bool(end <= min(COMPARISON_SHARE * self.allowed, self._last - later))
         if not fits:
             self.left_out.append(step)
@@ -146,9 +150,15 @@ class Clock:
     def refits(self, step: str, seconds: float) -> bool:
         """Return whether a fit to all queries fits; if not, remember that it was left out.
 
-        `seconds` is the measured time of the same fit without the held-out queries.
+        `seconds` is the measured time of the same fit without the held-out queries. The time of networks is
+        reserved until they are fitted; students need networks.
         """
-        fits = self.elapsed + REFIT_SLOWER * seconds <= self._last
+        if self.effort != "standard":
+            return True
+        later = 0.0 if step in ("networks", "students") else self.reserved
+        fits = self.elapsed + REFIT_SLOWER * seconds <= self._last - later
+        if fits and step in ("networks", "students"):
+            self.reserved = 0.0
         if not fits:
             self.left_out.append(f"{step} with all queries")
         return fits
@@ -162,17 +172,17 @@ class Clock:
         return seconds if seconds >= least * self.allowed else 0.0
 
     def measure(self, space: SequenceSpace, count: int, train: Callable[[int], object]) -> None:
-        """Measure how fast networks of the smallest size train, for `count` sequences.
+        """Measure how fast networks of the size `MEASURED` train, for data of `count` sequences.
 
         ``train(rows)`` trains them for one epoch on that many sequences.
         """
         if self.effort != "standard" or count * space.n <= MEASURED_SYMBOLS:
             return
-        rows = int(np.clip(MEASUREMENT / SMALLEST.seconds(space, 1), *MEASURED_ROWS))
+        rows = int(np.clip(MEASUREMENT / MEASURED.seconds(space, 1), *MEASURED_ROWS))
         started = time.perf_counter()
         train(rows)
         seconds = time.perf_counter() - started
-        self.slowness = float(np.clip(seconds * CORES / SMALLEST.seconds(space, rows), *SLOWNESS))
+        self.slowness = float(np.clip(seconds * CORES / MEASURED.seconds(space, rows), *SLOWNESS))
 
     def networks(self, space: SequenceSpace, count: int, *, required: bool = False) -> NetworkSize | None:
         """Return the size of the networks that fit; if none do, None, or the smallest if one is required."""

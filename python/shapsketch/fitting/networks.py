@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shapsketch import _core
-from shapsketch.fitting.effort import SMALLEST, Clock, NetworkSize
+from shapsketch.fitting.effort import MEASURED, Clock, NetworkSize
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.space import SequenceSpace
 
@@ -38,6 +38,6 @@ def measure(clock: Clock, space: SequenceSpace, count: int) -> None:
 
     def train_some(rows: int) -> None:
         rng = np.random.default_rng(0)
-        train(space, Labelled(space._random(rng, rows), rng.normal(size=rows)), SMALLEST, seed=0)
+        train(space, Labelled(space._random(rng, rows), rng.normal(size=rows)), MEASURED, seed=0)
 
     clock.measure(space, count, train_some)

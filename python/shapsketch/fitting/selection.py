@@ -364,7 +364,9 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
     """Let students learn, if there is a teacher that is worth it, and they fit into the time."""
     data, options, comparison = final.data, final.options, final.comparison
     auto = options.method == "auto"
-    teaching = comparison.teachers(better=auto and options.effort == "standard")
+    # Students of small spaces are fast.
+    better = auto and options.effort == "standard" and not small(data.space)
+    teaching = comparison.teachers(better=better)
     if not teaching.weights:
         return
     seconds = clock.student_seconds(small=small(data.space)) if auto else STUDENT_SHARE * clock.allowed
