@@ -126,6 +126,10 @@ def test_students_have_their_time_until_little_is_left(time):
     # Networks of all queries have their time.
     clock.reserve(1.0)
     assert clock.student_seconds() == pytest.approx(4.0 - effort.REFIT_SLOWER)
+    # If it does not suffice for both, students have it.
+    clock.reserve(3.0)
+    assert clock.student_seconds() == pytest.approx(4.0)
+    assert clock.reserved == 0.0
 
 
 def test_students_and_fits_to_all_queries_have_a_share_of_the_time(time):

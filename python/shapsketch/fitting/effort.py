@@ -167,9 +167,13 @@ class Clock:
         """Return the seconds for students; 0 if too little is left. In `small` spaces they need little."""
         if self.effort != "standard":
             return float("inf")
-        seconds = min(STUDENT_SHARE * self.allowed, self._last - self.elapsed - self.reserved)
-        least = SMALL_STUDENT_SHARE if small else LEAST_STUDENT_SHARE
-        return seconds if seconds >= least * self.allowed else 0.0
+        least = (SMALL_STUDENT_SHARE if small else LEAST_STUDENT_SHARE) * self.allowed
+        left = self._last - self.elapsed
+        if left - self.reserved < least:
+            # A better closed form is worth more than a better predictor.
+            self.reserved = 0.0
+        seconds = min(STUDENT_SHARE * self.allowed, left - self.reserved)
+        return seconds if seconds >= least else 0.0
 
     def measure(self, space: SequenceSpace, count: int, train: Callable[[int], object]) -> None:
         """Measure how fast networks of the size `MEASURED` train, for data of `count` sequences.
