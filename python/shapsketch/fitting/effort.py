@@ -15,9 +15,9 @@ Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 # By default the time of the model, but at least this many seconds, may be spent on a fit.
 LEAST_SECONDS = 30.0
-# Fractions of that time after which no learner begins, and no networks end. The rest is for students, and for
-# the chosen candidates with all queries.
-COMPARISON_SHARE, NETWORKS_END = 0.65, 0.77
+# Fractions of that time after which no long learner ends, no networks that are trained once, and no boosting.
+# The rest is for students, and for the chosen candidates with all queries.
+COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.77, 0.9
 # Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
 # in small spaces, where students are fast, the third one.
 STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
@@ -118,7 +118,7 @@ class Clock:
     @property
     def learners_end(self) -> float:
         """When learners that can be stopped must end, on the scale of ``time.perf_counter``."""
-        return self.started + COMPARISON_SHARE * self.allowed
+        return self.started + LEARNERS_END * self.allowed
 
     def fits(self, step: str, seconds: float) -> bool:
         """Return whether a step of the comparison fits; if not, remember that it was left out.
@@ -128,9 +128,13 @@ class Clock:
         """
         if self.effort != "standard":
             return True
-        end = self.elapsed + max(1.0, self.slowness) ** 0.5 * seconds
+        cost = max(1.0, self.slowness) ** 0.5 * seconds
         later = self.reserved + (STUDENT_MARGIN * STUDENT_SHARE * self.allowed if self.taught else 0.0)
-        fits = bool(end <= min(COMPARISON_SHARE * self.allowed, self._last - later))
+        left = self._last - later - self.elapsed
+        # A short step may also begin late.
+        fits = bool(
+            cost <= left and (self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
+        )
         if not fits:
             self.left_out.append(step)
         return fits
@@ -195,7 +199,9 @@ class Clock:
         elapsed, allowed = self.elapsed, self.allowed
         for size in STANDARD:
             total = 2.0 * self.slowness * size.seconds(space, count) / CORES
-            if total <= min(NETWORK_SHARE * allowed, self._last - STUDENT_SHARE * allowed - elapsed):
+            left = self._last - elapsed
+            # Short trainings may also begin late.
+            if total <= NETWORK_SHARE * allowed and total <= max(left - STUDENT_SHARE * allowed, left / 2.0):
                 return size
         self._once = True
         epoch = ONCE_FRACTION * self.slowness * SMALLEST.seconds(space, count) / CORES
