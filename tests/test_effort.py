@@ -89,7 +89,7 @@ def size_by_enumeration(elapsed, slowness, count):
     for members, epochs in [(2, range(30, 19, -1)), (1, range(30, 9, -1))]:
         for count_of_epochs in epochs:
             size = NetworkSize(members, 32, count_of_epochs)
-            if elapsed + 0.8 * seconds(size) <= 23.1:
+            if elapsed + 0.8 * seconds(size) <= 21.0:
                 return size, 1
     return None, 0
 

@@ -17,7 +17,7 @@ EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 LEAST_SECONDS = 30.0
 # Fractions of that time after which no long learner ends, no networks that are trained once, and no boosting.
 # The rest is for students, and for the chosen candidates with all queries.
-COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.77, 0.9
+COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.7, 0.9
 # Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
 # in small spaces, where students are fast, the third one.
 STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
