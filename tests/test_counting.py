@@ -229,7 +229,7 @@ def test_counts_of_runs_are_tried_if_the_regression_has_runs(monkeypatch):
         core = ss.SparseRegressor(space).fit(codes, values).sketch_._core
         data = Data(space, Labelled(codes, values), 400, 0.0)
         regressed, clock = selection.Regressed(core, 1.0), Clock("standard", 0.0)
-        selection._learners(data, options, regressed, clock, selection.Missing(), lambda _: None)
+        list(selection._learners(data, options, regressed, clock, selection.Missing(), lambda _: None))
     assert asked == [True, False]
 
 

@@ -7,9 +7,10 @@ import pytest
 import shapsketch as ss
 from shapsketch import _core
 from shapsketch.fitting import distillation, selection
-from shapsketch.fitting.distillation import Students
+from shapsketch.fitting.boosting import Schedule, boost_all
+from shapsketch.fitting.distillation import Limits, Students
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures
-from shapsketch.fitting.holdout import predict, r_squared
+from shapsketch.fitting.holdout import Labelled, predict, r_squared
 from shapsketch.fitting.learners import CountingLearner
 from shapsketch.fitting.run_features import RunCounts
 
@@ -28,7 +29,8 @@ def stems(codes):
 
 
 def students(seconds, relations=(), seed=0):
-    return Students(POSITIONAL, seconds=seconds, relations=relations, seed=seed, log=lambda _: None)
+    limits = Limits(seconds, sequences=1_000)
+    return Students(POSITIONAL, limits=limits, relations=relations, seed=seed, log=lambda _: None)
 
 
 def test_a_fast_student_has_the_relations_that_it_is_told():
@@ -40,23 +42,53 @@ def test_a_fast_student_has_the_relations_that_it_is_told():
         return r_squared(stems(codes), predict(fitted["distill (regress)"], codes))
 
     assert r2(["stems"]) > 0.99
-    assert r2([]) < 0.5
 
 
 def test_the_number_of_predictions_follows_from_the_time(monkeypatch):
     monkeypatch.setattr(distillation, "FEW_PREDICTIONS", (400, 1_000))
     monkeypatch.setattr(distillation, "TREE_PREDICTIONS", (400, 1_500))
     monkeypatch.setattr(distillation, "STUDENT_ROUNDS", 5)
-    each, counts = distillation.SYMBOL_SECONDS * SPACE.n, []
+    monkeypatch.setattr(distillation, "FAST_ROUNDS", 5)
+    each, for_trees = distillation.SYMBOL_SECONDS * SPACE.n, distillation.TREE_SYMBOL_SECONDS * SPACE.n
+    counts = []
 
     def teacher(codes):
         counts.append(len(codes))
         return 1.0 * (codes[:, 0] == 1)
 
-    for seconds in (0.0, 700.5 * each, 1e6, float("inf")):
-        names = set(students(seconds).fit(teacher))
-        assert names == {"distill (regress)"} | ({"distill (trees)"} if np.isinf(seconds) else set())
+    trees, both = {"distill (trees)"}, {"distill (trees)", "distill (regress)"}
+    # The third is the least time in which a third suffices for a regression on 400 predictions.
+    for seconds, names in ((1e-9, trees), (700.5 * for_trees, trees), (1200.5 * each, both), (np.inf, both)):
+        assert set(students(seconds).fit(teacher)) == names
     assert counts == [400, 700, 1_000, 1_500]
+    assert students(700.5 * for_trees)._counts() == (700, 0)
+    assert set(students(700.5 * each, ["stems"]).fit(teacher)) == {"distill (regress)"}
+    assert counts[-1] == 700
+
+
+def test_slow_machines_and_few_sequences_have_fewer_predictions(monkeypatch):
+    monkeypatch.setattr(distillation, "FEW_PREDICTIONS", (10_000, 100_000))
+
+    def counts(*limits):
+        limited = Limits(*limits)
+        return Students(POSITIONAL, limits=limited, relations=[], seed=0, log=lambda _: None)._counts()
+
+    each = distillation.TREE_SYMBOL_SECONDS * SPACE.n
+    assert counts(60_000.5 * each, 10_000) == (60_000, 0)
+    assert counts(60_000.5 * each, 10_000, 2.0) == (30_000, 0)
+    assert counts(60_000.5 * each, 1_000) == (20_000, 0)
+    assert counts(60_000.5 * each, 100) == (10_000, 0)
+
+
+def test_a_student_of_trees_ends_in_time(monkeypatch):
+    seconds = iter(range(1_000))
+    monkeypatch.setattr(distillation.time, "perf_counter", lambda: float(next(seconds)))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (500, 20), dtype=np.uint8)
+    late = Schedule(until=10.0)
+    boosted = boost_all(POSITIONAL, Labelled(codes, stems(codes)), leaves=8, rounds=50, seed=0, schedule=late)
+    # Each round reads the clock once, and the first read is 0.
+    assert boosted.boosted.rounds == boosted.boosted.booster.current_iteration() == 12
 
 
 def test_thorough_students_are_deterministic(monkeypatch):

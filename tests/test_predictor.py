@@ -175,7 +175,7 @@ def test_the_time_of_the_model_counts(monkeypatch):
 @pytest.mark.parametrize(
     ("learner", "finished", "method"),
     [
-        (BoostingLearner, {"regress"}, "trees"),
+        (BoostingLearner, {"regress", "networks"}, "trees"),
         (CountingLearner, {"regress", "trees", "networks"}, "distill"),
     ],
 )

@@ -142,3 +142,4 @@ def shorten_fits(assign=setattr):
     assign(effort, "LEAST_SECONDS", 3_600.0)
     assign(effort, "STANDARD", (effort.NetworkSize(1, 16, 10),))
     assign(distillation, "FEW_PREDICTIONS", (2_000, 2_000))
+    assign(distillation, "FAST_ROUNDS", 20)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 from typing import Any, Generic, TypeVar
@@ -32,6 +33,11 @@ PATIENCE, LEAST_GAIN = 50, 1e-6
 # If the number of rounds is fixed, boosting continues to this multiple of it, to find how many rounds a fit
 # to more values needs.
 FURTHER = 1.5
+# Position of a callback of LightGBM after that of `record_evaluation`, which is 20.
+AFTER_RECORD = 25
+# The search for features and sizes ends after this fraction of the time until boosting must end; the rest is
+# for the fit of the choice.
+SEARCH_SHARE = 0.5
 # Smallest number of values in a leaf.
 LEAF_VALUES = 10
 # A fit to all values has a smaller error than the validated fit to four fifths of them. This is the largest
@@ -45,10 +51,19 @@ DROPPED = 1e-3
 
 @dataclass(frozen=True)
 class Schedule:
-    """Shrinkage of each tree, and the largest number of rounds."""
+    """Shrinkage of each tree, and when boosting ends.
+
+    Attributes
+    ----------
+    rate : float
+    most_rounds : int
+    until : float
+        Boosting ends after the first round that ends after this time (``time.perf_counter``).
+    """
 
     rate: float = RATE
     most_rounds: int = MOST_ROUNDS
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -149,14 +164,20 @@ def boost(
             free_raw_data=True,
         )
 
-    def check(_: Any) -> None:
+    def check(state: Any) -> None:
         if stop is not None and stop.is_set():
             raise StoppedError
+        if time.perf_counter() > schedule.until:
+            raise lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)
+
+    # After the evaluation of a round is recorded.
+    check.order = AFTER_RECORD  # type: ignore[attr-defined]
 
     train = dataset(data)
     if held is None:
         assert rounds is not None
         booster = lightgbm.train(parameters, train, num_boost_round=rounds, callbacks=[check])
+        rounds = min(rounds, booster.current_iteration())
         return Boosted(booster, rounds, rounds, leaves, float("nan"), centre, scale)
     errors: dict[str, Any] = {}
     callbacks = [lightgbm.record_evaluation(errors), check]
@@ -173,7 +194,8 @@ def boost(
     curve = errors["valid_0"]["l2"]
     best = int(np.argmin(curve)) + 1
     error = scale**2 * float(curve[best - 1])
-    return Boosted(booster, rounds or best, best, leaves, error, centre, scale)
+    used = best if rounds is None else min(rounds, len(curve))
+    return Boosted(booster, used, best, leaves, error, centre, scale)
 
 
 def require_trees() -> None:
@@ -198,10 +220,11 @@ F = TypeVar("F", bound=Features)
 
 @dataclass(frozen=True)
 class FittedTrees(Generic[F]):
-    """Chosen features, and the booster fitted to them."""
+    """Chosen features, the booster fitted to them, and the seconds that this fit took."""
 
     features: F
     boosted: Boosted
+    seconds: float = 0.0
 
     def refit(self, data: Labelled, seed: int) -> FittedTrees[F]:
         """Return the same trees, fitted to other data."""
@@ -256,26 +279,26 @@ def choose_trees(
     `what` names the trees in messages. `further` returns more features to try, given the best trees so far
     and the inner split.
     """
-    inner = split.inner(seed)
+    inner, started = split.inner(seed), time.perf_counter()
+    search = replace(schedule, until=started + SEARCH_SHARE * (schedule.until - started))
 
-    def fit(
-        part: Split, features: F, size: int, rounds: int | None = None, stop: Event | None = None
-    ) -> FittedTrees[F]:
-        boosted = boost(
+    def fit(features: F, size: int, stop: Event) -> FittedTrees[F]:
+        return FittedTrees(
             features,
-            part.train,
-            leaves=size,
-            seed=seed,
-            held=part.held,
-            rounds=rounds,
-            schedule=schedule,
-            stop=stop,
+            boost(
+                features,
+                inner.train,
+                leaves=size,
+                seed=seed,
+                held=inner.held,
+                schedule=search,
+                stop=stop,
+            ),
         )
-        return FittedTrees(features, boosted)
 
     def best_of(attempts: list[tuple[F, int]]) -> FittedTrees[F]:
         log(f"{what}: " + ", ".join(f"{size} leaves on {features.name}" for features, size in attempts))
-        tasks = [partial(fit, inner, features, size, None) for features, size in attempts]
+        tasks = [partial(fit, features, size) for features, size in attempts]
         return min(at_once(tasks), key=lambda trees: trees.boosted.error)
 
     def better(best: FittedTrees[F], attempts: list[tuple[F, int]]) -> FittedTrees[F]:
@@ -285,7 +308,18 @@ def choose_trees(
     best = better(best, [(each, leaves[0]) for each in further(best, inner)])
     best = better(best, [(best.features, size) for size in leaves[1:]])
     log(f"the chosen {what}")
-    return fit(split, best.features, best.boosted.leaves, best.boosted.rounds)
+    started = time.perf_counter()
+    # The number of rounds limits its time.
+    boosted = boost(
+        best.features,
+        split.train,
+        leaves=best.boosted.leaves,
+        seed=seed,
+        held=split.held,
+        rounds=best.boosted.rounds,
+        schedule=replace(schedule, until=float("inf")),
+    )
+    return FittedTrees(best.features, boosted, time.perf_counter() - started)
 
 
 def positional_candidates(

@@ -18,8 +18,8 @@ from shapsketch.space import Codes, Values
 
 # Seconds of one core for the search of trees, for each position of each sequence.
 TREE_SECONDS = 6e-5
-# Fraction of the allowed time that students take, at most.
-STUDENT_SHARE = 0.2
+# A teacher is clearly better than the best closed form if its error is lower by this fraction.
+CLEARLY_BETTER = 0.05
 # Learners whose models have a closed form.
 CLOSED_FORMS = (RegressionLearner.name, BoostingLearner.name, REFIT)
 
@@ -69,12 +69,24 @@ class Comparison:
         # An interrupt can come before any line. What has predictions is complete.
         self.predictions[learner.name] = predictions
 
-    def teach(self, students: Students) -> None:
-        """Let students learn from the average of the learners without a closed form."""
+    def teachers(self, *, better: bool) -> Weights:
+        """Return the average of the learners without a closed form that can teach students.
+
+        There are no weights if it predicts no better than a constant, or, with `better`, if it is not clearly
+        better than the best closed form.
+        """
+        held = self.split.held
         open_forms = {name: p for name, p in self.predictions.items() if name not in CLOSED_FORMS}
-        weights = choose(open_forms, self.split.held, self.baseline)
-        if not weights.weights:
-            return
+        weights = choose(open_forms, held, self.baseline)
+        closed = [held.error(p) for p in self.closed_forms().values()]
+        if better and weights.weights and closed:
+            error = held.error(weights.of(open_forms))
+            if error > (1.0 - CLEARLY_BETTER) * min(closed):
+                return Weights({}, self.baseline)
+        return weights
+
+    def teach(self, students: Students, weights: Weights) -> None:
+        """Let students learn from an average of learners."""
         models = {name: self.learners[name].fitted for name in weights.weights}
         started = time.perf_counter()
         sketches = students.fit(teacher_of(weights, {name: m for name, m in models.items() if m is not None}))
@@ -105,3 +117,8 @@ def fits(learner: Learner, clock: Clock, codes: Codes) -> bool:
     # The size of networks is chosen by the time, and others are fast.
     trees = learner.name in (BoostingLearner.name, CountingLearner.name)
     return not trees or clock.fits(learner.name, TREE_SECONDS * codes.size / CORES)
+
+
+def refit_seconds(learner: Learner, seconds: float) -> float:
+    """Return the time of the last fit of a learner, of which all fits took `seconds`."""
+    return learner.refit_seconds if isinstance(learner, BoostingLearner | CountingLearner) else seconds

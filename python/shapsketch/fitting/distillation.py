@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,8 +35,14 @@ TREE_PREDICTIONS = (20_000, 200_000)
 # fast.
 REGRESSION_PREDICTIONS = 50_000
 FEW_PREDICTIONS = (10_000, 100_000)
-# Seconds of such a fast student for each position of each predicted sequence.
-SYMBOL_SECONDS = 1.5e-5
+# Seconds of such a fast student for each position of each predicted sequence: of regression, and of trees.
+SYMBOL_SECONDS, TREE_SYMBOL_SECONDS = 1.5e-5, 2.8e-6
+# Boosting ends after this fraction of the time; the rest is for the closed form of the trees.
+BOOSTING_SHARE = 0.75
+# A fast student of regression besides one of trees has this fraction of the time.
+REGRESSION_SHARE = 1.0 / 3.0
+# Largest number of predictions for a fast student of trees, for each sequence that the teacher was fitted to.
+PREDICTIONS_EACH = 20
 # Penalty factors of a regression that must be fast: pairs, higher orders, scattered supports, growth.
 STRENGTHS = (3.0, 1.3, 2.0, 2.0)
 # A space of at most this size and length is predicted completely and transformed exactly.
@@ -47,6 +54,9 @@ STUDENT_LEAVES = 127
 EXACT_LEAVES = 31
 STUDENT_ROUNDS = 400
 STUDENT_RATE = 0.1
+# The same for trees that must be fast.
+FAST_ROUNDS = 60
+FAST_RATE = 0.15
 
 
 class Predictor(Protocol):
@@ -96,6 +106,25 @@ def _chunks(codes: Codes) -> Iterator[Codes]:
         yield codes[start : start + CHUNK]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What limits the size of students.
+
+    Attributes
+    ----------
+    seconds : float
+        How long the students may take, approximately.
+    sequences : int
+        Number of sequences that the teacher was fitted to.
+    slowness : float
+        Time of this machine relative to the estimates.
+    """
+
+    seconds: float
+    sequences: int
+    slowness: float = 1.0
+
+
 class Students:
     """Sketches of a teacher's predictions.
 
@@ -109,10 +138,11 @@ class Students:
         Whether a student of trees is kept exactly, instead of truncated by the variance of uniform sequences.
     trees : bool
         Whether boosted trees can be fitted.
-    seconds : float
-        How long the students may take, approximately. If that is infinite, trees are one of the students if
-        they can be fitted, and regression chooses its penalty factors and relations; otherwise one regression
-        with fixed factors is the only student, unless the space is small.
+    limits : Limits
+        If their time is infinite, there is one student of trees, if they can be fitted, and one of
+        regression, which chooses its penalty factors and relations. Otherwise, unless the space is small,
+        there is one student of trees, with few rounds; and one of regression with fixed factors, if there are
+        no trees, or there are relations, or the time suffices for both.
     relations : sequence of str
         The relations of that regression.
     seed : int
@@ -126,55 +156,79 @@ class Students:
         draw: Callable[[np.random.Generator, int], Codes] | None = None,
         exact: bool = False,
         trees: bool = True,
-        seconds: float,
+        limits: Limits,
         relations: Sequence[str],
         seed: int,
         log: Log,
     ) -> None:
-        self._positional, self._seconds, self._relations = positional, seconds, relations
+        self._positional, self._limits, self._relations = positional, limits, relations
         self._seed, self._log, self._draw, self._exact, self._trees = seed, log, draw, exact, trees
 
     def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
         """Sketch a teacher in every way that suits the space; return sketches by name."""
         space, seed, log = self._positional.space, self._seed, self._log
-        if space.size <= EXACT_SIZE and space.n <= EXACT_LENGTH:
+        if small(space):
             log("student: every sequence")
             queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
             return {"distill": queries.sketch(teacher(queries.batch(0, len(queries))))}
+        until = time.perf_counter() + BOOSTING_SHARE * self._limits.seconds
         rng = np.random.default_rng([seed, 2])
-        thorough = math.isinf(self._seconds)
-        if thorough:
-            count = int(np.clip(SYMBOLS // space.n, *TREE_PREDICTIONS))
-        else:
-            count = int(np.clip(self._seconds / (SYMBOL_SECONDS * space.n), *FEW_PREDICTIONS))
+        for_trees, for_regression = self._counts()
+        count = max(for_trees, for_regression)
         codes = space._random(rng, count) if self._draw is None else self._draw(rng, count)
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}
-        if thorough and self._trees:
+        if for_trees:
             log("student: trees")
-            data = Labelled(codes, predictions)
-            boosted = boost_all(
-                self._positional,
-                data,
-                leaves=EXACT_LEAVES if self._exact else STUDENT_LEAVES,
-                rounds=STUDENT_ROUNDS,
-                schedule=Schedule(STUDENT_RATE),
-                seed=seed,
-            )
-            if not self._exact:
-                fitted["distill (trees)"], _ = closed_form(boosted, DROPPED, None)
-            else:
-                try:
-                    fitted["distill (trees)"] = exact_closed_form(boosted)
-                except InputError as error:
-                    logger.info("no student of trees: %s", error)
-        log("student: regression")
-        some, options = slice(0, REGRESSION_PREDICTIONS), dict[str, Any]()
-        if not thorough:
-            some = slice(0, count)
-            fixed = {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
-            options = {"relations": self._relations, **fixed}
-        regressor = SparseRegressor(space, basis="letters", random_state=seed, **options)
-        fitted["distill (regress)"] = regressor.fit(codes[some], predictions[some]).sketch_._core
+            trees = self._tree_student(Labelled(codes[:for_trees], predictions[:for_trees]), until)
+            fitted.update({} if trees is None else {"distill (trees)": trees})
+        if for_regression:
+            log("student: regression")
+            options = dict[str, Any]()
+            if math.isfinite(self._limits.seconds):
+                fixed = {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
+                options = {"relations": self._relations, **fixed}
+            regressor = SparseRegressor(space, basis="letters", random_state=seed, **options)
+            regressor.fit(codes[:for_regression], predictions[:for_regression])
+            fitted["distill (regress)"] = regressor.sketch_._core
         return fitted
+
+    def _counts(self) -> tuple[int, int]:
+        """Return the numbers of predictions for trees and for regression; 0 for no such student."""
+        n, seconds = self._positional.space.n, self._limits.seconds / self._limits.slowness
+        if math.isinf(seconds):
+            count = int(np.clip(SYMBOLS // n, *TREE_PREDICTIONS))
+            return count if self._trees else 0, min(count, REGRESSION_PREDICTIONS)
+        if not self._trees or self._exact or self._relations:
+            return 0, int(np.clip(seconds / (SYMBOL_SECONDS * n), *FEW_PREDICTIONS))
+        few = REGRESSION_SHARE * seconds / (SYMBOL_SECONDS * n)
+        both = few >= FEW_PREDICTIONS[0]
+        most = (1.0 - REGRESSION_SHARE if both else 1.0) * seconds / (TREE_SYMBOL_SECONDS * n)
+        most = np.clip(most, *FEW_PREDICTIONS)
+        trees = int(np.clip(PREDICTIONS_EACH * self._limits.sequences, FEW_PREDICTIONS[0], most))
+        return trees, int(min(few, FEW_PREDICTIONS[1])) if both else 0
+
+    def _tree_student(self, data: Labelled, until: float) -> _core.Sketch | None:
+        """Return the closed form of trees that are fitted to predictions; None if it is too long."""
+        fast = math.isfinite(self._limits.seconds)
+        boosted = boost_all(
+            self._positional,
+            data,
+            leaves=EXACT_LEAVES if self._exact else STUDENT_LEAVES,
+            rounds=FAST_ROUNDS if fast else STUDENT_ROUNDS,
+            schedule=Schedule(FAST_RATE if fast else STUDENT_RATE, until=until),
+            seed=self._seed,
+        )
+        if not self._exact:
+            return closed_form(boosted, DROPPED, None)[0]
+        try:
+            return exact_closed_form(boosted)
+        except InputError as error:
+            logger.info("no student of trees: %s", error)
+            return None
+
+
+def small(space: SequenceSpace) -> bool:
+    """Return whether a student learns from every sequence of a space."""
+    return space.size <= EXACT_SIZE and space.n <= EXACT_LENGTH

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import numpy as np
 
 from shapsketch.space import SequenceSpace
 
@@ -12,15 +15,32 @@ Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 # By default the time of the model, but at least this many seconds, may be spent on a fit.
 LEAST_SECONDS = 30.0
-# Fraction of that time for the comparison of candidates; the rest is for the chosen ones, with all queries.
-COMPARISON_SHARE = 0.65
-# Cores that estimates assume, so that they do not depend on the machine.
-CORES = 2
+# Fractions of that time after which no long learner ends, no networks that are trained once, and no boosting.
+# The rest is for students, and for the chosen candidates with all queries.
+COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.7, 0.9
+# Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
+# in small spaces, where students are fast, the third one.
+STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
+# Students may take longer than their share, so other learners leave free this multiple of it.
+STUDENT_MARGIN = 1.4
+# Fraction of that time that is kept free when candidates are fitted to all queries.
+SPARE_SHARE = 0.05
 # Fraction of that time for networks: those without the held-out queries, and those of all queries.
 NETWORK_SHARE = 0.5
+# A fit to all queries takes longer than one without the held-out ones, by at most this factor.
+REFIT_SLOWER = 1.25
+# Cores that estimates assume; the measured speed corrects it.
+CORES = 2
+# The speed of the machine is measured if the data have more symbols than this: less data are fast anyway.
+MEASURED_SYMBOLS = 50_000
+# Estimated seconds of one core of that measurement, and bounds of the measured factor.
+MEASUREMENT = 0.1
+SLOWNESS = (0.5, 8.0)
 # Seconds of one core for one position of one sequence in one epoch of training: for the square of the number
 # of channels (the products of matrices), and for each channel.
 POSITION_SECONDS = (0.72e-9, 5e-9)
+# Bounds of the number of sequences on which the speed is measured.
+MEASURED_ROWS = (200, 20_000)
 
 
 @dataclass(frozen=True)
@@ -43,9 +63,18 @@ class NetworkSize:
         return self.members * self.epochs * count * space.n * position
 
 
-# The networks of a thorough fit, and smaller ones, of which the largest that fits into the time is trained.
+# The networks that measure the speed of the machine, and the smallest ones, for one epoch.
+MEASURED, SMALLEST = NetworkSize(1, 64, 1), NetworkSize(1, 32, 1)
+# The networks of a thorough fit.
 THOROUGH = NetworkSize(4, 64, 30)
-STANDARD = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20), NetworkSize(1, 32, 15))
+# Smaller ones: the first that fit into the time are trained, without the held-out queries and on all.
+STANDARD = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20))
+# If none of them fit, networks may be trained only once, with as many epochs as fit, within these bounds. If
+# so many fit in each of two networks, there are two.
+ONCE_EPOCHS = (10, 30)
+TWO_EPOCHS = 20
+# Networks that are trained once have four fifths of the queries.
+ONCE_FRACTION = 0.8
 
 
 @dataclass
@@ -59,34 +88,129 @@ class Clock:
         How long the evaluation of the model took.
     left_out : list of str
         Steps that were left out, because they did not fit.
+    slowness : float
+        Measured time relative to the estimates for idle cores.
+    reserved : float
+        Seconds for the fit of networks to all queries, from which the best predictor profits most.
+    taught : bool
+        Whether there is a teacher that is worth students, so that they have a share of the time.
     """
 
     effort: Effort
     model_seconds: float
     left_out: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    slowness: float = 1.0
+    reserved: float = 0.0
+    taught: bool = False
+    _once: bool = False
 
     @property
     def allowed(self) -> float:
-        """The seconds that the fit may take in all."""
-        return float("inf") if self.effort == "thorough" else max(LEAST_SECONDS, self.model_seconds)
+        """The seconds that the fit may take in all; the other efforts depend on the seed alone."""
+        return max(LEAST_SECONDS, self.model_seconds) if self.effort == "standard" else float("inf")
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def learners_end(self) -> float:
+        """When learners that can be stopped must end, on the scale of ``time.perf_counter``."""
+        return self.started + LEARNERS_END * self.allowed
 
     def fits(self, step: str, seconds: float) -> bool:
-        """Return whether a step of the comparison fits; if not, remember that it was left out."""
-        fits = time.perf_counter() - self.started + seconds <= COMPARISON_SHARE * self.allowed
+        """Return whether a step of the comparison fits; if not, remember that it was left out.
+
+        `seconds` is an estimate for idle cores. Such a step uses one core most of the time, so other programs
+        slow it down less than networks, which use all cores.
+        """
+        if self.effort != "standard":
+            return True
+        cost = max(1.0, self.slowness) ** 0.5 * seconds
+        later = self.reserved + (STUDENT_MARGIN * STUDENT_SHARE * self.allowed if self.taught else 0.0)
+        left = self._last - later - self.elapsed
+        # A short step may also begin late.
+        fits = bool(
+            cost <= left and (self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
+        )
         if not fits:
             self.left_out.append(step)
         return fits
+
+    def reserve(self, seconds: float) -> None:
+        """Reserve time for networks of all queries; without the held-out ones they took `seconds`.
+
+        Networks that are trained only once need none.
+        """
+        self.reserved = 0.0 if self._once else REFIT_SLOWER * seconds
+
+    @property
+    def _last(self) -> float:
+        """When the last fit must have ended, in seconds after the start."""
+        return (1.0 - SPARE_SHARE) * self.allowed
+
+    def refits(self, step: str, seconds: float) -> bool:
+        """Return whether a fit to all queries fits; if not, remember that it was left out.
+
+        `seconds` is the measured time of the same fit without the held-out queries. The time of networks is
+        reserved until they are fitted; students need networks.
+        """
+        if self.effort != "standard":
+            return True
+        later = 0.0 if step in ("networks", "students") else self.reserved
+        fits = self.elapsed + REFIT_SLOWER * seconds <= self._last - later
+        if fits and step in ("networks", "students"):
+            self.reserved = 0.0
+        if not fits:
+            self.left_out.append(f"{step} with all queries")
+        return fits
+
+    def student_seconds(self, *, small: bool = False) -> float:
+        """Return the seconds for students; 0 if too little is left. In `small` spaces they need little."""
+        if self.effort != "standard":
+            return float("inf")
+        least = (SMALL_STUDENT_SHARE if small else LEAST_STUDENT_SHARE) * self.allowed
+        left = self._last - self.elapsed
+        if left - self.reserved < least:
+            # A better closed form is worth more than a better predictor.
+            self.reserved = 0.0
+        seconds = min(STUDENT_SHARE * self.allowed, left - self.reserved)
+        return seconds if seconds >= least else 0.0
+
+    def measure(self, space: SequenceSpace, count: int, train: Callable[[int], object]) -> None:
+        """Measure how fast networks of the size `MEASURED` train, for data of `count` sequences.
+
+        ``train(rows)`` trains them for one epoch on that many sequences.
+        """
+        if self.effort != "standard" or count * space.n <= MEASURED_SYMBOLS:
+            return
+        rows = int(np.clip(MEASUREMENT / MEASURED.seconds(space, 1), *MEASURED_ROWS))
+        started = time.perf_counter()
+        train(rows)
+        seconds = time.perf_counter() - started
+        self.slowness = float(np.clip(seconds * CORES / MEASURED.seconds(space, rows), *SLOWNESS))
 
     def networks(self, space: SequenceSpace, count: int, *, required: bool = False) -> NetworkSize | None:
         """Return the size of the networks that fit; if none do, None, or the smallest if one is required."""
         if self.effort == "thorough":
             return THOROUGH
+        elapsed, allowed = self.elapsed, self.allowed
         for size in STANDARD:
-            # They are trained twice: without the held-out queries, and on all.
-            if 2 * size.seconds(space, count) / CORES <= NETWORK_SHARE * self.allowed:
+            total = 2.0 * self.slowness * size.seconds(space, count) / CORES
+            left = self._last - elapsed
+            # Short trainings may also begin late.
+            if total <= NETWORK_SHARE * allowed and total <= max(left - STUDENT_SHARE * allowed, left / 2.0):
                 return size
+        self._once = True
+        epoch = ONCE_FRACTION * self.slowness * SMALLEST.seconds(space, count) / CORES
+        epochs = int(max(0.0, NETWORKS_END * allowed - elapsed) / epoch)
+        members = 2 if epochs >= 2 * TWO_EPOCHS else 1
+        size = replace(SMALLEST, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
+        if size.epochs >= ONCE_EPOCHS[0]:
+            return size
         if required:
-            return STANDARD[-1]
+            return replace(SMALLEST, epochs=ONCE_EPOCHS[0])
         self.left_out.append("networks")
         return None

@@ -9,8 +9,9 @@ import numpy as np
 from shapsketch import _core
 from shapsketch._validate import lazy_property
 from shapsketch.fitting.boosting import REFIT_GAIN
-from shapsketch.fitting.comparison import Comparison, teacher_of
+from shapsketch.fitting.comparison import Comparison, refit_seconds, teacher_of
 from shapsketch.fitting.distillation import CustomTeacher, Students
+from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.holdout import Labelled, are_near, predictions_after_truncation
 from shapsketch.fitting.learners import ClosedForm, Model
 from shapsketch.fitting.options import FitOptions
@@ -104,6 +105,8 @@ class Final:
     comparison : Comparison
     stages : Stages
     students : Students or None
+    clock : Clock or None
+        The time for the fits to all values; None if there is no limit.
     refit : bool
         Whether candidates are fitted to all values; otherwise those of the comparison are used, which did
         not have the held-out values.
@@ -114,6 +117,7 @@ class Final:
     comparison: Comparison
     stages: Stages
     students: Students | None = None
+    clock: Clock | None = None
     refit: bool = True
     _models: dict[str, Model] = field(default_factory=dict)
     _students: dict[str, _core.Sketch] | None = None
@@ -124,7 +128,11 @@ class Final:
         if not self.refit and learner.fitted is not None:
             return learner.fitted
         if name not in self._models:
-            self._models[name] = learner.fit_all(self.data.rows)
+            seconds = refit_seconds(learner, self.comparison.seconds[name])
+            if learner.fitted is None or self.clock is None or self.clock.refits(name, seconds):
+                self._models[name] = learner.fit_all(self.data.rows)
+            else:
+                self._models[name] = learner.fitted
         return self._models[name]
 
     def closed_form(self, name: str) -> _core.Sketch:
@@ -136,13 +144,25 @@ class Final:
         if not self.refit:
             return self.comparison.sketches[name]
         if self._students is None:
-            # All students share one teacher.
-            teaching = self.comparison.teaching
-            assert teaching is not None
-            assert self.students is not None
-            models = {teacher: self.fitted(teacher) for teacher in teaching.weights}
-            self._students = self.students.fit(teacher_of(teaching, models))
+            self._students = self._refitted_students()
         return self._students[name]
+
+    def _refitted_students(self) -> dict[str, _core.Sketch]:
+        """Return the students of the teacher of all values, or those of the comparison to save time."""
+        comparison = self.comparison
+        # All students share one teacher.
+        teaching = comparison.teaching
+        assert teaching is not None
+        assert self.students is not None
+        if self.clock is not None:
+            seconds = sum(comparison.seconds[name] for name in comparison.sketches)
+            for name in teaching.weights:
+                if name not in self._models:
+                    seconds += refit_seconds(comparison.learners[name], comparison.seconds[name])
+            if not self.clock.refits("students", seconds):
+                return comparison.sketches
+        models = {teacher: self.fitted(teacher) for teacher in teaching.weights}
+        return self.students.fit(teacher_of(teaching, models))
 
     def sketch(
         self, weights: Weights, predictions: Values, candidates: list[_core.Candidate]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -110,6 +111,7 @@ class BoostingLearner:
         self.schedule = schedule
         self._chosen: FittedTrees[PositionalFeatures] | None = None
         self.fitted: Model | None = None
+        self.refit_seconds = 0.0
 
     def choose(self, split: Split) -> FittedTrees[PositionalFeatures]:
         """Return the trees chosen on a split; they are chosen only once."""
@@ -129,7 +131,9 @@ class BoostingLearner:
         """Return the predictions of the chosen trees in closed form."""
         trees = self.choose(split)
         self._log("trees in closed form")
+        started = time.perf_counter()
         self.fitted = self._closed_form(trees)
+        self.refit_seconds = trees.seconds + time.perf_counter() - started
         return self.fitted.predict(split.held.codes)
 
     def fit_all(self, data: Labelled) -> ClosedForm:
@@ -163,6 +167,7 @@ class CountingLearner:
         self._runs = runs
         self._chosen: FittedTrees[CountFeatures] | None = None
         self.fitted: Model | None = None
+        self.refit_seconds = 0.0
 
     @property
     def relations(self) -> set[str]:
@@ -184,7 +189,9 @@ class CountingLearner:
             schedule=self._boosting.schedule,
             further=self._with_runs,
         )
+        started = time.perf_counter()
         self.fitted = counting_trees(self._chosen)
+        self.refit_seconds = self._chosen.seconds + time.perf_counter() - started
         return self.fitted.predict(split.held.codes)
 
     def _with_runs(self, trees: FittedTrees[CountFeatures], split: Split) -> list[CountFeatures]:

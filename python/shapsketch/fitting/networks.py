@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from shapsketch import _core
-from shapsketch.fitting.effort import NetworkSize
+from shapsketch.fitting.effort import MEASURED, Clock, NetworkSize
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.space import SequenceSpace
 
@@ -29,3 +31,13 @@ def train(space: SequenceSpace, data: Labelled, size: NetworkSize, seed: int) ->
         decay=DECAY,
         seed=seed,
     )
+
+
+def measure(clock: Clock, space: SequenceSpace, count: int) -> None:
+    """Measure how fast this machine trains networks on random values, for data of `count` sequences."""
+
+    def train_some(rows: int) -> None:
+        rng = np.random.default_rng(0)
+        train(space, Labelled(space._random(rng, rows), rng.normal(size=rows)), MEASURED, seed=0)
+
+    clock.measure(space, count, train_some)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shapsketch import _core
 from shapsketch.errors import InputError, MissingExtraError
+from shapsketch.fitting import networks
 from shapsketch.fitting.boosting import (
     LEAVES,
     MOST_ROUNDS,
@@ -25,9 +26,9 @@ from shapsketch.fitting.boosting import (
     positional_candidates,
     require_trees,
 )
-from shapsketch.fitting.comparison import CLOSED_FORMS, STUDENT_SHARE, Comparison, fits
-from shapsketch.fitting.distillation import CustomTeacher, Students
-from shapsketch.fitting.effort import Clock
+from shapsketch.fitting.comparison import CLOSED_FORMS, Comparison, fits
+from shapsketch.fitting.distillation import CustomTeacher, Limits, Students, small
+from shapsketch.fitting.effort import STUDENT_SHARE, Clock
 from shapsketch.fitting.epistasis import EpistasisLearner, require_epistasis
 from shapsketch.fitting.final import Data, Final
 from shapsketch.fitting.hierarchy import REFIT_SECONDS, HierarchyLearner, selects
@@ -242,11 +243,14 @@ def _suits_epistasis(data: Data, options: FitOptions) -> bool:
 
 def _learners(
     data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
-) -> list[Learner]:
-    """Return the learners of a method, the fastest first."""
+) -> Iterator[Learner]:
+    """Yield the learners of a method, one after the other: the time that the first took limits the next."""
     thorough, seed = options.effort == "thorough", options.seed
     leaves = LEAVES if thorough else STANDARD_LEAVES
-    schedule = Schedule(most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS)
+    schedule = Schedule(
+        most_rounds=THOROUGH_ROUNDS if thorough else MOST_ROUNDS,
+        until=clock.learners_end if options.method == "auto" else float("inf"),
+    )
     boosting = BoostingLearner(
         data.space,
         leaves=leaves,
@@ -256,30 +260,32 @@ def _learners(
         features="auto" if data.ordered else "onehot",
         exact=data.exact,
     )
-    learners: list[Learner] = []
     if regressed is not None:
-        learners.append(RegressionLearner(data.rows.codes, regressed.core))
+        yield RegressionLearner(data.rows.codes, regressed.core)
     if not data.ordered:
-        return [*learners, *_unordered_learners(data, options, regressed, boosting, missing, log)]
+        yield from _unordered_learners(data, options, regressed, boosting, missing, log)
+        return
     if _suits_epistasis(data, options) and EpistasisLearner.name not in missing.methods:
-        learners.append(EpistasisLearner(data.space, seed=seed, log=log))
+        yield EpistasisLearner(data.space, seed=seed, log=log)
+    if options.method != "trees" and options.teacher is None:
+        # Without trees, networks are the only teacher.
+        required = missing.trees and options.method == "distill"
+        size = clock.networks(data.space, data.rows.n_sequences, required=required)
+        if size is not None:
+            yield NetworkLearner(data.space, size, seed=seed, log=log)
     if options.method != "distill" and not missing.trees:
-        learners.append(boosting)
+        yield boosting
     if options.method == "trees":
-        return learners
+        return
     if options.teacher is not None:
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
-        return [*learners, CustomLearner(teacher, log)]
-    # Without trees, networks are the only teacher.
-    required = missing.trees and options.method == "distill"
-    size = clock.networks(data.space, data.rows.n_sequences, required=required)
-    if size is not None:
-        learners.append(NetworkLearner(data.space, size, seed=seed, log=log))
+        yield CustomLearner(teacher, log)
+        return
     if missing.trees:
-        return learners
+        return
     counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
     runs = regressed is not None and bool(regressed.core.run_counts())
-    return [*learners, CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)]
+    yield CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)
 
 
 def _unordered_learners(
@@ -319,7 +325,8 @@ def _compare(
     if np.ptp(split.held.values) == 0.0 and regressed is not None:
         return _only_regression(data, options, regressed, "the held-out values do not differ")
     baseline = float(np.average(split.train.values, weights=split.train.weights))
-    final = Final(data, options, Comparison(split, baseline), stages)
+    limit = clock if options.method == "auto" else None
+    final = Final(data, options, Comparison(split, baseline), stages, clock=limit)
     try:
         _fill(final, regressed, clock, missing)
         return _final(final, regressed, clock)
@@ -337,6 +344,8 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
     """Fit the candidates that fit into the time."""
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
+    if not chosen:
+        networks.measure(clock, data.space, len(data.rows.codes))
     for learner in _learners(data, options, regressed, clock, missing, final.stages.step):
         if chosen or fits(learner, clock, data.rows.codes):
             if regressed is None or learner.name != "regress":
@@ -344,23 +353,38 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
-    if (
-        data.ordered
-        and options.method != "trees"
-        and (chosen or clock.fits("students", STUDENT_SHARE * clock.allowed))
-    ):
-        final.stages.begin(STUDENTS)
-        final.students = Students(
-            positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
-            draw=data.draw if data.near or data.distribution is not None else None,
-            exact=data.exact,
-            trees=not missing.trees,
-            seconds=STUDENT_SHARE * clock.allowed,
-            relations=_relations(comparison, regressed),
-            seed=options.seed,
-            log=final.stages.step,
-        )
-        comparison.teach(final.students)
+            if learner.name == NetworkLearner.name:
+                clock.reserve(comparison.seconds[learner.name])
+            clock.taught = bool(comparison.teachers(better=True).weights)
+    if data.ordered and options.method != "trees":
+        _teach(final, regressed, clock, missing)
+
+
+def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Missing) -> None:
+    """Let students learn, if there is a teacher that is worth it, and they fit into the time."""
+    data, options, comparison = final.data, final.options, final.comparison
+    auto = options.method == "auto"
+    # Students of small spaces are fast.
+    better = auto and options.effort == "standard" and not small(data.space)
+    teaching = comparison.teachers(better=better)
+    if not teaching.weights:
+        return
+    seconds = clock.student_seconds(small=small(data.space)) if auto else STUDENT_SHARE * clock.allowed
+    if seconds == 0.0:
+        clock.left_out.append("students")
+        return
+    final.stages.begin(STUDENTS)
+    final.students = Students(
+        positional_candidates(data.space, exact=data.exact)[-1 if data.exact else 0],
+        draw=data.draw if data.near or data.distribution is not None else None,
+        exact=data.exact,
+        trees=not missing.trees,
+        limits=Limits(seconds, data.rows.n_sequences, clock.slowness),
+        relations=_relations(comparison, regressed),
+        seed=options.seed,
+        log=final.stages.step,
+    )
+    comparison.teach(final.students, teaching)
 
 
 def _relations(comparison: Comparison, regressed: Regressed | None) -> list[str]:
@@ -389,8 +413,6 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     else:
         predictions = cross_fitted(closed, held, baseline, options.seed, worthwhile=worthwhile)
         core = final.sketch(weights, predictions, candidates)
-    if clock.left_out:
-        core = core.with_note(f"left out to save time: {', '.join(clock.left_out)}")
     custom = None
     worthwhile = WORTHWHILE_NEAR if final.data.near else WORTHWHILE
     stacked = choose(comparison.predictions, held, baseline, worthwhile=worthwhile)
@@ -400,6 +422,8 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
         )
         predictor, custom = final.predictor(stacked, predictions)
         core = core.with_predictor(predictor)
+    if clock.left_out:
+        core = core.with_note(f"left out to save time: {', '.join(clock.left_out)}")
     return Fitted(core, custom, float("nan") if regressed is None else regressed.r2)
 
 

@@ -117,9 +117,10 @@ def stages_of(options: FitOptions, *, peels: bool, ordered: bool, near: bool) ->
         return [*stages, *trees, ALL_QUERIES]
     if near and method != "trees" and options.teacher is None:
         stages.append("global epistasis")
+    if method != "trees" and options.teacher is None:
+        stages.append("networks")
     if method != "distill":
         stages.append(LEARNERS["trees"])
     if method != "trees":
-        others = ["networks", LEARNERS["trees (counts)"]] if options.teacher is None else ["teacher"]
-        stages += [*others, STUDENTS]
+        stages += [LEARNERS["trees (counts)"] if options.teacher is None else "teacher", STUDENTS]
     return [*stages, ALL_QUERIES]

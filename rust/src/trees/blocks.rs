@@ -1,20 +1,34 @@
-//! Predictions of [`CountingTrees`] for 64 sequences at a time.
+//! Predictions of trees for 64 sequences at a time.
 //!
 //! A mask has one bit for each sequence of the block. The masks of the symbols at each position give those of the
 //! windows that match a k-mer, and of the pairs of positions that are related. These give the counts, in binary with one
 //! mask for each digit, and the counts give the masks of the tests. A node's mask contains the sequences that reach it.
 
-use super::counting::{Count, CountingTrees};
+use super::counting::Count;
 use super::run_counts::RunCount;
 use super::{Condition, Node};
+use crate::space::SequenceSpace;
 use crate::surrogate::Relation;
 
 /// Sequences of a block: the bits of a mask.
 pub(super) const LANES: usize = u64::BITS as usize;
 
+/// Trees, and what their splits test: conditions, and after them counts.
+#[derive(Clone, Copy)]
+pub(super) struct Tested<'a> {
+    pub(super) space: &'a SequenceSpace,
+    pub(super) conditions: &'a [Condition],
+    pub(super) counts: &'a [Count],
+    pub(super) relations: &'a [Relation],
+    pub(super) runs: &'a [RunCount],
+    /// The tests of counts, `(count, threshold)`, in ascending order. Counts of runs follow those of k-mers.
+    pub(super) thresholds: &'a [(u32, u32)],
+    pub(super) trees: &'a [Vec<Node>],
+}
+
 /// The masks of one block.
 pub(super) struct Block<'a> {
-    trees: &'a CountingTrees,
+    tested: Tested<'a>,
     /// For position `i` and symbol `a`, at `i q + a`: sequences with this symbol.
     symbols: Vec<u64>,
     /// For each condition, then for each threshold of a count: sequences that pass the test.
@@ -28,18 +42,17 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(trees: &'a CountingTrees) -> Self {
-        let symbols = vec![0; trees.space.n() * trees.space.q()];
-        let tests = Vec::with_capacity(trees.conditions.len() + trees.thresholds.len());
-        Self { trees, symbols, tests, digits: Vec::new(), pairs: Vec::new(), reach: Vec::new() }
+    pub(super) fn new(tested: Tested<'a>) -> Self {
+        let symbols = vec![0; tested.space.n() * tested.space.q()];
+        let tests = Vec::with_capacity(tested.conditions.len() + tested.thresholds.len());
+        Self { tested, symbols, tests, digits: Vec::new(), pairs: Vec::new(), reach: Vec::new() }
     }
 
     /// Adds the values of the trees for at most [`LANES`] coded sequences.
     pub(super) fn add(&mut self, codes: &[u8], out: &mut [f64]) {
-        let trees = self.trees;
         self.read(codes);
         self.test();
-        for tree in &trees.trees {
+        for tree in self.tested.trees {
             self.reach.clear();
             self.reach.resize(tree.len(), 0);
             self.reach[0] = u64::MAX >> (LANES - out.len());
@@ -66,7 +79,7 @@ impl<'a> Block<'a> {
     /// Writes the counts of runs of at most [`LANES`] coded sequences, one row for each sequence.
     pub(super) fn runs(&mut self, codes: &[u8], out: &mut [u32]) {
         self.read(codes);
-        let counts = &self.trees.runs.counts;
+        let counts = self.tested.runs;
         for (column, &count) in counts.iter().enumerate() {
             self.count_runs(count);
             for (lane, row) in out.chunks_exact_mut(counts.len()).enumerate() {
@@ -78,7 +91,7 @@ impl<'a> Block<'a> {
 
     /// Fills the masks of the symbols.
     fn read(&mut self, codes: &[u8]) {
-        let (n, q) = (self.trees.space.n(), self.trees.space.q());
+        let (n, q) = (self.tested.space.n(), self.tested.space.q());
         self.symbols.fill(0);
         for (lane, row) in codes.chunks_exact(n).enumerate() {
             for (symbols, &code) in self.symbols.chunks_exact_mut(q).zip(row) {
@@ -89,16 +102,16 @@ impl<'a> Block<'a> {
 
     /// Fills the masks of the tests.
     fn test(&mut self) {
-        let trees = self.trees;
+        let tested = self.tested;
         self.tests.clear();
-        for condition in &trees.conditions {
+        for condition in tested.conditions {
             self.tests.push(self.holds(condition));
         }
-        for tests in trees.thresholds.chunk_by(|a, b| a.0 == b.0) {
+        for tests in tested.thresholds.chunk_by(|a, b| a.0 == b.0) {
             let count = tests[0].0 as usize;
-            match count.checked_sub(trees.counts.len()) {
-                None => self.count(&trees.counts[count]),
-                Some(count) => self.count_runs(trees.runs.counts[count]),
+            match count.checked_sub(tested.counts.len()) {
+                None => self.count(&tested.counts[count]),
+                Some(count) => self.count_runs(tested.runs[count]),
             }
             for &(_, threshold) in tests {
                 self.tests.push(self.at_most(threshold));
@@ -108,7 +121,7 @@ impl<'a> Block<'a> {
 
     /// Sequences for which a condition holds.
     fn holds(&self, condition: &Condition) -> u64 {
-        let q = self.trees.space.q();
+        let q = self.tested.space.q();
         condition.iter().fold(u64::MAX, |all, &(position, set)| {
             all & any_of(&self.symbols[usize::from(position) * q..][..q], set)
         })
@@ -116,7 +129,7 @@ impl<'a> Block<'a> {
 
     /// Fills the digits of a count.
     fn count(&mut self, count: &Count) {
-        let q = self.trees.space.q();
+        let q = self.tested.space.q();
         let starts = (count.first..=count.last).step_by(usize::from(count.step));
         self.start_count(starts.len());
         for start in starts {
@@ -128,8 +141,8 @@ impl<'a> Block<'a> {
 
     /// Fills the digits of a count of runs.
     fn count_runs(&mut self, count: RunCount) {
-        let (n, length) = (self.trees.space.n(), usize::from(count.length));
-        let relation = &self.trees.runs.relations[usize::from(count.relation)];
+        let (n, length) = (self.tested.space.n(), usize::from(count.length));
+        let relation = &self.tested.relations[usize::from(count.relation)];
         self.start_count(count.lines(n).map(|(_, starts)| starts.len()).sum());
         let mut pairs = std::mem::take(&mut self.pairs);
         for (line, starts) in count.lines(n) {
@@ -145,7 +158,7 @@ impl<'a> Block<'a> {
 
     /// Sequences whose symbols at two positions are related.
     fn related(&self, relation: &Relation, i: usize, j: usize) -> u64 {
-        let q = self.trees.space.q();
+        let q = self.tested.space.q();
         let (first, second) = (&self.symbols[i * q..][..q], &self.symbols[j * q..][..q]);
         first.iter().zip(relation.rows()).fold(0, |all, (symbol, &row)| all | symbol & any_of(second, row))
     }

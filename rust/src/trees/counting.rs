@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::blocks::{Block, LANES};
+use super::blocks::{Block, LANES, Tested};
 use super::run_counts::{RunCount, RunCounts};
 use super::{Condition, Node, ROWS, bad, check_conditions, check_constant, check_trees};
 use crate::cancel::Cancel;
@@ -157,7 +157,7 @@ impl CountingTrees {
         let n = self.space.n();
         let mut out = vec![0.0; self.space.check(codes)?];
         out.par_chunks_mut(ROWS).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-            let mut block = Block::new(self);
+            let mut block = Block::new(self.tested());
             for (out, codes) in out.chunks_mut(LANES).zip(codes.chunks(LANES * n)) {
                 cancel.check()?;
                 block.add(codes, out);
@@ -167,6 +167,19 @@ impl CountingTrees {
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// The trees, and what their splits test.
+    pub(super) fn tested(&self) -> Tested<'_> {
+        Tested {
+            space: &self.space,
+            conditions: &self.conditions,
+            counts: &self.counts,
+            relations: &self.runs.relations,
+            runs: &self.runs.counts,
+            thresholds: &self.thresholds,
+            trees: &self.trees,
+        }
     }
 
     /// The trees as flat arrays.

@@ -22,6 +22,7 @@ mod truncated;
 
 use rayon::prelude::*;
 
+use blocks::{Block, LANES, Tested};
 pub use counting::{Count, CountingArrays, CountingTrees, Test};
 pub use run_counts::{RunCount, RunCounts};
 pub use truncated::Truncated;
@@ -117,24 +118,20 @@ impl Ensemble {
     pub fn predict(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
         let n = self.space.n();
         let mut out = vec![self.constant; self.space.check(codes)?];
+        let tested = Tested {
+            space: &self.space,
+            conditions: &self.conditions,
+            counts: &[],
+            relations: &[],
+            runs: &[],
+            thresholds: &[],
+            trees: &self.trees,
+        };
         out.par_chunks_mut(ROWS).zip(codes.par_chunks(ROWS * n)).try_for_each(|(out, codes)| {
-            cancel.check()?;
-            let mut holds = vec![false; self.conditions.len()];
-            for (out, row) in out.iter_mut().zip(codes.chunks_exact(n)) {
-                for (holds, condition) in holds.iter_mut().zip(&self.conditions) {
-                    *holds = condition.iter().all(|&(i, set)| set >> row[i as usize] & 1 == 1);
-                }
-                for tree in &self.trees {
-                    let mut node = 0;
-                    *out += loop {
-                        match tree[node] {
-                            Node::Leaf(value) => break value,
-                            Node::Split { condition, yes, no } => {
-                                node = if holds[condition as usize] { yes } else { no } as usize;
-                            }
-                        }
-                    };
-                }
+            let mut block = Block::new(tested);
+            for (out, codes) in out.chunks_mut(LANES).zip(codes.chunks(LANES * n)) {
+                cancel.check()?;
+                block.add(codes, out);
             }
             Ok(())
         })?;

@@ -138,7 +138,7 @@ impl RunCounts {
         if width > 0 {
             out.par_chunks_mut(ROWS * width).zip(codes.par_chunks(ROWS * n)).try_for_each(
                 |(out, codes)| {
-                    let mut block = Block::new(&trees);
+                    let mut block = Block::new(trees.tested());
                     for (out, codes) in out.chunks_mut(LANES * width).zip(codes.chunks(LANES * n)) {
                         cancel.check()?;
                         block.runs(codes, out);

@@ -338,6 +338,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn an_ensemble_predicts_the_sum_of_the_leaves_that_a_sequence_reaches(
+        q in prop::sample::select(vec![2usize, 4, 20, 64]), n in 1usize..9, leaves in 1usize..12, seed: u64,
+    ) {
+        let (conditions, _, _, forest) = random_counting(q, n, 4, leaves, seed);
+        let index = |test| match test {
+            Test::Condition(index) => index,
+            Test::AtMost { count, .. } | Test::RunsAtMost { count, .. } => count % conditions.len() as u32,
+        };
+        let on_conditions = |node: &Node<Test>| match *node {
+            Node::Split { condition, yes, no } => Node::Split { condition: index(condition), yes, no },
+            Node::Leaf(value) => Node::Leaf(value),
+        };
+        let trees: Vec<Vec<Node>> = forest.iter().map(|tree| tree.iter().map(on_conditions).collect()).collect();
+        let tested = |node: &Node| match *node {
+            Node::Split { condition, yes, no } => Node::Split { condition: Test::Condition(condition), yes, no },
+            Node::Leaf(value) => Node::Leaf(value),
+        };
+        let tests = trees.iter().map(|tree| tree.iter().map(tested).collect()).collect();
+        let parts: Parts = (conditions.clone(), Vec::new(), RunCounts::default(), tests);
+        let space = SequenceSpace::of_size(q, n).unwrap();
+        let codes = some(&space, seed);
+        let ensemble = Ensemble::new(space, 0.5, conditions, trees).unwrap();
+        let slow: Vec<f64> = codes.chunks(n).map(|row| slow_value(0.5, &parts, row)).collect();
+        prop_assert!(differs(&ensemble.predict(&codes, &Cancel::new()).unwrap(), &slow) < 1e-10);
+    }
+
+    #[test]
     fn counting_trees_are_those_of_the_definition_and_of_their_arrays(
         q in prop::sample::select(vec![2usize, 3, 4, 5, 20, 64]), n in 1usize..40, leaves in 1usize..20,
         rows in 0usize..300, seed: u64,
