@@ -17,6 +17,7 @@ import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from shapsketch.fitting.distillation import CustomTeacher
 from shapsketch.fitting.holdout import Labelled
 from shapsketch.fitting.stacking import choose
 from sklearn import ensemble, tree
@@ -417,7 +418,7 @@ def test_a_custom_teacher():
     assert names[:3] == ["regress", "trees", "teacher"]
     assert names[3].startswith("distill")
     assert sketch.predictor.parts[0].kind == "custom"
-    codes = np.random.default_rng(5).integers(0, 4, (400, 14))
+    codes = np.random.default_rng(5).integers(0, 4, (400, 14)).astype(np.uint8)
     np.testing.assert_allclose(sketch.predictor.predict(codes), motifs(codes), rtol=1e-6)
     # Students learn from the teacher without further queries.
     assert true_r2(sketch) > 0.95
@@ -426,8 +427,9 @@ def test_a_custom_teacher():
         (lambda X: np.zeros((len(X), 2)), "the teacher must return one number"),
         (lambda X: 1 / 0, "the teacher raised ZeroDivisionError"),
     ]:
+        teacher = CustomTeacher(Scaled(predict_by), SPACE, "codes").refit(Labelled(codes, motifs(codes)))
         with pytest.raises(ss.ModelError, match=message):
-            sketched(Scaled(predict_by), budget=300)
+            teacher.predict(codes)
     with pytest.raises(ss.InputError, match="the teacher's fit raised"):
         sketched(type("T", (), {"fit": lambda s: 0, "predict": lambda s, x: x})(), budget=300)
     with pytest.raises(ss.InputError, match="needs 'fit' and 'predict'; T does not have 'fit'"):

@@ -118,11 +118,14 @@ class Limits:
         Number of sequences that the teacher was fitted to.
     slowness : float
         Time of this machine relative to the estimates.
+    ends : bool
+        Whether boosting ends when that time is over; if not, the result depends on the seed alone.
     """
 
     seconds: float
     sequences: int
     slowness: float = 1.0
+    ends: bool = True
 
 
 class Students:
@@ -171,7 +174,7 @@ class Students:
             log("student: every sequence")
             queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
             return {"distill": queries.sketch(teacher(queries.batch(0, len(queries))))}
-        until = time.perf_counter() + BOOSTING_SHARE * self._limits.seconds
+        until = time.perf_counter() + BOOSTING_SHARE * self._limits.seconds if self._limits.ends else math.inf
         rng = np.random.default_rng([seed, 2])
         for_trees, for_regression = self._counts()
         count = max(for_trees, for_regression)

@@ -167,6 +167,11 @@ class Clock:
             self.left_out.append(f"{step} with all queries")
         return fits
 
+    @property
+    def student_share(self) -> float:
+        """The seconds of the students of ``method="distill"``."""
+        return STUDENT_SHARE * (LEAST_SECONDS if self.effort == "quick" else self.allowed)
+
     def student_seconds(self, *, small: bool = False) -> float:
         """Return the seconds for students; 0 if too little is left. In `small` spaces they need little."""
         if self.effort != "standard":
@@ -194,8 +199,8 @@ class Clock:
 
     def networks(self, space: SequenceSpace, count: int, *, required: bool = False) -> NetworkSize | None:
         """Return the size of the networks that fit; if none do, None, or the smallest if one is required."""
-        if self.effort == "thorough":
-            return THOROUGH
+        if self.effort != "standard":
+            return THOROUGH if self.effort == "thorough" else STANDARD[-1]
         elapsed, allowed = self.elapsed, self.allowed
         for size in STANDARD:
             total = 2.0 * self.slowness * size.seconds(space, count) / CORES

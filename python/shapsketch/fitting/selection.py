@@ -28,7 +28,7 @@ from shapsketch.fitting.boosting import (
 )
 from shapsketch.fitting.comparison import CLOSED_FORMS, Comparison, fits
 from shapsketch.fitting.distillation import CustomTeacher, Limits, Students, small
-from shapsketch.fitting.effort import STUDENT_SHARE, Clock
+from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.epistasis import EpistasisLearner, require_epistasis
 from shapsketch.fitting.final import Data, Final
 from shapsketch.fitting.hierarchy import REFIT_SECONDS, HierarchyLearner, selects
@@ -369,7 +369,7 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
     teaching = comparison.teachers(better=better)
     if not teaching.weights:
         return
-    seconds = clock.student_seconds(small=small(data.space)) if auto else STUDENT_SHARE * clock.allowed
+    seconds = clock.student_seconds(small=small(data.space)) if auto else clock.student_share
     if seconds == 0.0:
         clock.left_out.append("students")
         return
@@ -379,7 +379,7 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
         draw=data.draw if data.near or data.distribution is not None else None,
         exact=data.exact,
         trees=not missing.trees,
-        limits=Limits(seconds, data.rows.n_sequences, clock.slowness),
+        limits=Limits(seconds, data.rows.n_sequences, clock.slowness, ends=clock.effort == "standard"),
         relations=_relations(comparison, regressed),
         seed=options.seed,
         log=final.stages.step,
