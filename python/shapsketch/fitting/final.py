@@ -226,14 +226,7 @@ class Final:
         The second item is the user's predictor, which is no part of the first.
         """
         held = self.comparison.split.held
-        r2 = _core.RSquared(
-            held.values,
-            predictions,
-            held.weights,
-            sequences=held.sequences(),
-            gain=REFIT_GAIN,
-            farthest=self.data.rows.farthest_share(),
-        )
+        r2 = held.held_out_r2(predictions, self.data.rows, gain=REFIT_GAIN)
         parts, custom = [], None
         for name, weight in weights.weights.items():
             alone = held.r_squared(self.comparison.predictions[name])

@@ -61,6 +61,21 @@ class Labelled:
         """Return R² of predictions; NaN if the values do not differ."""
         return r_squared(self.values, predictions, self.weights)
 
+    def held_out_r2(self, predictions: Values, rows: Labelled, *, gain: float) -> _core.RSquared:
+        """Return R² of predictions of these held-out values, with its interval.
+
+        `rows` are all values, of which these were held out; `gain` is the largest fraction by which a fit to
+        all of them has a smaller error.
+        """
+        return _core.RSquared(
+            self.values,
+            predictions,
+            self.weights,
+            sequences=self.sequences(),
+            gain=gain,
+            farthest=rows.farthest_share(),
+        )
+
     def error(self, predictions: Values) -> float:
         """Return the mean squared error of predictions."""
         return float(np.average((self.values - predictions) ** 2, weights=self.weights))

@@ -151,14 +151,7 @@ def _tested(
     rows, held = data.rows, split.held
     assert model.curve is not None
     predictions = tested.predict(held.codes)
-    r2 = _core.RSquared(
-        held.values,
-        predictions,
-        held.weights,
-        sequences=held.sequences(),
-        gain=REFIT_GAIN,
-        farthest=rows.farthest_share(),
-    )
+    r2 = held.held_out_r2(predictions, rows, gain=REFIT_GAIN)
     dependent = data.dependent()
     core = model.sketch
     if core.info is None:
