@@ -50,10 +50,33 @@ def test_quick_and_thorough_do_not_depend_on_the_time(time, name):
     assert clock.fits("trees", 1e9)
     assert clock.refits("trees", 1e9)
     assert clock.student_seconds() == clock.learners_end == np.inf
+    assert clock.regression_seconds is None
     assert clock.left_out == []
     assert clock.slowness == 1.0
     if name == "thorough":
         assert clock.networks(SPACE, 10**9) == effort.THOROUGH
+
+
+def test_a_regression_ends_when_its_time_is_over(time, monkeypatch):
+    assert begun(time).regression_seconds == 0.5 * LEAST_SECONDS
+    assert Clock("standard", 80.0).regression_seconds == 40.0
+    monkeypatch.setattr(effort, "LEAST_SECONDS", 0.0)
+    space = ss.SequenceSpace(ss.DNA, 8)
+    codes = np.random.default_rng(0).integers(0, 4, (400, 8)).astype(np.uint8)
+    values = 1.0 * (codes[:, 2] == 1) + 0.5 * (codes[:, 3] == codes[:, 5])
+    values += 0.3 * np.random.default_rng(1).normal(size=400)
+    sketch = ss.fit(codes, values, space, method="auto", progress=False)
+    assert "steps of the regression" in sketch.status
+
+    def regressed(seconds):
+        return ss.SparseRegressor(space)._fit(space, Labelled(codes, values), seconds=seconds).sketch_
+
+    hurried, patient, complete = regressed(0.0), regressed(1e9), regressed(None)
+    assert hurried.status == "time limit"
+    # R² is honest: it is that of the shorter path.
+    assert 0.0 < hurried.r2 < complete.r2
+    assert patient.status == complete.status == "cross-validated"
+    np.testing.assert_array_equal(patient.predict(codes), complete.predict(codes))
 
 
 def test_the_speed_is_that_of_a_short_training(time):

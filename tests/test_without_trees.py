@@ -61,6 +61,17 @@ def test_a_thorough_fit_has_the_student_that_needs_no_trees(monkeypatch):
     assert names(sketch) == ["regress", "networks", "distill (regress)"]
 
 
+def test_patterns_of_a_student_have_no_standard_errors(monkeypatch):
+    monkeypatch.setattr(distillation, "FEW_PREDICTIONS", (300, 300))
+    hide(monkeypatch, "lightgbm", "scipy")
+    space = ss.SequenceSpace("AB", 20)
+    sketch = sketched(space, 300, method="distill")
+    assert names(sketch) == ["networks", "distill (regress)"]
+    assert len(sketch.patterns) + 1 == sketch.n_terms
+    assert all(np.isnan(pattern.stderr) for pattern in sketch.patterns)
+    assert "letter patterns" in sketch.summary()
+
+
 def test_quick_fits_have_no_note(monkeypatch):
     hide(monkeypatch, "lightgbm", "scipy")
     sketch = sketched(budget=400, effort="quick")

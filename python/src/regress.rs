@@ -1,5 +1,7 @@
 //! Sparse regression.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use shapsketch::design::Observations;
 use shapsketch::regress::{Atoms, Loss, PenaltyFactors, RunKind, Sample, SparseRegression, strongest_runs};
@@ -35,7 +37,7 @@ impl Dictionary {
 #[pyfunction]
 #[pyo3(signature = (
     space, codes, values, weights, design, *, dictionary, relations, basis, strengths, penalty, loss,
-    growth, refit, tolerance, memory, seed, uniform
+    growth, refit, tolerance, memory, seed, uniform, seconds=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "each is an argument of the Python class")]
 pub(crate) fn regress(
@@ -57,6 +59,7 @@ pub(crate) fn regress(
     memory: u64,
     seed: u64,
     uniform: bool,
+    seconds: Option<f64>,
 ) -> PyResult<Sketch> {
     let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
     let weights = weights.map(|weights| arrays::values(&weights));
@@ -71,6 +74,7 @@ pub(crate) fn regress(
         refit,
         tolerance,
         memory: memory.into(),
+        time: time_limit(seconds),
         seed,
     };
     interruptible(py, |cancel| {
@@ -79,8 +83,7 @@ pub(crate) fn regress(
             None if uniform => sample(space, codes, values, weights)?.deterministic(),
             None => sample(space, codes, values, weights)?,
         };
-        let regression = regression.fit(&sample, cancel)?;
-        Ok(shapsketch::Sketch::from_regression(regression, &sample, seed))
+        Ok(shapsketch::Sketch::from_regression(regression.fit(&sample, cancel)?, &sample, seed))
     })
     .map(Sketch::from)
 }
@@ -106,6 +109,11 @@ pub(crate) fn check_regression(
     };
     // The memory depends on the number of threads, so this runs on the same pool.
     interruptible(py, |_| regression.check_size(&space.0, sequences))
+}
+
+/// The time of a regression; `None` for no limit, which infinite seconds are too.
+pub(crate) fn time_limit(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
 }
 
 /// A relation, and whether it is that of a stem.

@@ -299,8 +299,8 @@ def fit(  # noqa: PLR0913 - public
     regressor = SparseRegressor(space, dictionary=dictionary, loss=loss, random_state=random_state)
     rows = labelled(sequences, y, space, sample_weight, scale)
 
-    def regress() -> _core.Sketch:
-        return regressor._fit(space, rows).sketch_._core
+    def regress(seconds: float | None = None) -> _core.Sketch:
+        return regressor._fit(space, rows, seconds=seconds).sketch_._core
 
     if name == "trees":
         require_trees()

@@ -174,7 +174,8 @@ class Students:
             log("student: every sequence")
             queries = _core.Plan(space._core, space.size, method="exact", seed=seed).queries()
             return {"distill": queries.sketch(teacher(queries.batch(0, len(queries))))}
-        until = time.perf_counter() + BOOSTING_SHARE * self._limits.seconds if self._limits.ends else math.inf
+        started = time.perf_counter()
+        until = started + BOOSTING_SHARE * self._limits.seconds if self._limits.ends else math.inf
         rng = np.random.default_rng([seed, 2])
         for_trees, for_regression = self._counts()
         count = max(for_trees, for_regression)
@@ -193,9 +194,16 @@ class Students:
                 fixed = {"strengths": STRENGTHS, "refit": False, "tol": 1e-5}
                 options = {"relations": self._relations, **fixed}
             regressor = SparseRegressor(space, basis="letters", random_state=seed, **options)
-            regressor.fit(codes[:for_regression], predictions[:for_regression])
+            rows = Labelled(codes[:for_regression], predictions[:for_regression])
+            regressor._fit(space, rows, seconds=self._regression_seconds(time.perf_counter() - started))
             fitted["distill (regress)"] = regressor.sketch_._core
         return fitted
+
+    def _regression_seconds(self, elapsed: float) -> float | None:
+        """Return the seconds of a student of regression, after the others; None for no limit."""
+        if not self._limits.ends:
+            return None
+        return max(self._limits.seconds - elapsed, REGRESSION_SHARE * self._limits.seconds)
 
     def _counts(self) -> tuple[int, int]:
         """Return the numbers of predictions for trees and for regression; 0 for no such student."""

@@ -9,12 +9,17 @@ from typing import Literal
 
 import numpy as np
 
+from shapsketch import _core
 from shapsketch.space import SequenceSpace
 
 Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
 # By default the time of the model, but at least this many seconds, may be spent on a fit.
 LEAST_SECONDS = 30.0
+# Fraction of that time after which the regression ends. On an idle machine it hardly ever takes so long.
+REGRESSION_SHARE = 0.5
+# The outcome of a regression that ended early.
+TIME_LIMIT = "time limit"
 # Fractions of that time after which no long learner ends, no networks that are trained once, and no boosting.
 # The rest is for students, and for the chosen candidates with all queries.
 COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.7, 0.9
@@ -114,6 +119,17 @@ class Clock:
     def elapsed(self) -> float:
         """The seconds since the start."""
         return time.perf_counter() - self.started
+
+    @property
+    def regression_seconds(self) -> float | None:
+        """The seconds of the regression; None for no limit."""
+        return REGRESSION_SHARE * self.allowed if self.effort == "standard" else None
+
+    def regressed(self, core: _core.Sketch) -> None:
+        """Remember that a regression ended early, if that is its outcome."""
+        assert core.info is not None
+        if core.info.status.outcome == TIME_LIMIT:
+            self.left_out.append("steps of the regression")
 
     @property
     def learners_end(self) -> float:

@@ -378,13 +378,21 @@ class SparseRegressor(Regressor):
         design: _core.Design | None = None,
         *,
         uniform: bool = False,
+        seconds: float | None = None,
     ) -> SparseRegressor:
         arguments = self._arguments(space)
         if arguments["dictionary"] is None and design is None and not uniform and len(data.codes):
             suited = suited_dictionary(space, data.codes)
             arguments["dictionary"] = None if suited is None else suited._core
         core = _core.regress(
-            space._core, data.codes, data.values, data.weights, design, uniform=uniform, **arguments
+            space._core,
+            data.codes,
+            data.values,
+            data.weights,
+            design,
+            uniform=uniform,
+            seconds=seconds,
+            **arguments,
         )
         self.sketch_ = Sketch._wrap(core, start=space.start)
         assert core.info is not None

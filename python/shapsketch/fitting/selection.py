@@ -135,13 +135,14 @@ class Missing:
 def fit_values(
     data: Data,
     options: FitOptions,
-    regress: Callable[[], _core.Sketch],
+    regress: Callable[[float | None], _core.Sketch],
     stages: Stages,
     peel: Callable[[], _core.Sketch | None] | None = None,
 ) -> Fitted:
     """Fit the methods that `options` name, choose on held-out values, and fit the choice to all values.
 
-    `peel` returns the peeled sketch of queries with a design.
+    `regress` takes the seconds of the regression, or None for no limit. `peel` returns the peeled sketch of
+    queries with a design.
     """
     peeled = None
     if options.method == "auto" and peel is not None:
@@ -188,7 +189,7 @@ def _better(fitted: Fitted, peeled: Fitted | None) -> Fitted:
 
 
 def _fit_learners(
-    data: Data, options: FitOptions, regress: Callable[[], _core.Sketch], stages: Stages
+    data: Data, options: FitOptions, regress: Callable[[float | None], _core.Sketch], stages: Stages
 ) -> Fitted:
     """Fit the regression and the other learners."""
     clock, regressed = Clock(options.effort, data.model_seconds), None
@@ -197,8 +198,9 @@ def _fit_learners(
     if options.method == "auto" and not selected:
         stages.begin(REGRESSION)
         started = time.perf_counter()
-        core = regress()
+        core = regress(clock.regression_seconds)
         regressed = Regressed(core, time.perf_counter() - started)
+        clock.regressed(core)
         reason = _why_only_regression(data.rows, regressed.r2, options)
         if reason is not None:
             return _only_regression(data, options, regressed, reason)

@@ -182,16 +182,16 @@ class Task:
             )
         linked = self.link.to_link(values, "model")
 
-        def closed_form() -> _core.Sketch:
+        def closed_form(seconds: float | None = None) -> _core.Sketch:
             regressor, uniform = self.options.regressor, not isinstance(queries, Drawn)
             if regressor is None and not isinstance(queries, Drawn):
-                return queries.sketch(linked)
+                return queries.sketch(linked, seconds)
             rows = Labelled(queries.batch(0, len(queries)), linked)
             if regressor is None:
                 regressor = SparseRegressor(self.space, random_state=self.options.seed)
                 if self.distribution is not None and not self.distribution.ordered:
                     regressor = unordered(self.space, rows, self.options.seed)
-            regressor._fit(self.space, rows, uniform=uniform)
+            regressor._fit(self.space, rows, uniform=uniform, seconds=seconds)
             return regressor.sketch_._core.with_budget(plan.budget)
 
         def data() -> Data:

@@ -241,10 +241,10 @@ class Sketch:
     def status(self) -> str | None:
         """How the method ended.
 
-        "exact"; "converged", "stalled" or "round limit" (peel); "cross-validated" (regress); "validated"
-        (trees, distill, averages), with the R² of all terms if `max_terms` removed some. For an adaptive
-        sketch "target met", "budget spent" or "more queries no longer pay". The status also names the
-        methods that `auto` could not try.
+        "exact"; "converged", "stalled" or "round limit" (peel); "cross-validated" (regress), or "time limit"
+        if the regression ended early to save time; "validated" (trees, distill, averages), with the R² of
+        all terms if `max_terms` removed some. For an adaptive sketch "target met", "budget spent" or "more
+        queries no longer pay". The status also names the methods that `auto` could not try.
         """
         return None if self._info is None else str(self._info.status)
 

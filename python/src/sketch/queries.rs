@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::Sketch;
 use crate::arrays::{self, Matrix, Values};
+use crate::regress::time_limit;
 use crate::work::interruptible;
 
 /// All queries of a plan: design, validation, test.
@@ -23,9 +24,12 @@ impl Queries {
         arrays::matrix(py, rows, count, n)
     }
 
-    fn sketch(&self, py: Python<'_>, values: Values<'_>) -> PyResult<Sketch> {
+    /// The sketch of the values; a regression ends after these seconds, approximately.
+    #[pyo3(signature = (values, seconds=None))]
+    fn sketch(&self, py: Python<'_>, values: Values<'_>, seconds: Option<f64>) -> PyResult<Sketch> {
         let values = arrays::values(&values);
-        interruptible(py, |cancel| self.0.sketch(&values, cancel)).map(Sketch::from)
+        interruptible(py, |cancel| self.0.sketch_within(time_limit(seconds), &values, cancel))
+            .map(Sketch::from)
     }
 
     /// The peeled sketch of queries for a regression; `None` if none of them belong to a design.

@@ -240,8 +240,10 @@ impl Sketch {
         }
         let supports = terms.iter().map(|(support, ..)| support.to_vec()).collect();
         let symbols = terms.iter().map(|(_, labels, _)| labels.to_vec()).collect();
-        let coefficients = terms.iter().map(|(.., coefficient)| coefficient.re).collect();
+        let coefficients: Vec<f64> = terms.iter().map(|(.., coefficient)| coefficient.re).collect();
+        // Students know the variances of positions only.
         let uncertainty = self.0.uncertainty.as_ref();
+        let uncertainty = uncertainty.filter(|known| known.patterns.len() == coefficients.len());
         let variances = uncertainty.map(|uncertainty| arrays::vector(py, uncertainty.patterns.clone()));
         Some((supports, symbols, arrays::vector(py, coefficients), variances))
     }

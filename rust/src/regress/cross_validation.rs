@@ -10,6 +10,7 @@ use super::pairs::with_pairs;
 use super::path::{Best, MAX_DENSITY, PathConfig, Precision, follow};
 use super::penalty::PenaltyFactors;
 use super::search::{search, validation_error};
+use super::time_limit::TimeLimit;
 use super::{Atoms, Data, RunKind, Sample, SparseRegression};
 use crate::cancel::Cancel;
 use crate::design::Observations;
@@ -67,17 +68,18 @@ impl SparseRegression {
         folds: &[u8],
         cancel: &Cancel,
     ) -> Result<(Atoms, Vec<RunKind>, PenaltyFactors)> {
+        let limit = &data.limits.choice;
         let rows = folds.len().min(SUBSAMPLE);
         let plan = FoldPlan::four_folds(&folds[..rows]);
         let compares = self.penalty_factors.is_none() && self.basis != Some(Atoms::Characters);
         let (supports, plan) = with_pairs(data, supports, if compares { screened } else { 0 }, plan, cancel)?;
         let search_letters = || {
             let letters = gather(data, Atoms::Letters, rows, supports.clone());
-            let found = search(&letters, &plan, PenaltyFactors::default(), cancel)?;
+            let found = search(&letters, &plan, PenaltyFactors::default(), limit, cancel)?;
             // Small errors differ by the precision of the path.
-            let kinds =
-                if found.1 > SMALL_ERROR * variance(&data.distinct.values[..rows]) { kinds } else { &[] };
-            with_kinds(&letters, kinds, &plan, found, cancel)
+            let large = found.1 > SMALL_ERROR * variance(&data.distinct.values[..rows]);
+            let kinds = if large && !kinds.is_empty() && !limit.is_reached() { kinds } else { &[] };
+            with_kinds(&letters, kinds, &plan, found, limit, cancel)
         };
         let characters = || (Atoms::Characters, Vec::new(), PenaltyFactors::EQUAL);
         // If the caller sets penalty factors, only runs that the caller asks for are used.
@@ -99,6 +101,7 @@ impl SparseRegression {
                 // Characters of the whole alphabet are not orthogonal on the letters of a position.
                 let better = !data.sample.space().has_letters()
                     && error > SMALL_ERROR * variance(&data.distinct.values[..rows])
+                    && !limit.is_reached()
                     && characters_error(data, &supports, &plan, cancel)? < MAX_ERROR_RATIO * error;
                 if better { characters() } else { (Atoms::Letters, kinds, factors) }
             }
@@ -122,16 +125,21 @@ impl SparseRegression {
         operator: &mut O,
         factors: &[PenaltyFactors],
         plan: &FoldPlan,
+        limit: &TimeLimit,
         cancel: &Cancel,
     ) -> Result<(Best, PenaltyFactors)> {
         let mut selected: Option<(Best, PenaltyFactors)> = None;
         for &factors in factors {
+            if selected.is_some() && limit.is_reached() {
+                break;
+            }
             let config = PathConfig {
                 factors,
                 precision: Precision::FINE,
                 refit: self.refit,
                 max_density: MAX_DENSITY,
                 lambda: self.lambda,
+                limit,
             };
             let best = follow(operator, plan, &config, cancel)?;
             if selected.as_ref().is_none_or(|(before, _)| best.error < before.error) {
@@ -153,18 +161,19 @@ fn with_kinds(
     kinds: &[RunKind],
     plan: &FoldPlan,
     found: (PenaltyFactors, f64),
+    limit: &TimeLimit,
     cancel: &Cancel,
 ) -> Result<(Vec<RunKind>, PenaltyFactors, f64)> {
     let factors = PenaltyFactors { runs: Some(PenaltyFactors::RUNS), ..found.0 };
     let error_of =
-        |kinds: &[RunKind]| validation_error(&letters.clone().with_runs(kinds), plan, factors, cancel);
+        |kinds: &[RunKind]| validation_error(&letters.clone().with_runs(kinds), plan, factors, limit, cancel);
     let errors = kinds.par_iter().map(|kind| error_of(std::slice::from_ref(kind)));
     let mut alone: Vec<(f64, &RunKind)> =
         errors.collect::<Result<Vec<_>>>()?.into_iter().zip(kinds).collect();
     alone.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut chosen, mut error): (Vec<RunKind>, f64) = (Vec::new(), found.1);
     for (alone, kind) in alone {
-        if alone >= found.1 * (1.0 - MIN_GAIN_OF_KIND) {
+        if alone >= found.1 * (1.0 - MIN_GAIN_OF_KIND) || (!chosen.is_empty() && limit.is_reached()) {
             break;
         }
         let wider = [&chosen[..], std::slice::from_ref(kind)].concat();
@@ -176,7 +185,7 @@ fn with_kinds(
     if chosen.is_empty() {
         return Ok((chosen, found.0, found.1));
     }
-    let (factors, error) = search(&letters.clone().with_runs(&chosen), plan, factors, cancel)?;
+    let (factors, error) = search(&letters.clone().with_runs(&chosen), plan, factors, limit, cancel)?;
     Ok((chosen, factors, error))
 }
 
@@ -201,6 +210,7 @@ fn characters_error(data: &Data<'_>, supports: &[Vec<u16>], plan: &FoldPlan, can
         refit: true,
         max_density: SPARSE_DENSITY,
         lambda: None,
+        limit: &data.limits.choice,
     };
     let mut operator = gather(data, Atoms::Characters, plan.n_rows(), supports.to_vec());
     Ok(follow(&mut operator, plan, &config, cancel)?.interpolated_error)

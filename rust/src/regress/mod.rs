@@ -32,6 +32,7 @@
 //! are too many to list by the same residuals. The order of
 //! descent and the scales of the atoms do not depend on the folds.
 
+mod atoms;
 mod bin_domain;
 mod cross_validation;
 mod dictionary;
@@ -54,7 +55,9 @@ mod solver;
 mod standard_errors;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 
+pub use atoms::Atoms;
 pub use dictionary::Dictionary;
 pub use loss::Loss;
 pub use penalty::PenaltyFactors;
@@ -74,6 +77,9 @@ use path::Best;
 use runs::RunAtoms;
 use sample::Distinct;
 use standard_errors::HeldOut;
+use time_limit::TimeLimits;
+
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -91,46 +97,6 @@ const LAST_SIXTH: f64 = 0.8;
 const ANOTHER: f64 = 0.5;
 /// Number of reweighted fits with Huber's loss, after a fit with equal weights.
 const HUBER_FITS: usize = 3;
-
-/// The functions that a regression selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Atoms {
-    /// Letter patterns: symbols at positions.
-    Letters,
-    /// Characters: Fourier basis functions.
-    Characters,
-}
-
-impl Atoms {
-    /// All kinds of atoms.
-    pub const ALL: [Self; 2] = [Self::Letters, Self::Characters];
-
-    /// The atoms with this name.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`] if there are none.
-    pub fn from_name(name: &str) -> Result<Self> {
-        Error::choose("basis", name, &Self::ALL, Self::name)
-    }
-
-    /// The atoms with this name, `None` for "auto": cross-validation chooses.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`] if there are none.
-    pub fn choice_from_name(name: &str) -> Result<Option<Self>> {
-        let choices = [None, Some(Self::Letters), Some(Self::Characters)];
-        Error::choose("basis", name, &choices, |choice| choice.map_or("auto", Self::name))
-    }
-
-    /// The name used in files and in Python.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Letters => "letters",
-            Self::Characters => "characters",
-        }
-    }
-}
 
 /// Sparse regression of values on the atoms of a dictionary.
 ///
@@ -176,6 +142,9 @@ pub struct SparseRegression {
     pub tolerance: f64,
     /// Limit on the predicted memory, in bytes.
     pub memory: u128,
+    /// Approximate limit on the time: the choice of penalty factors and the path on all data end early. Then the result
+    /// depends on the speed of the machine. `None` for no limit.
+    pub time: Option<Duration>,
     /// Seed of the folds.
     pub seed: u64,
 }
@@ -193,6 +162,7 @@ impl Default for SparseRegression {
             refit: true,
             tolerance: 1e-7,
             memory: 4 << 30,
+            time: None,
             seed: 0,
         }
     }
@@ -232,6 +202,8 @@ pub struct Regression {
     /// Pairs of positions whose symbols depend on each other; see [`dependent_positions`]. If there are any,
     /// there is no `uncertainty`.
     pub dependent: Vec<(usize, usize)>,
+    /// Whether the limit on the time was not reached.
+    pub complete: bool,
 }
 
 impl Regression {
@@ -283,13 +255,15 @@ impl SparseRegression {
 
     /// Fits a sample whose values have moderate magnitudes.
     fn fit_moderate(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
+        let limits = TimeLimits::new(self.time);
         let (sample, centre) = sample.centred();
-        let mut regression = self.fit_centred(&sample, centre, None, cancel)?;
+        let mut regression = self.fit_centred(&sample, centre, None, &limits, cancel)?;
         if self.loss == Loss::Huber {
             for _ in 0..HUBER_FITS {
                 let pairs = sample.values().iter().zip(&regression.held_out_predictions);
                 let residuals: Vec<f64> = pairs.map(|(v, p)| v + centre - p).collect();
-                regression = self.fit_centred(&sample, centre, Some(&huber_weights(&residuals)), cancel)?;
+                let factors = huber_weights(&residuals);
+                regression = self.fit_centred(&sample, centre, Some(&factors), &limits, cancel)?;
             }
         }
         Ok(regression)
@@ -302,6 +276,7 @@ impl SparseRegression {
         sample: &Sample,
         centre: f64,
         factors: Option<&[f64]>,
+        limits: &TimeLimits,
         cancel: &Cancel,
     ) -> Result<Regression> {
         let space = sample.space();
@@ -315,7 +290,7 @@ impl SparseRegression {
         let kinds = self.kinds(space, rows);
         RunAtoms::check(&kinds, space, rows, self.memory)?;
         let folds = random_folds(self.seed, 0..rows, rows);
-        let data = Data { sample, distinct: &distinct, centre };
+        let data = Data { sample, distinct: &distinct, centre, limits };
         let usable = Usable { supports: &supports, screened: dictionary.screened, kinds: &kinds };
         let choice = self.choose(&data, usable, &folds, cancel)?;
         let n_atoms = dictionary.n_atoms(space.q(), space.n());
@@ -372,7 +347,8 @@ impl SparseRegression {
         cancel: &Cancel,
     ) -> Result<Regression> {
         let sample = data.sample;
-        let (best, factors) = self.cross_validate(&mut operator, &choice.factors, plan, cancel)?;
+        let path = &data.limits.path;
+        let (best, factors) = self.cross_validate(&mut operator, &choice.factors, plan, path, cancel)?;
         let (fit, gap) =
             final_fit(&operator, &best, &factors, plan.available_to_full(), self.tolerance, cancel)?;
         let surrogate = surrogate(&operator, sample.space(), choice.basis, &fit)?;
@@ -412,6 +388,7 @@ impl SparseRegression {
             n_atoms,
             unseen: sample.unseen_symbols(),
             dependent,
+            complete: data.limits.were_kept(),
         })
     }
 }
@@ -424,6 +401,7 @@ struct Data<'a> {
     distinct: &'a Distinct,
     /// The mean that was subtracted from the values.
     centre: f64,
+    limits: &'a TimeLimits,
 }
 
 impl Data<'_> {

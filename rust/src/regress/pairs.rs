@@ -52,6 +52,7 @@ pub(super) fn with_pairs(
         refit: false,
         max_density: MAX_DENSITY,
         lambda: None,
+        limit: &data.limits.path,
     };
     let lambda = follow(&mut operator, &plan, &config, cancel)?.lambda;
     let lanes = fits_at(&mut operator, &plan, &config, lambda, cancel)?;

@@ -7,6 +7,7 @@ use super::growth::grow;
 use super::operator::{AtomId, Operator};
 use super::penalty::PenaltyFactors;
 use super::solver::Lanes;
+use super::time_limit::TimeLimit;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -50,7 +51,7 @@ impl Precision {
 
 /// Settings of a path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PathConfig {
+pub(crate) struct PathConfig<'a> {
     pub(crate) factors: PenaltyFactors,
     pub(crate) precision: Precision,
     /// Whether to evaluate refits.
@@ -59,6 +60,8 @@ pub(crate) struct PathConfig {
     pub(crate) max_density: f64,
     /// The `λ` at which the path ends and which is selected; `None` selects the best one.
     pub(crate) lambda: Option<f64>,
+    /// The path ends if this limit is reached, unless it must reach a given `λ`.
+    pub(crate) limit: &'a TimeLimit,
 }
 
 /// The best point of a path.
@@ -90,7 +93,7 @@ pub(crate) struct Best {
 pub(crate) fn follow<O: Operator>(
     operator: &mut O,
     plan: &FoldPlan,
-    config: &PathConfig,
+    config: &PathConfig<'_>,
     cancel: &Cancel,
 ) -> Result<Best> {
     let mut path = Path::new(operator, plan, config, cancel)?;
@@ -98,6 +101,9 @@ pub(crate) fn follow<O: Operator>(
         // A path that must reach a given λ takes as many steps as it needs.
         let steps = if config.lambda.is_some() { usize::MAX } else { STEPS };
         for step in 0..steps {
+            if step > 0 && config.lambda.is_none() && config.limit.is_reached() {
+                break;
+            }
             let mut lambda = FIRST * path.largest_lambda * config.precision.ratio.powi(step as i32);
             let end = config.lambda.filter(|&end| lambda <= end);
             if let Some(end) = end {
@@ -124,7 +130,7 @@ pub(crate) fn follow<O: Operator>(
 pub(super) fn fits_at<O: Operator>(
     operator: &mut O,
     plan: &FoldPlan,
-    config: &PathConfig,
+    config: &PathConfig<'_>,
     lambda: f64,
     cancel: &Cancel,
 ) -> Result<Vec<Lanes<LANES>>> {
@@ -139,7 +145,7 @@ pub(super) fn fits_at<O: Operator>(
 struct Path<'a, O> {
     operator: &'a mut O,
     plan: &'a FoldPlan,
-    config: &'a PathConfig,
+    config: &'a PathConfig<'a>,
     cancel: &'a Cancel,
     /// The fits, [`LANES`] in a set.
     lanes: Vec<Lanes<LANES>>,
@@ -168,7 +174,7 @@ impl<'a, O: Operator> Path<'a, O> {
     fn new(
         operator: &'a mut O,
         plan: &'a FoldPlan,
-        config: &'a PathConfig,
+        config: &'a PathConfig<'a>,
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let lanes: Vec<Lanes<LANES>> = (0..plan.n_sets())

@@ -8,6 +8,7 @@ use super::folds::FoldPlan;
 use super::operator::Operator;
 use super::path::{MAX_DENSITY, PathConfig, Precision, follow};
 use super::penalty::PenaltyFactors;
+use super::time_limit::TimeLimit;
 use crate::cancel::Cancel;
 use crate::error::Result;
 
@@ -23,11 +24,13 @@ const LIMIT: f64 = 20.0;
 type Coordinate = fn(&mut PenaltyFactors) -> &mut f64;
 
 /// Starts from these factors, and multiplies or divides one factor at a time as long as the validation error falls.
-/// Returns the factors and their validation error.
+/// Returns the factors and their validation error. Paths that the limit ends early do not count as better, because their
+/// errors are higher.
 pub(crate) fn search<O: Operator + Clone + Send>(
     operator: &O,
     plan: &FoldPlan,
     start: PenaltyFactors,
+    limit: &TimeLimit,
     cancel: &Cancel,
 ) -> Result<(PenaltyFactors, f64)> {
     let mut errors: HashMap<[u64; 5], f64> = HashMap::new();
@@ -39,7 +42,7 @@ pub(crate) fn search<O: Operator + Clone + Send>(
             factors.iter().filter(|f| !errors.contains_key(&key(f))).copied().collect();
         let new_errors: Vec<f64> = new
             .par_iter()
-            .map(|&factors| validation_error(operator, plan, factors, cancel))
+            .map(|&factors| validation_error(operator, plan, factors, limit, cancel))
             .collect::<Result<_>>()?;
         errors.extend(new.iter().map(key).zip(new_errors));
         Ok(factors.iter().map(|f| errors[&key(f)]).collect())
@@ -52,6 +55,9 @@ pub(crate) fn search<O: Operator + Clone + Send>(
     let runs = letters.len() < operator.supports().len();
     let mut best = (start, evaluate(&[start])?[0]);
     for (coordinate, ratio) in coordinates(&letters, runs) {
+        if limit.is_reached() {
+            break;
+        }
         let scaled = |factors: &PenaltyFactors, ratio: f64| {
             let mut scaled = *factors;
             *coordinate(&mut scaled) *= ratio;
@@ -67,7 +73,7 @@ pub(crate) fn search<O: Operator + Clone + Send>(
         let ratio = if better == 0 { ratio } else { 1.0 / ratio };
         loop {
             let mut next = scaled(&best.0, ratio);
-            if !(1.0 / LIMIT..=LIMIT).contains(coordinate(&mut next)) {
+            if !(1.0 / LIMIT..=LIMIT).contains(coordinate(&mut next)) || limit.is_reached() {
                 break;
             }
             let error = evaluate(&[next])?[0];
@@ -85,6 +91,7 @@ pub(crate) fn validation_error<O: Operator + Clone>(
     operator: &O,
     plan: &FoldPlan,
     factors: PenaltyFactors,
+    limit: &TimeLimit,
     cancel: &Cancel,
 ) -> Result<f64> {
     let config = PathConfig {
@@ -93,6 +100,7 @@ pub(crate) fn validation_error<O: Operator + Clone>(
         refit: false,
         max_density: MAX_DENSITY,
         lambda: None,
+        limit,
     };
     follow(&mut operator.clone(), plan, &config, cancel).map(|best| best.interpolated_error)
 }

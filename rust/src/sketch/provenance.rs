@@ -69,6 +69,8 @@ pub enum Outcome {
     RoundLimit,
     /// A regression was cross-validated.
     CrossValidated,
+    /// A regression reached the limit on its time; what it had until then was cross-validated.
+    TimeLimit,
     /// A fit was tested on held-out queries.
     Validated,
     /// Adaptive sketching reached its target R².
@@ -83,12 +85,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Exact,
         Self::Converged,
         Self::Stalled,
         Self::RoundLimit,
         Self::CrossValidated,
+        Self::TimeLimit,
         Self::Validated,
         Self::TargetMet,
         Self::BudgetSpent,
@@ -105,6 +108,7 @@ impl Outcome {
             Self::Stalled => "stalled",
             Self::RoundLimit => "round limit",
             Self::CrossValidated => "cross-validated",
+            Self::TimeLimit => "time limit",
             Self::Validated => "validated",
             Self::TargetMet => "target met",
             Self::BudgetSpent => "budget spent",

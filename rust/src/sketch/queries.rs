@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::plan::Plan;
 use super::provenance::{Method, Outcome, Provenance, SketchInfo};
@@ -101,10 +102,18 @@ impl Queries {
     /// # Errors
     /// If the values are not one finite number for each query, or the caller cancels.
     pub fn sketch(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
+        self.sketch_within(None, values, cancel)
+    }
+
+    /// The same; a regression ends after this time, approximately: see [`SparseRegression::time`].
+    ///
+    /// # Errors
+    /// As for [`Self::sketch`].
+    pub fn sketch_within(&self, time: Option<Duration>, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
         check_values("query", values, self.len())?;
         check_signal("query", values)?;
         match &self.source {
-            Source::Regress(_) => self.regress(values, cancel),
+            Source::Regress(_) => self.regress(values, time, cancel),
             Source::Listed => {
                 let centre = mean(values, None);
                 let centred: Vec<f64> = values.iter().map(|v| v - centre).collect();
@@ -159,10 +168,10 @@ impl Queries {
         self.finish(shifted(peeling, centre), outcome, test, test_values, cancel)
     }
 
-    fn regress(&self, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
+    fn regress(&self, values: &[f64], time: Option<Duration>, cancel: &Cancel) -> Result<Sketch> {
         let codes = self.batch(0..self.len());
         let sample = Sample::new(self.space().clone(), codes, values.to_vec())?.deterministic();
-        let regression = SparseRegression { seed: self.plan.seed(), ..SparseRegression::default() };
+        let regression = SparseRegression { seed: self.plan.seed(), time, ..SparseRegression::default() };
         let sketch = Sketch::from_regression(regression.fit(&sample, cancel)?, &sample, self.plan.seed());
         Ok(sketch.with_budget(self.plan.budget()))
     }

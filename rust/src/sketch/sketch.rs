@@ -183,9 +183,10 @@ impl Sketch {
     pub fn from_regression(regression: Regression, sample: &Sample, seed: u64) -> Self {
         let Regression { surrogate, uncertainty, r2, held_out_predictions, .. } = regression;
         let count = r2.count;
+        let outcome = if regression.complete { Outcome::CrossValidated } else { Outcome::TimeLimit };
         let provenance = Provenance {
             method: Method::Regress,
-            status: Outcome::CrossValidated.into(),
+            status: outcome.into(),
             budget: count,
             n_queries: count,
             seed,
