@@ -133,19 +133,19 @@ def test_bad_input_of_a_predictor(sketch, call, message):
 
 
 def test_quick_is_regression_alone_and_other_methods_have_no_predictor():
-    quick = ss.sketch(logarithm, SPACE, budget=1_000, effort="quick", **QUIET)
+    quick = ss.sketch(logarithm, SPACE, budget=400, effort="quick", **QUIET)
     assert [each.name for each in quick.candidates] == ["regress"]
     assert quick.method == "regress"
     assert quick.predictor is None
     assert "predictor" not in quick.summary()
-    regressed = ss.sketch(logarithm, SPACE, budget=1_000, method="regress", **QUIET)
+    regressed = ss.sketch(logarithm, SPACE, budget=400, method="regress", **QUIET)
     np.testing.assert_array_equal(quick.predict(["ACGTGAGAACGT"]), regressed.predict(["ACGTGAGAACGT"]))
     with pytest.raises(ss.InputError, match="no predictor besides its closed form"):
         ss.Explainer(quick, of="predictor")
     with pytest.raises(ss.InputError, match="effort must be one of 'quick', 'standard', 'thorough'"):
-        ss.sketch(logarithm, SPACE, budget=1_000, effort="fast", **QUIET)
+        ss.sketch(logarithm, SPACE, budget=400, effort="fast", **QUIET)
     with pytest.raises(ss.InputError, match="effort='quick' fits only a regression, and not the predictor"):
-        ss.sketch(logarithm, SPACE, budget=1_000, effort="quick", method=Ridge(), **QUIET)
+        ss.sketch(logarithm, SPACE, budget=400, effort="quick", method=Ridge(), **QUIET)
 
 
 def test_what_does_not_fit_into_the_time_is_left_out_and_named(monkeypatch):
