@@ -95,10 +95,9 @@ def test_values_are_close_to_those_of_the_predictor_and_the_error_is_stated(trai
     assert explanation.base_values[0] == explainer.base_value
 
 
-def with_errors(sketch, error, sampling):
+def with_errors(sketch, network, error, sampling):
     """A sketch with a network that states these errors."""
     uniform = _core.Background.uniform(SPACE._core)
-    network = _core.ValueNetwork.train(sketch._core.predictor, sketch._core, uniform, seed=0)
     core = _core.Amortised(network, uniform, base_value=0.0, error=error, size=0.3, sampling=sampling)
     return ss.Sketch._wrap(sketch._core.with_amortised(core))
 
@@ -106,7 +105,9 @@ def with_errors(sketch, error, sampling):
 def test_best_takes_amortised_values_for_large_batches_if_their_error_is_small(sketch):
     codes, options = EVERY[:200], {"evaluations": 32, "progress": False}
     # The variances of the predictor are 0.01 squared.
-    good, bad = (with_errors(sketch, error, 0.02) for error in (0.023, 0.025))
+    uniform = _core.Background.uniform(SPACE._core)
+    network = _core.ValueNetwork.train(sketch._core.predictor, sketch._core, uniform, seed=0)
+    good, bad = (with_errors(sketch, network, error, 0.02) for error in (0.023, 0.025))
     explainer = ss.Explainer(good, **options)
     assert explainer(codes[:199]).of == explainer.explained.of == "predictor"
     assert explainer.attribution_map(codes[:199]).of == "predictor"
