@@ -5,6 +5,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::explain::Index;
 use crate::predictor::{Model, Predictor};
+use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 
 /// Sequences whose mutants are in memory together.
@@ -29,8 +30,7 @@ pub(super) fn of_difference(
             }
             model => {
                 let predict = |mutants: &[u8]| model.predict(mutants, cancel);
-                let (q, n) = (predictor.space().q(), predictor.space().n());
-                of_mutants(q, n, probabilities, codes, predict)?
+                of_mutants(predictor.space(), probabilities, codes, predict)?
             }
         };
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += part.weight * value);
@@ -46,7 +46,7 @@ fn of_closed_form(
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let components = Components::with_background(&surrogate.terms(), background, cancel)?;
-    let (q, n) = (surrogate.space().q(), surrogate.space().n());
+    let (space, n) = (surrogate.space(), surrogate.space().n());
     // The sum of all components with a position.
     match components.interactions(Index::CoMoebius, 1) {
         Ok(interactions) => {
@@ -63,19 +63,19 @@ fn of_closed_form(
         }
         // Long terms have too many components.
         Err(Error::TooLarge { .. }) => {
-            of_mutants(q, n, probabilities, codes, |mutants| components.predict(mutants, cancel))
+            of_mutants(space, probabilities, codes, |mutants| components.predict(mutants, cancel))
         }
         Err(error) => Err(error),
     }
 }
 
 fn of_mutants(
-    q: usize,
-    n: usize,
+    space: &SequenceSpace,
     probabilities: &[f64],
     codes: &[u8],
     predict: impl Fn(&[u8]) -> Result<Vec<f64>>,
 ) -> Result<Vec<f64>> {
+    let (q, n) = (space.q(), space.n());
     let mut out = Vec::with_capacity(codes.len());
     for block in codes.chunks(ROWS * n) {
         let mut mutants = Vec::with_capacity(block.len() * (n * (q - 1) + 1));
@@ -85,7 +85,10 @@ fn of_mutants(
                 for a in (0..q as u8).filter(|&a| a != sequence[i]) {
                     let start = mutants.len();
                     mutants.extend_from_slice(sequence);
-                    mutants[start + i] = a;
+                    // A letter that the position cannot have has the probability 0; the sequence stands for it.
+                    if space.letters_at(i) >> a & 1 == 1 {
+                        mutants[start + i] = a;
+                    }
                 }
             }
         }

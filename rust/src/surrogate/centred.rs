@@ -210,7 +210,7 @@ impl CentredSum {
         let centred = match &terms.basis {
             Basis::Centred => true,
             Basis::Letters | Basis::Sets(_) => false,
-            Basis::Characters => return self.add_characters(&terms, weight),
+            Basis::Characters | Basis::CharactersOf(_) => return self.add_characters(&terms, weight),
         };
         for group in &terms.supports {
             for (labels, value) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients) {

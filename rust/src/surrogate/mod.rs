@@ -5,6 +5,7 @@
 //! can be added. Prediction, components and Shapley values are computed from [`ProductTerms`] alone; they do not depend
 //! on the kind of surrogate or on how it was fitted.
 
+mod by_position;
 mod centred;
 mod exact;
 mod relation;
