@@ -111,11 +111,13 @@ def planted(space, seed, count=12):
 def test_peeling_recovers_planted_spectra_of_unequal_alphabets():
     space = random_space((2, 3, 4, 20) * 4, seed=4)
     truth = planted(space, seed=5)
-    design = ss.QueryDesign(space, b=4, groups=4, delays="identity")
+    design = ss.QueryDesign(space, b=5, groups=4, delays="identity")
     decoder = ss.PeelingDecoder().fit(ss.Observations(design, truth.predict(design.queries())))
     assert decoder.status_ == "converged"
-    np.testing.assert_array_equal(decoder.spectrum_.frequencies, truth.frequencies)
-    np.testing.assert_allclose(decoder.spectrum_.coefficients, truth.coefficients, atol=1e-9)
+    spectrum = decoder.spectrum_
+    large = abs(spectrum.coefficients) > 1e-12                       # the constant is a rounding error
+    np.testing.assert_array_equal(spectrum.frequencies[large], truth.frequencies)
+    np.testing.assert_allclose(spectrum.coefficients[large], truth.coefficients, atol=1e-9)
 
     noise = np.random.default_rng(6)
 
@@ -162,12 +164,50 @@ def test_shuffles_of_exchangeable_letters_stay_in_the_space():
     np.testing.assert_allclose(explanation.values.sum(axis=1) + means, spectrum.predict(sequences), atol=1e-9)
 
 
+def test_standard_errors_are_as_large_as_errors():
+    space = random_space((2, 3, 4, 1, 7, 5) * 2, seed=3)
+    rng = np.random.default_rng(4)
+    tables = [(support, rng.normal(size=sizes_of(space)[support])) for support in ([0], [4, 5], [1, 2], [8, 11])]
+    tables += [([i, (i + 3) % space.n], 0.1 * rng.normal(size=(7, 7))) for i in range(space.n)]
+
+    def score(codes):
+        digits = digits_of(space, codes)
+        return sum(table[tuple(digits[:, support].T)] for support, table in tables)
+
+    codes = space._random(rng, 1_500)
+    sketch = ss.SparseRegressor(space).fit(codes, score(codes) + 0.3 * rng.normal(size=1_500)).sketch_
+    assert sketch._core.uncertainty is not None
+    x = space._random(rng, 300)
+    explanation = ss.Explainer(sketch)(x)
+    # The component of a table of one or two positions counts in equal parts for its positions.
+    truth = np.zeros(x.shape)
+    digits, every_digit = digits_of(space, x), sizes_of(space)
+    for support, table in tables:
+        table = table[tuple(slice(every_digit[i]) for i in support)]
+        values = table[tuple(digits[:, support].T)]
+        means = [
+            table.mean(axis=tuple(j for j in range(table.ndim) if j != axis))[digits[:, i]]
+            for axis, i in enumerate(support)
+        ]
+        for axis, i in enumerate(support):
+            if len(support) == 1:
+                truth[:, i] += values - table.mean()
+            else:
+                pair = values - means[0] - means[1] + table.mean()
+                truth[:, i] += means[axis] - table.mean() + pair / 2
+    errors = ((explanation.values - truth) ** 2).mean(axis=0)
+    stated = (explanation.stderr**2).mean(axis=0)
+    free = sizes_of(space) > 1
+    assert 0.5 < (errors[free].mean() / stated[free].mean()) ** 0.5 < 1.5
+    assert stated[~free].max() < 0.2 * stated[free].mean()
+
+
 def test_amortised_values_of_a_library():
     codes = every(LIBRARY)
     values = np.tanh(library_score(codes))
     options = {"members": 1, "channels": 8, "hidden": 8, "epochs": 8, "rate": 1e-2, "decay": 0.1, "seed": 0}
     networks = _core.Networks.train(LIBRARY._core, codes, values, None, **options)
-    poor = ss.fit(codes, values, LIBRARY, method="regress", max_terms=6, progress=False)._core
+    poor = ss.fit(codes, values, LIBRARY, method="auto", effort="quick", max_terms=6, progress=False)._core
     parts = [("networks", 0.8, 0.9, networks), ("regress", 0.2, 0.5, poor)]
     predictor = _core.Predictor(LIBRARY._core, constant=0.1, parts=parts, r2=poor.info.r2, variances=None)
     chances = LIBRARY.allowed * np.random.default_rng(3).random(LIBRARY.allowed.shape)
@@ -191,7 +231,7 @@ def test_amortised_values_of_a_library():
         (lambda: ss.Spectrum(LIBRARY, [[1, 0, 0, 0, 0, 0, 0, 0]], [1.0]), "real"),
         (lambda: ss.QueryDesign(LIBRARY, b=8), "b must be 1 to the number 7 of positions"),
         (lambda: ss.QueryDesign(LIBRARY, b=2, delays="coded"), "coded delays need the same letters"),
-        (lambda: ss.plan(LIBRARY, 500, method="peel"), "the exact method evaluates all 864 sequences"),
+        (lambda: ss.plan(LIBRARY, 500, method="peel"), "at least 678 model evaluations are needed"),
         (lambda: ss.plan(LIBRARY, 863, method="exact"), "the exact transform evaluates all sequences"),
         (
             lambda: ss.DinucleotideShuffles(2).of(LIBRARY, ["AWTGASLD"]),

@@ -59,6 +59,8 @@ pub struct SubsamplingMatrix {
 const MAX_DRAWS: usize = 1000;
 /// Largest number of draws of a row; the one that separates low orders best is used.
 const MAX_ROW_DRAWS: usize = 64;
+/// Number of different rows modulo a prime from which on none of them may be zero.
+const FEW: usize = 8;
 /// Largest number of combinations of rows that are stored; if there are more, fewer rows are combined.
 const MAX_COMBINATIONS: usize = 1 << 17;
 
@@ -71,16 +73,19 @@ impl SubsamplingMatrix {
     /// chosen row is not zero modulo `p` (no `δ` of order 1). Concatenated with the same row of the groups before,
     /// it does not depend linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4). If no
     /// draw achieves this, the best one is used.
+    ///
+    /// If `few` columns are one of several parts of a matrix, the row may be zero modulo `p` if `p^b` is less than
+    /// [`FEW`], unless it was so in all groups before: with one column modulo 2, all rows would be equal otherwise.
     fn random(
-        q: usize,
-        n: usize,
-        b: usize,
+        (q, n, b): (usize, usize, usize),
+        few: bool,
         before: &[&Self],
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         for _ in 0..MAX_DRAWS {
             let mut matrix = Self { sizes: vec![q; b], rows: Vec::with_capacity(n * b) };
-            let mut spans: Vec<Span> = prime_factors(q).into_iter().map(|p| Span::new(p, n)).collect();
+            let span = |p: usize| Span::new(p, n, !few || p.pow(b as u32) >= FEW);
+            let mut spans: Vec<Span> = prime_factors(q).into_iter().map(span).collect();
             for i in 0..n {
                 let joint = |row: &[u8]| -> Vec<u8> {
                     before.iter().flat_map(|matrix| matrix.row(i)).chain(row).copied().collect()
@@ -135,13 +140,15 @@ impl SubsamplingMatrix {
         before: &[Vec<(Share, Self)>],
         rng: &mut ChaCha8Rng,
     ) -> Result<Vec<(Share, Self)>> {
+        let few = shares.len() > 1;
         let parts = shares.into_iter().enumerate().map(|(index, share)| {
             if share.columns == 0 {
                 return Ok((share, Self { sizes: Vec::new(), rows: Vec::new() }));
             }
             let before: Vec<&Self> =
                 before.iter().map(|parts| &parts[index].1).filter(|part| !part.sizes.is_empty()).collect();
-            let part = Self::random(share.size, share.positions.len(), share.columns, &before, rng)?;
+            let shape = (share.size, share.positions.len(), share.columns);
+            let part = Self::random(shape, few, &before, rng)?;
             Ok((share, part))
         });
         parts.collect()
@@ -257,6 +264,8 @@ impl SubsamplingMatrix {
 /// Linear combinations of up to three rows modulo a prime.
 struct Span {
     p: usize,
+    /// Whether a row must not be zero in its own group.
+    strict: bool,
     /// Combinations of exactly 1, 2, … rows, up to a factor.
     combinations: Vec<Vec<Vec<u8>>>,
     /// For each direction, the smallest number of rows that combine to it.
@@ -264,16 +273,17 @@ struct Span {
 }
 
 impl Span {
-    fn new(p: usize, n: usize) -> Self {
+    fn new(p: usize, n: usize, strict: bool) -> Self {
         // C(n, w) (p-1)^{w-1} combinations of w rows.
         let counts = [n, n * (n - 1) / 2 * (p - 1), n * n * n / 6 * (p - 1) * (p - 1)];
         let depth = counts.iter().take_while(|&&count| count <= MAX_COMBINATIONS).count().max(1);
-        Self { p, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
+        Self { p, strict, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
     }
 
-    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `row` is zero.
+    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `row` is zero, or `joint` if that
+    /// is enough.
     fn distance(&self, row: &[u8], joint: &[u8]) -> usize {
-        if direction(row, self.p).is_empty() {
+        if direction(if self.strict { row } else { joint }, self.p).is_empty() {
             return 0;
         }
         self.weights.get(&direction(joint, self.p)).copied().unwrap_or(usize::MAX)
@@ -368,7 +378,7 @@ mod tests {
             let mut matrices: Vec<SubsamplingMatrix> = Vec::new();
             for _ in 0..3 {
                 let before: Vec<&SubsamplingMatrix> = matrices.iter().collect();
-                let matrix = SubsamplingMatrix::random(q, n, b, &before, &mut rng).unwrap();
+                let matrix = SubsamplingMatrix::random((q, n, b), false, &before, &mut rng).unwrap();
                 matrices.push(matrix);
             }
             for triple in 0..n.pow(3) {
@@ -390,7 +400,7 @@ mod tests {
     fn drawn_matrices_are_injective() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         for q in 2..=20 {
-            let matrix = SubsamplingMatrix::random(q, 3, 2, &[], &mut rng).unwrap();
+            let matrix = SubsamplingMatrix::random((q, 3, 2), false, &[], &mut rng).unwrap();
             assert_eq!(image_size(&matrix, 3), q * q);
             assert!(SubsamplingMatrix::simple(6, &[4, 5], vec![q; 2]).is_injective());
         }

@@ -1,11 +1,13 @@
 //! Standard errors of Shapley values.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use crate::anova::{RunProducts, result};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::surrogate::{ProductTerms, Uncertainty, shapley_of_pattern};
+use crate::surrogate::{ProductTerms, SupportTerms, Uncertainty, shapley_of_pattern, shapley_of_sizes};
 
 /// Sequences explained by one task.
 const ROWS: usize = 64;
@@ -53,6 +55,10 @@ pub fn shapley_standard_errors(
             let mut variances = uncertainty.patterns.iter();
             for group in terms.supports.iter().filter(|_| patterns) {
                 let order = group.support.len();
+                if terms.space.has_letters() {
+                    add_by_position(terms, group, &mut variances, row, out);
+                    continue;
+                }
                 for (labels, variance) in group.labels.chunks_exact(order).zip(&mut variances) {
                     let pattern = || group.support.iter().map(|&i| i as usize).zip(labels);
                     let matches = pattern().filter(|&(i, symbol)| u16::from(row[i]) == *symbol).count();
@@ -69,4 +75,27 @@ pub fn shapley_standard_errors(
         Ok::<(), Error>(())
     })?;
     Ok(out)
+}
+
+/// Adds the variances of the patterns of one support, if positions have letters of their own.
+fn add_by_position<'a>(
+    terms: &ProductTerms,
+    group: &SupportTerms,
+    variances: &mut impl Iterator<Item = &'a f64>,
+    row: &[u8],
+    out: &mut [f64],
+) {
+    let sizes: Vec<usize> = group.support.iter().map(|&i| terms.space.sizes().at(i)).collect();
+    // Most patterns of a support have the same matches.
+    let mut weights: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (labels, variance) in group.labels.chunks_exact(sizes.len()).zip(variances) {
+        let pattern = group.support.iter().zip(labels).enumerate();
+        let matches = pattern
+            .map(|(bit, (&i, &symbol))| u32::from(u16::from(row[i as usize]) == symbol) << bit)
+            .sum();
+        let weights = weights.entry(matches).or_insert_with(|| shapley_of_sizes(&sizes, matches));
+        for (&i, weight) in group.support.iter().zip(weights) {
+            out[i as usize] += variance * *weight * *weight;
+        }
+    }
 }

@@ -45,6 +45,7 @@ mod pairs;
 mod path;
 mod penalty;
 mod real_characters;
+mod residual_tables;
 mod row_cells;
 mod runs;
 mod sample;

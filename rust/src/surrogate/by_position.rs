@@ -131,17 +131,43 @@ pub(super) fn coefficients(
 /// The Fourier coefficients of a table over the words of letters at some positions; the table has all words of the
 /// alphabet.
 pub(super) fn of_table(space: &SequenceSpace, positions: &[u16], table: &[Complex64]) -> Vec<Complex64> {
-    let q = space.q();
-    let mut words = vec![0];
-    for &i in positions {
-        let codes = space.codes_at(i as usize);
-        words = words.iter().flat_map(|word| codes.clone().map(move |code| word * q + code)).collect();
-    }
     let waves: Vec<(usize, Vec<Complex64>)> =
         positions.iter().map(|&i| space.sizes().at(i)).map(|size| (size, fourier(size))).collect();
     let matrices: Vec<(usize, usize, &[Complex64])> =
         waves.iter().map(|(size, waves)| (*size, *size, &waves[..])).collect();
-    contract(words.into_iter().map(|word| table[word]).collect(), &matrices)
+    contract(words_of(space, positions).into_iter().map(|word| table[word]).collect(), &matrices)
+}
+
+/// The number of each word of letters at some positions, among all words of the alphabet.
+fn words_of(space: &SequenceSpace, positions: &[u16]) -> Vec<usize> {
+    let mut words = vec![0];
+    for &i in positions {
+        let codes = space.codes_at(i as usize);
+        words = words.iter().flat_map(|word| codes.clone().map(move |code| word * space.q() + code)).collect();
+    }
+    words
+}
+
+/// A sum of characters at every word of letters, with the numbers of the words among those of the alphabet. The caller has
+/// checked that there are not too many.
+pub(super) fn values(
+    space: &SequenceSpace,
+    characters: &[(u64, u8)],
+    group: &SupportTerms,
+) -> impl Iterator<Item = (usize, f64)> + use<> {
+    let SupportTerms { support, labels, coefficients } = group;
+    let sizes = || support.iter().map(|&i| space.sizes().at(i));
+    let mut tensor = vec![Complex64::ZERO; words::count(sizes())];
+    for (labels, &coefficient) in labels.chunks_exact(support.len()).zip(coefficients) {
+        let k = labels.iter().map(|&label| usize::from(characters[label as usize].1));
+        tensor[words::number(k, sizes())] += coefficient;
+    }
+    let waves: Vec<(usize, Vec<Complex64>)> = sizes()
+        .map(|size| (size, fourier(size).into_iter().map(|wave| wave.conj() * size as f64).collect()))
+        .collect();
+    let matrices: Vec<(usize, usize, &[Complex64])> =
+        waves.iter().map(|(size, waves)| (*size, *size, &waves[..])).collect();
+    words_of(space, support).into_iter().zip(contract(tensor, &matrices).into_iter().map(|value| value.re))
 }
 
 /// `w^{-k x} / size` at row `x`, column `k`.

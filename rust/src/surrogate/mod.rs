@@ -27,7 +27,7 @@ pub use uncertainty::Uncertainty;
 pub(crate) use centred::CentredSum;
 pub(crate) use runs::RunBlock;
 pub(crate) use terms::table;
-pub(crate) use uncertainty::shapley_of_pattern;
+pub(crate) use uncertainty::{shapley_of_pattern, shapley_of_sizes};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};

@@ -152,7 +152,7 @@ proptest! {
         let labels = if let Basis::Sets(sets) = basis { sets.len() } else { q };
         let mut terms = random_product(&space, basis, labels, seed);
         if *basis == Basis::Letters && space.n() > 2 {
-            let relation = Relation::named(&space, "repeat").unwrap();
+            let relation = Relation::named(&space, "equal").unwrap();
             let run = Run { relation: 0, first: 0, second: 1, length: 1, reversed: false };
             let term = RunTerm { runs: vec![run], sets: vec![(2, 3)], coefficient: 0.7 };
             terms.runs = RunTerms::new(&space, vec![relation], vec![term]).unwrap();
