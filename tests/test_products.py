@@ -1,4 +1,4 @@
-"""Spectra, designs and peeling over spaces whose positions have letters of their own, compared with definitions."""
+"""Spectra, designs and peeling over spaces with letters by position, compared with definitions."""
 
 import pickle
 
@@ -7,7 +7,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from shapsketch import _core
+from shapsketch import cli
 from test_letters import LIBRARY, every, function_of, library_score, random_space
 
 # Sizes of the alphabets: at most 600 sequences, with constants and sizes without a common factor.
@@ -115,7 +115,7 @@ def test_peeling_recovers_planted_spectra_of_unequal_alphabets():
     decoder = ss.PeelingDecoder().fit(ss.Observations(design, truth.predict(design.queries())))
     assert decoder.status_ == "converged"
     spectrum = decoder.spectrum_
-    large = abs(spectrum.coefficients) > 1e-12                       # the constant is a rounding error
+    large = abs(spectrum.coefficients) > 1e-12  # the constant is a rounding error
     np.testing.assert_array_equal(spectrum.frequencies[large], truth.frequencies)
     np.testing.assert_allclose(spectrum.coefficients[large], truth.coefficients, atol=1e-9)
 
@@ -152,6 +152,34 @@ def test_peeling_a_library(tmp_path):
     assert ss.plan(LIBRARY, 864).design == (7, 1, 1)
 
 
+def test_every_explanation_of_a_spectrum_is_that_of_its_patterns():
+    rng = np.random.default_rng(11)
+    codes = every(LIBRARY)
+    terms = ss.SparseRegressor(LIBRARY, basis="letters").fit(codes, library_score(codes)).sketch_
+    waves = ss.Sketch(terms.spectrum)
+    x = LIBRARY.decode(LIBRARY._random(rng, 3))
+    chances = LIBRARY.allowed * rng.random(LIBRARY.allowed.shape)
+    for background in ("uniform", chances / chances.sum(axis=1, keepdims=True), "AWTGASLD", x):
+        a, b = ss.Explainer(terms, background), ss.Explainer(waves, background)
+        np.testing.assert_allclose(a(x).values, b(x).values, atol=1e-9)
+        np.testing.assert_allclose(a.mutation_effects(x), b.mutation_effects(x), atol=1e-9)
+        for index in ("SII", "FSII"):
+            first, second = (e.interactions(x, index=index, max_order=3) for e in (a, b))
+            values = dict(zip(first.supports, first.values.T, strict=True))
+            for support, value in zip(second.supports, second.values.T, strict=True):
+                np.testing.assert_allclose(values.pop(support, np.zeros(3)), value, atol=1e-9)
+            assert all(abs(rest).max() < 1e-9 for rest in values.values())
+    assert ss.Explainer(terms).sobol().variance == pytest.approx(ss.Explainer(waves).sobol().variance)
+    first, second = (ss.Explainer(sketch).motifs(5) for sketch in (terms, waves))
+    assert [motif.word for motif in first] == [motif.word for motif in second]
+
+
+def test_the_command_line_peels_letters_by_position(capsys):
+    letters = ",".join(["ACDE", "DE", "GKR", "IV"] * 3)
+    assert cli.main(["plan", "--letters", letters, "--budget", "6000", "--method", "peel"]) == 0
+    assert "on average" in capsys.readouterr().out
+
+
 def test_shuffles_of_exchangeable_letters_stay_in_the_space():
     space = ss.SequenceSpace(["G", *["ACT"] * 6, "GT"])
     sequences = ["GACTTCAG", "GAATTCCT"]
@@ -165,18 +193,19 @@ def test_shuffles_of_exchangeable_letters_stay_in_the_space():
 
 
 def test_standard_errors_are_as_large_as_errors():
-    space = random_space((2, 3, 4, 1, 7, 5) * 2, seed=3)
+    space = random_space((2, 3, 4, 1, 7, 5, 2, 3), seed=3)
     rng = np.random.default_rng(4)
-    tables = [(support, rng.normal(size=sizes_of(space)[support])) for support in ([0], [4, 5], [1, 2], [8, 11])]
+    tables = [
+        (support, rng.normal(size=sizes_of(space)[support])) for support in ([0], [4, 5], [1, 2], [2, 7])
+    ]
     tables += [([i, (i + 3) % space.n], 0.1 * rng.normal(size=(7, 7))) for i in range(space.n)]
 
     def score(codes):
         digits = digits_of(space, codes)
         return sum(table[tuple(digits[:, support].T)] for support, table in tables)
 
-    codes = space._random(rng, 1_500)
-    sketch = ss.SparseRegressor(space).fit(codes, score(codes) + 0.3 * rng.normal(size=1_500)).sketch_
-    assert sketch._core.uncertainty is not None
+    codes = space._random(rng, 1_000)
+    sketch = ss.SparseRegressor(space).fit(codes, score(codes) + 0.3 * rng.normal(size=1_000)).sketch_
     x = space._random(rng, 300)
     explanation = ss.Explainer(sketch)(x)
     # The component of a table of one or two positions counts in equal parts for its positions.
@@ -200,27 +229,6 @@ def test_standard_errors_are_as_large_as_errors():
     free = sizes_of(space) > 1
     assert 0.5 < (errors[free].mean() / stated[free].mean()) ** 0.5 < 1.5
     assert stated[~free].max() < 0.2 * stated[free].mean()
-
-
-def test_amortised_values_of_a_library():
-    codes = every(LIBRARY)
-    values = np.tanh(library_score(codes))
-    options = {"members": 1, "channels": 8, "hidden": 8, "epochs": 8, "rate": 1e-2, "decay": 0.1, "seed": 0}
-    networks = _core.Networks.train(LIBRARY._core, codes, values, None, **options)
-    poor = ss.fit(codes, values, LIBRARY, method="auto", effort="quick", max_terms=6, progress=False)._core
-    parts = [("networks", 0.8, 0.9, networks), ("regress", 0.2, 0.5, poor)]
-    predictor = _core.Predictor(LIBRARY._core, constant=0.1, parts=parts, r2=poor.info.r2, variances=None)
-    chances = LIBRARY.allowed * np.random.default_rng(3).random(LIBRARY.allowed.shape)
-    chances /= chances.sum(axis=1, keepdims=True)
-    x = LIBRARY._random(np.random.default_rng(1), 20)
-    for background in ("uniform", chances, "AWTGASLD"):
-        amortised = ss.amortise(ss.Sketch._wrap(poor.with_predictor(predictor)), background)
-        fast = ss.Explainer(amortised, background, of="amortised")(x)
-        slow = ss.Explainer(amortised, background, of="predictor")(x)
-        error = ((fast.values - slow.values) ** 2).mean() ** 0.5
-        assert error < 0.2 * (slow.values**2).mean() ** 0.5
-        # A position with one letter has no effect.
-        assert abs(slow.values[:, 1]).max() < 1e-9
 
 
 @pytest.mark.parametrize(

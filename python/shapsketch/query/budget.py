@@ -34,8 +34,8 @@ class Plan:
     budget : int
         Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
-        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform. If ``auto``
-        has a design, the queries beyond it are uniform.
+        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform. If
+        ``auto`` has a design, the queries beyond it are uniform.
     max_order : int or None
         Highest order of the terms that a design with coded delays can find by peeling; None without one.
     design_queries : int
@@ -44,8 +44,8 @@ class Plan:
         Evaluations to choose the noise level and to report R² when peeling. Other methods need none:
         regression uses cross-validation.
     next_budget : int or None
-        The smallest budget that allows blocks ``q`` times as large, or of the next dimension if positions have
-        letters of their own.
+        The smallest budget that allows blocks ``q`` times as large, or of the next dimension if positions
+        have letters of their own.
     candidates : int or None
         Number of atoms in the dictionary of a regression, before growth.
     memory : int or None

@@ -51,10 +51,11 @@ class QueryDesign:
     machine. Only matrices, delays and the list of repeated queries are kept in memory. The constructor goes
     through all queries once, to find the repeated ones: about 20 s for 1e8 queries of 400 symbols.
 
-    If positions have letters of their own, a sequence is the numbers of its letters among those of their positions.
-    The positions with ``s`` letters have a matrix over ``Z_s`` of their own with ``b_s`` columns, and a block has
-    ``prod_s s ** b_s`` queries (compare GFast: arXiv 2501.12365). The ``b_s`` differ by group, so that over the groups
-    every ``s`` gets columns in proportion to its positions. Positions with one letter are constants.
+    If positions have letters of their own, a sequence is the numbers of its letters among those of their
+    positions. The positions with ``s`` letters have a matrix over ``Z_s`` of their own with ``b_s`` columns,
+    and a block has ``prod_s s ** b_s`` queries (compare GFast: arXiv 2501.12365). The ``b_s`` may differ by
+    group; over the groups every ``s`` gets columns in proportion to its positions. Positions with one letter
+    are constants.
 
     Parameters
     ----------
@@ -144,8 +145,8 @@ class QueryDesign:
     def column_sizes(self) -> list[list[int]]:
         """For each group, the number of letters modulo which each column of its matrix is.
 
-        They are all `q` if positions have the same letters. Otherwise a column with the size ``s`` is 0 at the
-        positions that do not have ``s`` letters.
+        They are all `q` if positions have the same letters. Otherwise a column with the size ``s`` is 0 at
+        the positions that do not have ``s`` letters.
         """
         return self._core.column_sizes()
 

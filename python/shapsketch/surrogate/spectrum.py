@@ -24,9 +24,9 @@ class Spectrum:
     order (number of nonzero entries of ``k``), support, and entries. Coefficients of repeated frequencies are
     added. A spectrum is immutable.
 
-    If positions have letters of their own, position ``i`` has the characters of its ``q_i`` letters: the terms are
-    ``F[k] prod_i exp(2 pi i k_i x_i / q_i)``, where ``x_i`` is the number of a letter among those of its position,
-    from 0, in the order of the alphabet.
+    If positions have letters of their own, position ``i`` has the characters of its ``q_i`` letters: terms
+    are ``F[k] prod_i exp(2 pi i k_i x_i / q_i)``, where ``x_i`` is the number of a letter among those of its
+    position, from 0, in the order of the alphabet.
 
     Parameters
     ----------

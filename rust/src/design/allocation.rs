@@ -28,10 +28,8 @@ pub(super) fn shares(space: &SequenceSpace, b: usize) -> impl Iterator<Item = Ve
     for i in free_positions(space) {
         positions.entry(space.sizes().at(i)).or_default().push(i);
     }
-    let none: Vec<Share> = positions
-        .into_iter()
-        .map(|(size, positions)| Share { size, positions, columns: 0 })
-        .collect();
+    let none: Vec<Share> =
+        positions.into_iter().map(|(size, positions)| Share { size, positions, columns: 0 }).collect();
     let free: usize = none.iter().map(|share| share.positions.len()).sum();
     let log = |share: &Share| (share.size as f64).ln();
     let whole: f64 = none.iter().map(|share| share.positions.len() as f64 * log(share)).sum();
@@ -49,9 +47,12 @@ pub(super) fn shares(space: &SequenceSpace, b: usize) -> impl Iterator<Item = Ve
             };
             let first = shares.iter().all(|share| share.columns == 0);
             // A column is added if the size of the block comes nearer to the target, on the logarithmic scale.
-            let fits = |share: &Share| share.columns < share.positions.len() && (first || log(share) <= 2.0 * rest);
+            let fits =
+                |share: &Share| share.columns < share.positions.len() && (first || log(share) <= 2.0 * rest);
             let candidates = shares.iter().enumerate().filter(|(_, share)| fits(share));
-            let Some((index, _)) = candidates.max_by_key(|&(index, share)| (deficit((index, share)), share.size)) else {
+            let Some((index, _)) =
+                candidates.max_by_key(|&(index, share)| (deficit((index, share)), share.size))
+            else {
                 break;
             };
             shares[index].columns += 1;

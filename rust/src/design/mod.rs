@@ -407,14 +407,16 @@ fn starts(
         SubsamplingFamily::Random => Box::new(block_lengths(space, b)),
         SubsamplingFamily::Simple if b == 0 => Box::new(std::iter::once(Some(1))),
         SubsamplingFamily::Simple => {
-            let block = |positions: &[u16]| words::checked_count(positions.iter().map(|&i| space.sizes().at(i)));
+            let block =
+                |positions: &[u16]| words::checked_count(positions.iter().map(|&i| space.sizes().at(i)));
             Box::new(free.chunks_exact(b).map(block))
         }
     };
     let mut starts = vec![0];
     for block in blocks.take(groups) {
         let start = block.and_then(|block| {
-            let queries = (block as u128).checked_mul(per_group as u128)?.checked_add(*starts.last()? as u128)?;
+            let queries =
+                (block as u128).checked_mul(per_group as u128)?.checked_add(*starts.last()? as u128)?;
             (queries <= MAX_QUERIES).then_some(queries as usize)
         });
         starts.push(start.ok_or_else(|| {

@@ -239,8 +239,9 @@ impl SubsamplingMatrix {
     pub fn bin(&self, k: &Frequency) -> usize {
         let b = self.sizes.len();
         let digit = |(t, size): (usize, &usize)| {
-            let products =
-                k.iter().map(|(position, label)| label as usize * self.rows[position as usize * b + t] as usize);
+            let products = k
+                .iter()
+                .map(|(position, label)| label as usize * self.rows[position as usize * b + t] as usize);
             products.sum::<usize>() % size
         };
         words::number(self.sizes.iter().enumerate().map(digit), self.sizes.iter().copied())

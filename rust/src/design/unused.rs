@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use rand::seq::index;
 use rand::SeedableRng;
+use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;

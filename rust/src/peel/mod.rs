@@ -115,7 +115,10 @@ impl PeelingDecoder {
                 Peeler::new(*self, bins()?, mean).run(cancel)
             }
             // If M is the identity, each bin of a complete design is one frequency.
-            DelayFamily::Zero if *config == DesignConfig { seed: config.seed, ..DesignConfig::complete(design.space()) } => {
+            DelayFamily::Zero
+                if *config
+                    == DesignConfig { seed: config.seed, ..DesignConfig::complete(design.space()) } =>
+            {
                 exact::exact(&bins()?, mean, cancel)
             }
             other => Err(Error::Design(format!(

@@ -63,7 +63,17 @@ impl Peeler {
         };
         let scales = blocks.iter().map(|&own| block as f64 / own as f64).collect();
         let active = blocks.iter().map(|&block| vec![true; block]).collect();
-        Self { decoder, bins, mean, variance, noise, scales, active, coefficients: BTreeMap::new(), rounds: 0 }
+        Self {
+            decoder,
+            bins,
+            mean,
+            variance,
+            noise,
+            scales,
+            active,
+            coefficients: BTreeMap::new(),
+            rounds: 0,
+        }
     }
 
     pub(super) fn run(mut self, cancel: &Cancel) -> Result<Peeling> {

@@ -167,16 +167,13 @@ fn pivot(repeats: &[&[Complex64]], roots: &[&[Complex64]]) -> Option<usize> {
         let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
         if q.is_multiple_of(2) { from(1.0).min(from(-1.0)) } else { from(1.0) }
     };
-    (1..repeats.first()?.len()).filter(|i| roots[i - 1].len() > 2).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
+    (1..repeats.first()?.len())
+        .filter(|i| roots[i - 1].len() > 2)
+        .max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
 }
 
 /// The phases of all steps of a pair for which step `pivot` has this phase.
-fn pair_phases(
-    roots: &[&[Complex64]],
-    repeats: &[&[Complex64]],
-    pivot: usize,
-    phase: usize,
-) -> Vec<u8> {
+fn pair_phases(roots: &[&[Complex64]], repeats: &[&[Complex64]], pivot: usize, phase: usize) -> Vec<u8> {
     let root = roots[pivot - 1][phase];
     let z: Vec<Complex64> = repeats
         .iter()

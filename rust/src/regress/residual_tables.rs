@@ -33,7 +33,8 @@ pub(super) fn energies(
             let sizes: Vec<usize> = support.iter().map(|&i| space.sizes().at(i)).collect();
             let mut table = vec![[0.0; FOLDS]; words::count(sizes.iter().copied())];
             for (row, values) in digits.chunks_exact(n).zip(rows) {
-                let word = words::number(support.iter().map(|&i| row[i as usize] as usize), sizes.iter().copied());
+                let word =
+                    words::number(support.iter().map(|&i| row[i as usize] as usize), sizes.iter().copied());
                 table[word].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             }
             let mut after = table.len();

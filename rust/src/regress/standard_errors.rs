@@ -99,8 +99,7 @@ pub(super) fn estimate<O: Operator>(
     // Errors of the solver are of low order: in the worst case all of them are of order 1, where the mean squares of the
     // Shapley values add up to the variance.
     let variance = data.distinct.values.iter().map(|v| v * v).sum::<f64>() / residuals.len() as f64;
-    let of_solver =
-        if noise <= PRECISE * variance { SOLVER * noise / free.len() as f64 } else { 0.0 };
+    let of_solver = if noise <= PRECISE * variance { SOLVER * noise / free.len() as f64 } else { 0.0 };
     // If the residuals show less error than the terms would have with independent errors, the variances of
     // the terms are reduced.
     let mean_explained = explained.iter().sum::<f64>() / excess.len() as f64;

@@ -325,7 +325,8 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let lower = (LEAST_CODED_ORDER..CODED_ORDER).rev().map(coded);
     let Some((b, delays)) = best.or_else(|| lower.clone().find_map(largest)).filter(|_| n > 0) else {
         let cheapest = full.into_iter().chain(lower).map(n_delays).min().unwrap_or(0);
-        let design = cheapest.saturating_mul(bins(least_b, MIN_GROUPS).unwrap_or(u128::MAX)).min(u128::MAX / 8);
+        let design =
+            cheapest.saturating_mul(bins(least_b, MIN_GROUPS).unwrap_or(u128::MAX)).min(u128::MAX / 8);
         let (over, queries) = match space.has_letters() {
             true => ("letters by position".to_owned(), format!("at least {MIN_BINS}")),
             false => (format!("{} symbols", space.q()), (bins(least_b, 1).unwrap_or(u128::MAX)).to_string()),
@@ -369,7 +370,9 @@ fn n_bins(space: &SequenceSpace, b: usize, groups: usize) -> Option<u128> {
         let block = words::checked_count(words::same(space.q(), b))?;
         return Some((block as u128).saturating_mul(groups as u128));
     }
-    block_lengths(space, b).take(groups).try_fold(0_u128, |sum, block| Some(sum.saturating_add(block? as u128)))
+    block_lengths(space, b)
+        .take(groups)
+        .try_fold(0_u128, |sum, block| Some(sum.saturating_add(block? as u128)))
 }
 
 /// The largest number of groups with at most so many bins, at least [`MIN_GROUPS`].

@@ -143,7 +143,8 @@ fn words_of(space: &SequenceSpace, positions: &[u16]) -> Vec<usize> {
     let mut words = vec![0];
     for &i in positions {
         let codes = space.codes_at(i as usize);
-        words = words.iter().flat_map(|word| codes.clone().map(move |code| word * space.q() + code)).collect();
+        words =
+            words.iter().flat_map(|word| codes.clone().map(move |code| word * space.q() + code)).collect();
     }
     words
 }

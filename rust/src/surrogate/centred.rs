@@ -261,7 +261,10 @@ impl CentredSum {
             }
             if let Basis::CharactersOf(characters) = &terms.basis {
                 let values = by_position::values(&self.space, characters, group);
-                self.merge(support.clone(), Table::Sparse(values.map(|(word, v)| (word, weight * v)).collect()))?;
+                self.merge(
+                    support.clone(),
+                    Table::Sparse(values.map(|(word, v)| (word, weight * v)).collect()),
+                )?;
                 continue;
             }
             let entries = table(&factors, q, labels, coefficients, order);

@@ -270,7 +270,8 @@ impl RunTerms {
         let q = space.q();
         let of_block = |RunBlock { positions, holds }: RunBlock| {
             let order = positions.len();
-            let table: Vec<Complex64> = holds.iter().map(|&holds| f64::from(u8::from(holds)).into()).collect();
+            let table: Vec<Complex64> =
+                holds.iter().map(|&holds| f64::from(u8::from(holds)).into()).collect();
             let coefficients = match space.has_letters() {
                 true => by_position::of_table(space, &positions, &table),
                 false => transform(table, q, order, roots),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex64;
 
-use super::spectrum::LARGEST;
 use super::by_position::{self, Characters};
+use super::spectrum::LARGEST;
 use super::{RunTerms, Spectrum};
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
@@ -62,7 +62,8 @@ impl Basis {
                 let size = set.count_ones() as usize;
                 let roots = roots_of_unity(size);
                 let mut numbers = 0..size;
-                let mut next = move || numbers.next().map_or(Complex64::ZERO, |x| roots[usize::from(k) * x % size]);
+                let mut next =
+                    move || numbers.next().map_or(Complex64::ZERO, |x| roots[usize::from(k) * x % size]);
                 (0..q)
                     .map(move |code| if set >> code & 1 == 1 { next() } else { Complex64::ZERO })
                     .collect::<Vec<_>>()

@@ -44,9 +44,7 @@ pub(crate) fn shapley_of_sizes(sizes: &[usize], matches: u32) -> Vec<f64> {
     let none = 1.0 / sizes.iter().map(|&size| size as f64).product::<f64>();
     let weighted = |without: usize| -> f64 {
         let mut polynomials = vec![1.0];
-        for (_, &size) in
-            sizes.iter().enumerate().filter(|&(i, _)| i != without && matches >> i & 1 == 1)
-        {
+        for (_, &size) in sizes.iter().enumerate().filter(|&(i, _)| i != without && matches >> i & 1 == 1) {
             polynomials.push(0.0);
             for degree in (1..polynomials.len()).rev() {
                 polynomials[degree] += size as f64 * polynomials[degree - 1];

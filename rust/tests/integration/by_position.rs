@@ -11,7 +11,8 @@ use shapsketch::frequency::Frequency;
 use shapsketch::peel::{PeelingDecoder, PeelingStatus};
 use shapsketch::sketch::Strategy as Method;
 use shapsketch::surrogate::{
-    Basis, Keep, ProductTerms, Relation, Run, RunTerm, RunTerms, Spectrum, SupportTerms, Surrogate, Truncation,
+    Basis, Keep, ProductTerms, Relation, Run, RunTerm, RunTerms, Spectrum, SupportTerms, Surrogate,
+    Truncation,
 };
 use shapsketch::synthetic::{Planted, add_noise, nmse};
 use shapsketch::{Background, Cancel, Complex64, Components, Plan, SequenceSpace, Sketch};
@@ -47,12 +48,17 @@ fn every(space: &SequenceSpace) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// The character of `k` at a sequence, both as numbers below the sizes.
 fn character(sizes: &[usize], k: &[u8], x: &[u8]) -> Complex64 {
-    let turns = sizes.iter().zip(k.iter().zip(x)).map(|(&q, (&k, &x))| f64::from(k) * f64::from(x) / q as f64);
+    let turns =
+        sizes.iter().zip(k.iter().zip(x)).map(|(&q, (&k, &x))| f64::from(k) * f64::from(x) / q as f64);
     Complex64::cis(TAU * turns.sum::<f64>())
 }
 
 /// Every coefficient of a function with these values at all sequences.
-fn slow_transform(sizes: &[usize], all: &[(Vec<u8>, Vec<u8>)], values: &[f64]) -> Vec<(Frequency, Complex64)> {
+fn slow_transform(
+    sizes: &[usize],
+    all: &[(Vec<u8>, Vec<u8>)],
+    values: &[f64],
+) -> Vec<(Frequency, Complex64)> {
     let coefficient = |k: &[u8]| {
         let terms = all.iter().zip(values).map(|((_, x), &value)| value * character(sizes, k, x).conj());
         terms.sum::<Complex64>() / all.len() as f64
@@ -86,7 +92,13 @@ fn random_product(space: &SequenceSpace, basis: &Basis, labels: usize, seed: u64
         SupportTerms { support, labels, coefficients }
     };
     let supports = supports.into_iter().map(group).collect();
-    ProductTerms { space: space.clone(), basis: basis.clone(), constant: 0.5, supports, runs: RunTerms::default() }
+    ProductTerms {
+        space: space.clone(),
+        basis: basis.clone(),
+        constant: 0.5,
+        supports,
+        runs: RunTerms::default(),
+    }
 }
 
 fn predict(terms: &ProductTerms, codes: &[u8]) -> Vec<f64> {
@@ -207,9 +219,12 @@ fn decoded(space: &SequenceSpace, terms: usize, noise: f64, delays: DelayFamily,
     let observations = Observations::new(design, values).unwrap();
     let peeling = PeelingDecoder::default().decode(&observations, &Cancel::new()).unwrap();
     let same = truth.coefficients().iter().all(|(k, _)| peeling.spectrum.coefficient(k) != Complex64::ZERO);
-    let same = same && peeling.spectrum.coefficients().iter().all(|(k, _)| {
-        k.order() == 0 || truth.coefficient(k) != Complex64::ZERO
-    });
+    let same = same
+        && peeling
+            .spectrum
+            .coefficients()
+            .iter()
+            .all(|(k, _)| k.order() == 0 || truth.coefficient(k) != Complex64::ZERO);
     (same, nmse(&peeling.spectrum, &truth))
 }
 
