@@ -34,7 +34,10 @@ impl Planted {
         if self.max_order == 0 || self.max_order > free.len() {
             return Err(Error::Parameter {
                 name: "max_order",
-                expected: "1 to the number of positions with several letters",
+                expected: match space.has_letters() {
+                    true => "1 to the number of positions with several letters",
+                    false => "1 to the sequence length",
+                },
                 got: self.max_order.to_string(),
             });
         }
