@@ -7,7 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::space::SequenceSpace;
+
+/// Largest number of groups that are required.
+const MOST: usize = 40;
 
 /// The positions with this number of letters, and the columns of a matrix for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +45,13 @@ pub(super) fn shares(space: &SequenceSpace, b: usize) -> impl Iterator<Item = Ve
         let mut rest = target;
         loop {
             // Columns that a size would have by now in proportion to its positions, minus those that it has; times the
-            // number of free positions, so that the numbers are integers.
+            // number of free positions, so that the numbers are integers. Up to one column is added by chance, so that
+            // the groups combine different sizes.
             let deficit = |(index, share): (usize, &Share)| {
                 let due = groups * b * share.positions.len();
-                due as i128 - ((before[index] + share.columns) * free) as i128
+                let words = [groups.to_le_bytes(), index.to_le_bytes()].concat();
+                let chance = xxh3_64(&words) as usize % free;
+                (due + chance) as i128 - ((before[index] + share.columns) * free) as i128
             };
             let first = shares.iter().all(|share| share.columns == 0);
             // A column is added if the size of the block comes nearer to the target, on the logarithmic scale.
@@ -61,6 +69,21 @@ pub(super) fn shares(space: &SequenceSpace, b: usize) -> impl Iterator<Item = Ve
         shares.iter().zip(&mut before).for_each(|(share, before)| *before += share.columns);
         shares
     })
+}
+
+/// The smallest number of groups, at least `least`, of which so many subsample the positions of each size, unless that is
+/// more than [`MOST`].
+pub(crate) fn groups_for_all_sizes(space: &SequenceSpace, b: usize, least: usize) -> usize {
+    if !space.has_letters() {
+        return least;
+    }
+    let mut groups = Vec::new();
+    let enough = |shares: Vec<Share>| {
+        groups.resize(shares.len(), 0);
+        shares.iter().zip(&mut groups).for_each(|(share, n)| *n += usize::from(share.columns > 0));
+        groups.iter().all(|&n| n >= least)
+    };
+    shares(space, b).take(MOST).position(enough).map_or(MOST, |index| index + 1)
 }
 
 /// Number of queries in a block of each group in turn; `None` if it is more than `usize::MAX`.

@@ -26,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub(crate) use allocation::{block_lengths, free_positions};
+pub(crate) use allocation::{block_lengths, free_positions, groups_for_all_sizes};
 pub use delays::{DelayFamily, Delays};
 pub use observations::Observations;
 pub use subsample::{SubsamplingFamily, SubsamplingMatrix};

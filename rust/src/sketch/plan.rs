@@ -7,7 +7,7 @@ use super::queries::{Queries, Source};
 use crate::cancel::Cancel;
 use crate::design::{
     DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, block_lengths, free_positions,
-    held_out, uniform,
+    groups_for_all_sizes, held_out, uniform,
 };
 use crate::error::{Error, Result};
 use crate::regress::{Dictionary, FEWEST};
@@ -302,7 +302,9 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let coded = |max_order| DelayFamily::Coded { max_order, repeats: 1 };
     let n_delays = |delays: DelayFamily| delays.count(space).unwrap_or(usize::MAX) as u128;
     let bins = |b: usize, groups: usize| n_bins(space, b, groups);
-    let cost = |delays: DelayFamily, b: usize| Some(bins(b, MIN_GROUPS)?.saturating_mul(n_delays(delays)));
+    // Each size needs as many groups that subsample its positions.
+    let least = |b: usize| groups_for_all_sizes(space, b, MIN_GROUPS);
+    let cost = |delays: DelayFamily, b: usize| Some(bins(b, least(b))?.saturating_mul(n_delays(delays)));
     let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
     let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
     // A design cannot use more queries than the space has sequences, or than `MAX_QUERIES`.
@@ -326,7 +328,7 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let Some((b, delays)) = best.or_else(|| lower.clone().find_map(largest)).filter(|_| n > 0) else {
         let cheapest = full.into_iter().chain(lower).map(n_delays).min().unwrap_or(0);
         let design =
-            cheapest.saturating_mul(bins(least_b, MIN_GROUPS).unwrap_or(u128::MAX)).min(u128::MAX / 8);
+            cheapest.saturating_mul(bins(least_b, least(least_b)).unwrap_or(u128::MAX)).min(u128::MAX / 8);
         let (over, queries) = match space.has_letters() {
             true => ("letters by position".to_owned(), format!("at least {MIN_BINS}")),
             false => (format!("{} symbols", space.q()), (bins(least_b, 1).unwrap_or(u128::MAX)).to_string()),
@@ -335,9 +337,10 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
             budget,
             needed: usize::try_from(with_held_out(design)).unwrap_or(usize::MAX),
             reason: format!(
-                "peeling sequences over {over} of length {} needs {MIN_GROUPS} groups of {cheapest} delays of \
+                "peeling sequences over {over} of length {} needs {} groups of {cheapest} delays of \
                  {queries} queries, and held-out queries for validation and test",
-                space.n()
+                space.n(),
+                least(least_b)
             ),
         });
     };
@@ -345,9 +348,9 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let total = |groups: usize, repeats: usize| {
         bins(b, groups).map_or(u128::MAX, |bins| bins.saturating_mul(unit).saturating_mul(repeats as u128))
     };
-    let repeats = (1..=GOOD_REPEATS).take_while(|&repeats| total(MIN_GROUPS, repeats) <= available).last();
+    let repeats = (1..=GOOD_REPEATS).take_while(|&repeats| total(least(b), repeats) <= available).last();
     let repeats = repeats.unwrap_or(1);
-    let groups = most_groups(space, b, available / (unit * repeats as u128));
+    let groups = most_groups(space, b, available / (unit * repeats as u128)).max(least(b));
     let delays = match delays {
         DelayFamily::Coded { max_order, .. } => DelayFamily::Coded { max_order, repeats },
         _ => DelayFamily::Nso { repeats },
@@ -375,17 +378,17 @@ fn n_bins(space: &SequenceSpace, b: usize, groups: usize) -> Option<u128> {
         .try_fold(0_u128, |sum, block| Some(sum.saturating_add(block? as u128)))
 }
 
-/// The largest number of groups with at most so many bins, at least [`MIN_GROUPS`].
+/// The largest number of groups with at most so many bins.
 fn most_groups(space: &SequenceSpace, b: usize, most: u128) -> usize {
     if !space.has_letters() {
-        return (most / n_bins(space, b, 1).unwrap_or(u128::MAX)).max(MIN_GROUPS as u128) as usize;
+        return (most / n_bins(space, b, 1).unwrap_or(u128::MAX)) as usize;
     }
     let mut sum = 0_u128;
     let within = |block: &Option<usize>| {
         sum = sum.saturating_add(block.map_or(u128::MAX, |block| block as u128));
         sum <= most
     };
-    block_lengths(space, b).take_while(within).count().max(MIN_GROUPS)
+    block_lengths(space, b).take_while(within).count()
 }
 
 /// The error of peeling, with the advice to use the exact transform if it needs fewer evaluations.
