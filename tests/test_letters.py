@@ -203,10 +203,6 @@ def test_equal_letters_are_a_plain_space():
             "0 for letters that a position of the space cannot have",
         ),
         (lambda: ss.Explainer(exact(), ss.DinucleotideShuffles(2)), "shuffles move letters"),
-        (lambda: exact().spectrum, "a spectrum needs the same letters"),
-        (lambda: ss.plan(LIBRARY, 700, method="peel"), "peeling needs the same letters"),
-        (lambda: ss.QueryDesign(LIBRARY, b=2), "a query design needs the same letters"),
-        (lambda: ss.amortise(exact()), "amortised values need the same letters"),
         (lambda: ss.plan(LIBRARY, 99, distribution=ss.Mutagenesis("AWTGASLF")), "not in the alphabet"),
         (
             lambda: ss.plan(LIBRARY, 99, distribution=ss.Mutagenesis("AWTGASLD", letters={0: "AT"})),

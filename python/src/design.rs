@@ -43,10 +43,16 @@ impl Design {
         self.0.len()
     }
 
-    /// Subsampling matrices `(C, n, b)` as a list of `(n, b)`.
+    /// Subsampling matrices, one `(n, b)` for each group.
     fn matrices<'py>(&self, py: Python<'py>) -> PyResult<Vec<Matrix<'py, u8>>> {
-        let (n, b) = (self.0.space().n(), self.0.config().b);
-        self.0.groups().iter().map(|g| arrays::matrix(py, g.matrix.as_slice().to_vec(), n, b)).collect()
+        let n = self.0.space().n();
+        let matrices = self.0.groups().iter().map(|group| &group.matrix);
+        matrices.map(|m| arrays::matrix(py, m.as_slice().to_vec(), n, m.sizes().len())).collect()
+    }
+
+    /// For each group, the size of each column of its matrix.
+    fn column_sizes(&self) -> Vec<Vec<usize>> {
+        self.0.groups().iter().map(|group| group.matrix.sizes().to_vec()).collect()
     }
 
     /// Delays of each group, as a list of `(P, n)`.

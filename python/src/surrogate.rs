@@ -27,7 +27,6 @@ impl Spectrum {
     ) -> PyResult<Self> {
         let (rows, values) = (arrays::codes(&frequencies), arrays::coefficients(&coefficients));
         abandonable(py, move || {
-            space.0.check(&rows)?;
             let keys = rows.chunks_exact(space.0.n()).map(shapsketch::frequency::Frequency::from_dense);
             let terms = keys.zip(values).collect();
             if real_part {

@@ -59,12 +59,6 @@ pub enum Error {
         /// The letters of the position.
         letters: String,
     },
-    /// Positions of a space have letters of their own, and something needs the same letters everywhere.
-    #[error("{what} the same letters at every position; use regression or trees, and their patterns")]
-    LettersVary {
-        /// What needs them, with its verb.
-        what: &'static str,
-    },
     /// The letters of a position of a space are wrong.
     #[error(
         "the letters of position {position}: {problem}; pass each letter of a position once, at least one"

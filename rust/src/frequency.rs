@@ -1,8 +1,88 @@
 //! Frequencies `k ∈ Z_q^n`, stored by their support.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-/// A frequency `k ∈ Z_q^n` as its support and the nonzero values there.
+use rustfft::num_complex::Complex64;
+
+use crate::space::roots_of_unity;
+
+/// The number of letters of each position of a space: the group `Z_{q_0} × … × Z_{q_{n-1}}` of its frequencies.
+///
+/// The character of a frequency `k` is `Π_i w_i^{k_i x_i}`, `w_i = e^{2πi/q_i}`, where `x_i` is the number of a letter
+/// among those of its position, in the order of the alphabet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// The same at every position.
+    Same(usize),
+    /// One for each position.
+    Each(Arc<[u8]>),
+}
+
+impl Sizes {
+    /// The number of letters of a position.
+    #[must_use]
+    #[inline]
+    pub fn at(&self, position: u16) -> usize {
+        match self {
+            Self::Same(q) => *q,
+            Self::Each(sizes) => sizes[position as usize] as usize,
+        }
+    }
+}
+
+/// The roots of unity of the letters of each position.
+#[derive(Clone, Debug)]
+pub(crate) enum Roots {
+    /// The powers `ω^0 … ω^{q-1}`, the same at every position.
+    Same(Vec<Complex64>),
+    /// For each position, those of its number of letters.
+    Each(Vec<Arc<[Complex64]>>),
+}
+
+impl Roots {
+    pub(crate) fn new(sizes: &Sizes) -> Self {
+        match sizes {
+            Sizes::Same(q) => Self::Same(roots_of_unity(*q)),
+            Sizes::Each(sizes) => {
+                let largest = sizes.iter().copied().max().unwrap_or(1);
+                let all: Vec<Arc<[Complex64]>> =
+                    (1..=usize::from(largest)).map(|size| roots_of_unity(size).into()).collect();
+                Self::Each(sizes.iter().map(|&size| all[usize::from(size) - 1].clone()).collect())
+            }
+        }
+    }
+
+    /// Those of a position.
+    #[inline]
+    pub(crate) fn at(&self, position: u16) -> &[Complex64] {
+        match self {
+            Self::Same(roots) => roots,
+            Self::Each(roots) => &roots[position as usize],
+        }
+    }
+}
+
+/// The number of letters of each position, modulo which its labels are computed: `q` if it is the same everywhere.
+pub trait Moduli: Copy {
+    /// The number of letters of a position.
+    fn at(self, position: u16) -> usize;
+}
+
+impl Moduli for usize {
+    fn at(self, _: u16) -> usize {
+        self
+    }
+}
+
+impl Moduli for &Sizes {
+    fn at(self, position: u16) -> usize {
+        Sizes::at(self, position)
+    }
+}
+
+/// A frequency `k ∈ Z_q^n` as its support and the nonzero values there; `k ∈ Z_{q_0} × … × Z_{q_{n-1}}` if positions
+/// differ in their numbers of letters.
 ///
 /// Sorted by order `|k|`, then support, then values, so that frequencies of one support are adjacent.
 ///
@@ -51,29 +131,29 @@ impl Frequency {
 
     /// `-k (mod q)`.
     #[must_use]
-    pub fn negated(&self, q: usize) -> Self {
+    pub fn negated(&self, q: impl Moduli) -> Self {
         Self {
             support: self.support.clone(),
-            labels: self.labels.iter().map(|&v| (q - v as usize) as u8).collect(),
+            labels: self.iter().map(|(i, v)| (q.at(i) - v as usize) as u8).collect(),
         }
     }
 
     /// `k` or `-k`, whichever comes first in the order, and whether that is `-k`.
     #[must_use]
-    pub fn representative(self, q: usize) -> (Self, bool) {
+    pub fn representative(self, q: impl Moduli) -> (Self, bool) {
         let negated = self.negated(q);
         if negated < self { (negated, true) } else { (self, false) }
     }
 
     /// Whether `k` does not come after `-k` in the order.
-    pub(crate) fn is_representative(&self, q: usize) -> bool {
-        self.labels.iter().map(|&v| v as usize).le(self.labels.iter().map(|&v| q - v as usize))
+    pub(crate) fn is_representative(&self, q: impl Moduli) -> bool {
+        self.labels.iter().map(|&v| v as usize).le(self.iter().map(|(i, v)| q.at(i) - v as usize))
     }
 
     /// Whether `k = -k (mod q)`.
     #[must_use]
-    pub fn is_self_conjugate(&self, q: usize) -> bool {
-        self.labels.iter().all(|&v| 2 * v as usize == q)
+    pub fn is_self_conjugate(&self, q: impl Moduli) -> bool {
+        self.iter().all(|(i, v)| 2 * v as usize == q.at(i))
     }
 
     /// The `n` values.
@@ -94,7 +174,7 @@ impl Frequency {
     }
 
     /// `self - other (mod q)`.
-    pub(crate) fn minus(&self, other: &Self, q: usize) -> Self {
+    pub(crate) fn minus(&self, other: &Self, q: impl Moduli) -> Self {
         let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());
         std::iter::from_fn(|| {
             Some(match (a.peek().copied(), b.peek().copied()) {
@@ -102,7 +182,7 @@ impl Frequency {
                 (Some((i, x)), Some((j, y))) if i == j => {
                     a.next();
                     b.next();
-                    (i, ((x as usize + q - y as usize) % q) as u8)
+                    (i, ((x as usize + q.at(i) - y as usize) % q.at(i)) as u8)
                 }
                 (Some((i, x)), None) => {
                     a.next();
@@ -114,7 +194,7 @@ impl Frequency {
                 }
                 (_, Some((j, y))) => {
                     b.next();
-                    (j, (q - y as usize) as u8)
+                    (j, (q.at(j) - y as usize) as u8)
                 }
             })
         })

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use rand::{Rng, RngExt};
+use rustfft::num_complex::Complex64;
 
 use crate::error::{Error, Result};
+use crate::frequency::Sizes;
 use crate::words;
 
 /// Smallest and largest number of symbols of an alphabet.
@@ -42,6 +44,7 @@ pub struct SequenceSpace {
     n: usize,
     /// The codes that each position may have, as bits; `None` if every position has the whole alphabet.
     letters: Option<Arc<[u64]>>,
+    sizes: Sizes,
 }
 
 impl SequenceSpace {
@@ -78,7 +81,8 @@ impl SequenceSpace {
                 }
             }
         }
-        Ok(Self { symbols: symbols.into(), ascii: Arc::new(ascii), n: length, letters: None })
+        let sizes = Sizes::Same(symbols.len());
+        Ok(Self { symbols: symbols.into(), ascii: Arc::new(ascii), n: length, letters: None, sizes })
     }
 
     /// The sequences that have one of these letters at each position: `letters[i]` at position `i`. The alphabet
@@ -116,8 +120,11 @@ impl SequenceSpace {
             }
             sets.push(set);
         }
-        let restricted = sets.iter().any(|&set| set != space.all_codes());
-        Ok(Self { letters: restricted.then(|| sets.into()), ..space })
+        if sets.iter().all(|&set| set == space.all_codes()) {
+            return Ok(space);
+        }
+        let sizes = Sizes::Each(sets.iter().map(|set| set.count_ones() as u8).collect());
+        Ok(Self { letters: Some(sets.into()), sizes, ..space })
     }
 
     /// All codes, as bits.
@@ -147,12 +154,24 @@ impl SequenceSpace {
         self.letters.as_ref().map(|letters| letters.iter().map(listed).collect())
     }
 
-    /// Refuses positions with letters of their own, for methods that need the same alphabet everywhere.
-    pub(crate) fn require_same_letters(&self, what: &'static str) -> Result<()> {
-        if self.letters.is_none() {
-            return Ok(());
+    /// Number of letters of each position.
+    #[must_use]
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
+    /// The number of a letter among those of its position, in the order of the codes.
+    pub(crate) fn digit(&self, position: usize, code: u8) -> usize {
+        match &self.letters {
+            None => code as usize,
+            Some(letters) => (letters[position] & ((1 << code) - 1)).count_ones() as usize,
         }
-        Err(Error::LettersVary { what })
+    }
+
+    /// The codes of the letters of a position.
+    pub(crate) fn codes_at(&self, position: usize) -> impl Iterator<Item = usize> + Clone {
+        let set = self.letters_at(position);
+        (0..self.q()).filter(move |code| set >> code & 1 == 1)
     }
 
     /// Number of letters of each position.
@@ -161,7 +180,7 @@ impl SequenceSpace {
     }
 
     /// The letter of a position with this number, in the order of the codes.
-    fn letter(&self, position: usize, number: usize) -> u8 {
+    pub(crate) fn letter(&self, position: usize, number: usize) -> u8 {
         match &self.letters {
             None => number as u8,
             Some(letters) => {
@@ -180,6 +199,11 @@ impl SequenceSpace {
         if self.letters.is_some() {
             row.iter_mut().enumerate().for_each(|(i, code)| *code = self.letter(i, *code as usize));
         }
+    }
+
+    /// The number of a sequence, as for [`Self::write_sequence`].
+    pub(crate) fn number(&self, row: &[u8]) -> usize {
+        words::number(row.iter().enumerate().map(|(i, &code)| self.digit(i, code)), self.radices())
     }
 
     /// A uniform random sequence.
@@ -369,16 +393,16 @@ fn listed(letters: &[String]) -> String {
 }
 
 /// The powers `ω^0 … ω^{q-1}` of `ω = e^{2πi/q}`.
-pub(crate) fn roots_of_unity(q: usize) -> Vec<rustfft::num_complex::Complex64> {
+pub(crate) fn roots_of_unity(q: usize) -> Vec<Complex64> {
     (0..q)
         .map(|a| {
             // Multiples of a quarter turn are exact, so that real characters are real.
             let quarter = 4 * a;
             if quarter.is_multiple_of(q) {
                 let (re, im) = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][quarter / q];
-                rustfft::num_complex::Complex64::new(re, im)
+                Complex64::new(re, im)
             } else {
-                rustfft::num_complex::Complex64::from_polar(1.0, std::f64::consts::TAU * a as f64 / q as f64)
+                Complex64::from_polar(1.0, std::f64::consts::TAU * a as f64 / q as f64)
             }
         })
         .collect()

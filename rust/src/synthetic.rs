@@ -29,11 +29,15 @@ impl Planted {
     /// # Errors
     /// If the orders or magnitudes are out of range, or the space has too few frequencies.
     pub fn spectrum(&self, space: &SequenceSpace) -> Result<Spectrum> {
-        let (q, n) = (space.q(), space.n());
-        if self.max_order == 0 || self.max_order > n {
+        let q = space.sizes();
+        let free: Vec<u16> = (0..space.n() as u16).filter(|&i| q.at(i) > 1).collect();
+        if self.max_order == 0 || self.max_order > free.len() {
             return Err(Error::Parameter {
                 name: "max_order",
-                expected: "1 to the sequence length",
+                expected: match space.has_letters() {
+                    true => "1 to the number of positions with several letters",
+                    false => "1 to the sequence length",
+                },
                 got: self.max_order.to_string(),
             });
         }
@@ -58,11 +62,11 @@ impl Planted {
                 });
             }
             let order = rng.random_range(1..=self.max_order as u32) as usize;
-            let mut positions = index::sample(&mut rng, n, order).into_vec();
+            let mut positions = index::sample(&mut rng, free.len(), order).into_vec();
             positions.sort_unstable();
             let (k, _) = positions
                 .into_iter()
-                .map(|i| (i as u16, rng.random_range(1..q as u32) as u8))
+                .map(|i| (free[i], rng.random_range(1..q.at(free[i]) as u32) as u8))
                 .collect::<Frequency>()
                 .representative(q);
             let single = k.is_self_conjugate(q);
@@ -72,7 +76,7 @@ impl Planted {
                 continue;
             }
             if !single && count + 2 > self.terms {
-                if q > 2 && !q.is_multiple_of(2) {
+                if free.iter().all(|&i| q.at(i) > 2 && !q.at(i).is_multiple_of(2)) {
                     break;
                 }
                 continue;

@@ -1,6 +1,7 @@
 //! The q-ary Fourier transform of a block: `U[j] = q^{-b} Σ_ℓ v(ℓ) ω^{-<j,ℓ>}`, `ω = e^{2πi/q}`.
 //!
-//! Indices `ℓ, j ∈ Z_q^b` are numbers in base `q`, the first digit most significant.
+//! Indices `ℓ, j ∈ Z_q^b` are numbers in base `q`, the first digit most significant. The digits may have sizes of their own:
+//! then it is the transform over the product of their groups.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::words;
 /// Rows of length `q` transformed by one task.
 const ROWS: usize = 4096;
 
-/// A planned transform over `Z_q^b`.
+/// A planned transform over `Z_q^b`, or over `Z_{r_1} × … × Z_{r_b}`.
 ///
 /// There is one pass for each digit: it transforms the contiguous rows of length `q`, then transposes, so that the
 /// next digit is contiguous. After `b` passes the original order is restored.
@@ -30,8 +31,13 @@ const ROWS: usize = 4096;
 /// ```
 #[derive(Clone)]
 pub struct QaryTransform {
-    q: usize,
-    b: usize,
+    axes: Vec<Axis>,
+}
+
+/// A digit: its size and the transforms of its rows.
+#[derive(Clone)]
+struct Axis {
+    size: usize,
     forward: Arc<dyn Fft<f64>>,
     inverse: Arc<dyn Fft<f64>>,
 }
@@ -40,13 +46,26 @@ impl QaryTransform {
     /// Plans the transform of `q^b` values.
     #[must_use]
     pub fn new(q: usize, b: usize) -> Self {
+        Self::with_sizes(words::same(q, b))
+    }
+
+    /// Plans the transform of `Π_t r_t` values over `Z_{r_1} × … × Z_{r_b}`.
+    ///
+    /// ```
+    /// use shapsketch::transform::QaryTransform;
+    /// let spectrum = QaryTransform::with_sizes([2, 3]).forward(&[1.0, 1.0, 1.0, 3.0, 3.0, 3.0], &shapsketch::Cancel::new())?;
+    /// assert!((spectrum[0].re - 2.0).abs() < 1e-15 && (spectrum[3].re + 1.0).abs() < 1e-15);
+    /// # Ok::<(), shapsketch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_sizes(sizes: impl IntoIterator<Item = usize>) -> Self {
         let mut planner = FftPlanner::new();
-        Self {
-            q,
-            b,
-            forward: planner.plan_fft(q, FftDirection::Forward),
-            inverse: planner.plan_fft(q, FftDirection::Inverse),
-        }
+        let axis = |size| Axis {
+            size,
+            forward: planner.plan_fft(size, FftDirection::Forward),
+            inverse: planner.plan_fft(size, FftDirection::Inverse),
+        };
+        Self { axes: sizes.into_iter().map(axis).collect() }
     }
 
     /// Coefficients of `q^b` real values.
@@ -55,11 +74,11 @@ impl QaryTransform {
     /// If the caller cancels.
     ///
     /// # Panics
-    /// If the number of values is not `q^b`.
+    /// If the number of values is not that of the plan.
     pub fn forward(&self, values: &[f64], cancel: &Cancel) -> Result<Vec<Complex64>> {
         let scale = 1.0 / values.len() as f64;
         let data = values.iter().map(|&v| Complex64::new(v * scale, 0.0)).collect();
-        let transformed = self.apply(self.forward.as_ref(), data, || cancel.check().is_err());
+        let transformed = self.apply(|axis| axis.forward.as_ref(), data, || cancel.check().is_err());
         cancel.check()?;
         Ok(transformed)
     }
@@ -67,27 +86,29 @@ impl QaryTransform {
     /// Values of `q^b` coefficients: `v(ℓ) = Σ_j U[j] ω^{<j,ℓ>}`.
     ///
     /// # Panics
-    /// If the number of coefficients is not `q^b`.
+    /// If the number of coefficients is not that of the plan.
     #[must_use]
     pub fn inverse(&self, coefficients: &[Complex64]) -> Vec<Complex64> {
-        self.apply(self.inverse.as_ref(), coefficients.to_vec(), || false)
+        self.apply(|axis| axis.inverse.as_ref(), coefficients.to_vec(), || false)
     }
 
     /// Transforms the data; the result has no meaning if `stopped` returns true.
     fn apply(
         &self,
-        fft: &dyn Fft<f64>,
+        fft: impl Fn(&Axis) -> &dyn Fft<f64>,
         mut data: Vec<Complex64>,
         stopped: impl Fn() -> bool + Sync,
     ) -> Vec<Complex64> {
-        assert_eq!(data.len(), words::count(words::same(self.q, self.b)), "a block has q^b values");
-        let rows = data.len() / self.q;
+        let size = words::count(self.axes.iter().map(|axis| axis.size));
+        assert_eq!(data.len(), size, "the number of values is that of the plan");
         let mut next = vec![Complex64::ZERO; data.len()];
-        for _ in 0..self.b {
-            data.par_chunks_mut(ROWS * self.q).filter(|_| !stopped()).for_each(|chunk| fft.process(chunk));
+        for axis in self.axes.iter().rev() {
+            let (fft, size) = (fft(axis), axis.size);
+            data.par_chunks_mut(ROWS * size).filter(|_| !stopped()).for_each(|chunk| fft.process(chunk));
+            let rows = data.len() / size;
             next.par_chunks_mut(rows).enumerate().filter(|_| !stopped()).for_each(|(column, out)| {
                 for (row, slot) in out.iter_mut().enumerate() {
-                    *slot = data[row * self.q + column];
+                    *slot = data[row * size + column];
                 }
             });
             std::mem::swap(&mut data, &mut next);
@@ -151,6 +172,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_of_different_sizes_agree_with_the_definition(
+            sizes in proptest::collection::vec(1usize..=21, 0..4), seed in 0u64..1000,
+        ) {
+            let count: usize = sizes.iter().product();
+            prop_assume!(count <= 1500);
+            let values = random(count, seed);
+            let transform = QaryTransform::with_sizes(sizes.iter().copied());
+            let spectrum = transform.forward(&values, &Cancel::new()).unwrap();
+            let digits = |l| words::digits::<u8>(l, sizes.iter().copied());
+            for (j, &fast) in spectrum.iter().enumerate() {
+                let naive: Complex64 = values.iter().enumerate().map(|(l, &value)| {
+                    let products = digits(j).into_iter().zip(digits(l)).zip(&sizes);
+                    let turns: f64 = products.map(|((a, b), &q)| f64::from(a) * f64::from(b) / q as f64).sum();
+                    value * Complex64::cis(-std::f64::consts::TAU * turns) / count as f64
+                }).sum();
+                prop_assert!((fast - naive).norm() < 1e-12);
+            }
+            for (back, &value) in transform.inverse(&spectrum).iter().zip(&values) {
+                prop_assert!((back - value).norm() < 1e-12);
+            }
+        }
+
         #[test]
         fn real_values_have_conjugate_coefficients(q in 2usize..=20, seed in 0u64..1000) {
             let spectrum = QaryTransform::new(q, 2).forward(&random(q * q, seed), &Cancel::new()).unwrap();

@@ -78,12 +78,6 @@ def amortise(sketch: Sketch, background: BackgroundLike | None = None, *, random
     if not isinstance(sketch, Sketch):
         raise InputError(f"expected a Sketch, got {type(sketch).__name__}")
     seed = integer("random_state", random_state, least=0)
-    if sketch.space.varies:
-        raise InputError(
-            "amortised values need the same letters at every position",
-            advice="use of='predictor', which samples it",
-            option="sketch",
-        )
     parsed = Background.parse(default_background(sketch) if background is None else background, sketch.space)
     distribution = sketch._core.distribution
     if distribution is not None and distribution.background != "uniform":
@@ -132,7 +126,7 @@ def _accuracy(
     """Return the error on held-out sequences, the size of the values, and the error of sampling."""
     space = closed_form.space
     rng = np.random.default_rng([seed, SEQUENCES])
-    codes = rng.integers(0, space.q, (HELD_OUT, space.n), dtype=np.uint8)
+    codes = space._random(rng, HELD_OUT)
     precise = sampled.as_control(codes, EVALUATIONS, pairs=False)
     noise = float((precise.stderr**2).mean())
     values = closed_form.shapley_values(codes)[0] + network.values(codes)

@@ -81,10 +81,14 @@ class DinucleotideShuffles:
 
     def _checked(self, space: SequenceSpace) -> tuple[int, int]:
         """Return `count` and `random_state`, or raise an error if they or the space are not suitable."""
-        if space.varies:
+        # The first and the last letter of a sequence stay.
+        inner = space.letters[1:-1]
+        other = next((i for i, own in enumerate(inner) if own != inner[0]), None)
+        if other is not None:
             raise InputError(
-                "shuffles move letters to other positions, which may not have them in this space; choose "
-                "another background"
+                "shuffles move letters to other positions, which may not have them in this space: positions "
+                f"{1 + space.start} and {1 + other + space.start} have the letters {inner[0]!r} and "
+                f"{inner[other]!r}; choose another background"
             )
         return integer("count", self.count, least=1), integer("random_state", self.random_state, least=0)
 

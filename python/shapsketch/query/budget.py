@@ -34,9 +34,8 @@ class Plan:
     budget : int
         Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
-        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform, or all
-        sequences of a space whose positions have letters of their own. If ``auto`` has a design, the queries
-        beyond it are uniform.
+        Subsampling dimension, number of groups, and delays in each group; None if queries are uniform. If
+        ``auto`` has a design, the queries beyond it are uniform.
     max_order : int or None
         Highest order of the terms that a design with coded delays can find by peeling; None without one.
     design_queries : int
@@ -45,7 +44,8 @@ class Plan:
         Evaluations to choose the noise level and to report R² when peeling. Other methods need none:
         regression uses cross-validation.
     next_budget : int or None
-        The smallest budget that allows blocks ``q`` times as large.
+        The smallest budget that allows blocks ``q`` times as large, or of the next dimension if positions
+        have letters of their own.
     candidates : int or None
         Number of atoms in the dictionary of a regression, before growth.
     memory : int or None
@@ -128,9 +128,12 @@ class Plan:
         assert self.design is not None
         b, groups, delays = self.design
         orders = "" if self.max_order is None else f" (terms of order up to {self.max_order})"
+        block = f"q^{b}"
+        if self._core.space.letters is not None:
+            block = f"{self.design_queries / (groups * delays):,.0f} on average"
         larger = f"\nlarger blocks from a budget of {self.next_budget:,} on" if self.next_budget else ""
         return (
-            f"peeling{orders}: {groups} groups x {delays} delays x q^{b} = "
+            f"peeling{orders}: {groups} groups x {delays} delays x {block} = "
             f"{self.design_queries:,} designed queries at most,\n"
             f"{self.validation_queries:,} to choose the noise level, {self.test_queries:,} to report R²: "
             f"{self.total_queries:,} of a budget of {self.budget:,}{larger}"

@@ -51,11 +51,19 @@ class QueryDesign:
     machine. Only matrices, delays and the list of repeated queries are kept in memory. The constructor goes
     through all queries once, to find the repeated ones: about 20 s for 1e8 queries of 400 symbols.
 
+    If positions have letters of their own, a sequence is the numbers of its letters among those of their
+    positions. The positions with ``s`` letters have a matrix over ``Z_s`` of their own with ``b_s`` columns,
+    and a block has ``prod_s s ** b_s`` queries (compare GFast: arXiv 2501.12365). The ``b_s`` may differ by
+    group; over the groups every ``s`` gets columns in proportion to its positions. Positions with one letter
+    are constants.
+
     Parameters
     ----------
     space : SequenceSpace
     b : int
-        Subsampling dimension, 1 to the sequence length.
+        Subsampling dimension, 1 to the number of positions with several letters. If positions have letters of
+        their own, blocks have about ``g ** b`` queries, where ``g`` is the geometric mean of their numbers of
+        letters, without those that are 1.
     groups : int
         Number of groups ``C``; use at least 3 for peeling.
     subsampling : {"random", "simple"}
@@ -72,7 +80,8 @@ class QueryDesign:
         the primes ``p`` of `q` and ``p ** m >= n`` there are ``1 + m (2t - 1 - (2t - 1) // p)`` checks, and
         a few random ones, with which less than one in 16 frequencies of higher order is read as another,
         before its bin is compared. The codes are alternant codes (lengthened BCH, Reed-Solomon), decoded by
-        Berlekamp and Massey's algorithm; a composite `q` is decoded digit by digit for each prime power.
+        Berlekamp and Massey's algorithm; a composite `q` is decoded digit by digit for each prime power. They
+        need the same letters at every position.
     random_state : int
         Seed of all random choices, at least 0.
 
@@ -92,6 +101,9 @@ class QueryDesign:
     >>> design = ss.QueryDesign(space, b=5, groups=3, delays="coded", max_order=3)
     >>> len(design), design.delays[0].shape
     (3456, (36, 1000))
+    >>> library = ss.SequenceSpace(["AC", "GT", "AC", "DEK", "DER", "HKR"])
+    >>> ss.QueryDesign(library, b=4, groups=3).column_sizes
+    [[2, 2, 3, 3], [2, 2, 3, 3], [2, 2, 3, 3]]
     """
 
     def __init__(
@@ -123,12 +135,24 @@ class QueryDesign:
 
     @property
     def matrices(self) -> list[Codes]:
-        """Subsampling matrices, one uint8 array (n, b) for each group."""
+        """Subsampling matrices, one uint8 array (n, b) for each group.
+
+        If positions have letters of their own, the number of columns differs by group; see `column_sizes`.
+        """
         return self._core.matrices()
 
     @property
+    def column_sizes(self) -> list[list[int]]:
+        """For each group, the number of letters modulo which each column of its matrix is.
+
+        They are all `q` if positions have the same letters. Otherwise a column with the size ``s`` is 0 at
+        the positions that do not have ``s`` letters.
+        """
+        return self._core.column_sizes()
+
+    @property
     def delays(self) -> list[Codes]:
-        """Delays, one uint8 array (P, n) for each group."""
+        """Delays, one uint8 array (P, n) for each group; numbers of letters, as for the matrices."""
         return self._core.delays()
 
     def queries(self) -> Codes:

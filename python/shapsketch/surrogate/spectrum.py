@@ -24,10 +24,15 @@ class Spectrum:
     order (number of nonzero entries of ``k``), support, and entries. Coefficients of repeated frequencies are
     added. A spectrum is immutable.
 
+    If positions have letters of their own, position ``i`` has the characters of its ``q_i`` letters: terms
+    are ``F[k] prod_i exp(2 pi i k_i x_i / q_i)``, where ``x_i`` is the number of a letter among those of its
+    position, from 0, in the order of the alphabet.
+
     Parameters
     ----------
     space : SequenceSpace
     frequencies : integer array, shape (s, n), values 0 to q - 1
+        In column ``i`` up to ``q_i - 1``, if positions have letters of their own.
     coefficients : complex array, shape (s,), with magnitudes of 0 or from 1e-120 to 1e120
     real_part : bool
         Use the real part of a function that is not real; by default such a function is an error.
@@ -170,12 +175,14 @@ def _checked_frequencies(rows: npt.NDArray[Any], space: SequenceSpace) -> Codes:
         raise InputError(f"frequencies must be an integer array, got dtype {rows.dtype}")
     if rows.ndim != 2 or rows.shape[1] != space.n:
         raise InputError(f"frequencies must have shape (s, {space.n}), got {rows.shape}")
-    wrong = np.argwhere((rows < 0) | (rows >= space.q))
+    sizes = np.array([len(own) for own in space.letters])
+    wrong = np.argwhere((rows < 0) | (rows >= sizes))
     if len(wrong):
         index, position = (int(i) for i in wrong[0])
+        size = int(sizes[position])
         raise InputError(
             f"frequency {index}: the entry {rows[index, position]} at position {position + space.start} is "
-            f"out of range, entries must be 0 to {space.q - 1} (take it modulo {space.q})",
+            f"out of range, entries must be 0 to {size - 1} (take it modulo {size})",
             index=index,
             position=position,
         )

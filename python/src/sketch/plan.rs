@@ -46,7 +46,7 @@ impl Plan {
     #[getter]
     fn design(&self) -> Option<(usize, usize, usize)> {
         let (space, design) = (self.0.space(), self.0.design()?);
-        Some((design.b, design.groups, design.delays.count(space.q(), space.n()).ok()?))
+        Some((design.b, design.groups, design.delays.count(space).ok()?))
     }
 
     /// Highest order of the frequencies that coded delays can tell; `None` for other delays.

@@ -5,6 +5,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::explain::Index;
 use crate::predictor::{Model, Predictor};
+use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 
 /// Sequences whose mutants are in memory together.
@@ -29,8 +30,7 @@ pub(super) fn of_difference(
             }
             model => {
                 let predict = |mutants: &[u8]| model.predict(mutants, cancel);
-                let (q, n) = (predictor.space().q(), predictor.space().n());
-                of_mutants(q, n, probabilities, codes, predict)?
+                of_mutants(predictor.space(), probabilities, codes, predict)?
             }
         };
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += part.weight * value);
@@ -46,7 +46,7 @@ fn of_closed_form(
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let components = Components::with_background(&surrogate.terms(), background, cancel)?;
-    let (q, n) = (surrogate.space().q(), surrogate.space().n());
+    let (space, n) = (surrogate.space(), surrogate.space().n());
     // The sum of all components with a position.
     match components.interactions(Index::CoMoebius, 1) {
         Ok(interactions) => {
@@ -63,19 +63,19 @@ fn of_closed_form(
         }
         // Long terms have too many components.
         Err(Error::TooLarge { .. }) => {
-            of_mutants(q, n, probabilities, codes, |mutants| components.predict(mutants, cancel))
+            of_mutants(space, probabilities, codes, |mutants| components.predict(mutants, cancel))
         }
         Err(error) => Err(error),
     }
 }
 
 fn of_mutants(
-    q: usize,
-    n: usize,
+    space: &SequenceSpace,
     probabilities: &[f64],
     codes: &[u8],
     predict: impl Fn(&[u8]) -> Result<Vec<f64>>,
 ) -> Result<Vec<f64>> {
+    let (q, n) = (space.q(), space.n());
     let mut out = Vec::with_capacity(codes.len());
     for block in codes.chunks(ROWS * n) {
         let mut mutants = Vec::with_capacity(block.len() * (n * (q - 1) + 1));
@@ -85,7 +85,10 @@ fn of_mutants(
                 for a in (0..q as u8).filter(|&a| a != sequence[i]) {
                     let start = mutants.len();
                     mutants.extend_from_slice(sequence);
-                    mutants[start + i] = a;
+                    // A letter that the position cannot have has the probability 0; the sequence stands for it.
+                    if space.letters_at(i) >> a & 1 == 1 {
+                        mutants[start + i] = a;
+                    }
                 }
             }
         }
@@ -121,10 +124,12 @@ mod tests {
 
     fn spectrum(space: &SequenceSpace, seed: usize) -> Surrogate {
         let terms = (0..6).map(|k| {
-            let dense: Vec<u8> = (0..N).map(|i| ((seed + 5 * k + 2 * i * k) % 3) as u8).collect();
-            let conjugate: Vec<u8> = dense.iter().map(|&a| (3 - a) % 3).collect();
-            let value = Complex64::new(0.3 + k as f64, if dense == conjugate { 0.0 } else { 0.5 });
-            [(Frequency::from_dense(&dense), value), (Frequency::from_dense(&conjugate), value.conj())]
+            let size = |i: usize| space.sizes().at(i as u16);
+            let dense: Vec<u8> = (0..N).map(|i| ((seed + 5 * k + 2 * i * k) % size(i)) as u8).collect();
+            let (k, scale) = (Frequency::from_dense(&dense), 0.3 + k as f64);
+            let conjugate = k.negated(space.sizes());
+            let value = Complex64::new(scale, if k == conjugate { 0.0 } else { 0.5 });
+            [(k, value), (conjugate, value.conj())]
         });
         let terms: std::collections::BTreeMap<_, _> = terms.flatten().collect();
         Surrogate::Spectrum(Spectrum::new(space.clone(), terms.into_iter().collect()).unwrap())
@@ -132,7 +137,15 @@ mod tests {
 
     #[test]
     fn marginals_are_those_of_predicted_mutants() {
-        let (space, cancel) = (SequenceSpace::new("ABC", N).unwrap(), Cancel::new());
+        let weights = [0.2, 0.5, 0.3];
+        check(&SequenceSpace::new("ABC", N).unwrap(), weights.repeat(N));
+        let letters = ["ABC", "AC", "ABC", "ABC", "ABC"];
+        let of_two = [&weights[..], &[0.4, 0.0, 0.6], &weights.repeat(N - 2)].concat();
+        check(&SequenceSpace::with_letters(&letters).unwrap(), of_two);
+    }
+
+    fn check(space: &SequenceSpace, weights: Vec<f64>) {
+        let (space, cancel) = (space.clone(), Cancel::new());
         let codes = uniform(&space, 120, 1, &cancel).unwrap();
         let values: Vec<f64> = codes.chunks(N).map(|word| f64::from(word[0] * word[3])).collect();
         let training = Training { members: 1, channels: 5, hidden: 4, epochs: 2, ..Training::default() };
@@ -149,7 +162,6 @@ mod tests {
         let predictor = Predictor::new(space.clone(), 3.0, parts.into(), r2).unwrap();
         let closed_form = spectrum(&space, 2);
         let components = Components::new(&closed_form.terms()).unwrap();
-        let weights = [0.2, 0.5, 0.3].repeat(N);
         for background in [
             Background::uniform(&space),
             Background::product(&space, weights).unwrap(),
@@ -160,14 +172,16 @@ mod tests {
                 of_difference(&predictor, &closed_form, &background, &chances, &codes, &cancel).unwrap();
             for (word, marginals) in codes.chunks(N).zip(marginals.chunks(N)) {
                 for (i, marginal) in marginals.iter().enumerate() {
-                    let mut mutants = word.repeat(3);
-                    (0..3).for_each(|a| mutants[a * N + i] = a as u8);
+                    let letters: Vec<usize> = space.codes_at(i).collect();
+                    let mut mutants = word.repeat(letters.len());
+                    letters.iter().enumerate().for_each(|(row, &a)| mutants[row * N + i] = a as u8);
                     let predicted = predictor.predict(&mutants, &cancel).unwrap();
                     let explained = components.predict(&mutants, &cancel).unwrap();
                     let scores: Vec<f64> = predicted.iter().zip(explained).map(|(p, e)| p - e).collect();
-                    let mean: f64 = scores.iter().zip(&chances[i * 3..]).map(|(s, p)| s * p).sum();
+                    let mean: f64 = scores.iter().zip(&letters).map(|(s, &a)| s * chances[i * 3 + a]).sum();
+                    let own = letters.iter().position(|&a| a == word[i] as usize).unwrap();
                     // Networks compute in single precision.
-                    assert!((marginal - scores[word[i] as usize] + mean).abs() < 1e-5);
+                    assert!((marginal - scores[own] + mean).abs() < 1e-5);
                 }
             }
         }

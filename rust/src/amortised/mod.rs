@@ -156,14 +156,17 @@ fn sequences(
     for _ in 0..count {
         let t = training.discount + (1.0 - training.discount) * rng.random::<f64>();
         kept.push(t);
-        for row in probabilities.chunks_exact(q) {
-            let uniform = rng.random_range(0..q as u32) as u8;
+        for (i, row) in probabilities.chunks_exact(q).enumerate() {
+            let size = space.sizes().at(i as u16) as u32;
+            let uniform = space.letter(i, rng.random_range(0..size) as usize);
             let (same, mut left) = (rng.random::<f64>() < t, rng.random::<f64>());
             let drawn = row.iter().position(|p| {
                 left -= p;
                 left < 0.0
             });
-            codes.push(if same { uniform } else { drawn.unwrap_or(q - 1) as u8 });
+            // A sum of probabilities may be less than 1 by rounding.
+            let last = || row.iter().rposition(|p| *p > 0.0).unwrap_or(q - 1);
+            codes.push(if same { uniform } else { drawn.unwrap_or_else(last) as u8 });
         }
     }
     (codes, kept)

@@ -116,7 +116,7 @@ impl Components {
             }
             let _ = list.set(None);
         }
-        if terms.basis == Basis::Characters {
+        if terms.basis.is_characters() {
             return Err(Error::TooLarge {
                 what: "the components of this spectrum under that background",
                 bytes: (parts(terms) as u128).saturating_mul(32 * background.parts() as u128),

@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rustfft::num_complex::Complex64;
 
+use super::allocation::free_positions;
 use super::code::Code;
 use crate::error::{Error, Result};
-use crate::frequency::Frequency;
+use crate::frequency::{Frequency, Roots, Sizes};
+use crate::space::SequenceSpace;
 
 /// The family of the delays of each subsampling group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,18 +61,26 @@ impl DelayFamily {
         Error::choose("delays", name, &choices, |(name, _)| name).map(|(_, family)| family)
     }
 
-    /// Number of delays `P` in a group, for sequences of `n` out of `q` symbols.
+    /// Number of delays `P` in a group. Positions with one letter have no unit steps.
     ///
     /// # Errors
-    /// If there is no code for this order and length.
-    pub fn count(self, q: usize, n: usize) -> Result<usize> {
+    /// If there is no code for this order and length, or positions have letters of their own.
+    pub fn count(self, space: &SequenceSpace) -> Result<usize> {
+        let unit_steps = || free_positions(space).len() + 1;
         Ok(match self {
             Self::Zero => 1,
-            Self::Identity => n + 1,
+            Self::Identity => unit_steps(),
             Self::Random { count } => count,
-            Self::Nso { repeats } => repeats.saturating_mul(n + 1),
+            Self::Nso { repeats } => repeats.saturating_mul(unit_steps()),
+            Self::Coded { .. } if space.has_letters() => {
+                return Err(Error::Design(
+                    "coded delays need the same letters at every position; use delays 'nso', or 'identity' if there is \
+                     no noise"
+                        .into(),
+                ));
+            }
             Self::Coded { max_order, repeats } => {
-                repeats.saturating_mul(Code::n_checks(q, n, max_order)? + 1)
+                repeats.saturating_mul(Code::n_checks(space.q(), space.n(), max_order)? + 1)
             }
         })
     }
@@ -78,8 +89,10 @@ impl DelayFamily {
 /// The delays of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delays {
-    q: usize,
+    sizes: Sizes,
     n: usize,
+    /// The positions of unit steps: those with more than one letter.
+    free: Arc<[u16]>,
     /// The steps from each offset; without them each offset is a single delay.
     steps: Option<Steps>,
     /// Offsets, row-major, `n` values each.
@@ -102,10 +115,10 @@ impl Delays {
     pub(crate) fn draw(
         family: DelayFamily,
         code: Option<&Arc<Code>>,
-        q: usize,
-        n: usize,
+        space: &SequenceSpace,
         rng: &mut ChaCha8Rng,
     ) -> Self {
+        let (sizes, n) = (space.sizes().clone(), space.n());
         let (steps, random) = match family {
             DelayFamily::Zero => (None, 0),
             DelayFamily::Identity => (Some(Steps::Plus), 0),
@@ -115,9 +128,11 @@ impl Delays {
         };
         let offsets = match random {
             0 => vec![0; n],
-            count => (0..count * n).map(|_| rng.random_range(0..q as u32) as u8).collect(),
+            count => {
+                (0..count * n).map(|at| rng.random_range(0..sizes.at((at % n) as u16) as u32) as u8).collect()
+            }
         };
-        Self { q, n, steps, offsets }
+        Self { sizes, n, free: free_positions(space).into(), steps, offsets }
     }
 
     /// Number of offsets. If delays step from offsets, this is the number of repeats `R`.
@@ -129,8 +144,17 @@ impl Delays {
     pub(crate) fn stride(&self) -> usize {
         1 + match &self.steps {
             None => 0,
-            Some(Steps::Plus | Steps::Minus) => self.n,
+            Some(Steps::Plus | Steps::Minus) => self.free.len(),
             Some(Steps::Checks(code)) => code.len(),
+        }
+    }
+
+    /// A position whose roots of unity are the phases of step `i`, from 0.
+    #[inline]
+    pub(crate) fn position_of_step(&self, i: usize) -> u16 {
+        match &self.steps {
+            Some(Steps::Plus | Steps::Minus) => self.free[i],
+            _ => 0,
         }
     }
 
@@ -151,11 +175,13 @@ impl Delays {
         let (repeat, step) = (p / self.stride(), p % self.stride());
         let mut row = self.offsets[repeat * self.n..(repeat + 1) * self.n].to_vec();
         if step > 0 {
-            let mut add = |i: usize, value: usize| row[i] = ((row[i] as usize + value) % self.q) as u8;
+            let size = |i: usize| self.sizes.at(i as u16);
+            let mut add = |i: usize, value: usize| row[i] = ((row[i] as usize + value) % size(i)) as u8;
+            let position = self.position_of_step(step - 1) as usize;
             match &self.steps {
                 None => {}
-                Some(Steps::Plus) => add(step - 1, 1),
-                Some(Steps::Minus) => add(step - 1, self.q - 1),
+                Some(Steps::Plus) => add(position, 1),
+                Some(Steps::Minus) => add(position, size(position) - 1),
                 Some(Steps::Checks(code)) => {
                     code.row(step - 1).iter().enumerate().for_each(|(i, &h)| add(i, h as usize));
                 }
@@ -164,48 +190,60 @@ impl Delays {
         row
     }
 
-    fn offset_product(&self, repeat: usize, k: &Frequency) -> usize {
-        let offset = &self.offsets[repeat * self.n..(repeat + 1) * self.n];
-        k.iter().map(|(i, label)| offset[i as usize] as usize * label as usize).sum::<usize>() % self.q
+    /// The offset of a repeat, of length `n`.
+    fn offset(&self, repeat: usize) -> &[u8] {
+        &self.offsets[repeat * self.n..(repeat + 1) * self.n]
+    }
+
+    /// `<o, k> mod q` for the offset of a repeat.
+    fn offset_product(&self, repeat: usize, k: &Frequency, q: usize) -> usize {
+        let offset = self.offset(repeat);
+        k.iter().map(|(i, label)| offset[i as usize] as usize * label as usize).sum::<usize>() % q
     }
 
     /// The frequency for which the phases of the steps exceed those of their offset by these numbers; `None` if there is
     /// none.
     pub(crate) fn frequency(&self, phases: &[u8]) -> Option<Frequency> {
-        let labels = |label: &dyn Fn(usize) -> usize| {
-            let pairs = phases.iter().enumerate().filter(|(_, phase)| **phase != 0);
-            pairs.map(|(i, &phase)| (i as u16, label(phase as usize) as u8)).collect()
+        let labels = |label: &dyn Fn(u16, usize) -> usize| {
+            let pairs = self.free.iter().zip(phases).filter(|(_, phase)| **phase != 0);
+            pairs.map(|(&i, &phase)| (i, label(i, phase as usize) as u8)).collect()
         };
         match self.steps.as_ref()? {
-            Steps::Plus => Some(labels(&|phase| phase)),
-            Steps::Minus => Some(labels(&|phase| self.q - phase)),
+            Steps::Plus => Some(labels(&|_, phase| phase)),
+            Steps::Minus => Some(labels(&|i, phase| self.sizes.at(i) - phase)),
             Steps::Checks(code) => code.decode(phases),
         }
     }
 
-    /// Calls `visit(p, <d_p, k> mod q)` for every delay.
-    pub(crate) fn phases(&self, k: &Frequency, mut visit: impl FnMut(usize, usize)) {
+    /// Calls `visit(p, ω^{<d_p, k>})` for every delay.
+    #[inline]
+    pub(crate) fn signature(&self, k: &Frequency, roots: &Roots, mut visit: impl FnMut(usize, Complex64)) {
+        match (&self.sizes, roots) {
+            (Sizes::Same(q), Roots::Same(roots)) => self.phases(k, *q, |p, phase| visit(p, roots[phase])),
+            _ => self.products(k, roots, visit),
+        }
+    }
+
+    /// Calls `visit(p, <d_p, k> mod q)` for every delay, if every position has `q` letters.
+    fn phases(&self, k: &Frequency, q: usize, mut visit: impl FnMut(usize, usize)) {
         let shifts: Vec<usize> = match &self.steps {
             Some(Steps::Checks(code)) => (0..code.len()).map(|i| code.phase(i, k)).collect(),
             _ => Vec::new(),
         };
         for repeat in 0..self.repeats() {
-            let base = self.offset_product(repeat, k);
+            let base = self.offset_product(repeat, k, q);
             let first = repeat * self.stride();
             visit(first, base);
             match &self.steps {
                 None => {}
                 Some(Steps::Checks(_)) => {
-                    shifts
-                        .iter()
-                        .enumerate()
-                        .for_each(|(i, shift)| visit(first + 1 + i, (base + shift) % self.q));
+                    shifts.iter().enumerate().for_each(|(i, shift)| visit(first + 1 + i, (base + shift) % q));
                 }
                 Some(unit) => {
                     let mut pairs = k.iter().peekable();
                     for i in 0..self.n {
                         let label = pairs.next_if(|&(position, _)| position as usize == i);
-                        let phase = label.map_or(base, |(_, label)| self.stepped(unit, base, label));
+                        let phase = label.map_or(base, |(_, label)| stepped(unit, base, label, q));
                         visit(first + 1 + i, phase);
                     }
                 }
@@ -213,71 +251,75 @@ impl Delays {
         }
     }
 
-    /// The phase after a unit step at a position with this label.
-    fn stepped(&self, unit: &Steps, base: usize, label: u8) -> usize {
-        let shift = if *unit == Steps::Minus { self.q - label as usize } else { label as usize };
-        (base + shift) % self.q
-    }
-
-    /// Adds the number of delays with each phase `<d_p, k>` to `counts`. For unit steps the time does not depend on `n`.
-    pub(crate) fn phase_counts(&self, k: &Frequency, counts: &mut [usize]) {
-        match &self.steps {
-            Some(unit @ (Steps::Plus | Steps::Minus)) => {
-                for repeat in 0..self.repeats() {
-                    let base = self.offset_product(repeat, k);
-                    counts[base] += 1 + self.n - k.order();
-                    k.iter().for_each(|(_, label)| counts[self.stepped(unit, base, label)] += 1);
-                }
+    /// The same as [`Self::signature`] for any sizes: `Π_i w_i^{d_i k_i}`.
+    fn products(&self, k: &Frequency, roots: &Roots, mut visit: impl FnMut(usize, Complex64)) {
+        let unit = self.steps.as_ref();
+        for repeat in 0..self.repeats() {
+            let base = self.offset_root(repeat, k, roots);
+            let first = repeat * self.stride();
+            visit(first, base);
+            let Some(unit) = unit else { continue };
+            let mut pairs = k.iter().peekable();
+            for (step, &i) in self.free.iter().enumerate() {
+                let label = pairs.next_if(|&(position, _)| position == i);
+                let root = label.map_or(base, |(_, label)| {
+                    let roots = roots.at(i);
+                    base * roots[stepped(unit, 0, label, roots.len())]
+                });
+                visit(first + 1 + step, root);
             }
-            _ => self.phases(k, |_, phase| counts[phase] += 1),
         }
     }
+
+    fn offset_root(&self, repeat: usize, k: &Frequency, roots: &Roots) -> Complex64 {
+        let offset = self.offset(repeat);
+        k.iter().fold(Complex64::ONE, |product, (i, label)| {
+            let roots = roots.at(i);
+            product * roots[offset[i as usize] as usize * label as usize % roots.len()]
+        })
+    }
+
+    /// `Σ_p ω^{<d_p, k>}`. For unit steps the time does not depend on `n`. `counts` is memory that is used.
+    pub(crate) fn signature_sum(&self, k: &Frequency, roots: &Roots, counts: &mut Vec<usize>) -> Complex64 {
+        let unit = self.steps.as_ref().filter(|steps| !matches!(steps, Steps::Checks(_)));
+        match (&self.sizes, roots) {
+            (Sizes::Same(q), Roots::Same(roots)) => {
+                counts.clear();
+                counts.resize(*q, 0);
+                match unit {
+                    Some(unit) => {
+                        for repeat in 0..self.repeats() {
+                            let base = self.offset_product(repeat, k, *q);
+                            counts[base] += 1 + self.n - k.order();
+                            k.iter().for_each(|(_, label)| counts[stepped(unit, base, label, *q)] += 1);
+                        }
+                    }
+                    None => self.phases(k, *q, |_, phase| counts[phase] += 1),
+                }
+                counts.iter().zip(roots).map(|(&count, root)| root * count as f64).sum()
+            }
+            _ => {
+                let of_repeat = |repeat: usize| {
+                    let base = self.offset_root(repeat, k, roots);
+                    let Some(unit) = unit else { return base };
+                    let steps = k.iter().map(|(i, label)| {
+                        let roots = roots.at(i);
+                        roots[stepped(unit, 0, label, roots.len())]
+                    });
+                    base * (steps.sum::<Complex64>() + (1 + self.free.len() - k.order()) as f64)
+                };
+                (0..self.repeats()).map(of_repeat).sum()
+            }
+        }
+    }
+}
+
+/// The phase after a unit step at a position with this label.
+fn stepped(unit: &Steps, base: usize, label: u8, q: usize) -> usize {
+    let shift = if *unit == Steps::Minus { q - label as usize } else { label as usize };
+    (base + shift) % q
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-
-    proptest! {
-        #[test]
-        fn phases_are_the_inner_products(
-            seed in 0u64..1000, q in 2usize..=20, n in 1usize..8, repeats in 1usize..4, kind in 0usize..5,
-        ) {
-            // A code needs long sequences.
-            let n = if kind == 4 { n + 30 } else { n };
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let family = [
-                DelayFamily::Zero,
-                DelayFamily::Identity,
-                DelayFamily::Random { count: repeats },
-                DelayFamily::Nso { repeats },
-                DelayFamily::Coded { max_order: 1 + repeats % 2, repeats },
-            ][kind];
-            let code = match family {
-                DelayFamily::Coded { max_order, .. } => {
-                    Some(Arc::new(Code::new(q, n, max_order, &mut rng).unwrap()))
-                }
-                _ => None,
-            };
-            let delays = Delays::draw(family, code.as_ref(), q, n, &mut rng);
-            prop_assert_eq!(delays.count(), family.count(q, n).unwrap());
-            let dense: Vec<u8> = (0..n).map(|_| rng.random_range(0..q as u32) as u8).collect();
-            let k = Frequency::from_dense(&dense);
-            let mut phases = vec![usize::MAX; delays.count()];
-            delays.phases(&k, |p, phase| phases[p] = phase);
-            let mut counts = vec![0; q];
-            delays.phase_counts(&k, &mut counts);
-            for (p, &phase) in phases.iter().enumerate() {
-                let direct: usize =
-                    delays.row(p).iter().zip(&dense).map(|(&d, &v)| d as usize * v as usize).sum();
-                prop_assert_eq!(phase, direct % q);
-                counts[phase] -= 1;
-            }
-            prop_assert!(counts.iter().all(|&count| count == 0));
-        }
-    }
-}
+#[path = "delay_tests.rs"]
+mod tests;

@@ -1,10 +1,12 @@
 //! Query designs: the sequences at which the model is evaluated.
 //!
 //! A design is a set of groups, each with a subsampling matrix `M` and delays `d`. Every pair is a
-//! block of the `q^b` queries `x = Mℓ + d (mod q)`, `ℓ ∈ Z_q^b`. Queries are generated on
+//! block of the `q^b` queries `x = Mℓ + d (mod q)`, `ℓ ∈ Z_q^b`. If positions have letters of their own, each number `s` of
+//! letters has a matrix over `Z_s` of its own, and a block has `Π_s s^{b_s}` queries. Queries are generated on
 //! demand; the design stores only the matrices and delays and, if blocks overlap, the list of repeated queries,
 //! which are evaluated once.
 
+mod allocation;
 mod code;
 mod delays;
 mod field;
@@ -14,6 +16,7 @@ mod subsample;
 mod tests;
 mod uniform;
 mod unused;
+mod walk;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,14 +26,16 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(crate) use allocation::{block_lengths, free_positions, groups_for_all_sizes};
 pub use delays::{DelayFamily, Delays};
 pub use observations::Observations;
 pub use subsample::{SubsamplingFamily, SubsamplingMatrix};
-pub(crate) use uniform::all_sequences;
 pub use uniform::uniform;
 pub use unused::held_out;
 
+use allocation::{Share, shares};
 use code::Code;
+use walk::Walk;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -50,7 +55,8 @@ const CODE_STREAM: u64 = u64::MAX - 2;
 /// The configuration of a [`QueryDesign`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DesignConfig {
-    /// Subsampling dimension: a block has `q^b` queries.
+    /// Subsampling dimension: a block has `q^b` queries. If positions have letters of their own, it has about `g^b`, where
+    /// `g` is the geometric mean of their numbers of letters, without those that are 1.
     pub b: usize,
     /// Number of groups `C`, each with its own matrix.
     pub groups: usize,
@@ -67,7 +73,7 @@ impl DesignConfig {
     #[must_use]
     pub fn complete(space: &SequenceSpace) -> Self {
         Self {
-            b: space.n(),
+            b: free_positions(space).len(),
             groups: 1,
             subsampling: SubsamplingFamily::Simple,
             delays: DelayFamily::Zero,
@@ -119,7 +125,10 @@ pub struct QueryDesign {
     space: SequenceSpace,
     config: DesignConfig,
     groups: Vec<Group>,
-    block: usize,
+    /// The number of the first query of each group, counted over all blocks, and the number of all queries.
+    starts: Vec<usize>,
+    /// The letters of each position in the order of their numbers, if positions have letters of their own.
+    letters: Vec<Vec<u8>>,
     /// Repeated queries, ascending by `number`.
     repeats: Vec<Repeat>,
 }
@@ -130,34 +139,15 @@ impl QueryDesign {
     /// # Errors
     /// If the configuration is impossible in this space or has more than 2^28 queries, or the caller cancels.
     pub fn new(space: SequenceSpace, config: DesignConfig, cancel: &Cancel) -> Result<Self> {
-        space.require_same_letters("a query design needs")?;
         let (q, n) = (space.q(), space.n());
         let DesignConfig { b, groups, subsampling, delays, seed } = config;
-        if b == 0 || b > n {
-            return Err(Error::Design(format!("b must be 1 to the sequence length {n}, got {b}")));
-        }
-        if groups == 0 {
-            return Err(Error::Design("at least one group is needed, got 0".into()));
-        }
-        let per_group = delays.count(q, n)?;
+        let free = free_positions(&space);
+        check_shape(&space, &config, free.len())?;
+        let per_group = delays.count(&space)?;
         if per_group == 0 {
             return Err(Error::Design("at least one delay or repeat is needed, got 0".into()));
         }
-        if subsampling == SubsamplingFamily::Simple && groups.saturating_mul(b) > n {
-            return Err(Error::Design(format!(
-                "the simple family places {groups} groups of {b} positions side by side, which needs \
-                 length {}, not {n}; use fewer groups or random matrices",
-                groups.saturating_mul(b)
-            )));
-        }
-        let total = words::checked_count(words::same(q, b))
-            .and_then(|block| (block as u128).checked_mul(groups as u128 * per_group as u128))
-            .filter(|&total| total <= MAX_QUERIES)
-            .ok_or_else(|| {
-                Error::Design(format!(
-                    "{groups} groups x {per_group} delays x {q}^{b} queries exceed 2^28; lower b"
-                ))
-            })?;
+        let starts = starts(&space, &config, &free, per_group)?;
         let delays_bytes = (groups as u128).saturating_mul(per_group as u128).saturating_mul(match delays {
             DelayFamily::Random { .. } => n as u128,
             // Only offsets are kept, of which each represents n + 1 delays, and one code.
@@ -172,23 +162,33 @@ impl QueryDesign {
             }
             _ => None,
         };
-        let mut drawn: Vec<Group> = Vec::with_capacity(groups);
+        let mut shares = shares(&space, b);
+        let mut drawn: Vec<Vec<(Share, SubsamplingMatrix)>> = Vec::new();
+        let mut all: Vec<Group> = Vec::with_capacity(groups);
         for c in 0..groups {
             cancel.check()?;
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(c as u64);
             let matrix = match subsampling {
                 SubsamplingFamily::Random => {
-                    let before: Vec<&SubsamplingMatrix> = drawn.iter().map(|group| &group.matrix).collect();
-                    SubsamplingMatrix::random(q, n, b, &before, &mut rng)?
+                    let shares = shares.next().unwrap_or_default();
+                    let parts = SubsamplingMatrix::random_parts(shares, &drawn, &mut rng)?;
+                    let matrix = SubsamplingMatrix::of_shares(n, &parts);
+                    drawn.push(parts);
+                    matrix
                 }
-                SubsamplingFamily::Simple => SubsamplingMatrix::simple(q, n, b, c),
+                SubsamplingFamily::Simple => {
+                    let positions = &free[c * b..(c + 1) * b];
+                    let sizes = positions.iter().map(|&i| space.sizes().at(i)).collect();
+                    SubsamplingMatrix::simple(n, positions, sizes)
+                }
             };
-            drawn.push(Group { matrix, delays: Delays::draw(delays, code.as_ref(), q, n, &mut rng) });
+            all.push(Group { matrix, delays: Delays::draw(delays, code.as_ref(), &space, &mut rng) });
         }
-        let block = words::count(words::same(q, b));
-        let mut design = Self { space, config, groups: drawn, block, repeats: Vec::new() };
-        design.repeats = design.find_repeats(total as usize, cancel)?;
+        let codes = |i: usize| space.codes_at(i).map(|code| code as u8).collect();
+        let letters = if space.has_letters() { (0..n).map(codes).collect() } else { Vec::new() };
+        let mut design = Self { space, config, groups: all, starts, letters, repeats: Vec::new() };
+        design.repeats = design.find_repeats(cancel)?;
         Ok(design)
     }
 
@@ -231,10 +231,13 @@ impl QueryDesign {
         self.len() == 0
     }
 
-    /// Queries in a block, `q^b`.
+    /// Queries in a block of a group, `q^b`.
+    ///
+    /// # Panics
+    /// If there is no such group.
     #[must_use]
-    pub fn block_len(&self) -> usize {
-        self.block
+    pub fn block_len(&self, group: usize) -> usize {
+        self.groups[group].matrix.block_len()
     }
 
     /// Delays in each group, `P`.
@@ -245,7 +248,7 @@ impl QueryDesign {
 
     /// Queries of all blocks, repeated ones counted each time.
     fn total(&self) -> usize {
-        self.groups.len() * self.delays_per_group() * self.block
+        self.starts.last().copied().unwrap_or(0)
     }
 
     /// Distinct queries `range`, row-major codes; the range is cut off at the last query.
@@ -261,7 +264,7 @@ impl QueryDesign {
             let mut next = rows.next();
             while let Some(row) = next.as_mut() {
                 if repeats.next_if(|repeat| repeat.number as usize == walk.number).is_none() {
-                    row.copy_from_slice(&walk.row);
+                    walk.write(row);
                     next = rows.next();
                 }
                 if next.is_some() {
@@ -303,9 +306,10 @@ impl QueryDesign {
 
     /// Values of one block in the order of `ℓ`, from the values of the distinct queries.
     pub(crate) fn block_values(&self, group: usize, delay: usize, values: &[f64]) -> Vec<f64> {
-        let start = (group * self.delays_per_group() + delay) * self.block;
+        let block = self.block_len(group);
+        let start = self.starts[group] + delay * block;
         let mut before = self.repeats_before(start);
-        (start..start + self.block)
+        (start..start + block)
             .map(|number| match self.repeats.get(before) {
                 Some(repeat) if repeat.number as usize == number => {
                     before += 1;
@@ -316,8 +320,9 @@ impl QueryDesign {
             .collect()
     }
 
-    fn find_repeats(&self, total: usize, cancel: &Cancel) -> Result<Vec<Repeat>> {
-        if total == self.block {
+    fn find_repeats(&self, cancel: &Cancel) -> Result<Vec<Repeat>> {
+        let total = self.total();
+        if total == self.block_len(0) {
             // The queries of one block are distinct, because its matrix is injective.
             return Ok(Vec::new());
         }
@@ -358,65 +363,69 @@ impl QueryDesign {
     }
 
     fn walk(&self, number: usize) -> Walk<'_> {
-        let mut walk = Walk {
-            design: self,
-            number,
-            row: vec![0; self.space.n()],
-            digits: vec![0; self.config.b],
-            columns: Vec::new(),
+        Walk::new(self, number)
+    }
+}
+
+/// # Errors
+/// If the dimension or the number of groups does not suit the space, which has so many positions with several letters.
+fn check_shape(space: &SequenceSpace, config: &DesignConfig, free: usize) -> Result<()> {
+    let DesignConfig { b, groups, subsampling, .. } = *config;
+    // A space of one sequence has a design, the complete one.
+    if b > free || (b == 0 && free > 0) {
+        let most = match space.has_letters() {
+            true => format!("number {free} of positions with several letters"),
+            false => format!("sequence length {free}"),
         };
-        walk.enter(number);
-        walk
+        return Err(Error::Design(format!("b must be 1 to the {most}, got {b}")));
     }
+    if groups == 0 {
+        return Err(Error::Design("at least one group is needed, got 0".into()));
+    }
+    if subsampling == SubsamplingFamily::Simple && groups.saturating_mul(b) > free {
+        return Err(Error::Design(format!(
+            "the simple family places {groups} groups of {b} positions side by side, which needs \
+             length {}, not {free}; use fewer groups or random matrices",
+            groups.saturating_mul(b)
+        )));
+    }
+    Ok(())
 }
 
-/// Steps through the queries of all blocks. A step takes one vector addition or a few.
-struct Walk<'a> {
-    design: &'a QueryDesign,
-    number: usize,
-    row: Vec<u8>,
-    digits: Vec<usize>,
-    columns: Vec<Vec<u8>>,
-}
-
-impl Walk<'_> {
-    /// Computes query `number` from scratch.
-    fn enter(&mut self, number: usize) {
-        let Self { design, .. } = *self;
-        let (q, b) = (design.space.q(), design.config.b);
-        let (block, within) = (number / design.block, number % design.block);
-        let per_group = design.delays_per_group();
-        if block >= design.groups.len() * per_group {
-            return;
+/// The number of the first query of each group, and the number of all queries.
+///
+/// # Errors
+/// If there are more than 2^28.
+fn starts(
+    space: &SequenceSpace,
+    config: &DesignConfig,
+    free: &[u16],
+    per_group: usize,
+) -> Result<Vec<usize>> {
+    let DesignConfig { b, groups, subsampling, .. } = *config;
+    let blocks: Box<dyn Iterator<Item = Option<usize>>> = match subsampling {
+        SubsamplingFamily::Random => Box::new(block_lengths(space, b)),
+        SubsamplingFamily::Simple if b == 0 => Box::new(std::iter::once(Some(1))),
+        SubsamplingFamily::Simple => {
+            let block =
+                |positions: &[u16]| words::checked_count(positions.iter().map(|&i| space.sizes().at(i)));
+            Box::new(free.chunks_exact(b).map(block))
         }
-        let group = &design.groups[block / per_group];
-        self.number = number;
-        self.row = group.delays.row(block % per_group);
-        self.columns = (0..b).map(|t| group.matrix.column(t)).collect();
-        words::write_digits(within, words::same(q, b), &mut self.digits);
-        for t in 0..b {
-            for (x, &m) in self.row.iter_mut().zip(&self.columns[t]) {
-                *x = ((*x as usize + m as usize * self.digits[t]) % q) as u8;
-            }
-        }
+    };
+    let mut starts = vec![0];
+    for block in blocks.take(groups) {
+        let start = block.and_then(|block| {
+            let queries =
+                (block as u128).checked_mul(per_group as u128)?.checked_add(*starts.last()? as u128)?;
+            (queries <= MAX_QUERIES).then_some(queries as usize)
+        });
+        starts.push(start.ok_or_else(|| {
+            let block = match space.has_letters() {
+                true => format!("blocks of dimension {b}, all"),
+                false => format!("{}^{b} queries", space.q()),
+            };
+            Error::Design(format!("{groups} groups x {per_group} delays x {block} exceed 2^28; lower b"))
+        })?);
     }
-
-    fn advance(&mut self) {
-        let (q, b) = (self.design.space.q(), self.design.config.b);
-        self.number += 1;
-        for t in (0..b).rev() {
-            // A digit that increases, or returns from q - 1 to 0, adds its column modulo q.
-            let modulus = q as u8;
-            for (x, &m) in self.row.iter_mut().zip(&self.columns[t]) {
-                let sum = *x + m;
-                *x = if sum >= modulus { sum - modulus } else { sum };
-            }
-            self.digits[t] += 1;
-            if self.digits[t] < q {
-                return;
-            }
-            self.digits[t] = 0;
-        }
-        self.enter(self.number);
-    }
+    Ok(starts)
 }

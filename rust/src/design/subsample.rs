@@ -1,5 +1,8 @@
 //! Subsampling matrices `M ∈ Z_q^{n×b}` whose map `ℓ → Mℓ (mod q)` is injective.
 //!
+//! If positions differ in their numbers of letters, each column belongs to one number `s`: it has entries in `Z_s` at the
+//! positions with `s` letters, and 0 at the others.
+//!
 //! Erginbas et al., arXiv 2301.06200, section 3 and appendix C.
 
 use std::collections::HashMap;
@@ -7,6 +10,7 @@ use std::collections::HashMap;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::allocation::Share;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::words;
@@ -46,8 +50,8 @@ impl SubsamplingFamily {
 /// One matrix `M`, row-major `n × b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubsamplingMatrix {
-    q: usize,
-    b: usize,
+    /// The size of each column: its entries are modulo this number.
+    sizes: Vec<usize>,
     rows: Vec<u8>,
 }
 
@@ -55,6 +59,8 @@ pub struct SubsamplingMatrix {
 const MAX_DRAWS: usize = 1000;
 /// Largest number of draws of a row; the one that separates low orders best is used.
 const MAX_ROW_DRAWS: usize = 64;
+/// Number of different rows modulo a prime from which on none of them may be zero.
+const FEW: usize = 8;
 /// Largest number of combinations of rows that are stored; if there are more, fewer rows are combined.
 const MAX_COMBINATIONS: usize = 1 << 17;
 
@@ -67,16 +73,19 @@ impl SubsamplingMatrix {
     /// chosen row is not zero modulo `p` (no `δ` of order 1). Concatenated with the same row of the groups before,
     /// it does not depend linearly modulo `p` on one, two or three other rows (no `δ` of order 2, 3 or 4). If no
     /// draw achieves this, the best one is used.
-    pub(crate) fn random(
-        q: usize,
-        n: usize,
-        b: usize,
+    ///
+    /// If `few` columns are one of several parts of a matrix, the row may be zero modulo `p` if `p^b` is less than
+    /// [`FEW`], unless it was so in all groups before: with one column modulo 2, all rows would be equal otherwise.
+    fn random(
+        (q, n, b): (usize, usize, usize),
+        few: bool,
         before: &[&Self],
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         for _ in 0..MAX_DRAWS {
-            let mut matrix = Self { q, b, rows: Vec::with_capacity(n * b) };
-            let mut spans: Vec<Span> = prime_factors(q).into_iter().map(|p| Span::new(p, n)).collect();
+            let mut matrix = Self { sizes: vec![q; b], rows: Vec::with_capacity(n * b) };
+            let span = |p: usize| Span::new(p, n, !few || p.pow(b as u32) >= FEW);
+            let mut spans: Vec<Span> = prime_factors(q).into_iter().map(span).collect();
             for i in 0..n {
                 let joint = |row: &[u8]| -> Vec<u8> {
                     before.iter().flat_map(|matrix| matrix.row(i)).chain(row).copied().collect()
@@ -97,7 +106,7 @@ impl SubsamplingMatrix {
                 }
                 matrix.rows.extend(row);
             }
-            if matrix.is_injective() {
+            if matrix.is_injective_over(q) {
                 return Ok(matrix);
             }
         }
@@ -107,16 +116,50 @@ impl SubsamplingMatrix {
     }
 
     fn row(&self, i: usize) -> &[u8] {
-        &self.rows[i * self.b..(i + 1) * self.b]
+        let b = self.sizes.len();
+        &self.rows[i * b..(i + 1) * b]
     }
 
-    /// The identity on positions `group·b .. (group+1)·b`.
-    pub(crate) fn simple(q: usize, n: usize, b: usize, group: usize) -> Self {
-        let mut rows = vec![0; n * b];
-        for t in 0..b {
-            rows[(group * b + t) * b + t] = 1;
+    /// A matrix with a random matrix for each number of letters, from the matrices of the groups before.
+    pub(super) fn of_shares(n: usize, parts: &[(Share, Self)]) -> Self {
+        let sizes: Vec<usize> = parts.iter().flat_map(|(_, part)| part.sizes.iter().copied()).collect();
+        let mut rows = vec![0; n * sizes.len()];
+        let mut first = 0;
+        for (share, part) in parts {
+            for (row, &i) in share.positions.iter().enumerate() {
+                rows[i as usize * sizes.len() + first..][..share.columns].copy_from_slice(part.row(row));
+            }
+            first += share.columns;
         }
-        Self { q, b, rows }
+        Self { sizes, rows }
+    }
+
+    /// A random matrix for the positions of each share; `before` has those of the groups before.
+    pub(super) fn random_parts(
+        shares: Vec<Share>,
+        before: &[Vec<(Share, Self)>],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<(Share, Self)>> {
+        let few = shares.len() > 1;
+        let parts = shares.into_iter().enumerate().map(|(index, share)| {
+            if share.columns == 0 {
+                return Ok((share, Self { sizes: Vec::new(), rows: Vec::new() }));
+            }
+            let before: Vec<&Self> =
+                before.iter().map(|parts| &parts[index].1).filter(|part| !part.sizes.is_empty()).collect();
+            let shape = (share.size, share.positions.len(), share.columns);
+            let part = Self::random(shape, few, &before, rng)?;
+            Ok((share, part))
+        });
+        parts.collect()
+    }
+
+    /// The identity on these positions, whose numbers of letters are `sizes`.
+    pub(super) fn simple(n: usize, positions: &[u16], sizes: Vec<usize>) -> Self {
+        let b = sizes.len();
+        let mut rows = vec![0; n * b];
+        positions.iter().enumerate().for_each(|(t, &i)| rows[i as usize * b + t] = 1);
+        Self { sizes, rows }
     }
 
     /// Entries, row-major `n × b`.
@@ -127,19 +170,49 @@ impl SubsamplingMatrix {
 
     /// Column `t`, of length `n`.
     pub(crate) fn column(&self, t: usize) -> Vec<u8> {
-        self.rows.iter().skip(t).step_by(self.b).copied().collect()
+        self.rows.iter().skip(t).step_by(self.sizes.len()).copied().collect()
     }
 
-    /// Whether `ℓ → Mℓ (mod q)` is injective: exactly when `M mod p` has rank `b` for every prime
-    /// `p` that divides `q` (a kernel vector over `Z_{p^e}` is `p^j w` with `w ≢ 0 (mod p)`, and then
-    /// `Mw ≡ 0 (mod p)`).
+    /// The size of each column, modulo which its entries are; `b` numbers.
+    #[must_use]
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// Number of queries in a block, `q^b`.
+    #[must_use]
+    pub fn block_len(&self) -> usize {
+        words::count(self.sizes.iter().copied())
+    }
+
+    /// Whether `ℓ → Mℓ (mod q)` is injective. Columns of different sizes have no position in common, so each size is tested
+    /// by itself.
     #[must_use]
     pub fn is_injective(&self) -> bool {
-        prime_factors(self.q).into_iter().all(|p| self.rank_mod(p) == self.b)
+        let mut distinct = self.sizes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct.into_iter().all(|size| {
+            let of_size = |entries: &[u8]| {
+                let columns = entries.iter().zip(&self.sizes).filter(move |(_, s)| **s == size);
+                columns.map(|(&entry, _)| entry).collect::<Vec<u8>>()
+            };
+            let rows = self.rows.chunks_exact(self.sizes.len()).flat_map(of_size).collect();
+            let sizes = self.sizes.iter().copied().filter(|s| *s == size).collect();
+            Self { sizes, rows }.is_injective_over(size)
+        })
+    }
+
+    /// Whether `ℓ → Mℓ (mod q)` is injective, for columns of the same size: exactly when `M mod p` has rank `b` for every prime
+    /// `p` that divides `q` (a kernel vector over `Z_{p^e}` is `p^j w` with `w ≢ 0 (mod p)`, and then
+    /// `Mw ≡ 0 (mod p)`).
+    fn is_injective_over(&self, q: usize) -> bool {
+        prime_factors(q).into_iter().all(|p| self.rank_mod(p) == self.sizes.len())
     }
 
     fn rank_mod(&self, p: usize) -> usize {
-        let (b, n) = (self.b, self.rows.len() / self.b);
+        let b = self.sizes.len();
+        let n = self.rows.len() / b;
         let mut a: Vec<usize> = self.rows.iter().map(|&v| v as usize % p).collect();
         let mut rank = 0;
         for column in 0..b {
@@ -164,19 +237,36 @@ impl SubsamplingMatrix {
     /// Index of the bin `j = M^T k`, the first digit most significant.
     #[must_use]
     pub fn bin(&self, k: &Frequency) -> usize {
-        let digit = |t: usize| {
+        let b = self.sizes.len();
+        let digit = |(t, size): (usize, &usize)| {
             let products = k
                 .iter()
-                .map(|(position, label)| label as usize * self.rows[position as usize * self.b + t] as usize);
-            products.sum::<usize>() % self.q
+                .map(|(position, label)| label as usize * self.rows[position as usize * b + t] as usize);
+            products.sum::<usize>() % size
         };
-        words::number((0..self.b).map(digit), words::same(self.q, self.b))
+        words::number(self.sizes.iter().enumerate().map(digit), self.sizes.iter().copied())
+    }
+
+    /// The number of the bin `-j`.
+    pub(crate) fn negated(&self, j: usize) -> usize {
+        let (mut rest, mut power, mut negated) = (j, 1, 0);
+        for &size in self.sizes.iter().rev() {
+            if rest == 0 {
+                break;
+            }
+            negated += (size - rest % size) % size * power;
+            rest /= size;
+            power *= size;
+        }
+        negated
     }
 }
 
 /// Linear combinations of up to three rows modulo a prime.
 struct Span {
     p: usize,
+    /// Whether a row must not be zero in its own group.
+    strict: bool,
     /// Combinations of exactly 1, 2, … rows, up to a factor.
     combinations: Vec<Vec<Vec<u8>>>,
     /// For each direction, the smallest number of rows that combine to it.
@@ -184,16 +274,17 @@ struct Span {
 }
 
 impl Span {
-    fn new(p: usize, n: usize) -> Self {
+    fn new(p: usize, n: usize, strict: bool) -> Self {
         // C(n, w) (p-1)^{w-1} combinations of w rows.
         let counts = [n, n * (n - 1) / 2 * (p - 1), n * n * n / 6 * (p - 1) * (p - 1)];
         let depth = counts.iter().take_while(|&&count| count <= MAX_COMBINATIONS).count().max(1);
-        Self { p, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
+        Self { p, strict, combinations: vec![Vec::new(); depth], weights: HashMap::new() }
     }
 
-    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `row` is zero.
+    /// The smallest number of rows that combine to `joint`; `usize::MAX` if none do, 0 if `row` is zero, or `joint` if that
+    /// is enough.
     fn distance(&self, row: &[u8], joint: &[u8]) -> usize {
-        if direction(row, self.p).is_empty() {
+        if direction(if self.strict { row } else { joint }, self.p).is_empty() {
             return 0;
         }
         self.weights.get(&direction(joint, self.p)).copied().unwrap_or(usize::MAX)
@@ -250,7 +341,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn image_size(matrix: &SubsamplingMatrix, n: usize) -> usize {
-        let (q, b) = (matrix.q, matrix.b);
+        let (q, b) = (matrix.sizes[0], matrix.sizes.len());
         (0..q.pow(b as u32))
             .map(|l| {
                 let digits: Vec<usize> = (0..b).map(|t| l / q.pow((b - 1 - t) as u32) % q).collect();
@@ -270,7 +361,7 @@ mod tests {
             for (n, b) in [(2, 1), (2, 2), (3, 2), (4, 2)] {
                 for _ in 0..40 {
                     let rows = (0..n * b).map(|_| rng.random_range(0..q as u32) as u8).collect();
-                    let matrix = SubsamplingMatrix { q, b, rows };
+                    let matrix = SubsamplingMatrix { sizes: vec![q; b], rows };
                     let injective = image_size(&matrix, n) == q.pow(b as u32);
                     assert_eq!(matrix.is_injective(), injective, "q={q} {:?}", matrix.rows);
                     seen[usize::from(injective)] += 1;
@@ -288,7 +379,7 @@ mod tests {
             let mut matrices: Vec<SubsamplingMatrix> = Vec::new();
             for _ in 0..3 {
                 let before: Vec<&SubsamplingMatrix> = matrices.iter().collect();
-                let matrix = SubsamplingMatrix::random(q, n, b, &before, &mut rng).unwrap();
+                let matrix = SubsamplingMatrix::random((q, n, b), false, &before, &mut rng).unwrap();
                 matrices.push(matrix);
             }
             for triple in 0..n.pow(3) {
@@ -310,9 +401,9 @@ mod tests {
     fn drawn_matrices_are_injective() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         for q in 2..=20 {
-            let matrix = SubsamplingMatrix::random(q, 3, 2, &[], &mut rng).unwrap();
+            let matrix = SubsamplingMatrix::random((q, 3, 2), false, &[], &mut rng).unwrap();
             assert_eq!(image_size(&matrix, 3), q * q);
-            assert!(SubsamplingMatrix::simple(q, 6, 2, 2).is_injective());
+            assert!(SubsamplingMatrix::simple(6, &[4, 5], vec![q; 2]).is_injective());
         }
     }
 }

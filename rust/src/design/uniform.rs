@@ -4,11 +4,9 @@ use std::collections::HashSet;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::space::SequenceSpace;
 
 /// Largest number of sequences of a space that is shuffled as a whole.
@@ -65,17 +63,4 @@ pub fn uniform(space: &SequenceSpace, count: usize, seed: u64, cancel: &Cancel) 
         }
     }
     Ok(out)
-}
-
-/// All `count` sequences of a space, in the order of their numbers; row-major codes.
-///
-/// # Errors
-/// If they do not fit into memory.
-pub(crate) fn all_sequences(space: &SequenceSpace, count: usize) -> Result<Vec<u8>> {
-    let n = space.n();
-    let bytes = count as u128 * n as u128;
-    let mut rows =
-        memory::zeros(bytes, "all sequences of this space", "use a smaller budget, and regression")?;
-    rows.par_chunks_exact_mut(n).enumerate().for_each(|(number, row)| space.write_sequence(number, row));
-    Ok(rows)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use rand::SeedableRng;
 use rand::seq::index;
-use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
@@ -11,7 +11,6 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{CHUNK, QueryDesign};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::words;
 
 /// Largest number of sequences of a space that is enumerated. Enumeration draws even the last unused sequences.
 const ENUMERABLE: u128 = 1 << 24;
@@ -24,7 +23,7 @@ const STREAM: u64 = u64::MAX;
 /// If the space has fewer than `count` such sequences.
 pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) -> Result<Vec<u8>> {
     let space = design.space();
-    let (q, n) = (space.q(), space.n());
+    let n = space.n();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
     let unused = space.size().map_or(u128::MAX, |size| size - design.len() as u128);
@@ -36,12 +35,12 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
         let mut free = vec![true; size as usize];
         for row in design.queries(0..design.len()).chunks_exact(n) {
-            free[words::number(row.iter().map(|&code| code as usize), words::same(q, n))] = false;
+            free[space.number(row)] = false;
         }
         let free: Vec<usize> = free.iter().enumerate().filter(|(_, free)| **free).map(|(i, _)| i).collect();
         let mut out = vec![0; count * n];
         for (row, pick) in out.chunks_exact_mut(n).zip(index::sample(&mut rng, free.len(), count)) {
-            words::write_digits(free[pick], words::same(q, n), row);
+            space.write_sequence(free[pick], row);
         }
         return Ok(out);
     }
@@ -50,7 +49,7 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     while out.len() < count * n {
         let mut fresh = Vec::new();
         while out.len() + fresh.len() * n < count * n {
-            let row: Vec<u8> = (0..n).map(|_| rng.random_range(0..q as u32) as u8).collect();
+            let row = space.random(&mut rng);
             if seen.insert(xxh3_64(&row)) {
                 fresh.push(row);
             }

@@ -9,16 +9,14 @@ use crate::cancel::Cancel;
 use crate::design::Observations;
 use crate::design::QueryDesign;
 use crate::error::Result;
-use crate::frequency::Frequency;
-use crate::space::roots_of_unity;
+use crate::frequency::{Frequency, Roots};
 use crate::transform::QaryTransform;
 
 /// Transformed observations, from which peeled coefficients have been subtracted.
 #[derive(Clone)]
 pub(crate) struct Bins {
     pub(crate) design: Arc<QueryDesign>,
-    /// `ω^0 … ω^{q-1}`.
-    pub(crate) roots: Vec<Complex64>,
+    pub(crate) roots: Roots,
     /// For each group, the values of all bins: index `j * P + p`.
     groups: Vec<Vec<Complex64>>,
     /// Delays of a group, `P`.
@@ -29,11 +27,11 @@ impl Bins {
     /// Transforms the observations after `offset` is subtracted from their values.
     pub(crate) fn new(observations: &Observations, offset: f64, cancel: &Cancel) -> Result<Self> {
         let design = observations.design().clone();
-        let (q, delays, block) = (design.space().q(), design.delays_per_group(), design.block_len());
-        let transform = QaryTransform::new(q, design.config().b);
+        let delays = design.delays_per_group();
         let centred: Vec<f64> = observations.values().iter().map(|value| value - offset).collect();
         let mut groups = Vec::with_capacity(design.groups().len());
-        for c in 0..design.groups().len() {
+        for (c, group) in design.groups().iter().enumerate() {
+            let transform = QaryTransform::with_sizes(group.matrix.sizes().iter().copied());
             let transforms = (0..delays)
                 .into_par_iter()
                 .map(|p| {
@@ -41,7 +39,7 @@ impl Bins {
                     transform.forward(&design.block_values(c, p, &centred), cancel)
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let mut bins = vec![Complex64::ZERO; block * delays];
+            let mut bins = vec![Complex64::ZERO; design.block_len(c) * delays];
             bins.par_chunks_mut(delays).enumerate().for_each(|(j, bin)| {
                 for (slot, transform) in bin.iter_mut().zip(&transforms) {
                     *slot = transform[j];
@@ -49,7 +47,7 @@ impl Bins {
             });
             groups.push(bins);
         }
-        Ok(Self { roots: roots_of_unity(q), groups, delays, design })
+        Ok(Self { roots: Roots::new(design.space().sizes()), groups, delays, design })
     }
 
     /// The values of a bin, one for each delay.
@@ -57,16 +55,14 @@ impl Bins {
         &self.groups[group][j * self.delays..(j + 1) * self.delays]
     }
 
-    /// The number of the bin `-j`.
-    pub(crate) fn negated(&self, j: usize) -> usize {
-        let q = self.design.space().q();
-        let (mut rest, mut power, mut negated) = (j, 1, 0);
-        while rest > 0 {
-            negated += (q - rest % q) % q * power;
-            rest /= q;
-            power *= q;
-        }
-        negated
+    /// The number of bins of a group.
+    pub(crate) fn len(&self, group: usize) -> usize {
+        self.groups[group].len() / self.delays
+    }
+
+    /// The number of the bin `-j` of a group.
+    pub(crate) fn negated(&self, group: usize, j: usize) -> usize {
+        self.design.groups().get(group).map_or(j, |group| group.matrix.negated(j))
     }
 
     /// `‖U‖²/P` of a bin.
@@ -89,7 +85,7 @@ impl Bins {
         let Some(group_design) = self.design.groups().get(group) else { return Complex64::ZERO };
         let bin = self.bin(group, group_design.matrix.bin(k));
         let mut sum = Complex64::ZERO;
-        group_design.delays.phases(k, |p, phase| sum += self.roots[phase].conj() * bin[p]);
+        group_design.delays.signature(k, &self.roots, |p, root| sum += root.conj() * bin[p]);
         sum / self.delays as f64
     }
 
@@ -101,7 +97,7 @@ impl Bins {
         value: Complex64,
         mut changed: impl FnMut(usize, usize),
     ) {
-        let q = self.design.space().q();
+        let q = self.design.space().sizes();
         let mut pairs = vec![(k.clone(), value)];
         if !k.is_self_conjugate(q) {
             pairs.push((k.negated(q), value.conj()));
@@ -110,7 +106,7 @@ impl Bins {
             for (k, value) in &pairs {
                 let j = group.matrix.bin(k);
                 let bin = &mut bins[j * self.delays..(j + 1) * self.delays];
-                group.delays.phases(k, |p, phase| bin[p] -= value * self.roots[phase]);
+                group.delays.signature(k, &self.roots, |p, root| bin[p] -= value * root);
                 changed(c, j);
             }
         }
@@ -120,4 +116,53 @@ impl Bins {
 /// `‖U‖²/P` of the values of a bin.
 pub(crate) fn mean_energy(bin: &[Complex64]) -> f64 {
     bin.iter().map(Complex64::norm_sqr).sum::<f64>() / bin.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::design::{DelayFamily, DesignConfig, SubsamplingFamily};
+    use crate::space::SequenceSpace;
+    use crate::synthetic::Planted;
+    use proptest::prelude::*;
+
+    const SYMBOLS: &str = "0123456789ABCDEFGHIJK";
+
+    proptest! {
+        #[test]
+        fn bins_are_sums_of_the_coefficients_that_alias(
+            sizes in prop::collection::vec(1_usize..=21, 3..7), seed in 0_u64..1000, kind in 0_usize..3,
+        ) {
+            let letters: Vec<&str> = sizes.iter().map(|&size| &SYMBOLS[..size]).collect();
+            let Ok(space) = SequenceSpace::with_letters(&letters) else { return Ok(()) };
+            prop_assume!(sizes.iter().filter(|&&size| size > 1).count() > 1);
+            let planted = Planted { terms: 8, max_order: 2, magnitude: (0.5, 1.5), seed };
+            let Ok(truth) = planted.spectrum(&space) else { return Ok(()) };
+            let delays = [DelayFamily::Identity, DelayFamily::Nso { repeats: 2 }, DelayFamily::Random { count: 3 }];
+            let (b, groups, delays) = (2, 2, delays[kind]);
+            let config = DesignConfig { b, groups, subsampling: SubsamplingFamily::Random, delays, seed };
+            let design = Arc::new(QueryDesign::new(space, config, &Cancel::new()).unwrap());
+            let values = truth.predict(&design.queries(0..design.len())).unwrap();
+            let observations = Observations::new(design.clone(), values).unwrap();
+            let bins = Bins::new(&observations, 0.0, &Cancel::new()).unwrap();
+            for (c, group) in design.groups().iter().enumerate() {
+                let mut expected = vec![Complex64::ZERO; bins.groups[c].len()];
+                for (k, value) in truth.coefficients() {
+                    let j = group.matrix.bin(&k);
+                    for p in 0..bins.delays {
+                        let products = group.delays.row(p).into_iter().zip(k.to_dense(sizes.len())).zip(&sizes);
+                        let turns: f64 =
+                            products.map(|((d, k), &q)| f64::from(d) * f64::from(k) / q as f64).sum();
+                        expected[j * bins.delays + p] += value * Complex64::cis(std::f64::consts::TAU * turns);
+                    }
+                    prop_assert_eq!(bins.negated(c, j), group.matrix.bin(&k.negated(design.space().sizes())));
+                }
+                for (bin, sum) in bins.groups[c].iter().zip(expected) {
+                    prop_assert!((bin - sum).norm() < 1e-9);
+                }
+            }
+        }
+    }
 }

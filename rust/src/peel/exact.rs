@@ -6,6 +6,7 @@ use rustfft::num_complex::Complex64;
 use super::bins::Bins;
 use super::{FLOOR, Peeling, PeelingStatus};
 use crate::cancel::Cancel;
+use crate::design::free_positions;
 use crate::error::Result;
 use crate::frequency::Frequency;
 use crate::surrogate::Spectrum;
@@ -14,8 +15,8 @@ use crate::words;
 /// Bins that one task reads.
 const CHUNK: usize = 1 << 14;
 
-/// A bin, in the order of its frequency: by order, then by support (`u32::MAX` minus a mask in which position 0 is the
-/// highest bit), then by its number.
+/// A bin, in the order of its frequency: by order, then by support (`u32::MAX` minus a mask in which the first position
+/// with several letters is the highest bit), then by its number.
 type Key = (u32, u32, u32);
 
 /// All coefficients above the rounding errors, from the transform of the values of all sequences after their
@@ -25,17 +26,18 @@ type Key = (u32, u32, u32);
 /// If the caller cancels.
 pub(super) fn exact(bins: &Bins, mean: f64, cancel: &Cancel) -> Result<Peeling> {
     let design = &bins.design;
-    let (q, n, block) = (design.space().q(), design.space().n(), design.block_len());
+    let (free, block) = (free_positions(design.space()), bins.len(0));
+    let sizes = || free.iter().map(|&i| design.space().sizes().at(i));
     let rounding = (4.0 * f64::EPSILON * mean).powi(2) / block as f64;
     let floor = FLOOR * bins.total_energy() + rounding;
     let value = |j: usize| if bins.energy(0, j) > floor { bins.bin(0, j)[0] } else { Complex64::ZERO };
     let key = |j: usize| -> Option<Key> {
-        let negated = bins.negated(j);
+        let negated = bins.negated(0, j);
         if negated < j || (value(j) == Complex64::ZERO && value(negated) == Complex64::ZERO) {
             return None;
         }
         let mut mask = 0_u32;
-        let digits = words::digits::<u8>(j, words::same(q, n));
+        let digits = words::digits::<u8>(j, sizes());
         digits.iter().enumerate().filter(|(_, digit)| **digit != 0).for_each(|(i, _)| mask |= 1 << (31 - i));
         Some((mask.count_ones(), !mask, j as u32))
     };
@@ -54,13 +56,14 @@ pub(super) fn exact(bins: &Bins, mean: f64, cancel: &Cancel) -> Result<Peeling> 
         if index.is_multiple_of(CHUNK) {
             cancel.check()?;
         }
-        let (j, negated) = (j as usize, bins.negated(j as usize));
+        let (j, negated) = (j as usize, bins.negated(0, j as usize));
         // The function is real: the coefficients of k and -k are conjugate up to rounding.
         let real_part = match j == negated {
             true => Complex64::from(value(j).re),
             false => value(j) / 2.0 + (value(negated) / 2.0).conj(),
         };
-        coefficients.push((Frequency::from_dense(&words::digits::<u8>(j, words::same(q, n))), real_part));
+        let labels = free.iter().copied().zip(words::digits::<u8>(j, sizes()));
+        coefficients.push((labels.filter(|&(_, label)| label != 0).collect(), real_part));
     }
     Ok(Peeling {
         spectrum: Spectrum::from_representatives(design.space().clone(), coefficients),

@@ -24,7 +24,7 @@ use peeler::Peeler;
 
 use crate::cancel::Cancel;
 use crate::design::Observations;
-use crate::design::{DelayFamily, SubsamplingFamily};
+use crate::design::{DelayFamily, DesignConfig};
 use crate::error::{Error, Result};
 use crate::surrogate::Spectrum;
 
@@ -116,7 +116,8 @@ impl PeelingDecoder {
             }
             // If M is the identity, each bin of a complete design is one frequency.
             DelayFamily::Zero
-                if config.b == design.space().n() && config.subsampling == SubsamplingFamily::Simple =>
+                if *config
+                    == DesignConfig { seed: config.seed, ..DesignConfig::complete(design.space()) } =>
             {
                 exact::exact(&bins()?, mean, cancel)
             }

@@ -39,8 +39,10 @@ pub(super) struct Peeler {
     mean: f64,
     /// Variance of the values.
     variance: f64,
-    /// Energy of the noise in a bin, `σ²/q^b`.
+    /// Energy of the noise in a bin of the first group, `σ²/q^b`.
     noise: f64,
+    /// The same of each group, relative to the first one: 1 if their blocks have the same length.
+    scales: Vec<f64>,
     /// For each group and bin, whether the bin has changed since it was last read.
     active: Vec<Vec<bool>>,
     /// Decoded coefficients, each at the lexicographically smaller of `k, -k`.
@@ -53,14 +55,25 @@ impl Peeler {
     /// `mean` is the mean of the values, which was subtracted before they were transformed to bins.
     pub(super) fn new(decoder: PeelingDecoder, bins: Bins, mean: f64) -> Self {
         let variance = bins.total_energy();
-        let groups = bins.design.groups().len();
-        let block = bins.design.block_len();
+        let blocks: Vec<usize> = (0..bins.design.groups().len()).map(|c| bins.len(c)).collect();
+        let block = blocks[0];
         let noise = match decoder.noise {
             Some(noise) => noise * noise / block as f64,
             None => f64::INFINITY,
         };
-        let active = vec![vec![true; block]; groups];
-        Self { decoder, bins, mean, variance, noise, active, coefficients: BTreeMap::new(), rounds: 0 }
+        let scales = blocks.iter().map(|&own| block as f64 / own as f64).collect();
+        let active = blocks.iter().map(|&block| vec![true; block]).collect();
+        Self {
+            decoder,
+            bins,
+            mean,
+            variance,
+            noise,
+            scales,
+            active,
+            coefficients: BTreeMap::new(),
+            rounds: 0,
+        }
     }
 
     pub(super) fn run(mut self, cancel: &Cancel) -> Result<Peeling> {
@@ -84,7 +97,7 @@ impl Peeler {
             ),
             status,
             unexplained: if self.variance > 0.0 { rest / self.variance } else { 0.0 },
-            noise: (self.noise * self.bins.design.block_len() as f64).sqrt(),
+            noise: (self.noise * self.bins.len(0) as f64).sqrt(),
             rounds: self.rounds,
             open_bins,
         })
@@ -111,9 +124,10 @@ impl Peeler {
     fn count_open_bins(&self) -> usize {
         // The energy of noise in a bin, a mean of P values, has a standard deviation of 1/sqrt(P) of its mean.
         let spread = OPEN_DEVIATIONS / (self.bins.design.delays_per_group() as f64).sqrt();
-        let cutoff = self.cutoff().max(self.floor() + (1.0 + spread) * self.noise);
         let open = |group: usize| {
-            let bins = (0..self.bins.design.block_len()).into_par_iter();
+            let noise = self.noise * self.scales[group];
+            let cutoff = self.cutoff(group).max(self.floor() + (1.0 + spread) * noise);
+            let bins = (0..self.bins.len(group)).into_par_iter();
             bins.filter(|&j| self.bins.energy(group, j) > cutoff).count()
         };
         (0..self.active.len()).map(open).sum()
@@ -129,8 +143,8 @@ impl Peeler {
     }
 
     /// Energy up to which a bin, or the rest of a bin after a singleton is subtracted, is noise.
-    fn cutoff(&self) -> f64 {
-        self.floor() + (1.0 + GAMMA) * self.noise
+    fn cutoff(&self, group: usize) -> f64 {
+        self.floor() + (1.0 + GAMMA) * (self.noise * self.scales[group])
     }
 
     fn activate_all(&mut self) {
@@ -146,9 +160,9 @@ impl Peeler {
         }
         let mut energies: Vec<f64> = (0..self.active.len())
             .flat_map(|c| {
-                let energies: Vec<f64> = (0..self.bins.design.block_len())
+                let energies: Vec<f64> = (0..self.bins.len(c))
                     .into_par_iter()
-                    .map(|j| self.bins.energy(c, j))
+                    .map(|j| self.bins.energy(c, j) / self.scales[c])
                     .collect();
                 energies
             })
@@ -171,7 +185,9 @@ impl Peeler {
             self.rounds += 1;
             unconfirmed.extend(self.read(singleton));
             // A singleton far above the noise needs no confirmation.
-            let mut progress = self.peel_confirmed(&mut unconfirmed, PROVEN * self.cutoff());
+            let cutoffs = (0..self.active.len()).map(|c| self.cutoff(c));
+            let proven = PROVEN * cutoffs.fold(0.0, f64::max);
+            let mut progress = self.peel_confirmed(&mut unconfirmed, proven);
             if !progress {
                 let detectors: [Detector; 2] = [pair, dominant];
                 for detector in detectors {
@@ -211,16 +227,18 @@ impl Peeler {
     /// Reads the active bins with a detector, and marks them as read. Returns coefficients at the
     /// lexicographically smaller of `k, -k`, each averaged over the bins from which it was read.
     fn read(&mut self, detector: Detector) -> BTreeMap<Frequency, Complex64> {
-        let q = self.bins.design.space().q();
-        let level = Level { cutoff: self.cutoff(), noisy: self.is_noisy() };
+        let levels: Vec<Level> = (0..self.active.len())
+            .map(|c| Level { cutoff: self.cutoff(c), noisy: self.is_noisy() })
+            .collect();
+        let q = self.bins.design.space().sizes();
         let mut readings: BTreeMap<Frequency, (Complex64, f64)> = BTreeMap::new();
-        for (c, active) in self.active.iter_mut().enumerate() {
+        for ((c, active), level) in self.active.iter_mut().enumerate().zip(levels) {
             let terms: Vec<Term> = active
                 .par_iter_mut()
                 .enumerate()
                 .filter_map(|(j, active)| {
                     // One of each pair j, -j.
-                    let read = std::mem::take(active) && j <= self.bins.negated(j);
+                    let read = std::mem::take(active) && j <= self.bins.negated(c, j);
                     if read && self.bins.energy(c, j) > level.cutoff {
                         detector(&self.bins, c, j, level)
                     } else {
@@ -264,7 +282,8 @@ impl Peeler {
                 self.subtract(k, change);
             }
             let samples = (self.active.len() * self.bins.design.delays_per_group()) as f64;
-            let per_sample = self.bins.total_energy() / self.bins.design.block_len() as f64;
+            let bins: usize = (0..self.active.len()).map(|c| self.bins.len(c)).sum();
+            let per_sample = self.bins.total_energy() / (bins as f64 / self.active.len() as f64);
             let min_energy = (SIGNIFICANCE * SIGNIFICANCE * per_sample / samples).max(self.floor());
             let weak: Vec<Frequency> = self
                 .coefficients

@@ -23,7 +23,7 @@ const MAX_ITERATIONS: usize = 500;
 /// The changes of the coefficients of `frequencies` (one of each pair `k, -k`) that minimise the energy of the
 /// bins.
 pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cancel) -> Result<Vec<Complex64>> {
-    let q = bins.design.space().q();
+    let q = bins.design.space().sizes();
     let groups = bins.design.groups().len();
     // With both frequencies of each pair, the solution is conjugate symmetric because the bins are.
     let mut all: Vec<Frequency> = frequencies.to_vec();
@@ -45,7 +45,7 @@ pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cance
 type SparseRows = Vec<Vec<(usize, Complex64)>>;
 
 fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
-    let q = bins.design.space().q();
+    let q = bins.design.space().sizes();
     let design_groups = bins.design.groups();
     let scale = 1.0 / (design_groups.len() * bins.design.delays_per_group()) as f64;
     let bins_of: Vec<Vec<usize>> =
@@ -65,13 +65,11 @@ fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
         .map(|a| {
             cancel.check()?;
             let mut row: BTreeMap<usize, Complex64> = BTreeMap::new();
-            let mut counts = vec![0; q];
+            let mut counts = Vec::new();
             for (c, group) in design_groups.iter().enumerate() {
                 for &b in members[c].get(&bins_of[c][a]).into_iter().flatten() {
-                    counts.fill(0);
-                    group.delays.phase_counts(&all[b].minus(&all[a], q), &mut counts);
-                    let sum: Complex64 =
-                        counts.iter().zip(&bins.roots).map(|(&n, root)| root * n as f64).sum();
+                    let difference = all[b].minus(&all[a], q);
+                    let sum = group.delays.signature_sum(&difference, &bins.roots, &mut counts);
                     *row.entry(b).or_default() += sum * scale;
                 }
             }

@@ -52,7 +52,7 @@ pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Opt
     let steps = read_steps(bins, &design.delays, bins.bin(group, j));
     let nearest: Vec<u8> = steps.iter().map(|step| step.nearest).collect();
     let belongs = |k: &Frequency| {
-        let needs_pair = bins.negated(j) == j && !k.is_self_conjugate(bins.design.space().q());
+        let needs_pair = bins.negated(group, j) == j && !k.is_self_conjugate(bins.design.space().sizes());
         !needs_pair && design.matrix.bin(k) == j
     };
     let mut k = design.delays.frequency(&nearest).filter(belongs);
@@ -79,16 +79,17 @@ struct Step {
 
 /// The phases of all steps, from the angles of `Σ_r conj(U_{r,0}) U_{r,i}`.
 fn read_steps(bins: &Bins, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
-    let q = bins.design.space().q();
     let stride = delays.stride();
     (1..stride)
         .map(|i| {
+            let roots = bins.roots.at(delays.position_of_step(i - 1));
+            let q = roots.len();
             let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
             let turn = sum.arg() / std::f64::consts::TAU * q as f64;
             let phase = |turn: f64| turn.rem_euclid(q as f64) as usize % q;
             let nearest = phase(turn.round());
             let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 });
-            let fit = |phase: usize| (sum * bins.roots[phase].conj()).re;
+            let fit = |phase: usize| (sum * roots[phase].conj()).re;
             Step { nearest: nearest as u8, second: second as u8, margin: fit(nearest) - fit(second) }
         })
         .collect()
@@ -111,7 +112,7 @@ fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
 /// `‖U - F s_k‖²/P`, where `s_k` is the signature of `k`.
 fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
     let mut rest = bin.to_vec();
-    group.delays.phases(k, |p, phase| rest[p] -= value * bins.roots[phase]);
+    group.delays.signature(k, &bins.roots, |p, root| rest[p] -= value * root);
     mean_energy(&rest)
 }
 
@@ -123,17 +124,21 @@ fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value:
 /// explain the bin. If several pairs explain it, none is returned. Two real coefficients can look like a pair, so
 /// this is only for bins that are not singletons.
 pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
-    if bins.negated(j) != j {
+    if bins.negated(group, j) != j {
         return None;
     }
     let bin = bins.bin(group, j);
     let group = bins.design.groups().get(group)?;
-    let q = bins.design.space().q();
+    let q = bins.design.space().sizes();
     let repeats: Vec<&[Complex64]> = bin.chunks_exact(group.delays.stride()).collect();
-    let pivot = pivot(&repeats, q)?;
+    let roots: Vec<&[Complex64]> = (0..group.delays.stride() - 1)
+        .map(|step| bins.roots.at(group.delays.position_of_step(step)))
+        .collect();
+    let pivot = pivot(&repeats, &roots)?;
+    let size = roots[pivot - 1].len();
     let mut result: Option<Term> = None;
-    for phase in (1..q).take_while(|phase| 2 * phase < q) {
-        let phases = pair_phases(bins, &repeats, pivot, phase);
+    for phase in (1..size).take_while(|phase| 2 * phase < size) {
+        let phases = pair_phases(&roots, &repeats, pivot, phase);
         // One repeat with one step gives only two numbers, which every pair explains.
         let stepped = phases.iter().filter(|phase| **phase != 0).count();
         let Some(k) = group.delays.frequency(&phases) else { continue };
@@ -142,7 +147,7 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<
         }
         let Some(value) = pair_value(bins, group, bin, &k) else { continue };
         let mut rest = bin.to_vec();
-        group.delays.phases(&k, |p, phase| rest[p] -= 2.0 * (value * bins.roots[phase]).re);
+        group.delays.signature(&k, &bins.roots, |p, root| rest[p] -= 2.0 * (value * root).re);
         if mean_energy(&rest) <= level.cutoff {
             let (k, negated) = k.representative(q);
             let value = if negated { value.conj() } else { value };
@@ -155,29 +160,32 @@ pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<
     result
 }
 
-/// The step whose values differ most from the values of both phases 0 and `q/2`.
-fn pivot(repeats: &[&[Complex64]], q: usize) -> Option<usize> {
+/// The step whose values differ most from the values of both phases 0 and `q/2`, and which has other phases.
+fn pivot(repeats: &[&[Complex64]], roots: &[&[Complex64]]) -> Option<usize> {
     let distance = |i: usize| {
+        let q = roots[i - 1].len();
         let from = |s: f64| repeats.iter().map(|r| (r[i].re - s * r[0].re).powi(2)).sum::<f64>();
         if q.is_multiple_of(2) { from(1.0).min(from(-1.0)) } else { from(1.0) }
     };
-    (1..repeats.first()?.len()).max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
+    (1..repeats.first()?.len())
+        .filter(|i| roots[i - 1].len() > 2)
+        .max_by(|&a, &b| distance(a).total_cmp(&distance(b)))
 }
 
 /// The phases of all steps of a pair for which step `pivot` has this phase.
-fn pair_phases(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, phase: usize) -> Vec<u8> {
-    let root = bins.roots[phase];
+fn pair_phases(roots: &[&[Complex64]], repeats: &[&[Complex64]], pivot: usize, phase: usize) -> Vec<u8> {
+    let root = roots[pivot - 1][phase];
     let z: Vec<Complex64> = repeats
         .iter()
         .map(|r| Complex64::new(r[0].re, (r[0].re * root.re - r[pivot].re) / root.im))
         .collect();
     let misfit = |i: usize, phase: usize| -> f64 {
-        repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * bins.roots[phase]).re).powi(2)).sum()
+        repeats.iter().zip(&z).map(|(r, z)| (r[i].re - (z * roots[i - 1][phase]).re).powi(2)).sum()
     };
     let steps = 1..repeats.first().map_or(1, |repeat| repeat.len());
     steps
         .map(|i| {
-            (0..bins.roots.len()).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b))).unwrap_or(0) as u8
+            (0..roots[i - 1].len()).min_by(|&a, &b| misfit(i, a).total_cmp(&misfit(i, b))).unwrap_or(0) as u8
         })
         .collect()
 }
@@ -186,8 +194,8 @@ fn pair_phases(bins: &Bins, repeats: &[&[Complex64]], pivot: usize, phase: usize
 /// imaginary part of `F`).
 fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
     let (mut aa, mut ab, mut bb, mut ay, mut by) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    group.delays.phases(k, |p, phase| {
-        let (a, b, y) = (2.0 * bins.roots[phase].re, -2.0 * bins.roots[phase].im, bin[p].re);
+    group.delays.signature(k, &bins.roots, |p, root| {
+        let (a, b, y) = (2.0 * root.re, -2.0 * root.im, bin[p].re);
         aa += a * a;
         ab += a * b;
         bb += b * b;
@@ -222,7 +230,7 @@ mod tests {
             seed: 1,
         };
         let design = Arc::new(QueryDesign::new(space.clone(), config, &Cancel::new()).unwrap());
-        let block = design.block_len();
+        let block = design.block_len(0);
         assert_eq!(
             design.len(),
             design.delays_per_group() * block,

@@ -52,10 +52,11 @@ pub(crate) struct BinOperator {
 
 impl BinOperator {
     /// Whether a design has blocks of at most [`MAX_BLOCK`] queries and no repeated queries. With repeated
-    /// queries the noise in the bins would not be white.
+    /// queries the noise in the bins would not be white. Its positions must have the same letters.
     pub(crate) fn supports_design(design: &QueryDesign) -> bool {
         let n_blocks = design.groups().len() * design.delays_per_group();
-        design.block_len() <= MAX_BLOCK && design.len() == n_blocks * design.block_len()
+        let block = design.block_len(0);
+        !design.space().has_letters() && block <= MAX_BLOCK && design.len() == n_blocks * block
     }
 
     /// Transforms the observations of a design that satisfies [`BinOperator::supports_design`].
@@ -65,7 +66,7 @@ impl BinOperator {
     pub(crate) fn new(observations: &Observations, supports: Vec<Vec<u16>>, cancel: &Cancel) -> Result<Self> {
         let design = observations.design();
         let (q, n, b) = (design.space().q(), design.space().n(), design.config().b);
-        let size = design.block_len();
+        let size = design.block_len(0);
         let n_blocks = design.groups().len() * design.delays_per_group();
         let digits = |bin: usize| words::digits::<usize>(bin, words::same(q, b)).into_iter();
         let negative: Vec<u16> =
@@ -199,7 +200,7 @@ fn transformed(
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let design = observations.design();
-    let (size, delays) = (design.block_len(), design.delays_per_group());
+    let (size, delays) = (design.block_len(0), design.delays_per_group());
     let unitary = (size as f64).sqrt();
     let blocks: Vec<Vec<f64>> = (0..design.groups().len() * delays)
         .into_par_iter()

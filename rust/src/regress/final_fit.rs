@@ -1,5 +1,7 @@
 //! The fit to all data: its optimum, its duality gap, and the surrogate with its coefficients.
 
+use std::collections::BTreeMap;
+
 use super::Atoms;
 use super::operator::{Operator, digits};
 use super::path::Best;
@@ -114,7 +116,7 @@ pub(super) fn surrogate<O: Operator>(
     fit: &Lanes<1>,
 ) -> Result<Surrogate> {
     Ok(match basis {
-        Atoms::Characters => Surrogate::Spectrum(spectrum(operator, space, fit)),
+        Atoms::Characters => Surrogate::Spectrum(spectrum(operator, space, fit)?),
         Atoms::Letters => Surrogate::Terms(ProductTerms {
             runs: runs(operator, space, fit)?,
             ..letter_patterns(operator, space, fit)
@@ -122,14 +124,41 @@ pub(super) fn surrogate<O: Operator>(
     })
 }
 
-fn spectrum<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Spectrum {
+/// # Errors
+/// If positions have letters of their own, and the spectrum over their characters is too large.
+fn spectrum<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Result<Spectrum> {
+    if space.has_letters() {
+        return whole_alphabet(operator, space, fit).spectrum();
+    }
     let mut terms = vec![(Frequency::default(), fit.intercept(0).into())];
     for atom in fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0) {
         let support = &operator.supports()[atom.id.support as usize];
         let (labels, wave) = wave(atom.id.cell, space.q(), support.len());
         terms.push((frequency(support, &labels), wave.coefficient(atom.beta[0])));
     }
-    Spectrum::from_representatives(space.clone(), terms)
+    Ok(Spectrum::from_representatives(space.clone(), terms))
+}
+
+/// The terms over characters of the whole alphabet, which are not those of the letters of a position.
+fn whole_alphabet<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> ProductTerms {
+    let mut groups: BTreeMap<&Vec<u16>, SupportTerms> = BTreeMap::new();
+    for atom in fit.atoms.iter().filter(|atom| atom.beta[0] != 0.0) {
+        let support = &operator.supports()[atom.id.support as usize];
+        let (labels, wave) = wave(atom.id.cell, space.q(), support.len());
+        // A pair of conjugate terms has twice the real part of one.
+        let single = labels.iter().all(|&label| 2 * usize::from(label) == space.q());
+        let group = groups.entry(support).or_default();
+        group.support.clone_from(support);
+        group.labels.extend(labels.iter().map(|&label| u16::from(label)));
+        group.coefficients.push(wave.coefficient(atom.beta[0]) * if single { 1.0 } else { 2.0 });
+    }
+    ProductTerms {
+        space: space.clone(),
+        basis: Basis::Characters,
+        constant: fit.intercept(0),
+        supports: groups.into_values().collect(),
+        runs: RunTerms::default(),
+    }
 }
 
 fn runs<O: Operator>(operator: &O, space: &SequenceSpace, fit: &Lanes<1>) -> Result<RunTerms> {

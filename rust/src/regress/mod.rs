@@ -46,6 +46,7 @@ mod pairs;
 mod path;
 mod penalty;
 mod real_characters;
+mod residual_tables;
 mod row_cells;
 mod runs;
 mod sample;
@@ -296,7 +297,7 @@ impl SparseRegression {
         let n_atoms = dictionary.n_atoms(space.q(), space.n());
         let bins = in_bins(sample).filter(|_| choice.basis == Atoms::Characters && factors.is_none());
         // A fold holds out whole blocks of a design.
-        let unit = bins.map_or(1, |observations| observations.design().block_len());
+        let unit = bins.map_or(1, |observations| observations.design().block_len(0));
         let units = || (0..rows).map(|row| row / unit);
         let folds = random_folds(self.seed, units(), rows / unit);
         let half = random_half(self.seed, units(), rows / unit);

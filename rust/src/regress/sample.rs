@@ -196,12 +196,8 @@ impl Sample {
         Distinct { codes, values, weights: Some(weights), rows }
     }
 
-    /// Whether sequences are uniform: all symbols are about equally frequent at each position. Never if positions have
-    /// letters of their own.
+    /// Whether sequences are uniform: all letters of a position are about equally frequent.
     pub(crate) fn is_uniform(&self) -> bool {
-        if self.space.has_letters() {
-            return false;
-        }
         if self.deterministic {
             return true;
         }
@@ -212,9 +208,14 @@ impl Sample {
         for row in distinct.codes.chunks_exact(n) {
             row.iter().enumerate().for_each(|(i, &symbol)| counts[i * q + symbol as usize] += 1.0);
         }
-        let expected = rows / q as f64;
-        let chi_squared: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();
-        let freedom = (n * (q - 1)) as f64;
+        let sizes: Vec<usize> = self.space.radices().collect();
+        let deviation = |(index, count): (usize, &f64)| {
+            let expected = rows / sizes[index / q] as f64;
+            let possible = self.space.letters_at(index / q) >> (index % q) & 1 == 1;
+            possible.then(|| (count - expected).powi(2) / expected)
+        };
+        let chi_squared: f64 = counts.iter().enumerate().filter_map(deviation).sum();
+        let freedom = sizes.iter().map(|size| size - 1).sum::<usize>() as f64;
         // A deviation matters if it is both significant and large.
         chi_squared <= freedom + MAX_DEVIATIONS * (2.0 * freedom).sqrt()
             || chi_squared <= MAX_UNEVENNESS * rows * n as f64

@@ -13,7 +13,8 @@
 //! component of order `t` add up to `1/t` of its variance. For values with noise this variance is not attributed,
 //! because it may be noise.
 //!
-//! The estimates hold for independent uniform sequences. For other samples there are no standard errors.
+//! The estimates hold for independent uniform sequences. For other samples there are no standard errors. If positions have
+//! letters of their own, the sums over `k` are computed from tables of sums of residuals; see `residual_tables.rs`.
 
 use rayon::prelude::*;
 use statrs::distribution::{Continuous, ContinuousCDF, Normal};
@@ -22,9 +23,10 @@ use super::folds::FOLDS;
 use super::gather::GatherOperator;
 use super::operator::{Operator, digits};
 use super::solver::{Atom, Lanes};
-use super::{Atoms, Data, Dictionary, Sample};
+use super::{Atoms, Data, Dictionary, Sample, residual_tables};
 use crate::anova::RunProducts;
 use crate::cancel::Cancel;
+use crate::design::free_positions;
 use crate::error::Result;
 use crate::space::SequenceSpace;
 use crate::surrogate::{Surrogate, Uncertainty};
@@ -71,7 +73,9 @@ pub(super) fn estimate<O: Operator>(
     cancel: &Cancel,
 ) -> Result<Option<Uncertainty>> {
     let sample = data.sample;
-    if !sample.is_uniform() {
+    // Characters of the whole alphabet are no components of a space whose positions have letters of their own.
+    let unsuited = sample.space().has_letters() && matches!(surrogate, Surrogate::Spectrum(_));
+    if unsuited || !sample.is_uniform() {
         return Ok(None);
     }
     let noise = held_out.noise();
@@ -89,18 +93,13 @@ pub(super) fn estimate<O: Operator>(
     let mut explained = uncertainty.mean_squares(&surrogate.terms());
     let runs = RunProducts::uniform(&surrogate.terms(), cancel)?;
     runs.add_mean_variances(&uncertainty.runs, &mut explained, cancel)?;
-    let excess: Vec<f64> = structure
-        .positions
-        .iter()
-        .zip(&explained)
-        .map(|((square, _), explained)| square - explained)
-        .collect();
+    let free = &structure.free;
+    let excess: Vec<f64> = free.iter().map(|&i| structure.positions[i].0 - explained[i]).collect();
     let shrunk = Shrinkage::new(&excess, &structure);
     // Errors of the solver are of low order: in the worst case all of them are of order 1, where the mean squares of the
     // Shapley values add up to the variance.
     let variance = data.distinct.values.iter().map(|v| v * v).sum::<f64>() / residuals.len() as f64;
-    let of_solver =
-        if noise <= PRECISE * variance { SOLVER * noise / sample.space().n() as f64 } else { 0.0 };
+    let of_solver = if noise <= PRECISE * variance { SOLVER * noise / free.len() as f64 } else { 0.0 };
     // If the residuals show less error than the terms would have with independent errors, the variances of
     // the terms are reduced.
     let mean_explained = explained.iter().sum::<f64>() / excess.len() as f64;
@@ -109,13 +108,14 @@ pub(super) fn estimate<O: Operator>(
         let scale = (total / mean_explained).max(MIN_SCALE);
         let terms = uncertainty.patterns.iter_mut().chain(&mut uncertainty.runs);
         terms.for_each(|variance| *variance *= scale);
-        for variance in &mut uncertainty.positions {
-            *variance = *variance * scale + higher + of_solver;
+        for &i in free {
+            uncertainty.positions[i] = uncertainty.positions[i] * scale + higher + of_solver;
         }
         return Ok(Some(uncertainty));
     }
-    for (variance, excess) in uncertainty.positions.iter_mut().zip(&excess) {
-        *variance = (*variance + shrunk.of(*excess)).max(0.0) + higher + of_solver;
+    for (&i, excess) in free.iter().zip(&excess) {
+        let variance = uncertainty.positions[i] + shrunk.of(*excess);
+        uncertainty.positions[i] = variance.max(0.0) + higher + of_solver;
     }
     Ok(Some(uncertainty))
 }
@@ -225,7 +225,8 @@ impl Shrinkage {
     fn new(estimates: &[f64], structure: &ResidualStructure) -> Self {
         let count = estimates.len() as f64;
         let mean = estimates.iter().sum::<f64>() / count;
-        let chance = structure.positions.iter().map(|(_, variance)| variance).sum::<f64>() / count;
+        let variances = structure.free.iter().map(|&i| structure.positions[i].1);
+        let chance = variances.sum::<f64>() / count;
         let spread = estimates.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
         let weight = if spread > chance { 1.0 - chance / spread } else { 0.0 };
         let standard_error = structure.variance_of_mean.sqrt();
@@ -279,17 +280,20 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
         *variance *= folds * folds;
     }
     structure.variance_of_mean *= folds * folds;
-    let squares: Vec<f64> = structure.positions.iter().map(|(square, _)| *square).collect();
+    let squares: Vec<f64> = structure.free.iter().map(|&i| structure.positions[i].0).collect();
     let shrunk = Shrinkage::new(&squares, &structure);
     let count = values.len() as f64;
     let centre = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / count;
     let higher = structure.higher_orders(variance - folds * structure.energy);
-    let position = |square: &f64| shrunk.of(*square).max(0.0) + higher;
+    let mut positions = vec![0.0; residuals.space().n()];
+    for (&i, square) in structure.free.iter().zip(&squares) {
+        positions[i] = shrunk.of(*square).max(0.0) + higher;
+    }
     let uncertainty = Uncertainty {
         patterns: Vec::new(),
         runs: Vec::new(),
-        positions: squares.iter().map(position).collect(),
+        positions,
         constant: values.iter().map(|v| v * v).sum::<f64>() / (count * count),
     };
     Ok(Some(uncertainty.scaled(scale)))
@@ -299,6 +303,8 @@ pub fn uncertainty_from_residuals(residuals: &Sample, cancel: &Cancel) -> Result
 struct ResidualStructure {
     /// For each position: mean square of the Shapley value, and the variance of this estimate.
     positions: Vec<(f64, f64)>,
+    /// Positions with more than one letter. The others have no effect, and no error.
+    free: Vec<usize>,
     /// Variance of the mean of these estimates over positions. Positions share supports, so their estimates are not
     /// independent.
     variance_of_mean: f64,
@@ -329,7 +335,6 @@ impl ResidualStructure {
             Some(weights) => data.residuals.iter().zip(weights).map(|(r, w)| r * w).collect(),
             None => data.residuals.to_vec(),
         };
-        let operator = GatherOperator::new((q, n), Atoms::Characters, data.codes, &residuals, None, supports);
         // Only pairs of rows of the same fold are used. The fit that predicts one fold has learned from the
         // noise of the others.
         let (mut counts, mut squares) = ([0.0; FOLDS], [0.0; FOLDS]);
@@ -345,34 +350,54 @@ impl ResidualStructure {
         }
         // Pairs of different rows of a fold, by weight.
         let pairs: [f64; FOLDS] = std::array::from_fn(|fold| counts[fold].powi(2) - squared_weights[fold]);
-        let estimates = operator.scan(
-            &rows,
-            cancel,
-            |_| true,
-            |support, waves, output: &mut Vec<(usize, f64, f64)>| {
-                let order = operator.supports()[support].len() as f64;
-                let cells = waves.len() as f64;
-                let (mut mean, mut variance) = (0.0, 0.0);
-                for fold in (0..FOLDS).filter(|&fold| pairs[fold] > 0.0) {
-                    let energy = waves.iter().map(|g| g[fold] * g[fold]).sum::<f64>() - cells * squares[fold];
-                    let weight = 1.0 / (order * order * pairs[fold] * FOLDS as f64);
-                    mean += energy * weight;
-                    variance += 2.0 * cells * (squares[fold] * weight).powi(2);
-                }
-                output.push((support, mean, variance));
-            },
-        )?;
+        // From the energies of a support in each fold, and the dimension of its component.
+        let estimate = |order: usize, cells: f64, energies: [f64; FOLDS]| {
+            let order = order as f64;
+            let (mut mean, mut variance) = (0.0, 0.0);
+            for fold in (0..FOLDS).filter(|&fold| pairs[fold] > 0.0) {
+                let energy = energies[fold] - cells * squares[fold];
+                let weight = 1.0 / (order * order * pairs[fold] * FOLDS as f64);
+                mean += energy * weight;
+                variance += 2.0 * cells * (squares[fold] * weight).powi(2);
+            }
+            (mean, variance)
+        };
+        let (supports, estimates) = if space.has_letters() {
+            let energies = residual_tables::energies(space, data.codes, &rows, &supports, cancel)?;
+            let of_support = |(index, (cells, energies)): (usize, (f64, [f64; FOLDS]))| {
+                let (mean, variance) = estimate(supports[index].len(), cells, energies);
+                (index, mean, variance)
+            };
+            let estimates = energies.into_iter().enumerate().map(of_support).collect();
+            (supports, estimates)
+        } else {
+            let operator =
+                GatherOperator::new((q, n), Atoms::Characters, data.codes, &residuals, None, supports);
+            let estimates = operator.scan(
+                &rows,
+                cancel,
+                |_| true,
+                |support, waves, output: &mut Vec<(usize, f64, f64)>| {
+                    let energy = |fold: usize| waves.iter().map(|g| g[fold] * g[fold]).sum::<f64>();
+                    let order = operator.supports()[support].len();
+                    let (mean, variance) = estimate(order, waves.len() as f64, std::array::from_fn(energy));
+                    output.push((support, mean, variance));
+                },
+            )?;
+            (operator.supports().to_vec(), estimates)
+        };
         let mut structure = Self {
             positions: vec![(0.0, 0.0); n],
+            free: free_positions(space).into_iter().map(usize::from).collect(),
             variance_of_mean: 0.0,
             energy: 0.0,
             max_order: dictionary.orders,
         };
         for (support, square, variance) in estimates {
-            let support = &operator.supports()[support];
+            let support = &supports[support];
             let order = support.len() as f64;
             structure.energy += square * order * order;
-            structure.variance_of_mean += variance * (order / n as f64).powi(2);
+            structure.variance_of_mean += variance * (order / structure.free.len() as f64).powi(2);
             for &i in support {
                 structure.positions[i as usize].0 += square;
                 structure.positions[i as usize].1 += variance;
@@ -383,7 +408,7 @@ impl ResidualStructure {
 
     /// The mean square Shapley value of each position due to components of higher orders, from their variance.
     fn higher_orders(&self, variance: f64) -> f64 {
-        let n = self.positions.len();
+        let n = self.free.len();
         if self.max_order < n { variance.max(0.0) / ((self.max_order + 1) * n) as f64 } else { 0.0 }
     }
 }

@@ -6,7 +6,8 @@ use super::provenance::Method;
 use super::queries::{Queries, Source};
 use crate::cancel::Cancel;
 use crate::design::{
-    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, all_sequences, held_out, uniform,
+    DelayFamily, DesignConfig, MAX_QUERIES, QueryDesign, SubsamplingFamily, block_lengths, free_positions,
+    groups_for_all_sizes, held_out, uniform,
 };
 use crate::error::{Error, Result};
 use crate::regress::{Dictionary, FEWEST};
@@ -149,12 +150,10 @@ impl Plan {
         self.seed
     }
 
-    /// The query design; `None` if all queries are uniform, and for all sequences of a space whose positions have letters
-    /// of their own. A regression also has uniform queries besides.
+    /// The query design; `None` if all queries are uniform. A regression also has uniform queries besides.
     #[must_use]
     pub fn design(&self) -> Option<DesignConfig> {
         match self.kind {
-            Kind::Exact { .. } if self.space.has_letters() => None,
             Kind::Exact { .. } => Some(DesignConfig::complete(&self.space)),
             Kind::Peel(plan) => Some(plan.design),
             Kind::Regress { design, .. } => design,
@@ -214,10 +213,6 @@ impl Plan {
     /// If the design cannot be built, or the caller cancels.
     pub fn queries(&self, cancel: &Cancel) -> Result<Queries> {
         let (source, rows) = match self.kind {
-            Kind::Exact { n_sequences } if self.space.has_letters() => {
-                let rows = all_sequences(&self.space, n_sequences)?;
-                (Source::Listed, rows)
-            }
             Kind::Exact { .. } => {
                 let design = QueryDesign::complete(self.space.clone(), cancel)?;
                 (Source::Exact(Arc::new(design)), Vec::new())
@@ -286,7 +281,6 @@ fn regress(
 /// The largest design with coded delays and small blocks among so many queries. The others are for validation and test of
 /// the peeling; all are for regression.
 fn coded(space: &SequenceSpace, n_queries: usize, seed: u64) -> Option<DesignConfig> {
-    space.require_same_letters("a design needs").ok()?;
     let available = n_queries.checked_sub((n_queries / 10).max(TEST.0 + VALIDATION.0))?;
     let block = |b: usize| words::checked_count(words::same(space.q(), b));
     let mut options = (LEAST_CODED_ORDER..=CODED_ORDER).rev().flat_map(|max_order| {
@@ -296,7 +290,7 @@ fn coded(space: &SequenceSpace, n_queries: usize, seed: u64) -> Option<DesignCon
         blocks.into_iter().rev().filter(|&(_, bins)| bins >= MIN_BINS).map(move |(b, bins)| (delays, b, bins))
     });
     options.find_map(|(delays, b, bins)| {
-        let groups = available / (delays.count(space.q(), space.n()).ok()? * bins);
+        let groups = available / (delays.count(space).ok()? * bins);
         let subsampling = SubsamplingFamily::Random;
         let groups = (groups >= MIN_GROUPS).then_some(groups.min(MOST_REGRESSED_GROUPS))?;
         Some(DesignConfig { b, groups, subsampling, delays, seed })
@@ -304,48 +298,59 @@ fn coded(space: &SequenceSpace, n_queries: usize, seed: u64) -> Option<DesignCon
 }
 
 fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
-    space.require_same_letters("peeling needs")?;
-    let (q, n) = (space.q(), space.n());
-    let block = |b: usize| words::count(words::same(q, b));
+    let n = free_positions(space).len();
     let coded = |max_order| DelayFamily::Coded { max_order, repeats: 1 };
-    let n_delays = |delays: DelayFamily| delays.count(q, n).unwrap_or(usize::MAX) as u128;
-    let cost = |delays: DelayFamily, b: usize| {
-        Some((words::checked_count(words::same(q, b))? as u128).saturating_mul(n_delays(delays)))
-    };
+    let n_delays = |delays: DelayFamily| delays.count(space).unwrap_or(usize::MAX) as u128;
+    let bins = |b: usize, groups: usize| n_bins(space, b, groups);
+    // Each size needs as many groups that subsample its positions.
+    let least = |b: usize| groups_for_all_sizes(space, b, MIN_GROUPS);
+    let cost = |delays: DelayFamily, b: usize| Some(bins(b, least(b))?.saturating_mul(n_delays(delays)));
     let test_queries = (budget / 10).clamp(TEST.0, TEST.1);
     let validation_queries = (budget / 20).clamp(VALIDATION.0, VALIDATION.1);
     // A design cannot use more queries than the space has sequences, or than `MAX_QUERIES`.
     let usable = (budget as u128).min(space.size().unwrap_or(u128::MAX)).min(MAX_QUERIES);
     let available = usable.saturating_sub((test_queries + validation_queries) as u128);
-    let least_b = (1..=n).find(|&b| block(b) >= MIN_BINS).unwrap_or(n);
+    let enough = |b: &usize| {
+        let mut blocks = block_lengths(space, *b).take(MIN_GROUPS);
+        blocks.all(|block| block.is_none_or(|block| block >= MIN_BINS))
+    };
+    let least_b = (1..=n).find(enough).unwrap_or(n);
     let largest = |delays: DelayFamily| {
-        let affordable =
-            |b: usize| cost(delays, b).filter(|cost| cost.saturating_mul(MIN_GROUPS as u128) <= available);
-        (least_b..=n).map_while(|b| Some((b, affordable(b)?, delays))).last()
+        let affordable = |b: usize| cost(delays, b).filter(|&cost| cost <= available);
+        (least_b..=n).map_while(|b| affordable(b).map(|_| (b, delays))).last()
     };
     // Unit steps find terms of every order, coded delays allow larger blocks.
     let full = [DelayFamily::Nso { repeats: 1 }, coded(CODED_ORDER)];
-    let larger = |best: (usize, u128, DelayFamily), next: (usize, u128, DelayFamily)| {
-        if next.0 > best.0 { next } else { best }
-    };
+    let larger =
+        |best: (usize, DelayFamily), next: (usize, DelayFamily)| if next.0 > best.0 { next } else { best };
     let best = full.into_iter().filter_map(largest).reduce(larger);
     let lower = (LEAST_CODED_ORDER..CODED_ORDER).rev().map(coded);
-    let Some((b, unit, delays)) = best.or_else(|| lower.clone().find_map(largest)) else {
+    let Some((b, delays)) = best.or_else(|| lower.clone().find_map(largest)).filter(|_| n > 0) else {
         let cheapest = full.into_iter().chain(lower).map(n_delays).min().unwrap_or(0);
-        let design = cheapest.saturating_mul((block(least_b) * MIN_GROUPS) as u128).min(u128::MAX / 8);
+        let design =
+            cheapest.saturating_mul(bins(least_b, least(least_b)).unwrap_or(u128::MAX)).min(u128::MAX / 8);
+        let (over, queries) = match space.has_letters() {
+            true => ("letters by position".to_owned(), format!("at least {MIN_BINS}")),
+            false => (format!("{} symbols", space.q()), (bins(least_b, 1).unwrap_or(u128::MAX)).to_string()),
+        };
         return Err(Error::BudgetTooSmall {
             budget,
             needed: usize::try_from(with_held_out(design)).unwrap_or(usize::MAX),
             reason: format!(
-                "peeling sequences over {q} symbols of length {n} needs {MIN_GROUPS} groups of {cheapest} delays of \
-                 {} queries, and held-out queries for validation and test",
-                block(least_b)
+                "peeling sequences over {over} of length {} needs {} groups of {cheapest} delays of \
+                 {queries} queries, and held-out queries for validation and test",
+                space.n(),
+                least(least_b)
             ),
         });
     };
-    let blocks = (available / unit) as usize;
-    let repeats = (blocks / MIN_GROUPS).min(GOOD_REPEATS);
-    let groups = blocks / repeats;
+    let unit = n_delays(delays);
+    let total = |groups: usize, repeats: usize| {
+        bins(b, groups).map_or(u128::MAX, |bins| bins.saturating_mul(unit).saturating_mul(repeats as u128))
+    };
+    let repeats = (1..=GOOD_REPEATS).take_while(|&repeats| total(least(b), repeats) <= available).last();
+    let repeats = repeats.unwrap_or(1);
+    let groups = most_groups(space, b, available / (unit * repeats as u128)).max(least(b));
     let delays = match delays {
         DelayFamily::Coded { max_order, .. } => DelayFamily::Coded { max_order, repeats },
         _ => DelayFamily::Nso { repeats },
@@ -353,13 +358,37 @@ fn peel(space: &SequenceSpace, budget: usize, seed: u64) -> Result<PeelPlan> {
     let next = full.into_iter().filter_map(|delays| cost(delays, b + 1)).min();
     Ok(PeelPlan {
         design: DesignConfig { b, groups, subsampling: SubsamplingFamily::Random, delays, seed },
-        design_queries: unit as usize * groups * repeats,
+        design_queries: total(groups, repeats) as usize,
         validation_queries,
         test_queries,
         next_budget: next
-            .map(|cost| with_held_out(cost.saturating_mul(MIN_GROUPS as u128)))
+            .map(with_held_out)
             .filter(|&next| b < n && next <= MAX_QUERIES && space.size().is_none_or(|size| next <= size)),
     })
+}
+
+/// The bins of so many groups of random matrices; `None` if one has more than `usize::MAX`.
+fn n_bins(space: &SequenceSpace, b: usize, groups: usize) -> Option<u128> {
+    if !space.has_letters() {
+        let block = words::checked_count(words::same(space.q(), b))?;
+        return Some((block as u128).saturating_mul(groups as u128));
+    }
+    block_lengths(space, b)
+        .take(groups)
+        .try_fold(0_u128, |sum, block| Some(sum.saturating_add(block? as u128)))
+}
+
+/// The largest number of groups with at most so many bins.
+fn most_groups(space: &SequenceSpace, b: usize, most: u128) -> usize {
+    if !space.has_letters() {
+        return (most / n_bins(space, b, 1).unwrap_or(u128::MAX)) as usize;
+    }
+    let mut sum = 0_u128;
+    let within = |block: &Option<usize>| {
+        sum = sum.saturating_add(block.map_or(u128::MAX, |block| block as u128));
+        sum <= most
+    };
+    block_lengths(space, b).take_while(within).count()
 }
 
 /// The error of peeling, with the advice to use the exact transform if it needs fewer evaluations.

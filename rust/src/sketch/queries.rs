@@ -15,7 +15,7 @@ use crate::frequency::Frequency;
 use crate::peel::{Peeling, PeelingDecoder, PeelingStatus};
 use crate::regress::{Sample, SparseRegression};
 use crate::space::SequenceSpace;
-use crate::surrogate::{ProductTerms, Spectrum, Surrogate};
+use crate::surrogate::{Spectrum, Surrogate};
 use crate::validation::{RSquared, check_signal, check_values, mean};
 
 /// Noise levels to try, as multiples of the estimated one.
@@ -35,8 +35,6 @@ pub struct Queries {
 pub(super) enum Source {
     /// All sequences of the space.
     Exact(Arc<QueryDesign>),
-    /// All sequences of a space whose positions have letters of their own.
-    Listed,
     /// A design for peeling; validation and test queries follow.
     Peel { design: Arc<QueryDesign>, validation_queries: usize },
     /// Uniform queries for regression; those of a design, if there is one, come first.
@@ -69,7 +67,6 @@ impl Queries {
     fn design(&self) -> Option<&Arc<QueryDesign>> {
         match &self.source {
             Source::Exact(design) | Source::Peel { design, .. } => Some(design),
-            Source::Listed => None,
             Source::Regress(design) => design.as_ref(),
         }
     }
@@ -114,13 +111,6 @@ impl Queries {
         check_signal("query", values)?;
         match &self.source {
             Source::Regress(_) => self.regress(values, time, cancel),
-            Source::Listed => {
-                let centre = mean(values, None);
-                let centred: Vec<f64> = values.iter().map(|v| v - centre).collect();
-                let terms = ProductTerms::of_values(self.space(), &centred)?;
-                let surrogate = Surrogate::Terms(terms).shifted(centre);
-                self.tested(surrogate, Outcome::Exact, (0.0, 0.0), &self.rows, values, cancel)
-            }
             Source::Exact(design) => {
                 // A large common offset would cost digits of the coefficients, so it is subtracted first.
                 let centre = mean(values, None);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::by_position;
 use super::{Basis, ProductTerms, RunTerms, SupportTerms, Surrogate, table};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -210,7 +211,7 @@ impl CentredSum {
         let centred = match &terms.basis {
             Basis::Centred => true,
             Basis::Letters | Basis::Sets(_) => false,
-            Basis::Characters => return self.add_characters(&terms, weight),
+            Basis::Characters | Basis::CharactersOf(_) => return self.add_characters(&terms, weight),
         };
         for group in &terms.supports {
             for (labels, value) in group.labels.chunks_exact(group.support.len()).zip(&group.coefficients) {
@@ -240,15 +241,31 @@ impl CentredSum {
         let q = self.space.q();
         let factors = terms.basis.factors(q);
         self.constant += weight * terms.constant;
-        for SupportTerms { support, labels, coefficients } in &terms.supports {
+        for group in &terms.supports {
+            let SupportTerms { support, labels, coefficients } = group;
             let order = support.len();
-            let count = words::saturating_count(words::same(q, order));
-            if count > self.dense as u128 {
+            // A table of letters by position needs only their words, but the numbers of all words must fit.
+            let (count, fits) = match &terms.basis {
+                Basis::CharactersOf(_) => (
+                    words::saturating_count(support.iter().map(|&i| self.space.sizes().at(i))),
+                    words::checked_count(words::same(q, order)).is_some(),
+                ),
+                _ => (words::saturating_count(words::same(q, order)), true),
+            };
+            if count > self.dense as u128 || !fits {
                 return Err(Error::TooLarge {
                     what: "the table of a component of the spectrum",
                     bytes: count.saturating_mul(8),
                     advice: "truncate the spectrum to lower orders",
                 });
+            }
+            if let Basis::CharactersOf(characters) = &terms.basis {
+                let values = by_position::values(&self.space, characters, group);
+                self.merge(
+                    support.clone(),
+                    Table::Sparse(values.map(|(word, v)| (word, weight * v)).collect()),
+                )?;
+                continue;
             }
             let entries = table(&factors, q, labels, coefficients, order);
             self.merge(support.clone(), Table::Dense(entries.into_iter().map(|v| weight * v.re).collect()))?;

@@ -5,6 +5,7 @@
 //! can be added. Prediction, components and Shapley values are computed from [`ProductTerms`] alone; they do not depend
 //! on the kind of surrogate or on how it was fitted.
 
+mod by_position;
 mod centred;
 mod exact;
 mod relation;
@@ -26,7 +27,7 @@ pub use uncertainty::Uncertainty;
 pub(crate) use centred::CentredSum;
 pub(crate) use runs::RunBlock;
 pub(crate) use terms::table;
-pub(crate) use uncertainty::shapley_of_pattern;
+pub(crate) use uncertainty::{shapley_of_pattern, shapley_of_sizes};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
+use super::by_position;
 use super::relation::Relation;
 use super::spectrum::LARGEST;
 use super::terms::{frequency, transform};
@@ -261,15 +262,25 @@ impl RunTerms {
     }
 
     /// For each term and each of its blocks, the Fourier coefficients of the block that are not 0.
-    pub(super) fn transformed(&self, q: usize, roots: &[Complex64]) -> Vec<Vec<Vec<(Frequency, Complex64)>>> {
+    pub(super) fn transformed(
+        &self,
+        space: &SequenceSpace,
+        roots: &[Complex64],
+    ) -> Vec<Vec<Vec<(Frequency, Complex64)>>> {
+        let q = space.q();
         let of_block = |RunBlock { positions, holds }: RunBlock| {
             let order = positions.len();
-            let table = holds.iter().map(|&holds| f64::from(u8::from(holds)).into()).collect();
-            let coefficients = transform(table, q, order, roots).into_iter().enumerate();
-            let nonzero = coefficients.filter(|(_, value)| value.norm() > ROUNDING);
+            let table: Vec<Complex64> =
+                holds.iter().map(|&holds| f64::from(u8::from(holds)).into()).collect();
+            let coefficients = match space.has_letters() {
+                true => by_position::of_table(space, &positions, &table),
+                false => transform(table, q, order, roots),
+            };
+            let sizes = positions.iter().map(|&i| space.sizes().at(i));
+            let nonzero = coefficients.into_iter().enumerate().filter(|(_, value)| value.norm() > ROUNDING);
             nonzero
                 .map(|(word, value)| {
-                    (frequency(&positions, &words::digits::<u16>(word, words::same(q, order))), value)
+                    (frequency(&positions, &words::digits::<u16>(word, sizes.clone())), value)
                 })
                 .collect()
         };

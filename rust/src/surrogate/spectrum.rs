@@ -1,8 +1,12 @@
 //! Sparse q-ary Fourier spectra of real functions: `f̂(x) = Σ_k F[k] ω^{<k,x>}`, `F[-k] = conj F[k]`.
+//!
+//! If positions have letters of their own, the characters are those of the product of their groups, see
+//! [`Sizes`](crate::frequency::Sizes).
 
 use rustfft::num_complex::Complex64;
 
-use super::{Basis, ProductTerms, RunTerms, SupportTerms};
+use super::by_position::Characters;
+use super::{ProductTerms, RunTerms, SupportTerms};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::frequency::Frequency;
@@ -82,7 +86,7 @@ impl Spectrum {
     }
 
     fn hermitian_part(space: SequenceSpace, terms: Vec<(Frequency, Complex64)>) -> Self {
-        let q = space.q();
+        let q = space.sizes();
         let halves = terms
             .into_iter()
             .map(|(k, value)| {
@@ -110,7 +114,7 @@ impl Spectrum {
             same
         });
         // Coefficients of `k = -k` are real up to rounding.
-        let q = space.q();
+        let q = space.sizes();
         half.iter_mut().filter(|(k, _)| k.is_self_conjugate(q)).for_each(|(_, value)| value.im = 0.0);
         half.retain(|(_, value)| *value != Complex64::ZERO);
         Self { space, half }
@@ -118,8 +122,8 @@ impl Spectrum {
 
     /// From the output of [`Spectrum::representatives`], in the same order and form.
     pub(crate) fn from_file(space: SequenceSpace, half: Vec<(Frequency, Complex64)>) -> Result<Self> {
-        let q = space.q();
         check(&space, &half)?;
+        let q = space.sizes();
         for (index, (k, value)) in half.iter().enumerate() {
             let ascending = index == 0 || half[index - 1].0 < *k;
             let lesser = k.is_representative(q);
@@ -160,7 +164,7 @@ impl Spectrum {
 
     /// Number of coefficients that a representative represents: 1 if `k = -k`, else 2.
     pub(super) fn multiplicity(&self, k: &Frequency) -> usize {
-        if k.is_self_conjugate(self.space.q()) { 1 } else { 2 }
+        if k.is_self_conjugate(self.space.sizes()) { 1 } else { 2 }
     }
 
     /// Number of nonzero coefficients, both of each pair `k, -k` counted.
@@ -182,7 +186,7 @@ impl Spectrum {
     }
 
     fn ascending(&self) -> impl Iterator<Item = (Frequency, Complex64)> + '_ {
-        let q = self.space.q();
+        let q = self.space.sizes();
         self.half.chunk_by(|a, b| a.0.support() == b.0.support()).flat_map(move |group| {
             // Negation reverses the order of the frequencies of a support.
             let negated = group.iter().rev().filter(|(k, _)| !k.is_self_conjugate(q));
@@ -230,8 +234,8 @@ impl Spectrum {
     /// `F[k]`, zero if it is not stored.
     #[must_use]
     pub fn coefficient(&self, k: &Frequency) -> Complex64 {
-        let q = self.space.q();
-        if k.labels().iter().any(|&label| label as usize >= q) {
+        let (q, n) = (self.space.sizes(), self.space.n());
+        if k.iter().any(|(i, label)| i as usize >= n || label as usize >= q.at(i)) {
             return Complex64::ZERO;
         }
         let (k, negated) = k.clone().representative(q);
@@ -256,9 +260,10 @@ impl Spectrum {
     /// The spectrum as product terms: one for each pair `k, -k`, with twice the coefficient.
     #[must_use]
     pub fn terms(&self) -> ProductTerms {
+        let characters = Characters::new(&self.space);
         let mut terms = ProductTerms {
             space: self.space.clone(),
-            basis: Basis::Characters,
+            basis: characters.basis(),
             constant: 0.0,
             supports: Vec::new(),
             runs: RunTerms::default(),
@@ -272,7 +277,7 @@ impl Spectrum {
                 terms.supports.push(SupportTerms { support: k.support().to_vec(), ..Default::default() });
             }
             if let Some(last) = terms.supports.last_mut() {
-                last.labels.extend(k.labels().iter().map(|&label| u16::from(label)));
+                last.labels.extend(k.iter().map(|(i, label)| characters.label(i, label)));
                 last.coefficients.push(value * self.multiplicity(k) as f64);
             }
         }
@@ -283,6 +288,7 @@ impl Spectrum {
 /// # Errors
 /// If a term is not of this space or not finite, or if squares of the coefficients would overflow or vanish.
 fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> {
+    Characters::check(space)?;
     for (index, (k, value)) in terms.iter().enumerate() {
         let bad = |reason: String| Err(Error::BadFrequency { index, reason });
         if let Some(&position) = k.support().iter().find(|&&i| i as usize >= space.n()) {
@@ -291,8 +297,12 @@ fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> 
         if !k.support().is_sorted_by(|a, b| a < b) {
             return bad("its positions are not ascending".into());
         }
-        if let Some(&label) = k.labels().iter().find(|&&v| v == 0 || v as usize >= space.q()) {
-            return bad(format!("value {label} is not one of 1 to {} on its support", space.q() - 1));
+        let q = space.sizes();
+        if let Some((i, label)) = k.iter().find(|&(i, v)| v == 0 || v as usize >= q.at(i)) {
+            return bad(match q.at(i) {
+                1 => format!("position {i} has one letter, so its value must be 0, not {label}"),
+                size => format!("value {label} is not one of 1 to {} on its support", size - 1),
+            });
         }
         if !(value.re.is_finite() && value.im.is_finite()) {
             return bad(format!("its coefficient {value} is not finite"));

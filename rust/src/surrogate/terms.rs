@@ -1,10 +1,11 @@
 //! Product terms `c_t Π_{i∈S_t} g(l_{t,i}, x_i)`, grouped by support.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex64;
 
+use super::by_position::{self, Characters};
 use super::spectrum::LARGEST;
 use super::{RunTerms, Spectrum};
 use crate::error::{Error, Result};
@@ -26,6 +27,9 @@ pub enum Basis {
     Centred,
     /// `g(l, a) = 1[a ∈ S_l]`, with sets as bits: the leaves of trees.
     Sets(Arc<[u64]>),
+    /// `g(l, a) = e^{2πi k x/|S|}` if `a` is letter `x` of the set `S`, else 0, for the set (as bits) and the `k` of label
+    /// `l`: the terms of a [`Spectrum`] whose positions have letters of their own.
+    CharactersOf(Arc<[(u64, u8)]>),
 }
 
 impl Basis {
@@ -33,8 +37,14 @@ impl Basis {
     pub(crate) fn labels(&self, q: usize) -> usize {
         match self {
             Self::Sets(sets) => sets.len(),
+            Self::CharactersOf(characters) => characters.len(),
             _ => q,
         }
+    }
+
+    /// Whether the factors are characters.
+    pub(crate) fn is_characters(&self) -> bool {
+        matches!(self, Self::Characters | Self::CharactersOf(_))
     }
 
     /// The symbols for which a label's indicator is 1, as bits.
@@ -47,11 +57,24 @@ impl Basis {
 
     /// `g(l, a)` for all labels and symbols, row `l`.
     pub(crate) fn factors(&self, q: usize) -> Vec<Complex64> {
+        if let Self::CharactersOf(characters) = self {
+            let row = |&(set, k): &(u64, u8)| {
+                let size = set.count_ones() as usize;
+                let roots = roots_of_unity(size);
+                let mut numbers = 0..size;
+                let mut next =
+                    move || numbers.next().map_or(Complex64::ZERO, |x| roots[usize::from(k) * x % size]);
+                (0..q)
+                    .map(move |code| if set >> code & 1 == 1 { next() } else { Complex64::ZERO })
+                    .collect::<Vec<_>>()
+            };
+            return characters.iter().flat_map(row).collect();
+        }
         let roots = roots_of_unity(q);
         let indicator = |label: usize, symbol: usize| self.set(label as u16) >> symbol & 1;
         (0..self.labels(q) * q)
             .map(|i| match self {
-                Self::Characters => roots[(i / q) * (i % q) % q],
+                Self::Characters | Self::CharactersOf(_) => roots[(i / q) * (i % q) % q],
                 Self::Letters | Self::Sets(_) => (indicator(i / q, i % q) as f64).into(),
                 Self::Centred => (indicator(i / q, i % q) as f64 - 1.0 / q as f64).into(),
             })
@@ -65,6 +88,8 @@ impl Basis {
                 Self::Characters => f64::from(u8::from(label == 0)),
                 Self::Letters | Self::Sets(_) => f64::from(self.set(label as u16).count_ones()) / q as f64,
                 Self::Centred => 0.0,
+                // Over the letters of its set.
+                Self::CharactersOf(characters) => f64::from(u8::from(characters[label].1 == 0)),
             })
             .collect()
     }
@@ -181,20 +206,19 @@ impl ProductTerms {
     /// The real part of the function as a spectrum.
     ///
     /// # Errors
-    /// If a term does not belong to the space, positions have letters of their own, or the spectrum has more than 2^24
-    /// coefficients.
+    /// If a term does not belong to the space, or the spectrum has more than 2^24 coefficients.
     pub fn spectrum(&self) -> Result<Spectrum> {
         self.check()?;
-        self.space.require_same_letters("a spectrum needs")?;
+        Characters::check(&self.space)?;
         let q = self.space.q();
         let roots = roots_of_unity(q);
-        let tables = self.runs.transformed(q, &roots);
+        let tables = self.runs.transformed(&self.space, &roots);
         let sizes = self
             .supports
             .iter()
             .map(|group| match self.basis {
-                Basis::Characters => group.coefficients.len() as u128,
-                _ => words::saturating_count(words::same(q, group.support.len())),
+                Basis::Characters if !self.space.has_letters() => group.coefficients.len() as u128,
+                _ => words::saturating_count(group.support.iter().map(|&i| self.space.sizes().at(i))),
             })
             .chain(tables.iter().map(|term| words::saturating_count(term.iter().map(Vec::len))))
             .fold(0, u128::saturating_add);
@@ -206,14 +230,25 @@ impl ProductTerms {
             });
         }
         let mut all: Vec<(Frequency, Complex64)> = vec![(Frequency::default(), self.constant.into())];
-        for SupportTerms { support, labels, coefficients } in &self.supports {
+        let factors = self.basis.factors(q);
+        for group in &self.supports {
+            let SupportTerms { support, labels, coefficients } = group;
             let order = support.len();
+            if self.space.has_letters() {
+                let (values, rounding) = by_position::coefficients(&self.space, &factors, group);
+                let sizes = support.iter().map(|&i| self.space.sizes().at(i));
+                let words = values.into_iter().enumerate().filter(|(_, value)| value.norm() > rounding);
+                all.extend(words.map(|(word, value)| {
+                    (frequency(support, &words::digits::<u16>(word, sizes.clone())), value)
+                }));
+                continue;
+            }
             if self.basis == Basis::Characters {
                 let frequencies = labels.chunks_exact(order).map(|labels| frequency(support, labels));
                 all.extend(frequencies.zip(coefficients.iter().copied()));
                 continue;
             }
-            let table = table(&self.basis.factors(q), q, labels, coefficients, order);
+            let table = table(&factors, q, labels, coefficients, order);
             for (word, value) in transform(table, q, order, &roots).into_iter().enumerate() {
                 let dense: Vec<u16> = words::digits(word, words::same(q, order));
                 // Centred indicators have only rounding errors on a subset of their support.
@@ -244,6 +279,13 @@ impl ProductTerms {
         let bad = |expected, got| Err(Error::Parameter { name: "product terms", expected, got });
         if self.constant.is_nan() || self.constant.abs() > LARGEST {
             return bad("at most 1e140 in magnitude and finite", format!("the constant {}", self.constant));
+        }
+        if let Basis::CharactersOf(characters) = &self.basis {
+            let letters: HashSet<u64> = (0..n).map(|position| self.space.letters_at(position)).collect();
+            let wrong = |&&(set, k): &&(u64, u8)| !letters.contains(&set) || u32::from(k) >= set.count_ones();
+            if let Some((set, k)) = characters.iter().find(wrong) {
+                return bad("over characters of the letters of a position", format!("{k} of {set:#b}"));
+            }
         }
         if let Basis::Sets(sets) = &self.basis {
             let all = u64::MAX >> (64 - q);

@@ -34,6 +34,45 @@ pub(crate) fn shapley_of_pattern(q: usize, order: usize, matches: usize) -> (f64
     (matching, other)
 }
 
+/// The same for positions with letters of their own: the value of each position of a pattern. A sequence matches the
+/// positions of `matches` (bits), and the chance of a match is `1/q_i` for the numbers of letters `sizes`.
+///
+/// The game is `v(T) = Π_{i∉T} 1/q_i` if the sequence matches on `T`, else 0. Gains are sums over coalitions `T` of matching
+/// positions of the products `Π_{i∈T} q_i`, which are elementary symmetric polynomials.
+pub(crate) fn shapley_of_sizes(sizes: &[usize], matches: u32) -> Vec<f64> {
+    let order = sizes.len();
+    let none = 1.0 / sizes.iter().map(|&size| size as f64).product::<f64>();
+    let weighted = |without: usize| -> f64 {
+        let mut polynomials = vec![1.0];
+        for (_, &size) in sizes.iter().enumerate().filter(|&(i, _)| i != without && matches >> i & 1 == 1) {
+            polynomials.push(0.0);
+            for degree in (1..polynomials.len()).rev() {
+                polynomials[degree] += size as f64 * polynomials[degree - 1];
+            }
+        }
+        let weight = |s: usize| 1.0 / (order as f64 * binomial(order - 1, s));
+        polynomials.iter().take(order).enumerate().map(|(s, sum)| weight(s) * sum).sum()
+    };
+    (0..order)
+        .map(|i| none * weighted(i) * if matches >> i & 1 == 1 { sizes[i] as f64 - 1.0 } else { -1.0 })
+        .collect()
+}
+
+/// For each position of a pattern, its squared Shapley value averaged over uniform sequences.
+fn spreads_of_sizes(sizes: &[usize]) -> Vec<f64> {
+    let mut spreads = vec![0.0; sizes.len()];
+    for matches in 0..1_u32 << sizes.len() {
+        let chance = |(i, &size): (usize, &usize)| match matches >> i & 1 {
+            1 => 1.0 / size as f64,
+            _ => 1.0 - 1.0 / size as f64,
+        };
+        let chance: f64 = sizes.iter().enumerate().map(chance).product();
+        let values = shapley_of_sizes(sizes, matches);
+        spreads.iter_mut().zip(values).for_each(|(sum, value)| *sum += chance * value * value);
+    }
+    spreads
+}
+
 impl Uncertainty {
     /// The uncertainty of the surrogate multiplied by a number.
     pub(crate) fn scaled(mut self, factor: f64) -> Self {
@@ -74,6 +113,12 @@ impl Uncertainty {
         for group in terms.supports.iter().filter(|_| !self.patterns.is_empty()) {
             let order = group.support.len();
             let sum: f64 = variances.by_ref().take(group.coefficients.len()).sum();
+            if terms.space.has_letters() {
+                let sizes: Vec<usize> = group.support.iter().map(|&i| terms.space.sizes().at(i)).collect();
+                let spreads = spreads_of_sizes(&sizes);
+                group.support.iter().zip(spreads).for_each(|(&i, spread)| all[i as usize] += sum * spread);
+                continue;
+            }
             let mean = sum * spread_of_pattern(q, order) / order as f64;
             group.support.iter().for_each(|&i| all[i as usize] += mean);
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod brute_force;
+mod by_position;
 mod files;
 mod inputs;
 mod oracles;

@@ -31,6 +31,9 @@ fn evaluate_terms(terms: &ProductTerms, x: &[u8]) -> f64 {
         Basis::Letters => one(label == u16::from(symbol)).into(),
         Basis::Centred => (one(label == u16::from(symbol)) - 1.0 / terms.space.q() as f64).into(),
         Basis::Sets(sets) => one(sets[label as usize] >> symbol & 1 == 1).into(),
+        Basis::CharactersOf(_) => {
+            unreachable!("the characters of letters by position are tested in by_position.rs")
+        }
     };
     let mut sum = terms.constant;
     for group in &terms.supports {
