@@ -41,6 +41,7 @@ from shapsketch.fitting.learners import (
     NetworkLearner,
     RegressionLearner,
 )
+from shapsketch.fitting.long import pool_of, small_regression
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import WORTHWHILE, WORTHWHILE_NEAR, choose, cross_fitted
 from shapsketch.fitting.steps import ALL_QUERIES, PEELING, REGRESSION, STUDENTS, Log, Stages
@@ -197,7 +198,7 @@ def _fit_learners(
     if options.method == "auto" and not selected:
         stages.begin(REGRESSION)
         started = time.perf_counter()
-        core = regress()
+        core = small_regression(data, options, clock, regress)()
         regressed = Regressed(core, time.perf_counter() - started)
         reason = _why_only_regression(data.rows, regressed.r2, options)
         if reason is not None:
@@ -270,7 +271,8 @@ def _learners(
     if options.method != "trees" and options.teacher is None:
         # Without trees, networks are the only teacher.
         required = missing.trees and options.method == "distill"
-        size = clock.networks(data.space, data.rows.n_sequences, required=required)
+        count = data.rows.n_sequences
+        size = clock.networks(data.space, count, required=required, pool=pool_of(data))
         if size is not None:
             yield NetworkLearner(data.space, size, seed=seed, log=log)
     if options.method != "distill" and not missing.trees:
@@ -345,7 +347,7 @@ def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Miss
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
     if not chosen:
-        networks.measure(clock, data.space, len(data.rows.codes))
+        networks.measure(clock, data.space, len(data.rows.codes), pool=pool_of(data))
     for learner in _learners(data, options, regressed, clock, missing, final.stages.step):
         if chosen or fits(learner, clock, data.rows.codes):
             if regressed is None or learner.name != "regress":

@@ -63,7 +63,7 @@ proptest! {
         count in 1_usize..4,
         seed in 0_u64..1_000,
     ) {
-        let shape = Shape { n, q, channels, hidden };
+        let shape = Shape { n, q, channels, hidden, pool: 1 };
         let mut parameters = shape.random(seed, 1)[..shape.trunk()].to_vec();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         parameters.extend((0..head::parameters(&shape)).map(|_| rng.random::<f32>() - 0.5));
