@@ -1,17 +1,21 @@
 """Long sequences: networks with windows, and what the default effort leaves out."""
 
-import json
 import pickle
-import struct
 
 import numpy as np
 import pytest
 import shapsketch as ss
 from shapsketch import _core
-from shapsketch.fitting import effort, long
-from shapsketch.fitting.effort import LONG_STANDARD, LONG_THOROUGH, Clock, NetworkSize
+from shapsketch.fitting import comparison, effort, long
+from shapsketch.fitting.effort import LONG_THOROUGH, Clock, NetworkSize
+from shapsketch.fitting.final import Data
+from shapsketch.fitting.holdout import Labelled
+from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.task import TINY
 
 LENGTH = 120
+# Before they are shortened for tests.
+LONG_STANDARD = effort.LONG_STANDARD
 SPACE = ss.SequenceSpace(ss.DNA, LENGTH)
 MOTIF = (2, 0, 3, 1, 0, 2)
 
@@ -20,27 +24,6 @@ def scan(codes):
     """Return the best match of a motif, plus an effect of position 7."""
     matches = sum(codes[:, j : LENGTH - len(MOTIF) + 1 + j] == symbol for j, symbol in enumerate(MOTIF))
     return matches.max(axis=1) + 0.5 * codes[:, 7]
-
-
-def test_sketches_of_long_sequences_find_motifs(monkeypatch, tmp_path):
-    monkeypatch.setattr(effort, "LONG_STANDARD", (NetworkSize(1, 16, 8),))
-    sketch = ss.sketch(
-        scan, SPACE, budget=1_200, inputs="codes", random_state=0, method="distill", effort="quick"
-    )
-    predictor = sketch.predictor
-    assert predictor is not None
-    codes = np.random.default_rng(1).integers(0, 4, (400, LENGTH), dtype=np.uint8)
-    values = scan(codes)
-    predictions = predictor.predict(codes)
-    assert ((values - predictions) ** 2).sum() < 0.15 * ((values - values.mean()) ** 2).sum()
-    path = tmp_path / "a.safetensors"
-    sketch.save(path)
-    for other in (ss.load(path), pickle.loads(pickle.dumps(sketch))):
-        np.testing.assert_array_equal(other.predictor.predict(codes), predictions)
-    data = path.read_bytes()
-    size = struct.unpack("<Q", data[:8])[0]
-    record = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["predictor"])
-    assert {part["pool"] for part in record["parts"] if part["kind"] == "networks"} == {3}
 
 
 def test_networks_without_windows_are_those_of_earlier_versions():
@@ -62,7 +45,9 @@ class Rows:
 
     def __init__(self, n, *, near=False, uniform=True, count=5_000):
         self.space, self.near, self.uniform, self.ordered = ss.SequenceSpace(ss.DNA, n), near, uniform, True
-        self.rows = type("Labels", (), {"codes": np.zeros((count, n), dtype=np.uint8)})()
+        self.rows = Labelled(
+            np.random.default_rng(0).integers(0, 4, (count, n), dtype=np.uint8), np.zeros(count)
+        )
 
 
 def test_windows_are_for_long_sequences_that_are_not_near_one():
@@ -70,13 +55,14 @@ def test_windows_are_for_long_sequences_that_are_not_near_one():
     assert long.pool_of(Rows(200, near=True)) == 1
 
 
-def test_the_time_of_networks_with_windows_grows_slowly_with_the_length():
+def test_the_time_of_networks_with_windows_grows_slowly_with_the_length(monkeypatch):
     def seconds(n):
         space = ss.SequenceSpace(ss.DNA, n)
         return NetworkSize(1, 32, 1, pool=long.pool_of(Rows(n))).seconds(space, 5_000)
 
     assert seconds(200) < 2 * seconds(50)
     assert seconds(2_000) < 10 * seconds(200)
+    monkeypatch.setattr(effort, "LONG_STANDARD", LONG_STANDARD)
     space = ss.SequenceSpace(ss.DNA, 200)
     assert Clock("thorough", 0.0).networks(space, 5_000, pool=4) == NetworkSize(
         LONG_THOROUGH.members, LONG_THOROUGH.channels, LONG_THOROUGH.epochs, 4
@@ -91,13 +77,10 @@ def test_the_time_of_networks_with_windows_grows_slowly_with_the_length():
     )
 
 
-def test_only_regressions_that_take_too_long_are_small(monkeypatch):
+def test_regressions_that_take_too_long_come_after_networks(monkeypatch):
     monkeypatch.setattr(effort, "LEAST_SECONDS", 30.0)
-
-    def regress():
-        raise AssertionError("not called")
-
-    for data, name, small in [
+    options = FitOptions("auto", None, None, "codes", "standard", 0)
+    for data, name, is_late in [
         (Rows(200), "standard", True),
         (Rows(1_000), "standard", True),
         (Rows(200), "thorough", False),
@@ -106,8 +89,34 @@ def test_only_regressions_that_take_too_long_are_small(monkeypatch):
         (Rows(200, count=500), "standard", False),
     ]:
         clock = Clock(name, 0.0)
-        chosen = long.small_regression(data, None, clock, regress)
-        assert (chosen is not regress) == small
-        assert clock.left_out == (["pairs of positions in the regression"] if small else [])
-    clock = Clock("standard", 1_000.0)
-    assert long.small_regression(Rows(200), None, clock, regress) is regress
+        assert (long.late_regression(data, options, clock) is not None) == is_late
+        assert clock.left_out == (["interactions in the regression"] if is_late else [])
+    assert long.late_regression(Rows(200), options, Clock("standard", 1_000.0)) is None
+
+
+def test_networks_find_motifs_of_long_sequences_before_the_regression(monkeypatch, tmp_path):
+    monkeypatch.setattr(effort, "LONG_STANDARD", (NetworkSize(1, 16, 8),))
+    monkeypatch.setattr(long, "REGRESSION_SECONDS", 1e9)
+    monkeypatch.setattr(comparison, "TREE_SECONDS", 1e9)
+    monkeypatch.setattr(Clock, "student_seconds", lambda self, *, small: 0.0)
+    sketch = ss.sketch(scan, SPACE, budget=1_000, inputs="codes", random_state=0, progress=False)
+    assert [c.name for c in sketch.candidates][:2] == ["networks", "regress"]
+    assert "left out to save time: interactions in the regression, trees" in sketch.status
+    codes = np.random.default_rng(1).integers(0, 4, (400, LENGTH), dtype=np.uint8)
+    # Position 7 is the only one with an effect of its own.
+    effects = ss.Explainer(sketch, of="closed form")(codes[:50]).values
+    assert np.abs(effects).sum(axis=0).argmax() == 7
+    predictions, values = sketch.predictor.predict(codes), scan(codes)
+    assert ((values - predictions) ** 2).sum() < 0.15 * ((values - values.mean()) ** 2).sum()
+    path = tmp_path / "a.safetensors"
+    sketch.save(path)
+    assert b"pool" in path.read_bytes()
+    for other in (ss.load(path), pickle.loads(pickle.dumps(sketch))):
+        np.testing.assert_array_equal(other.predictor.predict(codes), predictions)
+
+
+def test_queries_of_huge_spaces_are_uniform():
+    space = ss.SequenceSpace(ss.DNA, 1_000)
+    rows = Labelled(np.zeros((3, 1_000), dtype=np.uint8), np.arange(3.0))
+    assert Data(space, rows, 3, TINY).uniform
+    assert 3 / space.size == 0.0

@@ -83,6 +83,8 @@ LONG_STANDARD = (NetworkSize(3, 32, 20), NetworkSize(2, 32, 16), NetworkSize(1, 
 # so many fit in each of two networks, there are two.
 ONCE_EPOCHS = (10, 30)
 TWO_EPOCHS = 20
+# Fewest epochs of networks with windows, whose first filters are near a solution.
+LONG_LEAST_EPOCHS = 6
 # Networks that are trained once have four fifths of the queries.
 ONCE_FRACTION = 0.8
 
@@ -230,9 +232,10 @@ class Clock:
         epochs = int(max(0.0, NETWORKS_END * allowed - elapsed) / epoch)
         members = 2 if epochs >= 2 * TWO_EPOCHS else 1
         size = replace(smallest, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
-        if size.epochs >= ONCE_EPOCHS[0]:
+        least = ONCE_EPOCHS[0] if pool == 1 else LONG_LEAST_EPOCHS
+        if size.epochs >= least:
             return size
         if required:
-            return replace(smallest, epochs=ONCE_EPOCHS[0])
+            return replace(smallest, epochs=least)
         self.left_out.append("networks")
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from shapsketch import _core
 from shapsketch.fitting.effort import CORES, Clock
 from shapsketch.fitting.final import Data
+from shapsketch.fitting.holdout import Labelled, Split
+from shapsketch.fitting.learners import ClosedForm, Model, RegressionLearner
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.regression import Dictionary, SparseRegressor
+from shapsketch.query.budget import FEWEST
+from shapsketch.space import Values
 
 # Sequences with more positions are long.
 LONG = 100
@@ -16,10 +17,8 @@ LONG = 100
 WINDOWS = 50
 # Seconds of one core of a regression with all defaults, for each position of each sequence.
 REGRESSION_SECONDS = 5e-5
-# Fraction of the time that such a regression of long sequences may take.
+# Fraction of the time that it may take. If not, a regression of single positions comes after networks.
 REGRESSION_SHARE = 0.4
-# Longest window of positions in the regression instead.
-SMALL_WINDOW = 3
 
 
 def pool_of(data: Data) -> int:
@@ -31,22 +30,47 @@ def pool_of(data: Data) -> int:
     return 1 if n <= LONG or data.near else -(-n // WINDOWS)
 
 
-def small_regression(
-    data: Data, options: FitOptions, clock: Clock, regress: Callable[[], _core.Sketch]
-) -> Callable[[], _core.Sketch]:
-    """Return a regression of long sequences that fits into the time: `regress`, or one without pairs."""
-    seconds = REGRESSION_SECONDS * data.rows.codes.size / CORES
-    long = data.ordered and data.uniform and pool_of(data) > 1
-    if not long or clock.effort != "standard" or seconds <= REGRESSION_SHARE * clock.allowed:
-        return regress
-    clock.left_out.append("pairs of positions in the regression")
+def late_regression(data: Data, options: FitOptions, clock: Clock) -> LateRegression | None:
+    """Return a regression that comes after networks; None if all sequences are short or it comes first.
 
-    def fit() -> _core.Sketch:
-        dictionary = Dictionary(orders=1, windows=SMALL_WINDOW)
+    It comes first if it fits into the time.
+    """
+    seconds = REGRESSION_SECONDS * data.rows.codes.size / CORES
+    long = data.ordered and data.uniform and options.teacher is None and pool_of(data) > 1
+    slow = clock.effort == "standard" and seconds > REGRESSION_SHARE * clock.allowed
+    if options.method != "auto" or not long or not slow or data.rows.n_sequences < FEWEST:
+        return None
+    clock.left_out.append("interactions in the regression")
+    return LateRegression(data, options.seed)
+
+
+class LateRegression:
+    """A regression of single positions, which is run when it is compared."""
+
+    name = RegressionLearner.name
+    fitted: Model | None = None
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self._data, self._seed = data, seed
+        self._learner: RegressionLearner | None = None
+
+    def fit(self, split: Split) -> Values:
+        """Run the regression; return its cross-validated predictions of the held-out sequences."""
+        data = self._data
         regressor = SparseRegressor(
-            data.space, dictionary=dictionary, relations=(), basis="letters", random_state=options.seed
+            data.space,
+            dictionary=Dictionary(orders=1),
+            relations=(),
+            basis="letters",
+            growth=False,
+            random_state=self._seed,
         )
         regressor._fit(data.space, data.rows, uniform=data.uniform)
-        return regressor.sketch_._core.with_budget(data.budget)
+        core = regressor.sketch_._core.with_budget(data.budget)
+        self._learner = RegressionLearner(data.rows.codes, core)
+        return self._learner.fit(split)
 
-    return fit
+    def fit_all(self, data: Labelled) -> ClosedForm:
+        """Return the regression, which was fitted to all values."""
+        assert self._learner is not None
+        return self._learner.fit_all(data)

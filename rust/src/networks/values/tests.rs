@@ -16,7 +16,7 @@ use crate::space::SequenceSpace;
 
 /// The outputs for one sequence, neuron by neuron.
 fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> Vec<f64> {
-    let &Shape { n, channels, hidden, q } = shape;
+    let &Shape { n, channels, hidden, q, .. } = shape;
     let (local, context) = slow_trunk(shape, parameters, sequence);
     let of = |part: Part, columns: usize, row: usize, column: usize| {
         parameters[shape.trunk() + part.range(shape).start + row * columns + column]
