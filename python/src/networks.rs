@@ -44,6 +44,7 @@ impl Networks {
     /// Networks with these parameters, one row for each.
     #[new]
     #[pyo3(signature = (space, parameters, *, channels, hidden, centre, scale, pool = 1))]
+    #[expect(clippy::too_many_arguments, reason = "all numbers of a shape")]
     fn new(
         py: Python<'_>,
         space: Space,
