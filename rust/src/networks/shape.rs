@@ -74,8 +74,7 @@ impl Block {
 
 impl Shape {
     /// Whether the first convolution has windows of several positions.
-    #[must_use]
-    pub const fn windows(&self) -> bool {
+    pub(super) const fn windows(&self) -> bool {
         self.pool > 1
     }
 
