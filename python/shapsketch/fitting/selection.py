@@ -370,7 +370,8 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
     if not teaching.weights:
         return
     seconds = clock.student_seconds(small=small(data.space)) if auto else clock.student_share
-    if seconds == 0.0:
+    # Students of long sequences take much longer than their share, and find no motifs without a place.
+    if seconds == 0.0 or (better and pool_of(data) > 1):
         clock.left_out.append("students")
         return
     final.stages.begin(STUDENTS)
