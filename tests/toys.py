@@ -141,5 +141,6 @@ def shorten_fits(assign=setattr):
     """Let the default effort train small networks and students, and leave nothing out on a slow machine."""
     assign(effort, "LEAST_SECONDS", 3_600.0)
     assign(effort, "STANDARD", (effort.NetworkSize(1, 16, 10),))
+    assign(effort, "LONG_STANDARD", (effort.NetworkSize(1, 16, 10),))
     assign(distillation, "FEW_PREDICTIONS", (2_000, 2_000))
     assign(distillation, "FAST_ROUNDS", 20)

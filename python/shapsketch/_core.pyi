@@ -434,6 +434,7 @@ class Networks:
         hidden: int,
         centre: float,
         scale: float,
+        pool: int = 1,
     ) -> Networks: ...
     @staticmethod
     def train(
@@ -449,6 +450,7 @@ class Networks:
         rate: float,
         decay: float,
         seed: int,
+        pool: int = 1,
     ) -> Networks: ...
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
     @property
@@ -457,6 +459,8 @@ class Networks:
     def channels(self) -> int: ...
     @property
     def hidden(self) -> int: ...
+    @property
+    def pool(self) -> int: ...
     @property
     def standard(self) -> tuple[float, float]: ...
 

@@ -15,7 +15,7 @@ pub(crate) struct Networks(pub(crate) Ensemble);
 impl Networks {
     /// Trains networks.
     #[staticmethod]
-    #[pyo3(signature = (space, codes, values, weights, *, members, channels, hidden, epochs, rate, decay, seed))]
+    #[pyo3(signature = (space, codes, values, weights, *, members, channels, hidden, epochs, rate, decay, seed, pool = 1))]
     #[expect(clippy::too_many_arguments, reason = "the data and the options of the training")]
     fn train(
         py: Python<'_>,
@@ -30,10 +30,11 @@ impl Networks {
         rate: f64,
         decay: f64,
         seed: u64,
+        pool: usize,
     ) -> PyResult<Self> {
         let (codes, values) = (arrays::codes(&codes), arrays::values(&values));
         let weights = weights.map(|weights| arrays::values(&weights));
-        let training = Training { members, channels, hidden, epochs, rate, decay, seed };
+        let training = Training { members, channels, hidden, pool, epochs, rate, decay, seed };
         interruptible(py, |cancel| {
             Ensemble::train(&space.0, &codes, &values, weights.as_deref(), &training, cancel)
         })
@@ -42,7 +43,8 @@ impl Networks {
 
     /// Networks with these parameters, one row for each.
     #[new]
-    #[pyo3(signature = (space, parameters, *, channels, hidden, centre, scale))]
+    #[pyo3(signature = (space, parameters, *, channels, hidden, centre, scale, pool = 1))]
+    #[expect(clippy::too_many_arguments, reason = "all numbers of a shape")]
     fn new(
         py: Python<'_>,
         space: Space,
@@ -51,9 +53,10 @@ impl Networks {
         hidden: usize,
         centre: f64,
         scale: f64,
+        pool: usize,
     ) -> PyResult<Self> {
         let rows = arrays::rows(&parameters);
-        short(py, || Ensemble::new(space.0, channels, hidden, rows, (centre, scale))).map(Self)
+        short(py, || Ensemble::new(space.0, (channels, hidden, pool), rows, (centre, scale))).map(Self)
     }
 
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
@@ -76,6 +79,12 @@ impl Networks {
     #[getter]
     fn hidden(&self) -> usize {
         self.0.shape().hidden
+    }
+
+    /// Positions of a window.
+    #[getter]
+    fn pool(&self) -> usize {
+        self.0.shape().pool
     }
 
     /// The centre and the scale of the values.

@@ -44,6 +44,8 @@ SLOWNESS = (0.5, 8.0)
 # Seconds of one core for one position of one sequence in one epoch of training: for the square of the number
 # of channels (the products of matrices), and for each channel.
 POSITION_SECONDS = (0.72e-9, 5e-9)
+# The same for each channel of the first convolution of networks with windows.
+WINDOW_SECONDS = 1.5e-9
 # Bounds of the number of sequences on which the speed is measured.
 MEASURED_ROWS = (200, 20_000)
 
@@ -55,17 +57,22 @@ class NetworkSize:
     Attributes
     ----------
     members, channels, epochs : int
+    pool : int
+        Positions of a window; 1 without windows.
     """
 
     members: int
     channels: int
     epochs: int
+    pool: int = 1
 
     def seconds(self, space: SequenceSpace, count: int) -> float:
         """Return the estimated seconds of one core for the training on `count` sequences."""
         square, each = POSITION_SECONDS
         position = square * self.channels**2 + each * self.channels
-        return self.members * self.epochs * count * space.n * position
+        rows = -(-space.n // self.pool)
+        first = WINDOW_SECONDS * self.channels * space.n if self.pool > 1 else 0.0
+        return self.members * self.epochs * count * (rows * position + first)
 
 
 # The networks that measure the speed of the machine, and the smallest ones, for one epoch.
@@ -74,10 +81,15 @@ MEASURED, SMALLEST = NetworkSize(1, 64, 1), NetworkSize(1, 32, 1)
 THOROUGH = NetworkSize(4, 64, 30)
 # Smaller ones: the first that fit into the time are trained, without the held-out queries and on all.
 STANDARD = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20))
+# The same for networks with windows. More channels are slower, and no better.
+LONG_THOROUGH = NetworkSize(4, 32, 24)
+LONG_STANDARD = (NetworkSize(3, 32, 20), NetworkSize(2, 32, 16), NetworkSize(1, 32, 12))
 # If none of them fit, networks may be trained only once, with as many epochs as fit, within these bounds. If
 # so many fit in each of two networks, there are two.
 ONCE_EPOCHS = (10, 30)
 TWO_EPOCHS = 20
+# Fewest epochs of networks with windows, whose first filters are near a solution.
+LONG_LEAST_EPOCHS = 6
 # Networks that are trained once have four fifths of the queries.
 ONCE_FRACTION = 0.8
 
@@ -200,38 +212,46 @@ class Clock:
         seconds = min(STUDENT_SHARE * self.allowed, left - self.reserved)
         return seconds if seconds >= least else 0.0
 
-    def measure(self, space: SequenceSpace, count: int, train: Callable[[int], object]) -> None:
+    def measure(
+        self, space: SequenceSpace, count: int, train: Callable[[int], object], *, pool: int = 1
+    ) -> None:
         """Measure how fast networks of the size `MEASURED` train, for data of `count` sequences.
 
         ``train(rows)`` trains them for one epoch on that many sequences.
         """
         if self.effort != "standard" or count * space.n <= MEASURED_SYMBOLS:
             return
-        rows = int(np.clip(MEASUREMENT / MEASURED.seconds(space, 1), *MEASURED_ROWS))
+        size = replace(MEASURED, pool=pool)
+        rows = int(np.clip(MEASUREMENT / size.seconds(space, 1), *MEASURED_ROWS))
         started = time.perf_counter()
         train(rows)
         seconds = time.perf_counter() - started
-        self.slowness = float(np.clip(seconds * CORES / MEASURED.seconds(space, rows), *SLOWNESS))
+        self.slowness = float(np.clip(seconds * CORES / size.seconds(space, rows), *SLOWNESS))
 
-    def networks(self, space: SequenceSpace, count: int, *, required: bool = False) -> NetworkSize | None:
+    def networks(
+        self, space: SequenceSpace, count: int, *, required: bool = False, pool: int = 1
+    ) -> NetworkSize | None:
         """Return the size of the networks that fit; if none do, None, or the smallest if one is required."""
+        thorough, sizes = (THOROUGH, STANDARD) if pool == 1 else (LONG_THOROUGH, LONG_STANDARD)
         if self.effort != "standard":
-            return THOROUGH if self.effort == "thorough" else STANDARD[-1]
+            return replace(thorough if self.effort == "thorough" else sizes[-1], pool=pool)
         elapsed, allowed = self.elapsed, self.allowed
-        for size in STANDARD:
+        smallest = replace(SMALLEST, pool=pool)
+        for size in [replace(size, pool=pool) for size in sizes]:
             total = 2.0 * self.slowness * size.seconds(space, count) / CORES
             left = self._last - elapsed
             # Short trainings may also begin late.
             if total <= NETWORK_SHARE * allowed and total <= max(left - STUDENT_SHARE * allowed, left / 2.0):
                 return size
         self._once = True
-        epoch = ONCE_FRACTION * self.slowness * SMALLEST.seconds(space, count) / CORES
+        epoch = ONCE_FRACTION * self.slowness * smallest.seconds(space, count) / CORES
         epochs = int(max(0.0, NETWORKS_END * allowed - elapsed) / epoch)
         members = 2 if epochs >= 2 * TWO_EPOCHS else 1
-        size = replace(SMALLEST, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
-        if size.epochs >= ONCE_EPOCHS[0]:
+        size = replace(smallest, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
+        least = ONCE_EPOCHS[0] if pool == 1 else LONG_LEAST_EPOCHS
+        if size.epochs >= least:
             return size
         if required:
-            return replace(SMALLEST, epochs=ONCE_EPOCHS[0])
+            return replace(smallest, epochs=least)
         self.left_out.append("networks")
         return None

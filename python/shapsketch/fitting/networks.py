@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from shapsketch import _core
@@ -30,14 +32,16 @@ def train(space: SequenceSpace, data: Labelled, size: NetworkSize, seed: int) ->
         rate=RATE,
         decay=DECAY,
         seed=seed,
+        pool=size.pool,
     )
 
 
-def measure(clock: Clock, space: SequenceSpace, count: int) -> None:
+def measure(clock: Clock, space: SequenceSpace, count: int, *, pool: int = 1) -> None:
     """Measure how fast this machine trains networks on random values, for data of `count` sequences."""
 
     def train_some(rows: int) -> None:
         rng = np.random.default_rng(0)
-        train(space, Labelled(space._random(rng, rows), rng.normal(size=rows)), MEASURED, seed=0)
+        size = replace(MEASURED, pool=pool)
+        train(space, Labelled(space._random(rng, rows), rng.normal(size=rows)), size, seed=0)
 
-    clock.measure(space, count, train_some)
+    clock.measure(space, count, train_some, pool=pool)

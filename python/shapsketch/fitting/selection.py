@@ -20,7 +20,6 @@ from shapsketch.fitting import networks
 from shapsketch.fitting.boosting import (
     LEAVES,
     MOST_ROUNDS,
-    REFIT_GAIN,
     THOROUGH_ROUNDS,
     Schedule,
     positional_candidates,
@@ -32,7 +31,7 @@ from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.epistasis import EpistasisLearner, require_epistasis
 from shapsketch.fitting.final import Data, Final
 from shapsketch.fitting.hierarchy import REFIT_SECONDS, HierarchyLearner, selects
-from shapsketch.fitting.holdout import Labelled, Split, check_enough, predictions_after_truncation
+from shapsketch.fitting.holdout import Labelled, Split, check_enough
 from shapsketch.fitting.learners import (
     BoostingLearner,
     CountingLearner,
@@ -41,7 +40,9 @@ from shapsketch.fitting.learners import (
     NetworkLearner,
     RegressionLearner,
 )
+from shapsketch.fitting.long import late_regression, pool_of
 from shapsketch.fitting.options import FitOptions
+from shapsketch.fitting.regressed import Regressed, shortened
 from shapsketch.fitting.stacking import WORTHWHILE, WORTHWHILE_NEAR, choose, cross_fitted
 from shapsketch.fitting.steps import ALL_QUERIES, PEELING, REGRESSION, STUDENTS, Log, Stages
 from shapsketch.query.budget import FEWEST
@@ -77,20 +78,6 @@ class Fitted:
     custom: CustomPart | None = None
     regression_r2: float = float("nan")
     missing: str = ""
-
-
-@dataclass(frozen=True)
-class Regressed:
-    """A regression of all values, and the seconds it took."""
-
-    core: _core.Sketch
-    seconds: float
-
-    @property
-    def r2(self) -> float:
-        """Cross-validated R²."""
-        assert self.core.info is not None
-        return self.core.info.r2.value
 
 
 @dataclass(frozen=True)
@@ -195,7 +182,8 @@ def _fit_learners(
     clock, regressed = Clock(options.effort, data.model_seconds), None
     # If the regression selects supports by all values, cross-validation cannot tell its error.
     selected = not data.ordered and selects(data.space, len(data.rows.values))
-    if options.method == "auto" and not selected:
+    late = None if selected else late_regression(data, options, clock)
+    if options.method == "auto" and not selected and late is None:
         stages.begin(REGRESSION)
         started = time.perf_counter()
         core = regress(clock.regression_seconds)
@@ -206,7 +194,7 @@ def _fit_learners(
             return _only_regression(data, options, regressed, reason)
     missing = Missing.of(data, options)
     try:
-        fitted = _compare(data, options, regressed, clock, missing, stages)
+        fitted = _compare(data, options, regressed, clock, missing, stages, late)
     except InputError as error:
         # Return the regression, so that the evaluations are not lost.
         if regressed is None or options.teacher is not None:
@@ -231,7 +219,7 @@ def _only_regression(data: Data, options: FitOptions, regressed: Regressed, note
     """Return the regression, with at most `max_terms` terms, and a note why nothing else was tried."""
     core = regressed.core
     if options.max_terms is not None and len(core) > options.max_terms:
-        core = _shortened(regressed, data.rows, options)
+        core = shortened(regressed, data.rows, options)
     if note:
         core = core.with_note(note)
     candidate = _core.Candidate("regress", regressed.r2, regressed.seconds, 1.0)
@@ -244,7 +232,13 @@ def _suits_epistasis(data: Data, options: FitOptions) -> bool:
 
 
 def _learners(
-    data: Data, options: FitOptions, regressed: Regressed | None, clock: Clock, missing: Missing, log: Log
+    data: Data,
+    options: FitOptions,
+    regressed: Regressed | None,
+    clock: Clock,
+    missing: Missing,
+    log: Log,
+    late: Learner | None,
 ) -> Iterator[Learner]:
     """Yield the learners of a method, one after the other: the time that the first took limits the next."""
     thorough, seed = options.effort == "thorough", options.seed
@@ -272,9 +266,12 @@ def _learners(
     if options.method != "trees" and options.teacher is None:
         # Without trees, networks are the only teacher.
         required = missing.trees and options.method == "distill"
-        size = clock.networks(data.space, data.rows.n_sequences, required=required)
+        count = data.rows.n_sequences
+        size = clock.networks(data.space, count, required=required, pool=pool_of(data))
         if size is not None:
             yield NetworkLearner(data.space, size, seed=seed, log=log)
+    if late is not None:
+        yield late
     if options.method != "distill" and not missing.trees:
         yield boosting
     if options.method == "trees":
@@ -318,6 +315,7 @@ def _compare(
     clock: Clock,
     missing: Missing,
     stages: Stages,
+    late: Learner | None,
 ) -> Fitted:
     if regressed is None:
         check_enough(data.rows)
@@ -330,7 +328,7 @@ def _compare(
     limit = clock if options.method == "auto" else None
     final = Final(data, options, Comparison(split, baseline), stages, clock=limit)
     try:
-        _fill(final, regressed, clock, missing)
+        _fill(final, regressed, clock, missing, late)
         return _final(final, regressed, clock)
     except KeyboardInterrupt:
         # A regression learns nothing from the split, so it is there in any case.
@@ -342,13 +340,15 @@ def _compare(
         return replace(fitted, core=fitted.core.with_note("interrupted: the best so far"))
 
 
-def _fill(final: Final, regressed: Regressed | None, clock: Clock, missing: Missing) -> None:
+def _fill(
+    final: Final, regressed: Regressed | None, clock: Clock, missing: Missing, late: Learner | None
+) -> None:
     """Fit the candidates that fit into the time."""
     data, options, comparison = final.data, final.options, final.comparison
     chosen = options.method != "auto"
     if not chosen:
-        networks.measure(clock, data.space, len(data.rows.codes))
-    for learner in _learners(data, options, regressed, clock, missing, final.stages.step):
+        networks.measure(clock, data.space, len(data.rows.codes), pool=pool_of(data))
+    for learner in _learners(data, options, regressed, clock, missing, final.stages.step, late):
         if chosen or fits(learner, clock, data.rows.codes):
             if regressed is None or learner.name != "regress":
                 final.stages.begin_learner(learner.name)
@@ -372,7 +372,8 @@ def _teach(final: Final, regressed: Regressed | None, clock: Clock, missing: Mis
     if not teaching.weights:
         return
     seconds = clock.student_seconds(small=small(data.space)) if auto else clock.student_share
-    if seconds == 0.0:
+    # Students of long sequences take much longer than their share, and find no motifs without a place.
+    if seconds == 0.0 or (better and pool_of(data) > 1):
         clock.left_out.append("students")
         return
     final.stages.begin(STUDENTS)
@@ -427,24 +428,3 @@ def _final(final: Final, regressed: Regressed | None, clock: Clock) -> Fitted:
     if clock.left_out:
         core = core.with_note(f"left out to save time: {', '.join(clock.left_out)}")
     return Fitted(core, custom, float("nan") if regressed is None else regressed.r2)
-
-
-def _shortened(regressed: Regressed, data: Labelled, options: FitOptions) -> _core.Sketch:
-    """Return a regression with fewer terms; its R² is measured after truncation."""
-    held_out = regressed.core.held_out
-    assert held_out is not None
-    short = _core.combine([regressed.core], [1.0], constant=0.0, dropped=0.0, max_terms=options.max_terms)
-    fit = _core.Fit(
-        codes=data.codes,
-        values=held_out.values,
-        predictions=predictions_after_truncation(held_out.predictions, regressed.core, short, data.codes),
-        method="regress",
-        outcome="cross-validated",
-        budget=data.n_sequences,
-        n_queries=data.n_sequences,
-        seed=options.seed,
-        weights=data.weights,
-        refit_gain=REFIT_GAIN,
-        all_terms=(len(regressed.core), regressed.r2),
-    )
-    return _core.Sketch.from_fit(short, fit)

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Queries that are generated at a time.
 PART = 65_536
+# Smallest fraction of a space that was evaluated.
+TINY = 1e-300
 # Predicted memory of the exact transform and of peeling for each query, in bytes; dense spectra need more.
 QUERY_BYTES = 80
 
@@ -195,7 +197,8 @@ class Task:
             return regressor.sketch_._core.with_budget(plan.budget)
 
         def data() -> Data:
-            fraction = 0.0 if isinstance(queries, Drawn) else len(queries) / self.space.size
+            # In large spaces the quotient would be 0.
+            fraction = 0.0 if isinstance(queries, Drawn) else max(len(queries) / self.space.size, TINY)
             rows = Labelled(queries.batch(0, len(queries)), linked)
             return Data(self.space, rows, plan.budget, fraction, seconds, self.distribution)
 

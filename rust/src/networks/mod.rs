@@ -5,23 +5,33 @@
 //!
 //! Each network has two convolutions (7 and 5 positions wide, the second added to the first), 8 channels that
 //! keep their positions, the mean and the maximum of each channel, two dense layers (the second added to the
-//! first), and a linear part. An [`Ensemble`] is the mean of several, trained from different random parameters.
+//! first), and a linear part.
+//!
+//! In long sequences, that many positions would fit the noise of the values. With [`Training::pool`] above 1, the first
+//! convolution is 13 positions wide, and only its largest sum in each window of that many positions goes on. No channel
+//! keeps its positions; effects of single positions are fitted on their own, and are 0 unless noise does not explain
+//! them. The cost of the first convolution grows linearly with the length, and all else depends on the number of windows.
+//!
+//! An [`Ensemble`] is the mean of several, trained from different random parameters.
 
 mod activation;
+mod additive;
 mod pass;
 mod scan;
+mod seeds;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod train;
 pub mod values;
+mod windows;
 
 use rayon::prelude::*;
 
 pub use shape::Shape;
 
 use self::pass::Workspace;
-use self::scan::Scan;
+use self::scan::Mutants;
 use self::train::{CHUNK, Standardised};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -45,6 +55,8 @@ pub struct Training {
     pub channels: usize,
     /// Width of the dense layers.
     pub hidden: usize,
+    /// Positions of a window: 1 for short sequences, see [`crate::networks`].
+    pub pool: usize,
     /// Passes over the data.
     pub epochs: usize,
     /// Highest rate of the one-cycle schedule.
@@ -57,7 +69,14 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Self {
-        Self { members: 3, channels: 64, hidden: 64, epochs: 30, rate: 3e-3, decay: 0.1, seed: 0 }
+        Self { members: 3, channels: 64, hidden: 64, pool: 1, epochs: 30, rate: 3e-3, decay: 0.1, seed: 0 }
+    }
+}
+
+impl Training {
+    fn shape(&self, space: &SequenceSpace) -> Shape {
+        let &Self { channels, hidden, pool, .. } = self;
+        Shape { n: space.n(), q: space.q(), channels, hidden, pool }
     }
 }
 
@@ -125,8 +144,7 @@ impl Ensemble {
         training: &Training,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let shape =
-            Shape { n: space.n(), q: space.q(), channels: training.channels, hidden: training.hidden };
+        let shape = training.shape(space);
         check(space, codes, values, weights, training)?;
         let (centre, scale) = standard(values, weights)?;
         let standardised: Vec<f32> = values.iter().map(|value| ((value - centre) / scale) as f32).collect();
@@ -142,18 +160,18 @@ impl Ensemble {
         Ok(Self { space: space.clone(), networks: networks?, centre, scale })
     }
 
-    /// An ensemble with these parameters, one row for each network; its output times `scale`, plus `centre`.
+    /// An ensemble of networks with these channels, width of the dense layers, and positions of a window, and these
+    /// parameters, one row for each network; its output times `scale`, plus `centre`.
     ///
     /// # Errors
     /// If the number of parameters is not that of the shape, or a number is not finite.
     pub fn new(
         space: SequenceSpace,
-        channels: usize,
-        hidden: usize,
+        (channels, hidden, pool): (usize, usize, usize),
         parameters: Vec<Vec<f32>>,
         (centre, scale): (f64, f64),
     ) -> Result<Self> {
-        let shape = Shape { n: space.n(), q: space.q(), channels, hidden };
+        let shape = Shape { n: space.n(), q: space.q(), channels, hidden, pool };
         check_size(&shape, parameters.len())?;
         let bad = |expected, got| Err(Error::Parameter { name: "networks", expected, got });
         for row in &parameters {
@@ -227,14 +245,14 @@ impl Ensemble {
         let tasks = out.par_chunks_mut(SCANNED * n).zip(codes.par_chunks(SCANNED * n)).enumerate();
         tasks.try_for_each(|(task, (out, codes))| {
             for (member, network) in self.networks.iter().enumerate() {
-                let mut scan = Scan::new(network.shape, &network.parameters);
+                let mut scan = Mutants::new(network);
                 let mut outputs = vec![0.0; n * q];
                 for (row, (out, codes)) in out.chunks_exact_mut(n).zip(codes.chunks_exact(n)).enumerate() {
                     if (task * SCANNED + row) % members != member {
                         continue;
                     }
                     cancel.check()?;
-                    scan.outputs(codes, &mut outputs);
+                    scan.outputs(codes, &mut outputs, cancel)?;
                     for (i, out) in out.iter_mut().enumerate() {
                         let (outputs, chances) = (&outputs[i * q..][..q], &background[i * q..][..q]);
                         let mean: f64 = outputs.iter().zip(chances).map(|(&v, p)| f64::from(v) * p).sum();
@@ -264,6 +282,9 @@ fn check_size(shape: &Shape, members: usize) -> Result<()> {
     if shape.hidden == 0 || shape.hidden > 1024 {
         return bad("hidden", "1 to 1024", shape.hidden);
     }
+    if shape.pool == 0 || shape.pool > shape.n {
+        return bad("pool", "1 to the length of the sequences", shape.pool);
+    }
     if shape.parameters() > MOST_PARAMETERS {
         return bad("networks", "at most 2^24 parameters each", shape.parameters());
     }
@@ -277,8 +298,7 @@ fn check(
     weights: Option<&[f64]>,
     training: &Training,
 ) -> Result<()> {
-    let shape = Shape { n: space.n(), q: space.q(), channels: training.channels, hidden: training.hidden };
-    check_size(&shape, training.members)?;
+    check_size(&training.shape(space), training.members)?;
     space.check(codes)?;
     let got = values.len();
     for (what, count) in [("values", got), ("weights", weights.map_or(got, <[f64]>::len))] {

@@ -6,7 +6,8 @@
 use ndarray::{ArrayViewMut2, Axis, ShapeBuilder};
 
 use super::activation::activate;
-use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape, matrix, strided};
+use super::shape::{Block, SECOND_WIDTH, Shape, matrix, strided};
+use super::windows;
 
 /// Rows of zeros between sequences: what the second convolution reaches to one side.
 const BETWEEN: usize = SECOND_WIDTH / 2;
@@ -19,6 +20,8 @@ pub(super) struct Workspace {
     first: Vec<f32>,
     /// Slopes of activations, here and below, are empty without training.
     first_slopes: Vec<f32>,
+    /// Positions of the largest sums of windows; empty without windows.
+    positions: Vec<u32>,
     second_slopes: Vec<f32>,
     /// Sum of both convolutions.
     pub(super) sum: Vec<f32>,
@@ -87,8 +90,8 @@ pub(super) fn add_rows(sum: &mut [f32], rows: &[f32]) {
 impl Workspace {
     /// Buffers; `training` also allocates what the backward pass needs.
     pub(super) fn new(shape: Shape, capacity: usize, training: bool) -> Self {
-        let Shape { n, channels, hidden, .. } = shape;
-        let rows = capacity * (n + BETWEEN);
+        let Shape { channels, hidden, .. } = shape;
+        let rows = capacity * (shape.rows() + BETWEEN);
         let wide = rows * channels;
         let padded = wide + 2 * BETWEEN * channels;
         let backward = |size: usize| vec![0.0; if training { size } else { 0 }];
@@ -96,9 +99,10 @@ impl Workspace {
             shape,
             first: vec![0.0; padded],
             first_slopes: backward(wide),
+            positions: vec![0; if shape.windows() { wide } else { 0 }],
             second_slopes: backward(wide),
             sum: vec![0.0; wide],
-            placed: vec![0.0; rows * PLACED],
+            placed: vec![0.0; rows * shape.placed()],
             pooled: vec![0.0; 2 * capacity * channels],
             largest: vec![0; capacity * channels],
             dense: vec![0.0; capacity * hidden],
@@ -108,7 +112,7 @@ impl Workspace {
             outputs: vec![0.0; capacity],
             second_gradient: backward(padded),
             sum_gradient: backward(wide),
-            placed_gradient: backward(rows * PLACED),
+            placed_gradient: backward(rows * shape.placed()),
             hidden_gradient: backward(capacity * hidden),
             hidden_inner: backward(capacity * hidden),
             pooled_gradient: backward(2 * capacity * channels),
@@ -118,7 +122,7 @@ impl Workspace {
 
     /// Rows from the start of one sequence to the start of the next.
     pub(super) const fn stride(&self) -> usize {
-        self.shape.n + BETWEEN
+        self.shape.rows() + BETWEEN
     }
 
     /// The outputs of the network for sequences of codes.
@@ -144,17 +148,18 @@ impl Workspace {
         let count = codes.len() / self.shape.n;
         self.convolve(parameters, codes);
         self.pool(count);
-        let Shape { n, channels, hidden, .. } = self.shape;
+        let Shape { channels, hidden, .. } = self.shape;
         let of = |block| self.shape.matrix(parameters, block);
         let bias = |block| &parameters[self.shape.range(block)];
-        let places = n * PLACED;
+        let (places, stride) = (self.shape.rows() * self.shape.placed(), self.stride() * self.shape.placed());
         let (by_place, by_pool) = of(Block::Dense).split_at(Axis(0), places);
         let (dense, slopes) =
             (&mut self.dense[..count * hidden], first_of(&mut self.dense_slopes, count * hidden));
         fill(dense, bias(Block::DenseBias));
-        let placed = strided(&self.placed, count, places, (n + BETWEEN) * PLACED);
         let mut out = target(dense, count, hidden, hidden);
-        product!(placed, by_place, 1.0, out);
+        if places > 0 {
+            product!(strided(&self.placed, count, places, stride), by_place, 1.0, out);
+        }
         let pooled = matrix(&self.pooled[..2 * count * channels], count, 2 * channels);
         product!(pooled, by_pool, 1.0, out);
         activate(dense, slopes);
@@ -166,25 +171,39 @@ impl Workspace {
         residual.iter_mut().zip(&*dense).for_each(|(sum, value)| *sum += value);
     }
 
-    /// Both convolutions, and the channels that keep their positions.
-    fn convolve(&mut self, parameters: &[f32], codes: &[u8]) {
-        let Shape { n, q, channels, .. } = self.shape;
-        let stride = self.stride();
-        let rows = codes.len() / n * stride;
+    /// The sums of the first convolution.
+    fn convolve_first(&mut self, parameters: &[f32], codes: &[u8]) {
         let shape = self.shape;
+        let Shape { n, q, channels, .. } = shape;
+        let size = self.stride() * channels;
+        let used = shape.rows() * channels;
         let weights = &parameters[shape.range(Block::First)];
         let bias = &parameters[shape.range(Block::FirstBias)];
-        let first = &mut self.first[BETWEEN * channels..][..rows * channels];
-        for (sequence, block) in codes.chunks_exact(n).zip(first.chunks_exact_mut(stride * channels)) {
-            for (i, out) in block[..n * channels].chunks_exact_mut(channels).enumerate() {
+        let first = self.first[BETWEEN * channels..].chunks_exact_mut(size);
+        for (at, (sequence, block)) in codes.chunks_exact(n).zip(first).enumerate() {
+            block[used..].fill(0.0);
+            if shape.windows() {
+                let positions = &mut self.positions[at * size..][..used];
+                windows::forward(shape, parameters, sequence, block, positions);
+                continue;
+            }
+            for (i, out) in block[..used].chunks_exact_mut(channels).enumerate() {
                 out.copy_from_slice(bias);
-                for (place, symbol) in window(sequence, i) {
+                for (place, symbol) in window(sequence, i, shape.first_width()) {
                     let row = &weights[(place * q + symbol) * channels..][..channels];
                     out.iter_mut().zip(row).for_each(|(out, weight)| *out += weight);
                 }
             }
-            block[n * channels..].fill(0.0);
         }
+    }
+
+    /// Both convolutions, and the channels that keep their positions.
+    fn convolve(&mut self, parameters: &[f32], codes: &[u8]) {
+        self.convolve_first(parameters, codes);
+        let shape = self.shape;
+        let (channels, stride, used) = (shape.channels, self.stride(), shape.rows());
+        let rows = codes.len() / shape.n * stride;
+        let first = &mut self.first[BETWEEN * channels..][..rows * channels];
         activate(first, first_of(&mut self.first_slopes, rows * channels));
         // A shorter chunk than before leaves values behind its last sequence.
         self.first[(BETWEEN + rows) * channels..][..BETWEEN * channels].fill(0.0);
@@ -201,7 +220,7 @@ impl Workspace {
         let first = &self.first[BETWEEN * channels..][..rows * channels];
         sum.iter_mut().zip(first).for_each(|(sum, value)| *sum += value);
         for block in 0..rows / stride {
-            let between = (block * stride + n) * channels..(block + 1) * stride * channels;
+            let between = (block * stride + used) * channels..(block + 1) * stride * channels;
             self.sum[between.clone()].fill(0.0);
             for slopes in [&mut self.first_slopes, &mut self.second_slopes] {
                 if !slopes.is_empty() {
@@ -209,15 +228,19 @@ impl Workspace {
                 }
             }
         }
+        let kept = shape.placed();
+        if kept == 0 {
+            return;
+        }
         let sum = matrix(&self.sum[..rows * channels], rows, channels);
-        let placed = &mut self.placed[..rows * PLACED];
+        let placed = &mut self.placed[..rows * kept];
         fill(placed, &parameters[shape.range(Block::PlacedBias)]);
-        product!(sum, shape.matrix(parameters, Block::Placed), 1.0, target(placed, rows, PLACED, PLACED));
+        product!(sum, shape.matrix(parameters, Block::Placed), 1.0, target(placed, rows, kept, kept));
     }
 
     /// Mean and maximum of each channel over the positions of a sequence.
     fn pool(&mut self, count: usize) {
-        let Shape { n, channels, .. } = self.shape;
+        let (n, channels) = (self.shape.rows(), self.shape.channels);
         let stride = self.stride();
         for sequence in 0..count {
             let pooled = &mut self.pooled[2 * sequence * channels..][..2 * channels];
@@ -257,6 +280,9 @@ impl Workspace {
                 .zip(&self.residual[at.clone()])
                 .for_each(|(sum, value)| *sum += slope * value);
             outer[at].iter_mut().zip(output).for_each(|(out, weight)| *out = slope * weight);
+            if shape.windows() {
+                continue;
+            }
             let linear = shape.range(Block::Linear).start;
             for (i, &symbol) in codes[sequence * n..][..n].iter().enumerate() {
                 self.gradient[linear + i * q + symbol as usize] += slope;
@@ -274,8 +300,9 @@ impl Workspace {
 
     fn dense_gradients(&mut self, parameters: &[f32], count: usize) {
         let shape = self.shape;
-        let Shape { n, channels, hidden, .. } = shape;
+        let Shape { channels, hidden, .. } = shape;
         let of = |block| shape.matrix(parameters, block);
+        let (places, stride) = (shape.rows() * shape.placed(), self.stride() * shape.placed());
         let inner = &mut self.hidden_inner[..count * hidden];
         let outer = &mut self.hidden_gradient[..count * hidden];
         let times = |out: &mut [f32], left: &[f32], right: &[f32]| {
@@ -290,32 +317,36 @@ impl Workspace {
         product!(back, of(Block::Residual).t(), 1.0, target(outer, count, hidden, hidden));
         times(inner, outer, &self.dense_slopes);
         add_rows(&mut self.gradient[shape.range(Block::DenseBias)], inner);
-        let (places, stride) = (n * PLACED, (n + BETWEEN) * PLACED);
-        let placed = strided(&self.placed, count, places, stride);
         let pooled = matrix(&self.pooled[..2 * count * channels], count, 2 * channels);
         let back = matrix(inner, count, hidden);
         let (by_place, by_pool) = self.gradient[shape.range(Block::Dense)].split_at_mut(places * hidden);
-        product!(placed.t(), back, 0.0, target(by_place, places, hidden, hidden));
         product!(pooled.t(), back, 0.0, target(by_pool, 2 * channels, hidden, hidden));
-        let (by_place, by_pool) = of(Block::Dense).split_at(Axis(0), places);
-        product!(back, by_place.t(), 0.0, target(&mut self.placed_gradient, count, places, stride));
+        let (from_place, from_pool) = of(Block::Dense).split_at(Axis(0), places);
+        if places > 0 {
+            let placed = strided(&self.placed, count, places, stride);
+            product!(placed.t(), back, 0.0, target(by_place, places, hidden, hidden));
+            product!(back, from_place.t(), 0.0, target(&mut self.placed_gradient, count, places, stride));
+        }
         let pooled = &mut self.pooled_gradient[..2 * count * channels];
-        product!(back, by_pool.t(), 0.0, target(pooled, count, 2 * channels, 2 * channels));
+        product!(back, from_pool.t(), 0.0, target(pooled, count, 2 * channels, 2 * channels));
     }
 
     fn convolution_gradients(&mut self, parameters: &[f32], flipped: &[f32], codes: &[u8]) {
         let shape = self.shape;
-        let Shape { n, q, channels, .. } = shape;
-        let (stride, count) = (self.stride(), codes.len() / n);
+        let Shape { q, channels, .. } = shape;
+        let (stride, count, n, kept) = (self.stride(), codes.len() / shape.n, shape.rows(), shape.placed());
         let rows = count * stride;
-        let placed = matrix(&self.placed_gradient[..rows * PLACED], rows, PLACED);
-        add_rows(&mut self.gradient[shape.range(Block::PlacedBias)], &self.placed_gradient[..rows * PLACED]);
-        let sum = matrix(&self.sum[..rows * channels], rows, channels);
-        let gradient = &mut self.gradient[shape.range(Block::Placed)];
-        product!(sum.t(), placed, 0.0, target(gradient, channels, PLACED, PLACED));
         let back = &mut self.sum_gradient[..rows * channels];
-        let weights = shape.matrix(parameters, Block::Placed);
-        product!(placed, weights.t(), 1.0, target(back, rows, channels, channels));
+        if kept > 0 {
+            let of_placed = &self.placed_gradient[..rows * kept];
+            add_rows(&mut self.gradient[shape.range(Block::PlacedBias)], of_placed);
+            let placed = matrix(of_placed, rows, kept);
+            let sum = matrix(&self.sum[..rows * channels], rows, channels);
+            let gradient = &mut self.gradient[shape.range(Block::Placed)];
+            product!(sum.t(), placed, 0.0, target(gradient, channels, kept, kept));
+            let weights = shape.matrix(parameters, Block::Placed);
+            product!(placed, weights.t(), 1.0, target(back, rows, channels, channels));
+        }
         for sequence in 0..count {
             let (means, maxima) =
                 self.pooled_gradient[2 * sequence * channels..][..2 * channels].split_at(channels);
@@ -343,9 +374,15 @@ impl Workspace {
         back.iter_mut().zip(&self.first_slopes).for_each(|(out, slope)| *out *= slope);
         add_rows(&mut self.gradient[shape.range(Block::FirstBias)], back);
         let gradient = &mut self.gradient[shape.range(Block::First)];
-        for (sequence, block) in codes.chunks_exact(n).zip(back.chunks_exact(stride * channels)) {
+        let blocks = back.chunks_exact(stride * channels);
+        for (at, (sequence, block)) in codes.chunks_exact(shape.n).zip(blocks).enumerate() {
+            if shape.windows() {
+                let positions = &self.positions[at * stride * channels..];
+                windows::backward(shape, sequence, block, positions, gradient);
+                continue;
+            }
             for (i, row) in block[..n * channels].chunks_exact(channels).enumerate() {
-                for (place, symbol) in window(sequence, i) {
+                for (place, symbol) in window(sequence, i, shape.first_width()) {
                     let out = &mut gradient[(place * q + symbol) * channels..][..channels];
                     out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
                 }
@@ -355,8 +392,12 @@ impl Workspace {
 }
 
 /// The places and symbols of the window of the first convolution around a position.
-pub(super) fn window(sequence: &[u8], position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-    let reach = FIRST_WIDTH / 2;
+pub(super) fn window(
+    sequence: &[u8],
+    position: usize,
+    width: usize,
+) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let reach = width / 2;
     let first = position.saturating_sub(reach);
     let end = (position + reach + 1).min(sequence.len());
     (first..end).map(move |i| (i + reach - position, sequence[i] as usize))

@@ -5,9 +5,13 @@
 
 use ndarray::{ArrayViewMut2, linalg::general_mat_mul};
 
+use super::Network;
 use super::activation::activate;
-use super::pass::window;
+use super::pass::{Workspace, window};
 use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape, matrix};
+use super::train::CHUNK;
+use crate::cancel::Cancel;
+use crate::error::Result;
 
 /// Mutants whose rows are in memory together.
 const MUTANTS: usize = 24;
@@ -44,6 +48,46 @@ pub(super) struct Scan<'a> {
     residual: Vec<f32>,
 }
 
+/// The outputs of a network for the mutants of one sequence at a time.
+pub(super) enum Mutants<'a> {
+    Scan(Box<Scan<'a>>),
+    /// Windows: a mutant can change the largest sums anywhere, so each is predicted. The workspace, the mutants and
+    /// their outputs.
+    Each(&'a Network, Box<Workspace>, Vec<u8>),
+}
+
+impl<'a> Mutants<'a> {
+    pub(super) fn new(network: &'a Network) -> Self {
+        if network.shape.windows() {
+            let workspace = Workspace::new(network.shape, CHUNK, false);
+            Self::Each(network, Box::new(workspace), Vec::new())
+        } else {
+            Self::Scan(Box::new(Scan::new(network.shape, &network.parameters)))
+        }
+    }
+
+    /// Writes the output for the sequence with symbol `a` at position `i` to `out[i * q + a]`.
+    pub(super) fn outputs(&mut self, sequence: &[u8], out: &mut [f32], cancel: &Cancel) -> Result<()> {
+        match self {
+            Self::Scan(scan) => scan.outputs(sequence, out),
+            Self::Each(network, workspace, mutants) => {
+                let q = network.shape.q;
+                for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
+                    cancel.check()?;
+                    mutants.clear();
+                    for cell in (chunk * CHUNK..).take(out.len()) {
+                        mutants.extend_from_slice(sequence);
+                        let at = mutants.len() - sequence.len() + cell / q;
+                        mutants[at] = (cell % q) as u8;
+                    }
+                    out.copy_from_slice(workspace.forward(&network.parameters, mutants));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 fn product(
     left: &[f32],
     rows: usize,
@@ -64,7 +108,7 @@ fn add(sum: &mut [f32], factor: f32, values: &[f32]) {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(shape: Shape, parameters: &'a [f32]) -> Self {
+    fn new(shape: Shape, parameters: &'a [f32]) -> Self {
         let Shape { n, channels, hidden, .. } = shape;
         let weights = &parameters[shape.range(Block::Second)];
         let mut second = vec![0.0; weights.len()];
@@ -100,7 +144,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Writes the output for the sequence with symbol `a` at position `i` to `out[i * q + a]`.
-    pub(super) fn outputs(&mut self, sequence: &[u8], out: &mut [f32]) {
+    fn outputs(&mut self, sequence: &[u8], out: &mut [f32]) {
         let q = self.shape.q;
         self.prepare(sequence);
         let own = usize::from(sequence[0]);
@@ -127,11 +171,11 @@ impl<'a> Scan<'a> {
 
     /// The layers of the sequence itself.
     fn prepare(&mut self, sequence: &[u8]) {
-        let Shape { n, q, channels, hidden } = self.shape;
+        let Shape { n, q, channels, hidden, .. } = self.shape;
         let weights = self.block(Block::First);
         for (i, out) in self.first_sums.chunks_exact_mut(channels).enumerate() {
             out.copy_from_slice(&self.parameters[self.shape.range(Block::FirstBias)]);
-            for (place, symbol) in window(sequence, i) {
+            for (place, symbol) in window(sequence, i, FIRST_WIDTH) {
                 add(out, 1.0, &weights[(place * q + symbol) * channels..][..channels]);
             }
         }
@@ -187,7 +231,7 @@ impl<'a> Scan<'a> {
 
     /// The second dense layer of up to `MUTANTS` mutants; cell `i * q + a` has symbol `a` at position `i`.
     fn mutants(&mut self, sequence: &[u8], cells: &[usize]) {
-        let Shape { n, q, channels, hidden } = self.shape;
+        let Shape { n, q, channels, hidden, .. } = self.shape;
         let count = cells.len();
         self.convolve(sequence, cells);
         let changes = &self.second_changes[..count * SECOND_ROWS * channels];

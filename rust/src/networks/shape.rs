@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// Width of the first convolution, in positions.
 pub(super) const FIRST_WIDTH: usize = 7;
+/// The same in networks with windows: a motif that is as wide as most is in one channel, which is compared best.
+pub(super) const WINDOWS_WIDTH: usize = 13;
 /// Width of the second convolution, in positions.
 pub(super) const SECOND_WIDTH: usize = 5;
 /// Channels that reach the dense layers with their positions.
@@ -24,6 +26,9 @@ pub struct Shape {
     pub channels: usize,
     /// Width of the dense layers.
     pub hidden: usize,
+    /// Positions of a window. If there are several, only the largest sum of each window leaves the first convolution,
+    /// and no channel keeps its positions.
+    pub pool: usize,
 }
 
 /// A block of parameters: the weights or the biases of a layer.
@@ -68,22 +73,42 @@ impl Block {
 }
 
 impl Shape {
+    /// Whether the first convolution has windows of several positions.
+    pub(super) const fn windows(&self) -> bool {
+        self.pool > 1
+    }
+
+    /// Rows of channels after the first convolution.
+    pub(super) const fn rows(&self) -> usize {
+        self.n.div_ceil(self.pool)
+    }
+
+    /// Width of the first convolution.
+    pub(super) const fn first_width(&self) -> usize {
+        if self.windows() { WINDOWS_WIDTH } else { FIRST_WIDTH }
+    }
+
+    /// Channels that keep their positions.
+    pub(super) const fn placed(&self) -> usize {
+        if self.windows() { 0 } else { PLACED }
+    }
+
     /// Inputs of the first dense layer.
     pub(super) const fn features(&self) -> usize {
-        self.n * PLACED + 2 * self.channels
+        self.rows() * self.placed() + 2 * self.channels
     }
 
     /// Rows, columns and inputs of a block.
     const fn size(&self, block: Block) -> (usize, usize, usize) {
         let (c, h, first, second) =
-            (self.channels, self.hidden, FIRST_WIDTH * self.q, SECOND_WIDTH * self.channels);
+            (self.channels, self.hidden, self.first_width() * self.q, SECOND_WIDTH * self.channels);
         match block {
             Block::First => (first, c, first),
             Block::FirstBias => (1, c, first),
             Block::Second => (second, c, second),
             Block::SecondBias => (1, c, second),
-            Block::Placed => (c, PLACED, c),
-            Block::PlacedBias => (1, PLACED, c),
+            Block::Placed => (c, self.placed(), c),
+            Block::PlacedBias => (1, self.placed(), c),
             Block::Dense => (self.features(), h, self.features()),
             Block::DenseBias => (1, h, self.features()),
             Block::Residual => (h, h, h),
@@ -116,6 +141,11 @@ impl Shape {
         self.range(Block::Output).start
     }
 
+    /// Number of parameters that follow gradients: effects of positions do not if there are windows.
+    pub(super) fn learned(&self) -> usize {
+        if self.windows() { self.range(Block::Linear).start } else { self.parameters() }
+    }
+
     /// A block as a matrix.
     pub(super) fn matrix<'a>(&self, parameters: &'a [f32], block: Block) -> ArrayView2<'a, f32> {
         let (rows, columns, _) = self.size(block);
@@ -123,6 +153,7 @@ impl Shape {
     }
 
     /// Random parameters, uniform up to the inverse square root of the number of inputs of each layer.
+    /// Effects of positions are 0 if there are windows.
     pub(super) fn random(&self, seed: u64, stream: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
@@ -132,6 +163,7 @@ impl Shape {
             let bound = (inputs as f32).sqrt().recip();
             parameters.extend((0..rows * columns).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)));
         }
+        parameters[self.learned()..].fill(0.0);
         parameters
     }
 }

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::pass::{Workspace, flipped};
-use super::shape::{Block, FIRST_WIDTH, PLACED, SECOND_WIDTH, Shape};
+use super::shape::{Block, PLACED, SECOND_WIDTH, Shape};
 use super::{Ensemble, Training};
 use crate::cancel::Cancel;
 use crate::space::SequenceSpace;
@@ -18,27 +18,35 @@ pub(super) fn silu(x: f64) -> f64 {
 
 /// The sum of both convolutions and that of both dense layers, neuron by neuron.
 pub(super) fn slow_trunk(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let &Shape { n, q, channels, hidden } = shape;
+    let &Shape { n, q, channels, hidden, pool } = shape;
     let of = |block: Block, row: usize, columns: usize, column: usize| {
         parameters[shape.range(block).start + row * columns + column]
     };
-    let inside = |i: usize, place: usize, width: usize| (i + place).checked_sub(width / 2).filter(|&j| j < n);
-    let mut first = vec![vec![0.0; channels]; n];
-    for (i, row) in first.iter_mut().enumerate() {
+    let inside = |i: usize, place: usize, width: usize, rows: usize| {
+        (i + place).checked_sub(width / 2).filter(|&j| j < rows)
+    };
+    let width = shape.first_width();
+    let mut sums = vec![vec![0.0; channels]; n];
+    for (i, row) in sums.iter_mut().enumerate() {
         for (c, out) in row.iter_mut().enumerate() {
-            let windows = (0..FIRST_WIDTH).filter_map(|place| Some((place, inside(i, place, FIRST_WIDTH)?)));
+            let windows = (0..width).filter_map(|place| Some((place, inside(i, place, width, n)?)));
             let sum: f64 = windows
                 .map(|(place, j)| of(Block::First, place * q + sequence[j] as usize, channels, c))
                 .sum();
-            *out = silu(sum + of(Block::FirstBias, 0, channels, c));
+            *out = sum + of(Block::FirstBias, 0, channels, c);
         }
     }
+    let largest =
+        |rows: &[Vec<f64>], c: usize| rows.iter().map(|row| row[c]).fold(f64::NEG_INFINITY, f64::max);
+    let windows = sums.chunks(pool).map(|rows| (0..channels).map(|c| silu(largest(rows, c))).collect());
+    let first: Vec<Vec<f64>> = windows.collect();
+    let n = first.len();
     let mut both = first.clone();
     for (i, row) in both.iter_mut().enumerate() {
         for (c, out) in row.iter_mut().enumerate() {
             let mut sum = of(Block::SecondBias, 0, channels, c);
             for place in 0..SECOND_WIDTH {
-                if let Some(j) = inside(i, place, SECOND_WIDTH) {
+                if let Some(j) = inside(i, place, SECOND_WIDTH, n) {
                     for (d, value) in first[j].iter().enumerate() {
                         sum += value * of(Block::Second, place * channels + d, channels, c);
                     }
@@ -48,7 +56,7 @@ pub(super) fn slow_trunk(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> 
         }
     }
     let mut features = Vec::new();
-    for row in &both {
+    for row in both.iter().filter(|_| pool == 1) {
         for p in 0..PLACED {
             let sum: f64 =
                 row.iter().enumerate().map(|(c, value)| value * of(Block::Placed, c, PLACED, p)).sum();
@@ -86,6 +94,47 @@ pub(super) fn random_codes(q: usize, count: usize, seed: u64) -> Vec<u8> {
     (0..count).map(|_| rng.random_range(0..q as u32) as u8).collect()
 }
 
+/// Compares outputs and gradients with those of the slow network.
+fn check_passes(shape: Shape, count: usize, seed: u64) {
+    let Shape { n, q, .. } = shape;
+    let parameters = shape.random(seed, 1);
+    let exact: Vec<f64> = parameters.iter().map(|&value| f64::from(value)).collect();
+    let codes = random_codes(q, count * n, seed);
+    let slopes: Vec<f32> = (0..count).map(|i| 0.5 + i as f32).collect();
+    let total = |parameters: &[f64]| -> f64 {
+        let outputs = codes.chunks(n).map(|sequence| slow(&shape, parameters, sequence));
+        outputs.zip(&slopes).map(|(output, &slope)| output * f64::from(slope)).sum()
+    };
+    // A longer chunk before must leave nothing behind.
+    let mut workspace = Workspace::new(shape, 8, true);
+    let (before, flipped) = (random_codes(q, 8 * n, seed + 1), flipped(shape, &parameters));
+    workspace.forward(&parameters, &before);
+    workspace.backward(&parameters, &flipped, &before, &[1.0; 8]);
+    for (output, sequence) in workspace.forward(&parameters, &codes).iter().zip(codes.chunks(n)) {
+        let expected = slow(&shape, &exact, sequence);
+        assert!((f64::from(*output) - expected).abs() <= 2e-6 * (1.0 + expected.abs()));
+    }
+    workspace.backward(&parameters, &flipped, &codes, &slopes);
+    // Central differences of the slow network have an error of about 1e-9.
+    let step = 1e-5;
+    let mut largest = 0.0_f64;
+    let mut errors = Vec::new();
+    for (index, &gradient) in workspace.gradient[..shape.learned()].iter().enumerate() {
+        let mut moved = exact.clone();
+        moved[index] += step;
+        let above = total(&moved);
+        moved[index] -= 2.0 * step;
+        let expected = (above - total(&moved)) / (2.0 * step);
+        largest = largest.max(expected.abs());
+        errors.push((index, f64::from(gradient), expected));
+    }
+    for (index, gradient, expected) in errors {
+        // Relative to the gradient, or to rounding in single precision of terms that cancel.
+        let allowed = 1e-4 * expected.abs() + 1e-6 * largest;
+        assert!((gradient - expected).abs() <= allowed, "{shape:?} {index}: {gradient} for {expected}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -98,42 +147,21 @@ proptest! {
         count in 1_usize..6,
         seed in 0_u64..1_000,
     ) {
-        let shape = Shape { n, q, channels, hidden };
-        let parameters = shape.random(seed, 1);
-        let exact: Vec<f64> = parameters.iter().map(|&value| f64::from(value)).collect();
-        let codes = random_codes(q, count * n, seed);
-        let slopes: Vec<f32> = (0..count).map(|i| 0.5 + i as f32).collect();
-        let total = |parameters: &[f64]| -> f64 {
-            let outputs = codes.chunks(n).map(|sequence| slow(&shape, parameters, sequence));
-            outputs.zip(&slopes).map(|(output, &slope)| output * f64::from(slope)).sum()
-        };
-        // A longer chunk before must leave nothing behind.
-        let mut workspace = Workspace::new(shape, 8, true);
-        workspace.forward(&parameters, &random_codes(q, 8 * n, seed + 1));
-        workspace.backward(&parameters, &flipped(shape, &parameters), &random_codes(q, 8 * n, seed + 1), &[1.0; 8]);
-        for (output, sequence) in workspace.forward(&parameters, &codes).iter().zip(codes.chunks(n)) {
-            let expected = slow(&shape, &exact, sequence);
-            prop_assert!((f64::from(*output) - expected).abs() <= 2e-6 * (1.0 + expected.abs()));
-        }
-        workspace.backward(&parameters, &flipped(shape, &parameters), &codes, &slopes);
-        // Central differences of the slow network have an error of about 1e-9.
-        let step = 1e-5;
-        let mut largest = 0.0_f64;
-        let mut errors = Vec::new();
-        for (index, &gradient) in workspace.gradient.iter().enumerate() {
-            let mut moved = exact.clone();
-            moved[index] += step;
-            let above = total(&moved);
-            moved[index] -= 2.0 * step;
-            let expected = (above - total(&moved)) / (2.0 * step);
-            largest = largest.max(expected.abs());
-            errors.push((index, f64::from(gradient), expected));
-        }
-        for (index, gradient, expected) in errors {
-            // Relative to the gradient, or to rounding in single precision of terms that cancel.
-            let allowed = 1e-4 * expected.abs() + 1e-6 * largest;
-            prop_assert!((gradient - expected).abs() <= allowed, "{index}: {gradient} for {expected}");
-        }
+        check_passes(Shape { n, q, channels, hidden, pool: 1 }, count, seed);
+    }
+}
+
+#[test]
+fn outputs_and_gradients_with_windows_are_those_of_the_slow_network() {
+    for (n, pool, q, channels, count) in [
+        (2, 2, 2, 1, 1),
+        (17, 3, 4, 5, 3),
+        (20, 5, 3, 8, 5),
+        (23, 4, 5, 33, 2),
+        (9, 9, 4, 6, 4),
+        (31, 2, 4, 4, 6),
+    ] {
+        check_passes(Shape { n, q, channels, hidden: 5, pool }, count, n as u64);
     }
 }
 
@@ -167,7 +195,7 @@ fn a_motif_at_any_place_is_learned() {
     let variance: f64 = test.iter().map(|v| (v - mean).powi(2)).sum();
     assert!(error < 0.1 * variance, "{}", error / variance);
     let (parameters, standard) = (ensemble.parameters().map(<[f32]>::to_vec).collect(), ensemble.standard());
-    let again = Ensemble::new(space, 16, 16, parameters, standard).unwrap();
+    let again = Ensemble::new(space, (16, 16, 1), parameters, standard).unwrap();
     assert_eq!(again.predict(&codes[9_000..], &cancel).unwrap(), predicted);
 }
 
@@ -175,7 +203,8 @@ fn a_motif_at_any_place_is_learned() {
 fn the_number_of_threads_changes_no_bit() {
     let (space, codes, values, weights) = toy(300, true);
     let training = Training { members: 2, channels: 8, hidden: 8, epochs: 3, ..Training::default() };
-    let run = |threads| {
+    let run = |threads, pool| {
+        let training = Training { pool, ..training.clone() };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let train =
             || Ensemble::train(&space, &codes, &values, weights.as_deref(), &training, &Cancel::new());
@@ -183,9 +212,11 @@ fn the_number_of_threads_changes_no_bit() {
         let bits: Vec<u32> = ensemble.parameters().flatten().map(|value| value.to_bits()).collect();
         (bits, pool.install(|| ensemble.predict(&codes, &Cancel::new())).unwrap())
     };
-    let one = run(1);
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(4));
+    for windows in [1, 2] {
+        let one = run(1, windows);
+        assert_eq!(one, run(2, windows));
+        assert_eq!(one, run(4, windows));
+    }
 }
 
 #[test]
@@ -209,6 +240,8 @@ fn bad_input_is_refused_with_its_place() {
         (Training { members: 0, ..usual.clone() }, "members"),
         (Training { channels: 0, ..usual.clone() }, "channels"),
         (Training { hidden: 2_000, ..usual.clone() }, "hidden"),
+        (Training { pool: 0, ..usual.clone() }, "pool"),
+        (Training { pool: 10, ..usual.clone() }, "pool"),
         (Training { epochs: 0, ..usual.clone() }, "epochs"),
         (Training { rate: f64::NAN, ..usual.clone() }, "rate"),
     ] {
@@ -218,17 +251,18 @@ fn bad_input_is_refused_with_its_place() {
     let canceled = Cancel::new();
     canceled.set();
     assert!(Ensemble::train(&space, &codes, &values, None, &usual, &canceled).is_err());
-    let few = Ensemble::new(space.clone(), 4, 4, vec![vec![0.0; 3]], (0.0, 1.0)).unwrap_err().to_string();
+    let few =
+        Ensemble::new(space.clone(), (4, 4, 1), vec![vec![0.0; 3]], (0.0, 1.0)).unwrap_err().to_string();
     assert!(few.contains("3 parameters"), "{few}");
 }
 
 #[test]
 fn marginals_are_those_of_the_predicted_mutants() {
-    for (n, q, seed) in [(1, 2, 0), (3, 4, 1), (9, 3, 2), (17, 5, 3)] {
+    for (n, q, seed, pool) in [(1, 2, 0, 1), (3, 4, 1, 1), (9, 3, 2, 1), (17, 5, 3, 1), (17, 4, 4, 3)] {
         let space = SequenceSpace::new(&"ACGTU"[..q], n).unwrap();
-        let shape = Shape { n, q, channels: 6, hidden: 5 };
+        let shape = Shape { n, q, channels: 6, hidden: 5, pool };
         let networks: Vec<Vec<f32>> = (1..4).map(|stream| shape.random(seed, stream)).collect();
-        let of = |rows| Ensemble::new(space.clone(), 6, 5, rows, (3.0, 2.0)).unwrap();
+        let of = |rows| Ensemble::new(space.clone(), (6, 5, pool), rows, (3.0, 2.0)).unwrap();
         let all = of(networks.clone());
         let codes = random_codes(q, 70 * n, seed);
         let total: f64 = (1..=q).map(|a| a as f64).sum();
@@ -251,4 +285,39 @@ fn marginals_are_those_of_the_predicted_mutants() {
             }
         }
     }
+}
+
+#[test]
+fn a_motif_and_effects_of_positions_are_learned_from_long_sequences() {
+    let (n, count) = (120, 1_200);
+    let space = SequenceSpace::new("ACGT", n).unwrap();
+    let codes = random_codes(4, (count + 300) * n, 5);
+    let motif = [2, 0, 3, 1, 0, 2];
+    let model = |word: &[u8]| {
+        let matches = |at: &[u8]| at.iter().zip(&motif).filter(|(a, b)| a == b).count();
+        word.windows(6).map(matches).max().unwrap() as f64 + f64::from(word[7])
+            - 2.0 * f64::from(word[90] / 2)
+    };
+    let values: Vec<f64> = codes.chunks(n).map(model).collect();
+    let training = Training {
+        members: 1,
+        channels: 16,
+        hidden: 16,
+        pool: 5,
+        epochs: 10,
+        rate: 5e-3,
+        ..Training::default()
+    };
+    let cancel = Cancel::new();
+    let (known, new) = codes.split_at(count * n);
+    let ensemble = Ensemble::train(&space, known, &values[..count], None, &training, &cancel).unwrap();
+    let linear = &ensemble.parameters().next().unwrap()[ensemble.shape().learned()..];
+    let effects: Vec<usize> = (0..n).filter(|i| linear[4 * i..][..4].iter().any(|w| *w != 0.0)).collect();
+    assert!(effects.contains(&7) && effects.contains(&90) && effects.len() < 6, "{effects:?}");
+    let predicted = ensemble.predict(new, &cancel).unwrap();
+    let test = &values[count..];
+    let mean = test.iter().sum::<f64>() / test.len() as f64;
+    let error: f64 = predicted.iter().zip(test).map(|(p, v)| (p - v).powi(2)).sum();
+    let variance: f64 = test.iter().map(|v| (v - mean).powi(2)).sum();
+    assert!(error < 0.1 * variance, "{}", error / variance);
 }

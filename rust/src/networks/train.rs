@@ -8,9 +8,10 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::additive::Additive;
 use super::pass::{Workspace, flipped};
 use super::shape::Shape;
-use super::{Network, Training, squared_error};
+use super::{Network, Training, seeds, squared_error};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
@@ -45,11 +46,11 @@ pub(super) struct Standardised<'a> {
 }
 
 impl Standardised<'_> {
-    fn codes_of(&self, row: u32) -> &[u8] {
+    pub(super) fn codes_of(&self, row: u32) -> &[u8] {
         &self.codes[row as usize * self.shape.n..][..self.shape.n]
     }
 
-    fn weight(&self, row: u32) -> f32 {
+    pub(super) fn weight(&self, row: u32) -> f32 {
         self.weights.map_or(1.0, |weights| weights[row as usize])
     }
 
@@ -124,16 +125,19 @@ struct Batch {
     workspaces: Vec<Workspace>,
     codes: Vec<Vec<u8>>,
     slopes: Vec<Vec<f32>>,
+    /// Output minus value of each row of the data, at its last step.
+    errors: Vec<f32>,
     gradient: Vec<f32>,
 }
 
 impl Batch {
-    fn new(shape: Shape) -> Self {
+    fn new(shape: Shape, count: usize) -> Self {
         let chunks = BATCH / CHUNK;
         Self {
             workspaces: vec![Workspace::new(shape, CHUNK, true); chunks],
             codes: vec![Vec::new(); chunks],
             slopes: vec![Vec::new(); chunks],
+            errors: vec![0.0; count],
             gradient: vec![0.0; shape.parameters()],
         }
     }
@@ -154,6 +158,11 @@ impl Batch {
             }));
             workspace.backward(parameters, &flipped, codes, slopes);
         });
+        let slopes = self.slopes.iter().flatten();
+        for (slope, &row) in slopes.zip(rows) {
+            let own = data.weight(row);
+            self.errors[row as usize] = if own > 0.0 { slope * weight / (2.0 * own) } else { 0.0 };
+        }
         self.gradient.fill(0.0);
         for workspace in &self.workspaces[..rows.len().div_ceil(CHUNK)] {
             self.gradient.iter_mut().zip(&workspace.gradient).for_each(|(sum, value)| *sum += value);
@@ -176,8 +185,17 @@ pub(super) fn member(
     let held_codes: Vec<u8> = held.iter().flat_map(|&row| data.codes_of(row)).copied().collect();
     let mut parameters = shape.random(training.seed, 2 * member as u64 + 1);
     let steps = training.epochs * rows.len().div_ceil(BATCH);
-    let mut optimiser = AdamW::new(parameters.len(), steps, (training.rate, training.decay));
-    let mut batch = Batch::new(shape);
+    let mut additive = shape.windows().then(|| (Additive::new(data, &rows), rows.clone()));
+    if let Some((additive, rows)) = &mut additive {
+        let values = rows.iter().map(|&row| f64::from(data.values[row as usize]));
+        let residuals = additive.fit(values, 1.0, &mut parameters);
+        seeds::plant(data, rows, residuals, &mut parameters);
+    }
+    let held_weight: f64 = held.iter().map(|&row| f64::from(data.weight(row))).sum();
+    let mut noise = 1.0_f64;
+    let look = if shape.windows() { 1 } else { LOOK };
+    let mut optimiser = AdamW::new(shape.learned(), steps, (training.rate, training.decay));
+    let mut batch = Batch::new(shape, data.values.len());
     let mut best = (f64::INFINITY, parameters.clone());
     for epoch in 1..=training.epochs {
         rows.shuffle(&mut rng);
@@ -186,7 +204,11 @@ pub(super) fn member(
             let gradient = batch.gradient(data, &parameters, rows);
             optimiser.step(&mut parameters, gradient);
         }
-        if epoch.is_multiple_of(LOOK) || epoch == training.epochs {
+        if let Some((additive, rows)) = &mut additive {
+            let residuals = rows.iter().map(|&row| -f64::from(batch.errors[row as usize]));
+            additive.fit(residuals, noise, &mut parameters);
+        }
+        if epoch.is_multiple_of(look) || epoch == training.epochs {
             let network = Network { shape, parameters };
             let outputs = network.outputs(&held_codes, cancel)?;
             parameters = network.parameters;
@@ -194,6 +216,7 @@ pub(super) fn member(
                 squared_error(f64::from(output), f64::from(data.values[row as usize]), data.weight(row))
             });
             let error: f64 = terms.sum();
+            noise = (error / held_weight).min(1.0);
             if error < best.0 {
                 best = (error, parameters.clone());
             }

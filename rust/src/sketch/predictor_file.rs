@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{Number, R2Record};
 use super::tensors::{Reason, Tensor, Tensors};
 use super::{Sketch, run_tensors, valid};
-use crate::networks;
+use crate::networks::{self, Shape};
 use crate::predictor::{ClosedForm, Curve, Model, Part, Predictor};
 use crate::space::SequenceSpace;
 use crate::trees::{CountingArrays, CountingTrees, RunCount};
@@ -63,7 +63,24 @@ enum ModelRecord {
         relations: Vec<String>,
     },
     #[serde(rename = "networks")]
-    Networks { channels: usize, hidden: usize, centre: f64, scale: f64 },
+    Networks {
+        channels: usize,
+        hidden: usize,
+        /// Files of earlier versions have no windows.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        pool: usize,
+        centre: f64,
+        scale: f64,
+    },
+}
+
+const fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(pool: &usize) -> bool {
+    *pool == 1
 }
 
 impl From<&Predictor> for PredictorRecord {
@@ -95,8 +112,8 @@ impl From<&Model> for ModelRecord {
             }
             Model::Networks(networks) => {
                 let (centre, scale) = networks.standard();
-                let shape = networks.shape();
-                Self::Networks { channels: shape.channels, hidden: shape.hidden, centre, scale }
+                let Shape { channels, hidden, pool, .. } = networks.shape();
+                Self::Networks { channels, hidden, pool, centre, scale }
             }
         }
     }
@@ -149,10 +166,11 @@ impl PredictorRecord {
                         CountingTrees::from_arrays(space.clone(), arrays).map_err(|e| e.to_string())?,
                     )
                 }
-                ModelRecord::Networks { channels, hidden, centre, scale } => {
+                ModelRecord::Networks { channels, hidden, pool, centre, scale } => {
                     let rows = tensors.f32_rows(&name(i, "parameters"))?;
                     let standard = (centre, scale);
-                    let ensemble = networks::Ensemble::new(space.clone(), channels, hidden, rows, standard);
+                    let size = (channels, hidden, pool);
+                    let ensemble = networks::Ensemble::new(space.clone(), size, rows, standard);
                     Model::Networks(ensemble.map_err(|e| e.to_string())?)
                 }
             };

@@ -61,7 +61,7 @@ impl Part {
 
     /// Rows and columns.
     const fn size(self, shape: &Shape) -> (usize, usize) {
-        let &Shape { n, q, channels, hidden } = shape;
+        let &Shape { n, q, channels, hidden, .. } = shape;
         match self {
             Self::Factors => (hidden, channels),
             Self::FactorsBias | Self::MixBias => (1, channels),
@@ -162,7 +162,7 @@ impl Passes {
     pub(super) fn forward(&mut self, parameters: &[f32], codes: &[u8]) -> &[f32] {
         self.trunk.trunk(parameters, codes);
         let shape = &self.shape;
-        let &Shape { n, q, channels, hidden } = shape;
+        let &Shape { n, q, channels, hidden, .. } = shape;
         let (count, rows) = (codes.len() / n, codes.len());
         let head = &parameters[shape.trunk()..];
         let context = matrix(&self.trunk.residual[..count * hidden], count, hidden);
@@ -215,7 +215,7 @@ impl Passes {
     /// The gradient of `Σ slope·output` after [`Passes::forward`] of the same sequences; slopes are `(B, n)`.
     pub(super) fn backward(&mut self, parameters: &[f32], flipped: &[f32], codes: &[u8], slopes: &[f32]) {
         let shape = &self.shape;
-        let &Shape { n, q, channels, hidden } = shape;
+        let &Shape { n, q, channels, hidden, .. } = shape;
         let (count, rows, wide) = (codes.len() / n, codes.len(), channels + PLACED);
         let head = &parameters[shape.trunk()..];
         self.trunk.gradient.fill(0.0);

@@ -44,7 +44,7 @@ impl ValueNetwork {
         parameters: Vec<f32>,
         scale: f64,
     ) -> Result<Self> {
-        let shape = Shape { n: space.n(), q: space.q(), channels, hidden };
+        let shape = Shape { n: space.n(), q: space.q(), channels, hidden, pool: 1 };
         check_size(&shape, 1)?;
         let bad = |expected, got| Err(Error::Parameter { name: "amortised network", expected, got });
         if parameters.len() != shape.trunk() + head::parameters(&shape) {

@@ -16,7 +16,7 @@ use crate::space::SequenceSpace;
 
 /// The outputs for one sequence, neuron by neuron.
 fn slow(shape: &Shape, parameters: &[f64], sequence: &[u8]) -> Vec<f64> {
-    let &Shape { n, channels, hidden, q } = shape;
+    let &Shape { n, channels, hidden, q, .. } = shape;
     let (local, context) = slow_trunk(shape, parameters, sequence);
     let of = |part: Part, columns: usize, row: usize, column: usize| {
         parameters[shape.trunk() + part.range(shape).start + row * columns + column]
@@ -63,7 +63,7 @@ proptest! {
         count in 1_usize..4,
         seed in 0_u64..1_000,
     ) {
-        let shape = Shape { n, q, channels, hidden };
+        let shape = Shape { n, q, channels, hidden, pool: 1 };
         let mut parameters = shape.random(seed, 1)[..shape.trunk()].to_vec();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         parameters.extend((0..head::parameters(&shape)).map(|_| rng.random::<f32>() - 0.5));

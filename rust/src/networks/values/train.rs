@@ -151,7 +151,15 @@ impl ValueNetwork {
         training: &ValuesTraining,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let own = Shape { n: space.n(), q: space.q(), channels: training.channels, hidden: training.hidden };
+        let own = Shape {
+            n: space.n(),
+            q: space.q(),
+            channels: training.channels,
+            hidden: training.hidden,
+            pool: 1,
+        };
+        // Windows have lost the positions.
+        let start = start.filter(|start| !start.shape().windows());
         let shape = start.map_or(own, Ensemble::shape);
         check(space, &shape, &marginals, training)?;
         let square: f64 = marginals.values.iter().map(|value| value * value).sum();
