@@ -41,7 +41,7 @@ def late_regression(data: Data, options: FitOptions, clock: Clock) -> LateRegres
     if options.method != "auto" or not long or not slow or data.rows.n_sequences < FEWEST:
         return None
     clock.left_out.append("interactions in the regression")
-    return LateRegression(data, options.seed)
+    return LateRegression(data, options.seed, clock.regression_seconds)
 
 
 class LateRegression:
@@ -50,8 +50,8 @@ class LateRegression:
     name = RegressionLearner.name
     fitted: Model | None = None
 
-    def __init__(self, data: Data, seed: int) -> None:
-        self._data, self._seed = data, seed
+    def __init__(self, data: Data, seed: int, seconds: float | None) -> None:
+        self._data, self._seed, self._seconds = data, seed, seconds
         self._learner: RegressionLearner | None = None
 
     def fit(self, split: Split) -> Values:
@@ -65,7 +65,7 @@ class LateRegression:
             growth=False,
             random_state=self._seed,
         )
-        regressor._fit(data.space, data.rows, uniform=data.uniform)
+        regressor._fit(data.space, data.rows, uniform=data.uniform, seconds=self._seconds)
         core = regressor.sketch_._core.with_budget(data.budget)
         self._learner = RegressionLearner(data.rows.codes, core)
         return self._learner.fit(split)
