@@ -29,7 +29,7 @@ def stems(codes):
 
 
 def students(seconds, relations=(), seed=0):
-    limits = Limits(seconds, sequences=1_000)
+    limits = Limits(seconds, sequences=1_000, ends=False)
     return Students(POSITIONAL, limits=limits, relations=relations, seed=seed, log=lambda _: None)
 
 

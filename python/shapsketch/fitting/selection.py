@@ -238,7 +238,7 @@ def _learners(
     clock: Clock,
     missing: Missing,
     log: Log,
-    late: Learner | None,
+    late: Learner | None = None,
 ) -> Iterator[Learner]:
     """Yield the learners of a method, one after the other: the time that the first took limits the next."""
     thorough, seed = options.effort == "thorough", options.seed
