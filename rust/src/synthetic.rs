@@ -24,7 +24,7 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// Draws the spectrum. It has `terms` coefficients, or one fewer if pairs cannot add up to `terms`.
+    /// Draws the spectrum. It has `terms` coefficients, or one fewer if only pairs are left.
     ///
     /// # Errors
     /// If the orders or magnitudes are out of range, or the space has too few frequencies.
@@ -55,6 +55,9 @@ impl Planted {
         while count < self.terms {
             draws += 1;
             if draws > 1000 * self.terms + 1000 {
+                if count + 1 == self.terms {
+                    break;
+                }
                 return Err(Error::Parameter {
                     name: "terms",
                     expected: "a small fraction of the frequencies of these orders",
