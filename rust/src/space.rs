@@ -223,6 +223,26 @@ impl SequenceSpace {
         Self::new(&DEFAULT_SYMBOLS[..q], length)
     }
 
+    /// The sequences whose position `i` has the first `sizes[i]` of the symbols `0-9A-Za-z+-`.
+    ///
+    /// # Errors
+    /// As for [`SequenceSpace::with_letters`].
+    ///
+    /// ```
+    /// use shapsketch::SequenceSpace;
+    /// let space = SequenceSpace::of_sizes(&[2, 4, 1])?;
+    /// assert_eq!((space.size(), space.letters()), (Some(8), Some(vec!["01".into(), "0123".into(), "0".into()])));
+    /// assert!(SequenceSpace::of_sizes(&[2, 65]).is_err());
+    /// # Ok::<(), shapsketch::Error>(())
+    /// ```
+    pub fn of_sizes(sizes: &[usize]) -> Result<Self> {
+        if let Some(&q) = sizes.iter().find(|&&size| size > DEFAULT_SYMBOLS.len()) {
+            return Err(Error::AlphabetSize { q });
+        }
+        let letters: Vec<&str> = sizes.iter().map(|&size| &DEFAULT_SYMBOLS[..size]).collect();
+        Self::with_letters(&letters)
+    }
+
     /// Alphabet size.
     #[must_use]
     pub fn q(&self) -> usize {

@@ -102,15 +102,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SYMBOLS: &str = "0123456789ABCDEFGHIJK";
-
     proptest! {
         #[test]
         fn blocks_are_near_their_size_and_every_size_gets_its_part(
             sizes in prop::collection::vec(1_usize..=21, 1..12), b in 1_usize..12,
         ) {
-            let letters: Vec<&str> = sizes.iter().map(|&size| &SYMBOLS[..size]).collect();
-            let Ok(space) = SequenceSpace::with_letters(&letters) else { return Ok(()) };
+            let Ok(space) = SequenceSpace::of_sizes(&sizes) else { return Ok(()) };
             let free: Vec<usize> = sizes.into_iter().filter(|&size| size > 1).collect();
             let b = b.min(free.len());
             prop_assume!(b > 0);

@@ -4,8 +4,6 @@ use super::*;
 use proptest::prelude::*;
 use rand::SeedableRng;
 
-const SYMBOLS: &str = "0123456789ABCDEFGHIJK";
-
 proptest! {
     #[test]
     fn signatures_are_the_roots_of_the_inner_products(
@@ -15,8 +13,7 @@ proptest! {
         // A code needs long sequences of the same letters.
         let equal = equal || kind == 4;
         let sizes = if equal { vec![q; sizes.len() + if kind == 4 { 30 } else { 0 }] } else { sizes };
-        let letters: Vec<&str> = sizes.iter().map(|&size| &SYMBOLS[..size]).collect();
-        let Ok(space) = SequenceSpace::with_letters(&letters) else { return Ok(()) };
+        let Ok(space) = SequenceSpace::of_sizes(&sizes) else { return Ok(()) };
         prop_assert!(!equal || !space.has_letters());
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let family = [

@@ -94,6 +94,35 @@ pub(super) fn random_codes(q: usize, count: usize, seed: u64) -> Vec<u8> {
     (0..count).map(|_| rng.random_range(0..q as u32) as u8).collect()
 }
 
+/// Compares a gradient with central differences of a function in double precision. `rounding` is the error of terms that
+/// cancel in single precision, relative to the largest derivative.
+pub(crate) fn check_gradient(
+    gradient: impl Iterator<Item = f32>,
+    parameters: &[f64],
+    total: impl Fn(&[f64]) -> f64,
+    rounding: f64,
+) {
+    // Their error is about 1e-9.
+    let step = 1e-5;
+    let mut moved = parameters.to_vec();
+    let compared: Vec<(f64, f64)> = gradient
+        .enumerate()
+        .map(|(index, gradient)| {
+            moved[index] = parameters[index] + step;
+            let above = total(&moved);
+            moved[index] = parameters[index] - step;
+            let expected = (above - total(&moved)) / (2.0 * step);
+            moved[index] = parameters[index];
+            (f64::from(gradient), expected)
+        })
+        .collect();
+    let largest = compared.iter().map(|(_, expected)| expected.abs()).fold(0.0, f64::max);
+    for (index, (gradient, expected)) in compared.into_iter().enumerate() {
+        let allowed = 1e-4 * expected.abs() + rounding * largest;
+        assert!((gradient - expected).abs() <= allowed, "{index}: {gradient} for {expected}");
+    }
+}
+
 /// Compares outputs and gradients with those of the slow network.
 fn check_passes(shape: Shape, count: usize, seed: u64) {
     let Shape { n, q, .. } = shape;
@@ -115,24 +144,8 @@ fn check_passes(shape: Shape, count: usize, seed: u64) {
         assert!((f64::from(*output) - expected).abs() <= 2e-6 * (1.0 + expected.abs()));
     }
     workspace.backward(&parameters, &flipped, &codes, &slopes);
-    // Central differences of the slow network have an error of about 1e-9.
-    let step = 1e-5;
-    let mut largest = 0.0_f64;
-    let mut errors = Vec::new();
-    for (index, &gradient) in workspace.gradient[..shape.learned()].iter().enumerate() {
-        let mut moved = exact.clone();
-        moved[index] += step;
-        let above = total(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - total(&moved)) / (2.0 * step);
-        largest = largest.max(expected.abs());
-        errors.push((index, f64::from(gradient), expected));
-    }
-    for (index, gradient, expected) in errors {
-        // Relative to the gradient, or to rounding in single precision of terms that cancel.
-        let allowed = 1e-4 * expected.abs() + 1e-6 * largest;
-        assert!((gradient - expected).abs() <= allowed, "{shape:?} {index}: {gradient} for {expected}");
-    }
+    let gradient = workspace.gradient[..shape.learned()].iter().copied();
+    check_gradient(gradient, &exact, total, 1e-6);
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use super::{Marginals, Shape, ValueNetwork, ValuesTraining};
 use crate::cancel::Cancel;
 use crate::networks::pass::flipped;
 use crate::networks::shape::PLACED;
-use crate::networks::tests::{random_codes, silu, slow_trunk};
+use crate::networks::tests::{check_gradient, random_codes, silu, slow_trunk};
 use crate::space::SequenceSpace;
 
 /// The outputs for one sequence, neuron by neuron.
@@ -86,24 +86,7 @@ proptest! {
         }
         passes.backward(&parameters, &back, &codes, &slopes);
         let trunk = passes.trunk.gradient[..shape.trunk()].iter();
-        // Central differences of the slow network have an error of about 1e-9.
-        let step = 1e-5;
-        let mut largest = 0.0_f64;
-        let mut errors = Vec::new();
-        for (index, &gradient) in trunk.chain(&passes.gradient).enumerate() {
-            let mut moved = exact.clone();
-            moved[index] += step;
-            let above = total(&moved);
-            moved[index] -= 2.0 * step;
-            let expected = (above - total(&moved)) / (2.0 * step);
-            largest = largest.max(expected.abs());
-            errors.push((index, f64::from(gradient), expected));
-        }
-        for (index, gradient, expected) in errors {
-            // Relative to the gradient, or to rounding in single precision of terms that cancel.
-            let allowed = 1e-4 * expected.abs() + 2e-6 * largest;
-            prop_assert!((gradient - expected).abs() <= allowed, "{index}: {gradient} for {expected}");
-        }
+        check_gradient(trunk.chain(&passes.gradient).copied(), &exact, total, 2e-6);
     }
 }
 
