@@ -112,19 +112,24 @@ impl RunProducts {
                 })
             })
             .collect();
-        let chance = |t: f64, mask: usize, order: usize| {
-            let size = mask.count_ones() as i32;
-            t.powi(size) * (1.0 - t).powi(order as i32 - size)
+        // The chance of each size of a set of `count` positions, for each node.
+        let chances = |count: usize| -> Vec<Vec<f64>> {
+            let chance = |t: f64, size: usize| t.powi(size as i32) * (1.0 - t).powi((count - size) as i32);
+            let nodes = self.rule().iter();
+            nodes.map(|&(t, _)| (0..=count).map(|size| chance(t, size)).collect()).collect()
         };
-        let mean = |t: f64| game.iter().enumerate().map(|(mask, value)| chance(t, mask, order) * value).sum();
-        let gain = |t: f64, bit: usize| {
+        let size = |mask: usize| mask.count_ones() as usize;
+        let mean = |chances: &Vec<f64>| {
+            game.iter().enumerate().map(|(mask, value)| chances[size(mask)] * value).sum()
+        };
+        let gain = |chances: &Vec<f64>, bit: usize| {
             let without = (0..game.len()).filter(|mask| mask >> bit & 1 == 0);
-            without.map(|mask| chance(t, mask, order - 1) * (game[mask | 1 << bit] - game[mask])).sum()
+            without.map(|mask| chances[size(mask)] * (game[mask | 1 << bit] - game[mask])).sum()
         };
-        let nodes = || self.rule().iter().map(|&(t, _)| t);
+        let (of_all, of_others) = (chances(order), chances(order - 1));
         Extension {
-            means: nodes().map(mean).collect(),
-            gains: (0..order).map(|bit| nodes().map(|t| gain(t, bit)).collect()).collect(),
+            means: of_all.iter().map(mean).collect(),
+            gains: (0..order).map(|bit| of_others.iter().map(|c| gain(c, bit)).collect()).collect(),
         }
     }
 

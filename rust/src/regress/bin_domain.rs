@@ -10,7 +10,8 @@ use std::f64::consts::SQRT_2;
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
-use super::operator::{AtomId, Column, Operator};
+use super::columns::Column;
+use super::operator::{AtomId, Characters, Correlations, Operator};
 use super::real_characters::{Wave, cells, wave};
 use crate::cancel::Cancel;
 use crate::design::Observations;
@@ -254,10 +255,6 @@ impl Operator for BinOperator {
         values.par_chunks_exact(self.size).flat_map_iter(block).collect()
     }
 
-    fn scale(&self, _: usize, _: usize) -> f64 {
-        1.0
-    }
-
     fn column(&self, id: AtomId) -> Column {
         let support = &self.supports[id.support as usize];
         let (labels, wave) = wave(id.cell, self.q, support.len());
@@ -290,7 +287,7 @@ impl Operator for BinOperator {
         residual: &[[f64; L]],
         cancel: &Cancel,
         include: impl Fn(usize) -> bool + Sync,
-        visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
+        visit: impl Fn(usize, Correlations<'_, L>, &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>> {
         let coefficients = self.coefficients(residual);
         let outputs: Vec<Vec<T>> = self
@@ -300,12 +297,12 @@ impl Operator for BinOperator {
             .map(|(chunk, supports)| {
                 cancel.check()?;
                 let mut output = Vec::new();
-                let mut waves: Vec<[f64; L]> = Vec::new();
+                let (mut waves, mut characters) = (Vec::<[f64; L]>::new(), Characters::default());
                 for (i, support) in supports.iter().enumerate() {
                     let index = chunk * SUPPORTS + i;
                     if include(index) {
                         self.correlations(&coefficients, support, &mut waves);
-                        visit(index, &waves, &mut output);
+                        visit(index, characters.correlations(&waves), &mut output);
                     }
                 }
                 Ok(output)

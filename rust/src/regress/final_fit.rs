@@ -80,8 +80,8 @@ fn duality_gap<O: Operator>(
             cancel,
             |support| factors[support].is_finite() && fit.available(support) != 0,
             |support, correlations, output: &mut Vec<f64>| {
-                let relative = correlations.iter().enumerate().map(|(cell, g)| {
-                    let penalty = operator.scale(support, cell) * factors[support];
+                let relative = correlations.iter().map(|(_, scale, g)| {
+                    let penalty = scale * factors[support];
                     if penalty > 0.0 { g[0].abs() / penalty } else { 0.0 }
                 });
                 output.push(relative.fold(0.0, f64::max));

@@ -7,13 +7,17 @@
 //! A row of weight `w` is scaled by `√w`: its value, its entry of each column, and its entry of the constant function.
 //! Least squares of scaled rows are weighted least squares.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::Atoms;
-use super::operator::{AtomId, Column, Operator, digits};
+use super::columns::Column;
+use super::operator::{AtomId, Characters, Correlations, Operator, digits};
+use super::patterns::{Patterns, indicator_scale};
 use super::real_characters::{Wave, cells, wave};
 use super::row_cells::{RowCells, marginal};
 use super::runs::{RunAtoms, RunKind};
@@ -29,16 +33,17 @@ const BLOCKS: usize = 4;
 const MAX_CELLS: usize = 256;
 /// Smallest number of rows for each cell of such a table.
 const ROWS_PER_CELL: usize = 16;
-/// Fewest rows of a letter pattern of order 2 and above. A pattern in fewer rows is no finding: cross-validation cannot
-/// test it, and one wrong value could cause it.
-pub(crate) const FEWEST_ROWS: usize = 3;
+/// Supports with listed rows that are scanned by one task.
+const SUPPORTS: usize = 64;
 
 /// The atoms of a list of supports on a set of sequences.
 #[derive(Clone, Debug)]
 pub(crate) struct GatherOperator {
     q: usize,
     basis: Atoms,
-    /// Codes of all sequences, one vector for each position.
+    /// Codes of all sequences, row-major.
+    codes: Arc<[u8]>,
+    /// The same, one vector for each position.
     pub(super) columns: Vec<Vec<u8>>,
     /// Rows with a symbol at a position: index `position * q + symbol`.
     rows: Vec<Vec<u32>>,
@@ -56,14 +61,14 @@ pub(crate) struct GatherOperator {
     index: HashMap<Vec<u16>, usize>,
     /// Number of supports of the dictionary, runs included.
     n_listed: usize,
-    /// Sets of positions, each with the supports that are scanned together.
+    /// Sets of positions, each with the supports that are scanned together by tables.
     blocks: Vec<Block>,
+    /// Supports that are scanned by the rows of their patterns.
+    listed: Vec<usize>,
     /// Fraction of the rows, by weight, with a symbol at a position: index `position * q + symbol`.
     pub(super) frequencies: Vec<f64>,
-    /// Scales of the letter patterns of the dictionary, support by support; 0 for those in too few rows.
-    scales: Vec<f64>,
-    /// Start of each support in `scales`.
-    offsets: Vec<usize>,
+    /// The letter patterns of each support of the dictionary; empty for characters.
+    patterns: Arc<Vec<Patterns>>,
     /// `ω^0 … ω^{q-1}`.
     roots: Vec<Complex64>,
 }
@@ -98,21 +103,25 @@ impl GatherOperator {
         let share =
             |rows: &Vec<u32>| rows.iter().map(|&row| constant[row as usize].powi(2)).sum::<f64>() / total;
         let frequencies: Vec<f64> = rows.iter().map(share).collect();
-        let (mut scales, mut offsets, mut index) = (Vec::new(), Vec::new(), HashMap::new());
+        let (mut patterns, mut index) = (Vec::new(), HashMap::new());
         if basis == Atoms::Letters {
-            for (number, support) in supports.iter().enumerate() {
-                offsets.push(scales.len());
-                scales.extend(pattern_scales(support, &frequencies, q));
-                index.insert(support.clone(), number);
-            }
+            patterns = Patterns::of_supports(q, &columns, &supports, &frequencies);
+            index.extend(supports.iter().cloned().zip(0..));
         }
-        let blocks = cover(&supports, q, n, MAX_CELLS.min(values.len() / ROWS_PER_CELL));
-        let mut operator = Self {
+        let have_rows = |&support: &usize| patterns.get(support).is_some_and(Patterns::have_rows);
+        let (listed, tabulated): (Vec<usize>, Vec<usize>) = (0..supports.len()).partition(have_rows);
+        let of_blocks: Vec<Vec<u16>> = tabulated.iter().map(|&support| supports[support].clone()).collect();
+        let mut blocks = cover(&of_blocks, q, n, MAX_CELLS.min(values.len() / ROWS_PER_CELL));
+        let numbers = blocks.iter_mut().flat_map(|block| &mut block.supports);
+        numbers.for_each(|number| *number = tabulated[*number]);
+        Self {
             q,
             basis,
+            codes: codes.into(),
             columns,
             rows,
             blocks,
+            listed,
             values: values.iter().zip(&constant).map(|(v, c)| v * c).collect(),
             constant,
             weighted: weights.is_some(),
@@ -122,12 +131,9 @@ impl GatherOperator {
             runs: RunAtoms::default(),
             index,
             frequencies,
-            scales,
-            offsets,
+            patterns: Arc::new(patterns),
             roots: roots_of_unity(q),
-        };
-        operator.exclude_rare_patterns();
-        operator
+        }
     }
 
     /// The same atoms and the runs of these kinds.
@@ -154,38 +160,9 @@ impl GatherOperator {
             .then(|| support - self.n_letters)
     }
 
-    /// Sets the scale of patterns in too few rows to 0, so that they are never selected.
-    fn exclude_rare_patterns(&mut self) {
-        if self.basis != Atoms::Letters {
-            return;
-        }
-        let tables: Vec<(usize, Vec<u32>)> = self
-            .supports
-            .par_iter()
-            .enumerate()
-            .filter(|(_, support)| support.len() > 1)
-            .map_init(
-                || RowCells::new(self.q, &self.columns),
-                |row_cells, (index, support)| {
-                    let mut counts = vec![0; words::count(words::same(self.q, support.len()))];
-                    row_cells.of(support).iter().for_each(|&cell| counts[cell as usize] += 1);
-                    (index, counts)
-                },
-            )
-            .collect();
-        for (index, counts) in tables {
-            let scales = &mut self.scales[self.offsets[index]..][..counts.len()];
-            for (scale, _) in
-                scales.iter_mut().zip(counts).filter(|(_, count)| (*count as usize) < FEWEST_ROWS)
-            {
-                *scale = 0.0;
-            }
-        }
-    }
-
-    /// The code of the symbol of a row at a position.
-    pub(crate) fn code(&self, row: u32, position: usize) -> u8 {
-        self.columns[position][row as usize]
+    /// The codes of a row.
+    pub(crate) fn sequence(&self, row: u32) -> &[u8] {
+        &self.codes[row as usize * self.n()..][..self.n()]
     }
 
     pub(crate) fn q(&self) -> usize {
@@ -217,7 +194,7 @@ impl GatherOperator {
         self.n_listed
     }
 
-    /// The scale of a letter pattern; see [`Operator::scale`].
+    /// The standard deviation of a letter pattern if positions are independent.
     pub(crate) fn pattern_scale(&self, support: &[u16], symbols: &[u8]) -> f64 {
         let p: f64 = support
             .iter()
@@ -245,12 +222,11 @@ impl GatherOperator {
     fn matching_rows(&self, support: &[u16], symbols: &[u8]) -> Vec<u32> {
         let rows_at = |i: usize| &self.rows[support[i] as usize * self.q + symbols[i] as usize];
         let rarest = (0..support.len()).min_by_key(|&i| rows_at(i).len()).unwrap_or(0);
-        let others: Vec<(&[u8], u8)> = (0..support.len())
-            .filter(|&i| i != rarest)
-            .map(|i| (self.columns[support[i] as usize].as_slice(), symbols[i]))
-            .collect();
-        let matches = |row: &u32| others.iter().all(|(column, symbol)| column[*row as usize] == *symbol);
-        rows_at(rarest).iter().copied().filter(matches).collect()
+        let mut rows = rows_at(rarest).clone();
+        for i in (0..support.len()).filter(|&i| i != rarest) {
+            keep(&mut rows, &self.columns[support[i] as usize], symbols[i]);
+        }
+        rows
     }
 
     /// For each row, the exponent of the character with these labels on a support, modulo `q`.
@@ -296,19 +272,90 @@ impl GatherOperator {
     }
 }
 
-/// Standard deviation of the indicator of an event with this probability.
-fn indicator_scale(p: f64) -> f64 {
-    (p * (1.0 - p)).max(0.0).sqrt()
+/// Keeps the rows with this symbol. Without branches, because the processor cannot predict the symbols.
+fn keep(rows: &mut Vec<u32>, column: &[u8], symbol: u8) {
+    let mut kept = 0;
+    for at in 0..rows.len() {
+        let row = rows[at];
+        rows[kept] = row;
+        kept += usize::from(column[row as usize] == symbol);
+    }
+    rows.truncate(kept);
 }
 
-/// Scales of all letter patterns on a support, in the order of their cells.
-fn pattern_scales(support: &[u16], frequencies: &[f64], q: usize) -> impl Iterator<Item = f64> {
-    let mut probabilities = vec![1.0];
-    for &i in support {
-        let of_symbols = &frequencies[i as usize * q..][..q];
-        probabilities = probabilities.iter().flat_map(|p| of_symbols.iter().map(move |f| p * f)).collect();
+/// The outputs of the supports that have any.
+type Outputs<T> = Vec<(usize, Vec<T>)>;
+
+/// Scans; see [`Operator::scan`].
+impl GatherOperator {
+    /// The residuals of scaled rows, times their scales.
+    fn all_scaled<'a, const L: usize>(&self, residual: &'a [[f64; L]]) -> Cow<'a, [[f64; L]]> {
+        match self.weighted {
+            true => residual.iter().enumerate().map(|(row, r)| self.scaled(row, r)).collect(),
+            false => residual.into(),
+        }
     }
-    probabilities.into_iter().map(indicator_scale)
+
+    /// Scans the supports of blocks, by a table for each block.
+    fn scan_blocks<const L: usize, T>(
+        &self,
+        blocks: &[Block],
+        residual: &[[f64; L]],
+        include: impl Fn(usize) -> bool,
+        visit: impl Fn(usize, Correlations<'_, L>, &mut Vec<T>),
+    ) -> Outputs<T> {
+        let mut row_cells = RowCells::new(self.q, &self.columns);
+        let (mut block_table, mut table, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut characters, mut outputs) = (Characters::default(), Vec::new());
+        for block in blocks {
+            if !block.supports.iter().any(|&index| include(index)) {
+                continue;
+            }
+            block_table.clear();
+            block_table.resize(words::count(words::same(self.q, block.positions.len())), [0.0; L]);
+            for (&cell, r) in row_cells.of(&block.positions).iter().zip(residual) {
+                let sum = &mut block_table[cell as usize];
+                (0..L).for_each(|l| sum[l] += r[l]);
+            }
+            for &index in block.supports.iter().filter(|&&index| include(index)) {
+                let support = &self.supports[index];
+                let mut output = Vec::new();
+                let table = marginal(&block_table, &block.positions, support, self.q, &mut table);
+                match self.basis {
+                    Atoms::Letters => {
+                        visit(index, self.patterns[index].sums_by_table(table, &mut sums), &mut output);
+                    }
+                    Atoms::Characters => {
+                        self.transform(support.len(), table, &mut sums);
+                        visit(index, characters.correlations(&sums), &mut output);
+                    }
+                }
+                if !output.is_empty() {
+                    outputs.push((index, output));
+                }
+            }
+        }
+        outputs
+    }
+
+    /// Scans supports by the rows of their patterns.
+    fn scan_listed<const L: usize, T>(
+        &self,
+        supports: &[usize],
+        residual: &[[f64; L]],
+        include: impl Fn(usize) -> bool,
+        visit: impl Fn(usize, Correlations<'_, L>, &mut Vec<T>),
+    ) -> Outputs<T> {
+        let (mut sums, mut outputs) = (Vec::new(), Vec::new());
+        for &index in supports.iter().filter(|&&index| include(index)) {
+            let mut output = Vec::new();
+            visit(index, self.patterns[index].sums_by_rows(residual, &mut sums), &mut output);
+            if !output.is_empty() {
+                outputs.push((index, output));
+            }
+        }
+        outputs
+    }
 }
 
 impl Operator for GatherOperator {
@@ -334,16 +381,6 @@ impl Operator for GatherOperator {
 
     fn relations(&self) -> &[Relation] {
         self.runs.relations()
-    }
-
-    fn scale(&self, support: usize, cell: usize) -> f64 {
-        if let Some(run) = self.run_number(support) {
-            return self.runs.scale(run);
-        }
-        match self.basis {
-            Atoms::Characters => 1.0,
-            Atoms::Letters => self.scales[self.offsets[support] + cell],
-        }
     }
 
     fn column(&self, id: AtomId) -> Column {
@@ -377,61 +414,29 @@ impl Operator for GatherOperator {
         residual: &[[f64; L]],
         cancel: &Cancel,
         include: impl Fn(usize) -> bool + Sync,
-        visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
+        visit: impl Fn(usize, Correlations<'_, L>, &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>> {
-        let mut outputs: Vec<(usize, Vec<T>)> = self
-            .blocks
-            .par_chunks(BLOCKS)
-            .map(|blocks| {
-                cancel.check()?;
-                let mut row_cells = RowCells::new(self.q, &self.columns);
-                let (mut block_table, mut table, mut waves) = (Vec::new(), Vec::new(), Vec::new());
-                let mut outputs = Vec::new();
-                for block in blocks {
-                    if !block.supports.iter().any(|&index| include(index)) {
-                        continue;
-                    }
-                    block_table.clear();
-                    block_table.resize(words::count(words::same(self.q, block.positions.len())), [0.0; L]);
-                    let cells = row_cells.of(&block.positions);
-                    for (row, (&cell, r)) in cells.iter().zip(residual).enumerate() {
-                        let (sum, r) = (&mut block_table[cell as usize], self.scaled(row, r));
-                        for l in 0..L {
-                            sum[l] += r[l];
-                        }
-                    }
-                    for &index in block.supports.iter().filter(|&&index| include(index)) {
-                        let support = &self.supports[index];
-                        let mut output = Vec::new();
-                        marginal(&block_table, &block.positions, support, self.q, &mut table);
-                        match self.basis {
-                            Atoms::Letters => visit(index, &table, &mut output),
-                            Atoms::Characters => {
-                                self.transform(support.len(), &table, &mut waves);
-                                visit(index, &waves, &mut output);
-                            }
-                        }
-                        if !output.is_empty() {
-                            outputs.push((index, output));
-                        }
-                    }
-                }
-                Ok(outputs)
-            })
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect();
+        let residual = &*self.all_scaled(residual);
+        let (include, visit) = (&include, &visit);
+        let of_blocks = self.blocks.par_chunks(BLOCKS).map(|blocks| {
+            cancel.check()?;
+            Ok(self.scan_blocks(blocks, residual, include, visit))
+        });
+        let of_listed = self.listed.par_chunks(SUPPORTS).map(|supports| {
+            cancel.check()?;
+            Ok(self.scan_listed(supports, residual, include, visit))
+        });
+        let outputs: Vec<Vec<(usize, Vec<T>)>> = of_blocks.chain(of_listed).collect::<Result<_>>()?;
+        let mut outputs: Vec<(usize, Vec<T>)> = outputs.into_iter().flatten().collect();
         let first = self.n_letters;
-        let scaled: Vec<[f64; L]> = match self.n_runs() {
-            0 => Vec::new(),
-            _ => residual.iter().enumerate().map(|(row, r)| self.scaled(row, r)).collect(),
-        };
         let of_runs = self.runs.scan(
-            &scaled,
+            residual,
             cancel,
             |run| include(first + run),
-            |run, sum, output| visit(first + run, &[sum], output),
+            |run, sum, output| {
+                let scales = &[self.runs.scale(run)];
+                visit(first + run, Correlations { cells: &[0], scales, sums: &[sum] }, output);
+            },
         )?;
         outputs.extend(of_runs.into_iter().map(|(run, output)| (first + run, output)));
         outputs.sort_unstable_by_key(|(index, _)| *index);

@@ -6,9 +6,11 @@
 
 use rayon::prelude::*;
 
+use super::columns::Column;
 use super::folds::LANES;
-use super::gather::{FEWEST_ROWS, GatherOperator};
-use super::operator::{AtomId, Column, Operator, cell, digits};
+use super::gather::GatherOperator;
+use super::operator::{AtomId, Operator, cell, digits};
+use super::patterns::FEWEST_ROWS;
 use super::penalty::{MAX_ORDER, PenaltyFactors};
 use super::solver::{Atom, Lanes, lane_bits};
 use crate::cancel::Cancel;
@@ -79,17 +81,19 @@ fn extensions(
         return Vec::new();
     }
     let symbols = digits(atom.id.cell, q, support.len());
+    // Screening covers the supports of the dictionary.
+    let longer: Vec<Longer> = (0..n as u16)
+        .filter(|i| !support.contains(i))
+        .map(|position| Longer::new(operator, support, position))
+        .filter(|longer| longer.index.is_none_or(|index| index >= operator.n_listed()))
+        .collect();
+    if longer.is_empty() {
+        return Vec::new();
+    }
+    let (sums, counts) = sums_by_symbol(operator, &rows, &longer, residual);
     let mut extended = Vec::new();
-    for position in (0..n as u16).filter(|i| !support.contains(i)) {
-        let slot = support.partition_point(|&i| i < position);
-        let mut longer = support.clone();
-        longer.insert(slot, position);
-        let index = operator.support_index(&longer);
-        // Screening covers the supports of the dictionary.
-        if index.is_some_and(|index| index < operator.n_listed()) {
-            continue;
-        }
-        let (sums, counts) = sums_by_symbol(operator, &rows, position, residual);
+    for (at, Longer { position, slot, support: longer, index }) in longer.into_iter().enumerate() {
+        let (sums, counts) = (&sums[at * q..][..q], &counts[at * q..][..q]);
         let factor = factors.grown(&longer);
         for (symbol, sum) in sums.iter().enumerate().filter(|(symbol, _)| counts[*symbol] >= FEWEST_ROWS) {
             let mut pattern = symbols.clone();
@@ -100,7 +104,7 @@ fn extensions(
             let active = index.map_or(0, |index| set.active_lanes(AtomId::new(index, cell(&pattern, q))));
             if penalty > 0.0 && lanes & !active != 0 {
                 let column = (active == 0).then(|| {
-                    let matches = |row: &u32| operator.code(*row, position as usize) as usize == symbol;
+                    let matches = |row: &u32| operator.sequence(*row)[position as usize] as usize == symbol;
                     operator.pattern_column(rows.iter().copied().filter(matches).collect())
                 });
                 extended.push(Extension {
@@ -116,20 +120,41 @@ fn extensions(
     extended
 }
 
-/// Sums of the residual over these rows, and numbers of rows, for each symbol at a position.
+/// A support with one position more.
+struct Longer {
+    position: u16,
+    /// Index of the position in the support.
+    slot: usize,
+    support: Vec<u16>,
+    /// Index of the support; see [`GatherOperator::support_index`].
+    index: Option<usize>,
+}
+
+impl Longer {
+    fn new(operator: &GatherOperator, support: &[u16], position: u16) -> Self {
+        let slot = support.partition_point(|&i| i < position);
+        let mut support = support.to_vec();
+        support.insert(slot, position);
+        Self { position, slot, index: operator.support_index(&support), support }
+    }
+}
+
+/// Sums of the residual over these rows, and numbers of rows, for each symbol at the position of each longer support.
 fn sums_by_symbol(
     operator: &GatherOperator,
     rows: &[u32],
-    position: u16,
+    longer: &[Longer],
     residual: &[[f64; LANES]],
 ) -> (Vec<[f64; LANES]>, Vec<usize>) {
-    let (mut sums, mut counts) = (vec![[0.0; LANES]; operator.q()], vec![0; operator.q()]);
+    let q = operator.q();
+    let (mut sums, mut counts) = (vec![[0.0; LANES]; longer.len() * q], vec![0; longer.len() * q]);
     for &row in rows {
-        let symbol = operator.code(row, position as usize) as usize;
-        counts[symbol] += 1;
         let residual = operator.scaled(row as usize, &residual[row as usize]);
-        for (sum, r) in sums[symbol].iter_mut().zip(residual) {
-            *sum += r;
+        let sequence = operator.sequence(row);
+        for (at, longer) in longer.iter().enumerate() {
+            let cell = at * q + sequence[longer.position as usize] as usize;
+            counts[cell] += 1;
+            (0..LANES).for_each(|l| sums[cell][l] += residual[l]);
         }
     }
     (sums, counts)

@@ -34,6 +34,7 @@
 
 mod atoms;
 mod bin_domain;
+mod columns;
 mod cross_validation;
 mod dictionary;
 mod final_fit;
@@ -44,6 +45,7 @@ mod loss;
 mod operator;
 mod pairs;
 mod path;
+mod patterns;
 mod penalty;
 mod real_characters;
 mod residual_tables;

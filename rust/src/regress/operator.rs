@@ -3,6 +3,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::columns::Column;
 use super::gather::GatherOperator;
 use super::penalty::PenaltyFactors;
 use crate::cancel::Cancel;
@@ -25,46 +26,43 @@ impl AtomId {
     }
 }
 
-/// A column of the regression: the values of an atom on the data.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Column {
-    /// One at these rows, zero elsewhere.
-    Ones(Vec<u32>),
-    /// These values at these rows, zero elsewhere.
-    Sparse(Vec<(u32, f64)>),
-    /// An index for each row, and the value for each index.
-    Dense(Vec<u8>, Vec<f64>),
+/// Correlations of residuals with the atoms of one support that may be selected, for `L` lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Correlations<'a, const L: usize> {
+    /// Cells of the atoms, ascending.
+    pub(crate) cells: &'a [u32],
+    /// Standard deviations of the atoms if positions are independent. They depend on how often each symbol occurs at each
+    /// position, but not on which rows match a pattern: otherwise held-out rows could influence which atoms are selected.
+    pub(crate) scales: &'a [f64],
+    /// `Σ_r a_j(r) residual(r)` of each atom `a_j`.
+    pub(crate) sums: &'a [[f64; L]],
 }
 
-impl Column {
-    /// Calls `f(row, value)` for each row, except rows where the value is zero by construction.
-    #[inline]
-    pub(crate) fn for_each(&self, mut f: impl FnMut(usize, f64)) {
-        match self {
-            Self::Ones(rows) => rows.iter().for_each(|&row| f(row as usize, 1.0)),
-            Self::Sparse(entries) => entries.iter().for_each(|&(row, value)| f(row as usize, value)),
-            Self::Dense(indices, values) => {
-                indices.iter().enumerate().for_each(|(row, &index)| f(row, values[index as usize]));
-            }
-        }
+impl<const L: usize> Correlations<'_, L> {
+    /// Cell, standard deviation and sum of each atom.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, f64, &[f64; L])> {
+        let atoms = self.cells.iter().zip(self.scales).zip(self.sums);
+        atoms.map(|((&cell, &scale), sum)| (cell as usize, scale, sum))
     }
+}
 
-    /// The rows of a letter pattern; `None` for a character.
-    pub(crate) fn pattern_rows(&self) -> Option<Vec<u32>> {
-        match self {
-            Self::Ones(rows) => Some(rows.clone()),
-            Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
-            Self::Dense(..) => None,
-        }
-    }
+/// Cells and standard deviations of characters: all cells, and 1.
+#[derive(Debug, Default)]
+pub(crate) struct Characters {
+    cells: Vec<u32>,
+    scales: Vec<f64>,
+}
 
-    /// Size in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Ones(rows) => 4 * rows.len(),
-            Self::Sparse(entries) => 16 * entries.len(),
-            Self::Dense(indices, _) => indices.len(),
-        }
+impl Characters {
+    /// The correlations of residuals with all characters of a support.
+    pub(crate) fn correlations<'a, const L: usize>(
+        &'a mut self,
+        sums: &'a [[f64; L]],
+    ) -> Correlations<'a, L> {
+        let count = sums.len().max(self.cells.len());
+        self.cells.extend(self.cells.len() as u32..count as u32);
+        self.scales.resize(count, 1.0);
+        Correlations { cells: &self.cells[..sums.len()], scales: &self.scales[..sums.len()], sums }
     }
 }
 
@@ -106,23 +104,17 @@ pub(crate) trait Operator: Sync {
     /// Transforms values from the operator's domain to one value for each sequence.
     fn to_sequences(&self, values: &[f64]) -> Vec<f64>;
 
-    /// Standard deviation of an atom if positions are independent. It depends on how often each symbol
-    /// occurs at each position, but not on which rows match a pattern: otherwise held-out rows could
-    /// influence which atoms are selected.
-    fn scale(&self, support: usize, cell: usize) -> f64;
-
     /// The column of an atom.
     fn column(&self, id: AtomId) -> Column;
 
-    /// Computes the correlations `Σ_r a_j(r) residual(r)` with all atoms of every support that `include`
-    /// accepts, and calls `visit(support, correlations, output)` for each support. Returns the outputs in
-    /// the order of the supports.
+    /// Computes the correlations with the atoms of every support that `include` accepts, and calls
+    /// `visit(support, correlations, output)` for each support. Returns the outputs in the order of the supports.
     fn scan<const L: usize, T: Send>(
         &self,
         residual: &[[f64; L]],
         cancel: &Cancel,
         include: impl Fn(usize) -> bool + Sync,
-        visit: impl Fn(usize, &[[f64; L]], &mut Vec<T>) + Sync,
+        visit: impl Fn(usize, Correlations<'_, L>, &mut Vec<T>) + Sync,
     ) -> Result<Vec<T>>;
 
     /// The operator whose letter patterns can be extended; `None` if the atoms are characters.

@@ -17,8 +17,9 @@ use rayon::prelude::*;
 
 use super::cross_validation::gather;
 use super::folds::{FoldPlan, LANES};
-use super::gather::{FEWEST_ROWS, GatherOperator};
+use super::gather::GatherOperator;
 use super::path::{MAX_DENSITY, PathConfig, Precision, fits_at, follow};
+use super::patterns::FEWEST_ROWS;
 use super::penalty::PenaltyFactors;
 use super::row_cells::marginal;
 use super::solver::Lanes;
@@ -211,10 +212,10 @@ impl<'a> Scores<'a> {
             if firsts.is_empty() {
                 continue;
             }
-            marginal(table, &positions, &kept, q, narrow);
+            let narrow = marginal(table, &positions, &kept, q, narrow);
             for &i in firsts.iter().filter(|&&i| !self.listed.contains(&[i, j])) {
-                marginal(narrow, &kept, &[i, j], q, pair_table);
-                visit([i, j], self.score([i, j], pair_table));
+                let sums = marginal(narrow, &kept, &[i, j], q, pair_table);
+                visit([i, j], self.score([i, j], sums));
             }
         }
     }

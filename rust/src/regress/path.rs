@@ -344,8 +344,8 @@ fn largest_lambda<O: Operator>(
             |support| factors[support].is_finite(),
             |support, correlations, output: &mut Vec<f64>| {
                 let available = set.available(support);
-                let of_cells = correlations.iter().enumerate().map(|(cell, g)| {
-                    let penalty = operator.scale(support, cell) * factors[support];
+                let of_cells = correlations.iter().map(|(_, scale, g)| {
+                    let penalty = scale * factors[support];
                     let of_lanes = (0..LANES)
                         .filter(|l| available >> l & 1 == 1)
                         .map(|l| g[l].abs() / (penalty * set.n_training(l)));

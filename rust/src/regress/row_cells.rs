@@ -42,34 +42,51 @@ impl<'a> RowCells<'a> {
     }
 }
 
-/// Sums the table of a block over the positions that are not in a support.
-pub(super) fn marginal<const L: usize>(
-    block_table: &[[f64; L]],
+/// Sums the table of a block over the positions that are not in a support. `table` may be overwritten.
+#[must_use]
+pub(super) fn marginal<'a, const L: usize>(
+    block_table: &'a [[f64; L]],
     positions: &[u16],
     support: &[u16],
     q: usize,
-    table: &mut Vec<[f64; L]>,
-) {
+    table: &'a mut Vec<[f64; L]>,
+) -> &'a [[f64; L]] {
+    if support.len() == positions.len() {
+        return block_table;
+    }
     table.clear();
-    table.extend_from_slice(block_table);
-    // From the last position to the first.
+    // From the last position to the first. The first sum reads the table of the block, the others overwrite `table`.
     let mut after = 1;
     for position in positions.iter().rev() {
         if support.contains(position) {
             after *= q;
             continue;
         }
+        if table.is_empty() {
+            table.extend(
+                block_table
+                    .chunks_exact(q * after)
+                    .flat_map(|block| (0..after).map(move |tail| total(block[tail..].iter().step_by(after)))),
+            );
+            continue;
+        }
         let before = table.len() / (q * after);
         for head in 0..before {
             for tail in 0..after {
-                let mut sum = [0.0; L];
-                for symbol in 0..q {
-                    let cell = &table[(head * q + symbol) * after + tail];
-                    (0..L).for_each(|l| sum[l] += cell[l]);
-                }
-                table[head * after + tail] = sum;
+                let first = head * q * after + tail;
+                table[head * after + tail] =
+                    total(table[first..][..(q - 1) * after + 1].iter().step_by(after));
             }
         }
         table.truncate(before * after);
     }
+    table
+}
+
+/// The sum of these cells.
+fn total<'a, const L: usize>(cells: impl Iterator<Item = &'a [f64; L]>) -> [f64; L] {
+    cells.fold([0.0; L], |mut sum, cell| {
+        (0..L).for_each(|l| sum[l] += cell[l]);
+        sum
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::gather::FEWEST_ROWS;
+use super::patterns::FEWEST_ROWS;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
@@ -251,7 +251,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::super::gather::GatherOperator;
-    use super::super::operator::{AtomId, Operator};
+    use super::super::operator::{AtomId, Correlations, Operator};
     use super::super::{Atoms, Sample, SparseRegression};
     use super::*;
 
@@ -277,7 +277,7 @@ mod tests {
                 .with_runs(&kinds);
             let root = |row: usize| weights.as_ref().map_or(1.0, |weights| weights[row].sqrt());
             let lanes: Vec<[f64; 1]> = residual.iter().map(|&r| [r]).collect();
-            let visit = |support: usize, cells: &[[f64; 1]], out: &mut Vec<(usize, f64)>| out.push((support, cells[0][0]));
+            let visit = |support: usize, run: Correlations<'_, 1>, out: &mut Vec<_>| out.push((support, run.sums[0][0], run.scales[0]));
             let sums = operator.scan(&lanes, &Cancel::new(), |support| support >= n, visit).unwrap();
             let mut expected = 0;
             for each in &kinds {
@@ -289,7 +289,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(sums.len(), expected);
-            for (support, sum) in sums {
+            for (support, sum, scale) in sums {
                 let run = operator.run(support).unwrap();
                 let has = |row: &usize| run.occurs(&kinds[0].relation, &codes[row * n..][..n]);
                 let matching: Vec<usize> = (0..rows).filter(has).collect();
@@ -302,7 +302,7 @@ mod tests {
                 // The scale is that of independent positions: it is 0 if none of them varies.
                 let varies = |i: u16| (0..rows).any(|row| codes[row * n + i as usize] != codes[i as usize]);
                 let constant = !run.pairs().any(|(i, j)| varies(i) || varies(j));
-                prop_assert_eq!(operator.scale(support, 0) == 0.0, matching.len() < FEWEST_ROWS || constant);
+                prop_assert_eq!(scale == 0.0, matching.len() < FEWEST_ROWS || constant);
             }
         }
     }

@@ -73,7 +73,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    use super::super::gather::FEWEST_ROWS;
+    use super::super::patterns::FEWEST_ROWS;
     use super::*;
     use crate::space::SequenceSpace;
     use crate::surrogate::Relation;

@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 
-use super::operator::{AtomId, Column, Operator};
+use super::columns::{Column, products, subtract};
+use super::operator::{AtomId, Operator};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
@@ -20,6 +21,8 @@ const INNER_SWEEPS: usize = 20;
 /// A column counts as constant if the fraction of its squared norm orthogonal to the constant is at most
 /// this.
 const MIN_INDEPENDENT: f64 = 1e-9;
+/// A little less than 1.
+const BELOW: f64 = 1.0 - 1e-12;
 /// Memory for the active columns of one set of lanes, in bytes.
 const MAX_COLUMN_BYTES: usize = 1 << 30;
 
@@ -71,6 +74,8 @@ pub(crate) struct Lanes<const L: usize> {
     order: Vec<usize>,
     /// Size of the active columns, in bytes.
     bytes: usize,
+    /// Memory for the residuals of training rows.
+    buffer: Vec<[f64; L]>,
 }
 
 /// A copy of everything that coordinate descent changes.
@@ -100,6 +105,7 @@ impl<const L: usize> Lanes<L> {
             index: HashMap::new(),
             order: Vec::new(),
             bytes: 0,
+            buffer: Vec::new(),
         };
         let mut sum = [0.0; L];
         for ((r, &c), &bits) in lanes.residual.iter().zip(&lanes.constant).zip(&lanes.held_out) {
@@ -135,15 +141,14 @@ impl<const L: usize> Lanes<L> {
 
     /// The residuals of the training rows, and zero for held-out rows.
     pub(crate) fn training_residual(&self) -> Vec<[f64; L]> {
-        self.residual
-            .iter()
-            .zip(&self.constant)
-            .zip(&self.held_out)
-            .map(|((r, c), &bits)| {
-                let mask = &self.masks[bits as usize];
-                std::array::from_fn(|l| (r[l] + self.offset[l] * c) * mask[l])
-            })
-            .collect()
+        self.training_residuals().collect()
+    }
+
+    fn training_residuals(&self) -> impl Iterator<Item = [f64; L]> {
+        self.residual.iter().zip(&self.constant).zip(&self.held_out).map(|((r, c), &bits)| {
+            let mask = &self.masks[bits as usize];
+            std::array::from_fn(|l| (r[l] + self.offset[l] * c) * mask[l])
+        })
     }
 
     /// The residual of a row in a lane, whether the lane trains on the row or not.
@@ -211,13 +216,7 @@ impl<const L: usize> Lanes<L> {
         if lanes == 0 {
             return 0.0;
         }
-        let mut g = [0.0; L];
-        atom.column.for_each(|row, value| {
-            let (r, mask) = (&residual[row], &masks[held_out[row] as usize]);
-            for l in 0..L {
-                g[l] += value * r[l] * mask[l];
-            }
-        });
+        let g = products(&atom.column, residual, held_out, masks);
         let (mut delta, mut change) = ([0.0; L], 0.0_f64);
         for l in 0..L {
             if atom.norm[l] == 0.0 || lanes >> l & 1 == 0 {
@@ -232,12 +231,7 @@ impl<const L: usize> Lanes<L> {
             change = change.max(atom.norm[l] * delta[l] * delta[l] / n_training[l]);
         }
         if delta != [0.0; L] {
-            atom.column.for_each(|row, value| {
-                let r = &mut residual[row];
-                for l in 0..L {
-                    r[l] -= value * delta[l];
-                }
-            });
+            subtract(&atom.column, delta, residual);
         }
         change
     }
@@ -344,7 +338,9 @@ impl<const L: usize> Lanes<L> {
         threshold: f64,
         cancel: &Cancel,
     ) -> Result<usize> {
-        let residual = self.training_residual();
+        let mut residual = std::mem::take(&mut self.buffer);
+        residual.clear();
+        residual.extend(self.training_residuals());
         let n_training = self.n_training;
         let correlated = operator.scan(
             &residual,
@@ -352,19 +348,23 @@ impl<const L: usize> Lanes<L> {
             |support| factors[support].is_finite() && self.available(support) != 0,
             |support, correlations, output: &mut Vec<(AtomId, f64, u8)>| {
                 let available = self.available(support);
-                for (cell, g) in correlations.iter().enumerate() {
-                    let penalty = operator.scale(support, cell) * factors[support];
-                    if penalty <= 0.0 {
+                let factor = factors[support];
+                // Slightly too low, so that rounding cannot exclude an atom.
+                let limits = n_training.map(|n| threshold * factor * n * BELOW);
+                for (cell, scale, g) in correlations.iter() {
+                    if (0..L).all(|l| g[l].abs() <= limits[l] * scale) {
                         continue;
                     }
+                    let penalty = scale * factor;
                     let exceeds = |&l: &usize| g[l].abs() > threshold * penalty * n_training[l];
                     let lanes = lane_bits((0..L).filter(exceeds)) & available;
-                    if lanes != 0 {
+                    if lanes != 0 && penalty > 0.0 {
                         output.push((AtomId::new(support, cell), penalty, lanes));
                     }
                 }
             },
         )?;
+        self.buffer = residual;
         let mut activated = 0;
         for (id, penalty, lanes) in correlated {
             if lanes & !self.active_lanes(id) != 0 {

@@ -378,9 +378,10 @@ impl ResidualStructure {
                 cancel,
                 |_| true,
                 |support, waves, output: &mut Vec<(usize, f64, f64)>| {
-                    let energy = |fold: usize| waves.iter().map(|g| g[fold] * g[fold]).sum::<f64>();
+                    let energy = |fold: usize| waves.sums.iter().map(|g| g[fold] * g[fold]).sum::<f64>();
                     let order = operator.supports()[support].len();
-                    let (mean, variance) = estimate(order, waves.len() as f64, std::array::from_fn(energy));
+                    let (mean, variance) =
+                        estimate(order, waves.sums.len() as f64, std::array::from_fn(energy));
                     output.push((support, mean, variance));
                 },
             )?;

@@ -1,0 +1,155 @@
+//! Columns of a regression, and the two passes over a column that coordinate descent makes.
+
+/// A column of the regression: the values of an atom on the data.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Column {
+    /// One at these rows, zero elsewhere.
+    Ones(Vec<u32>),
+    /// These values at these rows, zero elsewhere.
+    Sparse(Vec<(u32, f64)>),
+    /// An index for each row, and the value for each index.
+    Dense(Vec<u8>, Vec<f64>),
+}
+
+impl Column {
+    /// Calls `f(row, value)` for each row, except rows where the value is zero by construction.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, mut f: impl FnMut(usize, f64)) {
+        match self {
+            Self::Ones(rows) => rows.iter().for_each(|&row| f(row as usize, 1.0)),
+            Self::Sparse(entries) => entries.iter().for_each(|&(row, value)| f(row as usize, value)),
+            Self::Dense(indices, values) => {
+                indices.iter().enumerate().for_each(|(row, &index)| f(row, values[index as usize]));
+            }
+        }
+    }
+
+    /// The rows of a letter pattern; `None` for a character.
+    pub(crate) fn pattern_rows(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::Ones(rows) => Some(rows.clone()),
+            Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
+            Self::Dense(..) => None,
+        }
+    }
+
+    /// Size in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Ones(rows) => 4 * rows.len(),
+            Self::Sparse(entries) => 16 * entries.len(),
+            Self::Dense(indices, _) => indices.len(),
+        }
+    }
+}
+
+/// The sum over rows of value, residual and mask, for each lane. `masks` has the mask of each value of `held_out`.
+pub(super) fn products<const L: usize>(
+    column: &Column,
+    residual: &[[f64; L]],
+    held_out: &[u8],
+    masks: &[[f64; L]],
+) -> [f64; L] {
+    pulp::Arch::new().dispatch(Products { column, residual, held_out, masks })
+}
+
+/// Subtracts a multiple of a column from the residuals of each lane.
+pub(super) fn subtract<const L: usize>(column: &Column, multiple: [f64; L], residual: &mut [[f64; L]]) {
+    pulp::Arch::new().dispatch(Subtraction { column, multiple, residual });
+}
+
+struct Products<'a, const L: usize> {
+    column: &'a Column,
+    residual: &'a [[f64; L]],
+    held_out: &'a [u8],
+    masks: &'a [[f64; L]],
+}
+
+impl<const L: usize> pulp::WithSimd for Products<'_, L> {
+    type Output = [f64; L];
+
+    // A closure that is not inlined would be a call to code of narrow vectors.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Self::Output {
+        let mut sums = [0.0; L];
+        self.column.for_each(
+            #[inline(always)]
+            |row, value| {
+                let (r, mask) = (&self.residual[row], &self.masks[self.held_out[row] as usize]);
+                for l in 0..L {
+                    sums[l] += value * r[l] * mask[l];
+                }
+            },
+        );
+        sums
+    }
+}
+
+struct Subtraction<'a, const L: usize> {
+    column: &'a Column,
+    multiple: [f64; L],
+    residual: &'a mut [[f64; L]],
+}
+
+impl<const L: usize> pulp::WithSimd for Subtraction<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { column, multiple, residual } = self;
+        column.for_each(
+            #[inline(always)]
+            |row, value| {
+                let r = &mut residual[row];
+                for l in 0..L {
+                    r[l] -= value * multiple[l];
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn passes_are_those_of_the_definition(
+            rows in prop::collection::vec((-1.0..1.0, -1.0..1.0, 0_u8..4, any::<bool>(), 0_u8..3), 1..40),
+        ) {
+            let at = |row: usize| rows[row];
+            let present: Vec<u32> = (0..rows.len()).filter(|&row| at(row).3).map(|row| row as u32).collect();
+            let values = [0.5, -2.0, 0.0];
+            let columns = [
+                Column::Ones(present.clone()),
+                Column::Sparse(present.iter().map(|&row| (row, at(row as usize).0 + 1.0)).collect()),
+                Column::Dense(rows.iter().map(|row| row.4).collect(), values.to_vec()),
+            ];
+            let dense: [Vec<f64>; 3] = [
+                rows.iter().map(|row| f64::from(u8::from(row.3))).collect(),
+                rows.iter().map(|row| if row.3 { row.0 + 1.0 } else { 0.0 }).collect(),
+                rows.iter().map(|row| values[row.4 as usize]).collect(),
+            ];
+            let residual: Vec<[f64; 2]> = rows.iter().map(|row| [row.0, row.1]).collect();
+            let held_out: Vec<u8> = rows.iter().map(|row| row.2).collect();
+            let masks = [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]];
+            for (column, dense) in columns.iter().zip(&dense) {
+                let products = products(column, &residual, &held_out, &masks);
+                let mut after = residual.clone();
+                subtract(column, [0.5, -1.5], &mut after);
+                for lane in 0..2 {
+                    let trains = |row: usize| masks[held_out[row] as usize][lane];
+                    let slow: f64 = (0..rows.len()).map(|row| dense[row] * residual[row][lane] * trains(row)).sum();
+                    prop_assert!((products[lane] - slow).abs() < 1e-12);
+                    for row in 0..rows.len() {
+                        let slow = residual[row][lane] - dense[row] * [0.5, -1.5][lane];
+                        prop_assert!((after[row][lane] - slow).abs() < 1e-12);
+                    }
+                }
+            }
+        }
+    }
+}
