@@ -27,8 +27,8 @@ const OF_HELD_OUT: f64 = 0.01;
 /// Smallest such change, as a fraction of the variance: rounding makes smaller ones meaningless.
 const SMALLEST_CHANGE: f64 = 1e-20;
 
-/// Fits all data at the selected point to its optimum. Returns the fit and its duality gap, relative to half
-/// the sum of squares.
+/// Fits all data at the selected point to its optimum, starting from the coefficients of the path. Returns the fit and its
+/// duality gap, relative to half the sum of squares.
 ///
 /// `available` tells for each support of the dictionary whether this fit may use it, as a bit. The descent ends when the
 /// squared change of the fit, per row, is at most `tolerance` times the variance, and small beside the held-out error.
@@ -45,8 +45,9 @@ pub(super) fn final_fit<O: Operator>(
     let total = fit.training_residual().iter().map(|r| r[0] * r[0]).sum::<f64>();
     let variance = total / fit.n_training(0);
     let tolerance = (OF_HELD_OUT * best.error).max(SMALLEST_CHANGE * variance).min(tolerance * variance);
-    for &(id, penalty) in &best.atoms {
+    for &(id, penalty, beta) in &best.atoms {
         fit.activate(operator, id, || operator.column(id), penalty, 1);
+        fit.set(id, beta);
     }
     if best.lambda.is_infinite() || total == 0.0 {
         return Ok((fit, 0.0));

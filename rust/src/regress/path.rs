@@ -82,8 +82,8 @@ pub(crate) struct Best {
     pub(crate) half_errors: (f64, f64),
     /// Mean over the folds of the mean squared error of the rows that the fit of the fold was trained on.
     pub(crate) training_error: f64,
-    /// Atoms that are active in the fit to all rows, and their penalties.
-    pub(crate) atoms: Vec<(AtomId, f64)>,
+    /// Atoms that are active in the fit to all rows, with their penalties and their coefficients before the refit.
+    pub(crate) atoms: Vec<(AtomId, f64, f64)>,
 }
 
 /// Follows the path of decreasing `λ`, and returns the point with the lowest error of held-out rows.
@@ -187,7 +187,8 @@ impl<'a, O: Operator> Path<'a, O> {
         let squares = (0..rows).map(|row| lanes[set].residual_at(row, lane).powi(2)).sum::<f64>();
         let variance = squares / rows as f64;
         let largest_lambda = largest_lambda(operator, &lanes, &factors, cancel)?;
-        let best = point(plan, &lanes, f64::INFINITY, 1.0, held_out_error(plan, &lanes));
+        let error = held_out_error(plan, &lanes);
+        let best = point(plan, &lanes, (f64::INFINITY, 1.0), Vec::new(), error);
         Ok(Self {
             operator,
             plan,
@@ -248,8 +249,9 @@ impl<'a, O: Operator> Path<'a, O> {
         let error = held_out_error(self.plan, &self.lanes);
         let mut good = not_worse(error, &self.errors);
         self.errors.push(error);
+        let atoms = self.atoms_of_full();
         if error < self.best.error {
-            self.best = point(self.plan, &self.lanes, lambda, 1.0, error);
+            self.best = point(self.plan, &self.lanes, (lambda, 1.0), atoms.clone(), error);
         }
         if !self.config.refit {
             return Ok(good);
@@ -264,13 +266,20 @@ impl<'a, O: Operator> Path<'a, O> {
             good |= not_worse(error, &self.refit_errors[kind]);
             self.refit_errors[kind].push(error);
             if error < self.best.error {
-                self.best = point(self.plan, &self.lanes, lambda, refit, error);
+                self.best = point(self.plan, &self.lanes, (lambda, refit), atoms.clone(), error);
             }
         }
         for (set, snapshot) in self.lanes.iter_mut().zip(snapshots) {
             set.restore(snapshot);
         }
         Ok(good)
+    }
+
+    /// The atoms that are active in the fit to all rows, with penalties and coefficients; none if the plan has no such fit.
+    fn atoms_of_full(&self) -> Vec<(AtomId, f64, f64)> {
+        let Some((set, lane)) = self.plan.lane_of(Role::Full) else { return Vec::new() };
+        let active = self.lanes[set].atoms.iter().filter(|atom| atom.lanes >> lane & 1 == 1);
+        active.map(|atom| (atom.id, atom.penalty, atom.beta[lane])).collect()
     }
 
     /// Whether the path ends after a step, which was `good` if [`Path::evaluate`] says so.
@@ -303,8 +312,14 @@ fn held_out_error(plan: &FoldPlan, lanes: &[Lanes<LANES>]) -> f64 {
     sum / rows as f64
 }
 
-/// The current fits as a point of the path. `error` is their [`held_out_error`].
-fn point(plan: &FoldPlan, lanes: &[Lanes<LANES>], lambda: f64, refit: f64, error: f64) -> Best {
+/// The current fits as a point of the path. `atoms` are those of the fit to all rows; `error` is their [`held_out_error`].
+fn point(
+    plan: &FoldPlan,
+    lanes: &[Lanes<LANES>],
+    (lambda, refit): (f64, f64),
+    atoms: Vec<(AtomId, f64, f64)>,
+    error: f64,
+) -> Best {
     let mut point = Best {
         lambda,
         refit,
@@ -313,7 +328,7 @@ fn point(plan: &FoldPlan, lanes: &[Lanes<LANES>], lambda: f64, refit: f64, error
         residuals: Vec::new(),
         half_errors: (0.0, 0.0),
         training_error: plan.training_error(lanes),
-        atoms: Vec::new(),
+        atoms,
     };
     if let Some((set, lane)) = plan.lane_of(Role::Half) {
         for row in plan.half_rows() {
@@ -321,10 +336,8 @@ fn point(plan: &FoldPlan, lanes: &[Lanes<LANES>], lambda: f64, refit: f64, error
             point.half_errors.1 += plan.held_out_residual(lanes, row).powi(2);
         }
     }
-    if let Some((set, lane)) = plan.lane_of(Role::Full) {
+    if plan.lane_of(Role::Full).is_some() {
         point.residuals = (0..plan.n_rows()).map(|row| plan.held_out_residual(lanes, row)).collect();
-        let active = lanes[set].atoms.iter().filter(|atom| atom.lanes >> lane & 1 == 1);
-        point.atoms = active.map(|atom| (atom.id, atom.penalty)).collect();
     }
     point
 }

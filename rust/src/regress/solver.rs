@@ -207,6 +207,16 @@ impl<const L: usize> Lanes<L> {
         self.atoms.push(Atom { id, column, lanes, constant, norm, penalty, beta: [0.0; L], rank });
     }
 
+    /// Sets the coefficient of an active atom in all lanes, and adapts their intercepts.
+    pub(crate) fn set(&mut self, id: AtomId, beta: f64) {
+        let Self { residual, offset, n_training, atoms, index, .. } = self;
+        let Some(atom) = index.get(&id).map(|&index| &mut atoms[index]) else { return };
+        let delta: [f64; L] = atom.beta.map(|before| beta - before);
+        atom.beta = [beta; L];
+        (0..L).for_each(|l| offset[l] += delta[l] * atom.constant[l] / n_training[l]);
+        subtract(&atom.column, delta, residual);
+    }
+
     /// Minimises over the coefficient of one atom in these lanes. Returns the largest change of a fit,
     /// squared, per row.
     fn step(&mut self, index: usize, lanes: u8, lambda: f64) -> f64 {
