@@ -11,6 +11,7 @@ mod code;
 mod delays;
 mod field;
 mod observations;
+mod placing;
 mod subsample;
 #[cfg(test)]
 mod tests;

@@ -38,26 +38,26 @@ pub(crate) struct Level {
 }
 
 /// The only term of a bin: it explains the bin to within the cutoff, and its frequency belongs to the bin.
-pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn singleton(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     let Term { k, value } = dominant(bins, group, j, level)?;
     let design = bins.design.groups().get(group)?;
-    let explained = residual(bins, design, bins.bin(group, j), &k, value) <= level.cutoff;
+    let explained = residual(bins, design, &bins.bin(group, j), &k, value) <= level.cutoff;
     explained.then_some(Term { k, value })
 }
 
 /// The term that is closest to a bin and belongs to it. The bin may contain other terms, so the other groups
 /// must confirm it.
-pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     let design = bins.design.groups().get(group)?;
-    let steps = read_steps(bins, &design.delays, bins.bin(group, j));
+    let bin = bins.bin(group, j);
+    let steps = read_steps(bins, &design.delays, &bin);
     let nearest: Vec<u8> = steps.iter().map(|step| step.nearest).collect();
     let belongs = |k: &Frequency| {
         let needs_pair = bins.negated(group, j) == j && !k.is_self_conjugate(bins.design.space().sizes());
         !needs_pair && design.matrix.bin(k) == j
     };
     let mut k = design.delays.frequency(&nearest).filter(belongs);
-    let explains =
-        |k: &Frequency| residual(bins, design, bins.bin(group, j), k, bins.project(group, k)) <= level.cutoff;
+    let explains = |k: &Frequency| residual(bins, design, &bin, k, bins.project(group, k)) <= level.cutoff;
     if level.noisy && design.delays.are_coded() && !k.as_ref().is_some_and(explains) {
         let others =
             replaced(&steps, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
@@ -78,7 +78,7 @@ struct Step {
 }
 
 /// The phases of all steps, from the angles of `Σ_r conj(U_{r,0}) U_{r,i}`.
-fn read_steps(bins: &Bins, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
+fn read_steps(bins: &Bins<'_>, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
     let stride = delays.stride();
     (1..stride)
         .map(|i| {
@@ -110,7 +110,7 @@ fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// `‖U - F s_k‖²/P`, where `s_k` is the signature of `k`.
-fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
+fn residual(bins: &Bins<'_>, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
     let mut rest = bin.to_vec();
     group.delays.signature(k, &bins.roots, |p, root| rest[p] -= value * root);
     mean_energy(&rest)
@@ -123,11 +123,11 @@ fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value:
 /// it (`k` and `-k` are the same pair). Each of them determines all other phases, and the resulting pair must
 /// explain the bin. If several pairs explain it, none is returned. Two real coefficients can look like a pair, so
 /// this is only for bins that are not singletons.
-pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn pair(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     if bins.negated(group, j) != j {
         return None;
     }
-    let bin = bins.bin(group, j);
+    let bin = &bins.bin(group, j)[..];
     let group = bins.design.groups().get(group)?;
     let q = bins.design.space().sizes();
     let repeats: Vec<&[Complex64]> = bin.chunks_exact(group.delays.stride()).collect();
@@ -192,7 +192,7 @@ fn pair_phases(roots: &[&[Complex64]], repeats: &[&[Complex64]], pivot: usize, p
 
 /// The coefficient `F` for which `2 Re(F ω^{<d_p,k>})` fits a bin best (least squares in the real and
 /// imaginary part of `F`).
-fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
+fn pair_value(bins: &Bins<'_>, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
     let (mut aa, mut ab, mut bb, mut ay, mut by) = (0.0, 0.0, 0.0, 0.0, 0.0);
     group.delays.signature(k, &bins.roots, |p, root| {
         let (a, b, y) = (2.0 * root.re, -2.0 * root.im, bin[p].re);
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::cancel::Cancel;
-    use crate::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+    use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
     use crate::space::SequenceSpace;
     use crate::surrogate::Spectrum;
 
@@ -241,8 +241,8 @@ mod tests {
         let truth = Spectrum::real_part(space, vec![(k.clone(), 2.0.into())]).unwrap();
         let values = truth.predict(&design.queries(0..design.len())).unwrap();
         let read = |values: &[f64], noisy| {
-            let observations = Observations::new(design.clone(), values.to_vec()).unwrap();
-            let bins = Bins::new(&observations, 0.0, &Cancel::new()).unwrap();
+            let (mut values, mut rest) = (values.to_vec(), Vec::new());
+            let bins = Bins::new(design.clone(), &mut values, &mut rest, 0.0, &Cancel::new()).unwrap();
             singleton(&bins, 0, j, Level { cutoff: 0.5, noisy }).map(|term| term.k)
         };
         assert_eq!(read(&values, false).as_ref(), Some(&k));
