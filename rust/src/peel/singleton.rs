@@ -50,8 +50,8 @@ pub(crate) fn singleton(bins: &Bins<'_>, group: usize, j: usize, level: Level) -
 pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     let design = bins.design.groups().get(group)?;
     let bin = bins.bin(group, j);
-    let steps = read_steps(bins, &design.delays, &bin);
-    let nearest: Vec<u8> = steps.iter().map(|step| step.nearest).collect();
+    let steps = || read_steps(bins, &design.delays, &bin);
+    let nearest: Vec<u8> = steps().map(|(_, turn, roots)| phase(turn.round(), roots)).collect();
     let belongs = |k: &Frequency| {
         let needs_pair = bins.negated(group, j) == j && !k.is_self_conjugate(bins.design.space().sizes());
         !needs_pair && design.matrix.bin(k) == j
@@ -59,8 +59,10 @@ pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) ->
     let mut k = design.delays.frequency(&nearest).filter(belongs);
     let explains = |k: &Frequency| residual(bins, design, &bin, k, bins.project(group, k)) <= level.cutoff;
     if level.noisy && design.delays.are_coded() && !k.as_ref().is_some_and(explains) {
+        let seconds: Vec<Second> =
+            steps().zip(&nearest).map(|(step, &nearest)| Second::new(step, nearest)).collect();
         let others =
-            replaced(&steps, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
+            replaced(&seconds, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
         let energy = |k: &Frequency| bins.project(group, k).norm_sqr();
         k = k.into_iter().chain(others).max_by(|a, b| energy(a).total_cmp(&energy(b)));
     }
@@ -69,38 +71,50 @@ pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) ->
     Some(Term { k, value })
 }
 
-/// The phase of one step relative to its offset.
-struct Step {
-    nearest: u8,
-    second: u8,
-    /// By how much the nearest phase fits better than the second.
+/// `Σ_r conj(U_{r,0}) U_{r,i}` of one step `i` from its offset, the angle of this sum in units of `1/q` of a turn, and the
+/// roots of unity of the step.
+type Step<'a> = (Complex64, f64, &'a [Complex64]);
+
+/// All steps of a bin.
+fn read_steps<'a>(
+    bins: &'a Bins<'_>,
+    delays: &'a Delays,
+    bin: &'a [Complex64],
+) -> impl Iterator<Item = Step<'a>> {
+    let stride = delays.stride();
+    (1..stride).map(move |i| {
+        let roots = bins.roots.at(delays.position_of_step(i - 1));
+        let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
+        (sum, sum.arg() / std::f64::consts::TAU * roots.len() as f64, roots)
+    })
+}
+
+/// The phase modulo the number of these roots that is equal to a whole number.
+fn phase(turn: f64, roots: &[Complex64]) -> u8 {
+    (turn as i64).rem_euclid(roots.len() as i64) as u8
+}
+
+/// The second nearest phase of a step.
+struct Second {
+    phase: u8,
+    /// By how much the nearest phase fits better.
     margin: f64,
 }
 
-/// The phases of all steps, from the angles of `Σ_r conj(U_{r,0}) U_{r,i}`.
-fn read_steps(bins: &Bins<'_>, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
-    let stride = delays.stride();
-    (1..stride)
-        .map(|i| {
-            let roots = bins.roots.at(delays.position_of_step(i - 1));
-            let q = roots.len();
-            let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
-            let turn = sum.arg() / std::f64::consts::TAU * q as f64;
-            let phase = |turn: f64| turn.rem_euclid(q as f64) as usize % q;
-            let nearest = phase(turn.round());
-            let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 });
-            let fit = |phase: usize| (sum * roots[phase].conj()).re;
-            Step { nearest: nearest as u8, second: second as u8, margin: fit(nearest) - fit(second) }
-        })
-        .collect()
+impl Second {
+    fn new((sum, turn, roots): Step<'_>, nearest: u8) -> Self {
+        let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 }, roots);
+        let fit = |phase: u8| (sum * roots[phase as usize].conj()).re;
+        Self { phase: second, margin: fit(nearest) - fit(second) }
+    }
 }
 
 /// All combinations in which some of the least certain phases are the second nearest.
-fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+fn replaced(steps: &[Second], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
     order.sort_by(|&a, &b| steps[a].margin.total_cmp(&steps[b].margin));
     order.truncate(UNCERTAIN);
-    let seconds: Vec<(usize, u8)> = order.into_iter().map(|i| (i, steps[i].second)).collect();
+    let seconds: Vec<(usize, u8)> = order.into_iter().map(|i| (i, steps[i].phase)).collect();
     (1_usize..1 << seconds.len()).map(move |mask| {
         let mut phases = nearest.clone();
         let chosen = seconds.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1);
