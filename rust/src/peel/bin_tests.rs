@@ -47,6 +47,7 @@ proptest! {
             let mut expected = vec![Complex64::ZERO; bins.len(c) * bins.delays];
             for (k, value) in truth.coefficients() {
                 let j = group.matrix.bin(&k);
+                prop_assert!((0..bins.len(c)).all(|other| group.matrix.has_bin(&k, other) == (other == j)));
                 for p in 0..bins.delays {
                     let products = group.delays.row(p).into_iter().zip(k.to_dense(sizes.len())).zip(&sizes);
                     let turns: f64 =

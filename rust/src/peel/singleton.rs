@@ -21,6 +21,9 @@ const MIN_DETERMINANT: f64 = 1e-12;
 /// Number of phases that are replaced by the second nearest in all combinations.
 const UNCERTAIN: usize = 6;
 
+/// Phases are nearly equal if their projections differ by up to this fraction of a sum: far more than their rounding errors.
+const NEARLY_EQUAL: f64 = 1e-9;
+
 /// A frequency with its coefficient.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
@@ -51,10 +54,10 @@ pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) ->
     let design = bins.design.groups().get(group)?;
     let bin = bins.bin(group, j);
     let steps = || read_steps(bins, &design.delays, &bin);
-    let nearest: Vec<u8> = steps().map(|(_, turn, roots)| phase(turn.round(), roots)).collect();
+    let nearest: Vec<u8> = steps().map(nearest_phase).collect();
     let belongs = |k: &Frequency| {
         let needs_pair = bins.negated(group, j) == j && !k.is_self_conjugate(bins.design.space().sizes());
-        !needs_pair && design.matrix.bin(k) == j
+        !needs_pair && design.matrix.has_bin(k, j)
     };
     let mut k = design.delays.frequency(&nearest).filter(belongs);
     let explains = |k: &Frequency| residual(bins, design, &bin, k, bins.project(group, k)) <= level.cutoff;
@@ -71,9 +74,8 @@ pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) ->
     Some(Term { k, value })
 }
 
-/// `Σ_r conj(U_{r,0}) U_{r,i}` of one step `i` from its offset, the angle of this sum in units of `1/q` of a turn, and the
-/// roots of unity of the step.
-type Step<'a> = (Complex64, f64, &'a [Complex64]);
+/// `Σ_r conj(U_{r,0}) U_{r,i}` of one step `i` from its offset, and the roots of unity of the step.
+type Step<'a> = (Complex64, &'a [Complex64]);
 
 /// All steps of a bin.
 fn read_steps<'a>(
@@ -83,15 +85,32 @@ fn read_steps<'a>(
 ) -> impl Iterator<Item = Step<'a>> {
     let stride = delays.stride();
     (1..stride).map(move |i| {
-        let roots = bins.roots.at(delays.position_of_step(i - 1));
         let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
-        (sum, sum.arg() / std::f64::consts::TAU * roots.len() as f64, roots)
+        (sum, bins.roots.at(delays.position_of_step(i - 1)))
     })
 }
 
-/// The phase modulo the number of these roots that is equal to a whole number.
+/// The angle of a sum of a step, in phases.
+fn turn((sum, roots): Step<'_>) -> f64 {
+    sum.arg() / std::f64::consts::TAU * roots.len() as f64
+}
+
+/// The phase that is equal to a whole number of phases.
 fn phase(turn: f64, roots: &[Complex64]) -> u8 {
     (turn as i64).rem_euclid(roots.len() as i64) as u8
+}
+
+/// The phase that is nearest to the angle of a step.
+fn nearest_phase((sum, roots): Step<'_>) -> u8 {
+    let (re, im) = (sum.re.abs(), sum.im.abs());
+    // For 2 and 4 phases, comparisons are faster than the angle, which decides if two phases are nearly equal.
+    let margin = if roots.len() == 2 { re } else { (re - im).abs() };
+    if matches!(roots.len(), 2 | 4) && margin > NEARLY_EQUAL * (re + im) {
+        let odd = roots.len() == 4 && im > re;
+        let opposite = if odd { sum.im < 0.0 } else { sum.re < 0.0 };
+        return u8::from(odd) + u8::from(opposite) * (roots.len() / 2) as u8;
+    }
+    phase(turn((sum, roots)).round(), roots)
 }
 
 /// The second nearest phase of a step.
@@ -102,7 +121,8 @@ struct Second {
 }
 
 impl Second {
-    fn new((sum, turn, roots): Step<'_>, nearest: u8) -> Self {
+    fn new((sum, roots): Step<'_>, nearest: u8) -> Self {
+        let turn = turn((sum, roots));
         let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 }, roots);
         let fit = |phase: u8| (sum * roots[phase as usize].conj()).re;
         Self { phase: second, margin: fit(nearest) - fit(second) }
@@ -232,6 +252,21 @@ mod tests {
     use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
     use crate::space::SequenceSpace;
     use crate::surrogate::Spectrum;
+
+    #[test]
+    fn the_nearest_phase_is_that_of_the_angle() {
+        for q in 2..=12 {
+            let roots = crate::space::roots_of_unity(q);
+            // Angles in the middle of two phases, near it, and others.
+            for (index, offset) in (0..40 * q).flat_map(|i| [(i, 0.0), (i, 1e-15), (i, -1e-12), (i, 1e-7)]) {
+                let angle = index as f64 / 40.0 * std::f64::consts::TAU / q as f64 + offset;
+                let sum = Complex64::from_polar(0.1 + index as f64, angle);
+                let expected = phase(turn((sum, &roots)).round(), &roots);
+                assert_eq!(nearest_phase((sum, &roots)), expected, "q={q} {sum}");
+            }
+            assert_eq!(nearest_phase((Complex64::ZERO, &roots)), 0);
+        }
+    }
 
     #[test]
     fn uncertain_phases_are_replaced_if_there_is_noise() {
