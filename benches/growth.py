@@ -194,7 +194,7 @@ def figure(changed, grown, out):
 
     plt.rcParams.update({"font.size": 7, "lines.markersize": 3, "lines.linewidth": 1})
     parts, colours = ("design", "generate", "decode"), ("#999999", "#0072b2", "#d55e00")
-    shape, axes = plt.subplots(2, 4, figsize=(8.4, 4.0), layout="constrained")
+    shape, axes = plt.subplots(2, 4, figsize=(8.4, 3.8), layout="constrained")
     titles = {"s": "coefficients s", "n": "length n", "n, coded": "length n, coded delays", "q": "symbols q"}
     titles |= {"b": "dimension b", "C": "groups C", "P": "delays P"}
     for ax, (name, title) in zip(axes.flat, titles.items(), strict=False):
@@ -214,7 +214,7 @@ def figure(changed, grown, out):
     ax.plot(x, x * 8 / 2**20, "--", color="#999999", label="8 bytes per query")
     ax.set(xscale="log", yscale="log", xlabel="queries of ss.sketch", ylabel="MiB")
     ax.legend(frameon=False)
-    shape.savefig(out, dpi=100)
+    shape.savefig(out, dpi=85, pil_kwargs={"optimize": True})
 
 
 def main():
