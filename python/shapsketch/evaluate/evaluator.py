@@ -73,8 +73,8 @@ class Evaluator:
         by line of Python in turn; other values than before are a :class:`ModelError`. It may miss races in
         compiled code. Skipped if the store already has values.
     remember : bool
-        Keep every value in memory for later calls. Set it to False for one sketch of many million queries, which
-        then takes about 10 bytes for each query; a store keeps its values nevertheless.
+        Keep every value in memory for later calls. Set it to False for one sketch of many million queries,
+        which then takes about 10 bytes for each query; a store keeps its values nevertheless.
 
     Raises
     ------
