@@ -27,7 +27,7 @@ use crate::transform::QaryTransform;
 const PANEL: usize = 8;
 /// Largest number of values of a panel, unless one block has more: a copy of it is made.
 const PANEL_VALUES: usize = 1 << 23;
-/// Largest number of values that are transformed at a time, unless one block has more: each takes 32 bytes.
+/// Largest number of values that are transformed at a time, unless one block has more: each takes 16 bytes.
 const TRANSFORMED: usize = 1 << 21;
 /// Bins that one task reads.
 const CHUNK: usize = 1 << 12;
