@@ -151,3 +151,14 @@ def test_the_model_is_checked_once_in_each_space(caplog):
         evaluator.evaluate(codes_of(40), DNA6, progress=False)
         assert len(model.rows) == 50
     assert caplog.text.count("the model is not repeatable") == 1
+
+
+def test_an_evaluator_that_does_not_remember_evaluates_again():
+    model = Counting()
+    evaluator = ss.Evaluator(model, batch_size=64, remember=False)
+    first, second = sketch(evaluator), sketch(evaluator)
+    assert len(model.rows) == 600
+    np.testing.assert_array_equal(first.predict(codes_of(20)), second.predict(codes_of(20)))
+    adapted = evaluator.adapted(lambda inner: inner)
+    assert adapted.remember is False
+    assert ss.Evaluator(model).remember is True

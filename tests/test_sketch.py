@@ -173,6 +173,32 @@ def test_other_processes_and_thread_counts_give_the_same_bits(tmp_path):
     assert len(results) == 1
 
 
+def test_peeling_in_the_memory_of_the_values_leaves_those_of_the_user():
+    spectra = [random_spectrum(4, 12, seed=seed, terms=20, max_order=3) for seed in (1, 2)]
+    space, options = spectra[0].space, {"budget": 8_000, "method": "peel", "progress": False}
+    alone = [ss.sketch(spectrum.predict, space, **options) for spectrum in spectra]
+    # The values of an evaluator are used again, and so are the columns of several outputs.
+    evaluator = ss.Evaluator(spectra[0].predict)
+    again = [ss.sketch(evaluator, space, **options) for _ in range(2)]
+    both = ss.sketch_outputs(
+        lambda s: np.stack([spectrum.predict(s) for spectrum in spectra], axis=1),
+        space,
+        outputs=["a", "b"],
+        **options,
+    )
+    for sketch, expected in zip([*again, both["a"], both["b"]], [alone[0], alone[0], *alone], strict=True):
+        np.testing.assert_array_equal(sketch.spectrum.frequencies, expected.spectrum.frequencies)
+        np.testing.assert_array_equal(sketch.spectrum.coefficients, expected.spectrum.coefficients)
+        assert sketch.r2 == expected.r2
+    # The decoder copies the values of observations.
+    design = ss.QueryDesign(space, b=3)
+    observations = ss.Observations(design, spectra[0].predict(design.queries()))
+    values = observations.values.copy()
+    first, second = (ss.PeelingDecoder().fit(observations).spectrum_ for _ in range(2))
+    np.testing.assert_array_equal(observations.values, values)
+    np.testing.assert_array_equal(first.coefficients, second.coefficients)
+
+
 def test_design_observations_and_decoder_recover_a_spectrum():
     spectrum = random_spectrum(4, 10, seed=8, terms=15, max_order=3)
     design = ss.QueryDesign(spectrum.space, b=3, groups=3, delays="identity", random_state=1)

@@ -34,6 +34,20 @@ pub(crate) fn values(array: &Values<'_>) -> Vec<f64> {
     column(array)
 }
 
+/// Calls `work` with the numbers of an array, which `work` may overwrite. If they cannot be overwritten where they are, it
+/// receives a copy.
+pub(crate) fn overwriting<T>(
+    array: &Vector<'_, f64>,
+    work: impl FnOnce(&mut [f64]) -> PyResult<T>,
+) -> PyResult<T> {
+    if let Ok(mut array) = array.try_readwrite()
+        && let Ok(numbers) = array.as_slice_mut()
+    {
+        return work(numbers);
+    }
+    work(&mut column(&array.readonly()))
+}
+
 pub(crate) fn rows(array: &Parameters<'_>) -> Vec<Vec<f32>> {
     array.as_array().rows().into_iter().map(|row| row.to_vec()).collect()
 }

@@ -31,7 +31,7 @@ pub(crate) fn peel(
     let values = arrays::values(&values);
     let decoder = shapsketch::peel::PeelingDecoder { noise, refit, max_rounds };
     let peeling = interruptible(py, |cancel| {
-        decoder.decode(&shapsketch::design::Observations::new(design.0, values)?, cancel)
+        decoder.decode_owned(shapsketch::design::Observations::new(design.0, values)?, cancel)
     })?;
     Ok(Peeling {
         spectrum: Spectrum(peeling.spectrum),

@@ -110,6 +110,18 @@ pub enum Error {
     /// A query design is impossible.
     #[error("query design: {0}")]
     Design(String),
+    /// A function returned too few or too many values for a batch of queries.
+    #[error(
+        "the function returned {got} values for queries {first} to {last}; return one value for each query of the batch"
+    )]
+    BatchValues {
+        /// Index of the first query of the batch.
+        first: usize,
+        /// Index of the last one.
+        last: usize,
+        /// Number of values.
+        got: usize,
+    },
     /// The number of values is not the number of queries.
     #[error(
         "{what}: {got} values for {expected} queries; give one value per query, in the order of the queries"

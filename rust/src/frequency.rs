@@ -7,6 +7,9 @@ use rustfft::num_complex::Complex64;
 
 use crate::space::roots_of_unity;
 
+/// Order up to which the memory of a frequency is requested at once.
+const USUAL_ORDER: usize = 32;
+
 /// The number of letters of each position of a space: the group `Z_{q_0} × … × Z_{q_{n-1}}` of its frequencies.
 ///
 /// The character of a frequency `k` is `Π_i w_i^{k_i x_i}`, `w_i = e^{2πi/q_i}`, where `x_i` is the number of a letter
@@ -206,8 +209,15 @@ impl Frequency {
 impl FromIterator<(u16, u8)> for Frequency {
     /// From ascending positions and nonzero values.
     fn from_iter<I: IntoIterator<Item = (u16, u8)>>(pairs: I) -> Self {
-        let (support, labels) = pairs.into_iter().unzip();
-        Self { support, labels }
+        let pairs = pairs.into_iter();
+        let capacity = pairs.size_hint().1.unwrap_or(0).min(USUAL_ORDER);
+        let mut frequency =
+            Self { support: Vec::with_capacity(capacity), labels: Vec::with_capacity(capacity) };
+        for (position, label) in pairs {
+            frequency.support.push(position);
+            frequency.labels.push(label);
+        }
+        frequency
     }
 }
 

@@ -14,13 +14,14 @@ use crate::error::Result;
 use crate::space::roots_of_unity;
 use crate::words;
 
-/// Rows of length `q` transformed by one task.
-const ROWS: usize = 4096;
+/// Largest number of values that one task transforms, if their rows are in one block.
+const TASK: usize = 1 << 13;
+/// Otherwise, the number of rows of one task.
+const COLUMNS: usize = 1 << 8;
 
 /// A planned transform over `Z_q^b`, or over `Z_{r_1} × … × Z_{r_b}`.
 ///
-/// There is one pass for each digit: it transforms the contiguous rows of length `q`, then transposes, so that the
-/// next digit is contiguous. After `b` passes the original order is restored.
+/// There is one pass for each digit: the rows of length `q` are copied to a buffer, transformed, and copied back.
 ///
 /// ```
 /// use shapsketch::transform::QaryTransform;
@@ -92,7 +93,7 @@ impl QaryTransform {
         self.apply(|axis| axis.inverse.as_ref(), coefficients.to_vec(), || false)
     }
 
-    /// Transforms the data; the result has no meaning if `stopped` returns true.
+    /// Transforms the data in place; the result has no meaning if `stopped` returns true.
     fn apply(
         &self,
         fft: impl Fn(&Axis) -> &dyn Fft<f64>,
@@ -101,20 +102,62 @@ impl QaryTransform {
     ) -> Vec<Complex64> {
         let size = words::count(self.axes.iter().map(|axis| axis.size));
         assert_eq!(data.len(), size, "the number of values is that of the plan");
-        let mut next = vec![Complex64::ZERO; data.len()];
-        for axis in self.axes.iter().rev() {
+        // The distance of the values of one row.
+        let mut stride = 1;
+        for axis in self.axes.iter().rev().filter(|axis| axis.size > 1) {
             let (fft, size) = (fft(axis), axis.size);
-            data.par_chunks_mut(ROWS * size).filter(|_| !stopped()).for_each(|chunk| fft.process(chunk));
-            let rows = data.len() / size;
-            next.par_chunks_mut(rows).enumerate().filter(|_| !stopped()).for_each(|(column, out)| {
-                for (row, slot) in out.iter_mut().enumerate() {
-                    *slot = data[row * size + column];
+            let rows = size * stride;
+            if stride == 1 {
+                data.par_chunks_mut(TASK / size * size)
+                    .filter(|_| !stopped())
+                    .for_each(|chunk| fft.process(chunk));
+            } else if rows <= TASK {
+                let buffer = || vec![Complex64::ZERO; TASK];
+                let chunks = data.par_chunks_mut(TASK / rows * rows).filter(|_| !stopped());
+                chunks.for_each_init(buffer, |buffer, chunk| {
+                    let buffer = &mut buffer[..chunk.len()];
+                    for (block, rows) in chunk.chunks_exact(rows).zip(buffer.chunks_exact_mut(rows)) {
+                        block
+                            .chunks_exact(stride)
+                            .enumerate()
+                            .for_each(|(r, slab)| gather(slab, rows, r, size));
+                    }
+                    fft.process(buffer);
+                    for (block, rows) in chunk.chunks_exact_mut(rows).zip(buffer.chunks_exact(rows)) {
+                        let slabs = block.chunks_exact_mut(stride).enumerate();
+                        slabs.for_each(|(r, slab)| scatter(rows, slab, r, size));
+                    }
+                });
+            } else {
+                let mut tasks: Vec<Vec<&mut [Complex64]>> = Vec::new();
+                for block in data.chunks_exact_mut(rows) {
+                    let slabs = block.chunks_exact_mut(stride);
+                    let mut slabs: Vec<_> = slabs.map(|slab| slab.chunks_mut(COLUMNS)).collect();
+                    let task = |_| slabs.iter_mut().filter_map(Iterator::next).collect();
+                    tasks.extend((0..stride.div_ceil(COLUMNS)).map(task));
                 }
-            });
-            std::mem::swap(&mut data, &mut next);
+                let buffer = || vec![Complex64::ZERO; COLUMNS * size];
+                tasks.par_iter_mut().filter(|_| !stopped()).for_each_init(buffer, |buffer, slabs| {
+                    let buffer = &mut buffer[..slabs.iter().map(|slab| slab.len()).sum()];
+                    slabs.iter().enumerate().for_each(|(r, slab)| gather(slab, buffer, r, size));
+                    fft.process(buffer);
+                    slabs.iter_mut().enumerate().for_each(|(r, slab)| scatter(buffer, slab, r, size));
+                });
+            }
+            stride = rows;
         }
         data
     }
+}
+
+/// Copies values to the entries `r` of rows of this size.
+fn gather(values: &[Complex64], rows: &mut [Complex64], r: usize, size: usize) {
+    rows[r..].iter_mut().step_by(size).zip(values).for_each(|(slot, &value)| *slot = value);
+}
+
+/// The inverse of [`gather`].
+fn scatter(rows: &[Complex64], values: &mut [Complex64], r: usize, size: usize) {
+    rows[r..].iter().step_by(size).zip(values).for_each(|(&value, slot)| *slot = value);
 }
 
 /// The transform by its definition, in `q^{2b}` steps; the tests compare [`QaryTransform::forward`] with it.
@@ -192,6 +235,28 @@ mod tests {
             }
             for (back, &value) in transform.inverse(&spectrum).iter().zip(&values) {
                 prop_assert!((back - value).norm() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn long_transforms_in_several_tasks_agree_with_nested_ones(
+            first in 1usize..=7, second in 1usize..=21, seed in 0u64..1000,
+        ) {
+            // One digit more, and a transform of each part: Σ_l ω^{-jl} of the transforms of the parts.
+            let rest = [second, 7, 9, 8];
+            let count: usize = rest.iter().product();
+            let values = random(first * count, seed);
+            let nested = QaryTransform::with_sizes(rest);
+            let parts: Vec<Vec<Complex64>> =
+                values.chunks(count).map(|part| nested.forward(part, &Cancel::new()).unwrap()).collect();
+            let sizes = std::iter::once(first).chain(rest);
+            let spectrum = QaryTransform::with_sizes(sizes).forward(&values, &Cancel::new()).unwrap();
+            let roots = roots_of_unity(first);
+            for (at, fast) in spectrum.iter().enumerate().step_by(13) {
+                let (j, inner) = (at / count, at % count);
+                let sum: Complex64 =
+                    parts.iter().enumerate().map(|(l, part)| roots[j * l % first].conj() * part[inner]).sum();
+                prop_assert!((fast - sum / first as f64).norm() < 1e-13);
             }
         }
 

@@ -72,6 +72,9 @@ class Evaluator:
         ``ThreadPoolExecutor``, the eight are evaluated twice more, in two calls at once, the second time line
         by line of Python in turn; other values than before are a :class:`ModelError`. It may miss races in
         compiled code. Skipped if the store already has values.
+    remember : bool
+        Keep every value in memory for later calls. Set it to False for one sketch of many million queries,
+        which then takes about 10 bytes for each query; a store keeps its values nevertheless.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Evaluator:
         retries: int = 0,
         store: str | os.PathLike[str] | Store | None = None,
         check: bool = False,
+        remember: bool = True,
     ) -> None:
         if isinstance(model, Evaluator):
             raise InputError("model is already an Evaluator; pass it directly")
@@ -111,7 +115,7 @@ class Evaluator:
         self.store = store if isinstance(store, Store) or store is None else Store(store)
         self.check = boolean("check", check)
         self._resources = Resources(executor, in_flight, retries, batch_size)
-        self._remember = True
+        self.remember = boolean("remember", remember)
         self._caches: dict[SequenceSpace, Cache] = {}
         self._checked: set[SequenceSpace] = set()
 
@@ -129,9 +133,7 @@ class Evaluator:
             If `model` is an evaluator and `inputs` is given too.
         """
         if not isinstance(model, Evaluator):
-            evaluator = cls(model, inputs=inputs)
-            evaluator._remember = remember
-            return evaluator
+            return cls(model, inputs=inputs, remember=remember)
         if inputs is not None:
             raise InputError("pass inputs= to the Evaluator: ss.Evaluator(model, inputs=...)")
         return model
@@ -154,7 +156,7 @@ class Evaluator:
     def adapted(self, adapter: Callable[[Model], Model]) -> Evaluator:
         """Return an evaluator of the adapted model, with the same resources and store."""
         model = adapter(self.model)
-        evaluator = Evaluator(model, store=self.store, check=self.check)
+        evaluator = Evaluator(model, store=self.store, check=self.check, remember=self.remember)
         evaluator._resources = self._resources
         return evaluator
 
@@ -196,7 +198,7 @@ class Evaluator:
         progress = check_progress(progress)
         if self.store is None:
             cache = None
-            if self._remember or self.check:
+            if self.remember or self.check:
                 width = 1 if self.outputs is None else len(self.outputs)
                 cache = self._caches.setdefault(space, Cache(space.n, width))
             yield Session(self, space, link, progress, cache, None)

@@ -201,7 +201,7 @@ def sketch_outputs(  # noqa: PLR0913 - public
             raise InputError("pass outputs= to the Evaluator: ss.Evaluator(model, outputs=[...])")
     else:
         names = named_outputs(outputs_of(model) if outputs is None else outputs)
-        evaluator = Evaluator(model, outputs=names)
+        evaluator = Evaluator(model, outputs=names, remember=target_r2 is not None)
     if names is None:
         raise InputError(
             "the names of the outputs are unknown; pass outputs=[...], or use ss.sketch for a single output",

@@ -48,8 +48,9 @@ class QueryDesign:
     A design has `groups` subsampling groups, each with a matrix ``M`` (n, b) and delays ``d``. Each pair of a
     matrix and a delay gives a block of ``q ** b`` queries (Erginbas et al., arXiv 2301.06200, section 3). A
     sequence that is in several blocks is one query. The same arguments give the same queries on every
-    machine. Only matrices, delays and the list of repeated queries are kept in memory. The constructor goes
-    through all queries once, to find the repeated ones: about 20 s for 1e8 queries of 400 symbols.
+    machine. Only matrices, delays and the list of repeated queries are kept in memory. The matrices tell
+    which sequences are in several blocks. Only if there are many, the constructor goes through all queries,
+    with 16 bytes of memory for each.
 
     If positions have letters of their own, a sequence is the numbers of its letters among those of their
     positions. The positions with ``s`` letters have a matrix over ``Z_s`` of their own with ``b_s`` columns,

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::Sketch;
-use crate::arrays::{self, Matrix, Values};
+use crate::arrays::{self, Matrix, Values, Vector};
 use crate::regress::time_limit;
 use crate::work::interruptible;
 
@@ -24,12 +24,14 @@ impl Queries {
         arrays::matrix(py, rows, count, n)
     }
 
-    /// The sketch of the values; a regression ends after these seconds, approximately.
+    /// The sketch of the values; a regression ends after these seconds, approximately. Peeling overwrites the values, so
+    /// that it needs no other memory.
     #[pyo3(signature = (values, seconds=None))]
-    fn sketch(&self, py: Python<'_>, values: Values<'_>, seconds: Option<f64>) -> PyResult<Sketch> {
-        let values = arrays::values(&values);
-        interruptible(py, |cancel| self.0.sketch_within(time_limit(seconds), &values, cancel))
-            .map(Sketch::from)
+    fn sketch(&self, py: Python<'_>, values: Vector<'_, f64>, seconds: Option<f64>) -> PyResult<Sketch> {
+        arrays::overwriting(&values, |values| {
+            interruptible(py, |cancel| self.0.sketch_in_place(time_limit(seconds), values, cancel))
+        })
+        .map(Sketch::from)
     }
 
     /// The peeled sketch of queries for a regression; `None` if none of them belong to a design.

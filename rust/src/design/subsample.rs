@@ -237,14 +237,25 @@ impl SubsamplingMatrix {
     /// Index of the bin `j = M^T k`, the first digit most significant.
     #[must_use]
     pub fn bin(&self, k: &Frequency) -> usize {
+        words::number((0..self.sizes.len()).map(|t| self.digit(k, t)), self.sizes.iter().copied())
+    }
+
+    /// Whether `j` is the bin of `k`. If it is not, one or two digits mostly tell.
+    pub(crate) fn has_bin(&self, k: &Frequency, j: usize) -> bool {
+        let mut rest = j;
+        self.sizes.iter().enumerate().rev().all(|(t, size)| {
+            let digit = rest % size;
+            rest /= size;
+            self.digit(k, t) == digit
+        })
+    }
+
+    /// Digit `t` of the bin of `k`.
+    fn digit(&self, k: &Frequency, t: usize) -> usize {
         let b = self.sizes.len();
-        let digit = |(t, size): (usize, &usize)| {
-            let products = k
-                .iter()
-                .map(|(position, label)| label as usize * self.rows[position as usize * b + t] as usize);
-            products.sum::<usize>() % size
-        };
-        words::number(self.sizes.iter().enumerate().map(digit), self.sizes.iter().copied())
+        let products =
+            k.iter().map(|(position, label)| label as usize * self.rows[position as usize * b + t] as usize);
+        products.sum::<usize>() % self.sizes[t]
     }
 
     /// The number of the bin `-j`.

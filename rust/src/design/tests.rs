@@ -45,6 +45,13 @@ fn check(design: &QueryDesign) -> std::result::Result<(), TestCaseError> {
         }
     }
     prop_assert_eq!(design.len(), distinct.len());
+    // The matrices tell the same repeated queries as hashes of all queries.
+    let repeats = design.sort_repeats(&Cancel::new()).unwrap();
+    prop_assert_eq!(&design.solve_repeats(usize::MAX, &Cancel::new()).unwrap(), &Some(repeats.clone()));
+    prop_assert_eq!(&design.repeats, &repeats);
+    if !repeats.is_empty() {
+        prop_assert_eq!(design.solve_repeats(repeats.len() - 1, &Cancel::new()).unwrap(), None);
+    }
     prop_assert_eq!(design.queries(0..design.len()), distinct.concat());
     let cut = 37 % design.len();
     let (head, tail) = (design.queries(0..cut), design.queries(cut..usize::MAX));

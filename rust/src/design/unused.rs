@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CHUNK, QueryDesign};
+use super::QueryDesign;
+use super::cosets::Cosets;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -16,6 +17,8 @@ use crate::error::{Error, Result};
 const ENUMERABLE: u128 = 1 << 24;
 /// Stream of the random generator. Groups use the streams 0, 1, ….
 const STREAM: u64 = u64::MAX;
+/// Queries that are generated at a time.
+const BATCH: usize = 1 << 16;
 
 /// `count` distinct sequences, uniform among those that `design` does not query; row-major codes.
 ///
@@ -34,8 +37,11 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
     }
     if let Some(size) = space.size().filter(|&size| size <= ENUMERABLE) {
         let mut free = vec![true; size as usize];
-        for row in design.queries(0..design.len()).chunks_exact(n) {
-            free[space.number(row)] = false;
+        for start in (0..design.len()).step_by(BATCH) {
+            cancel.check()?;
+            for row in design.queries(start..start + BATCH).chunks_exact(n) {
+                free[space.number(row)] = false;
+            }
         }
         let free: Vec<usize> = free.iter().enumerate().filter(|(_, free)| **free).map(|(i, _)| i).collect();
         let mut out = vec![0; count * n];
@@ -44,7 +50,7 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
         }
         return Ok(out);
     }
-    // In a large space collisions are rare: draw, compare with the whole design once, and redraw the few that collide.
+    // In a large space queries are rare: draw, compare with the whole design, and redraw the few that are queries.
     let (mut out, mut seen) = (Vec::with_capacity(count * n), HashSet::new());
     while out.len() < count * n {
         let mut fresh = Vec::new();
@@ -54,21 +60,33 @@ pub fn held_out(design: &QueryDesign, count: usize, seed: u64, cancel: &Cancel) 
                 fresh.push(row);
             }
         }
-        let hashes: HashSet<u64> = fresh.iter().map(|row| xxh3_64(row)).collect();
-        let queried: HashSet<u64> = (0..design.len().div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| {
-                cancel.check()?;
-                let rows = design.queries(chunk * CHUNK..(chunk + 1) * CHUNK);
-                Ok(rows.chunks_exact(n).map(xxh3_64).filter(|hash| hashes.contains(hash)).collect())
-            })
-            .collect::<Result<Vec<Vec<u64>>>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        out.extend(fresh.iter().filter(|row| !queried.contains(&xxh3_64(row))).flatten());
+        let queried = queried(design, &fresh, cancel)?;
+        out.extend(fresh.iter().zip(queried).filter(|(_, queried)| !queried).flat_map(|(row, _)| row));
     }
     Ok(out)
+}
+
+/// For each sequence, whether it is a query: whether it differs from a delay of a group by a sum of columns of the matrix.
+fn queried(design: &QueryDesign, rows: &[Vec<u8>], cancel: &Cancel) -> Result<Vec<bool>> {
+    let space = design.space();
+    let number = |(i, &code): (usize, &u8)| match design.letters.get(i) {
+        Some(letters) => letters.iter().position(|letter| *letter == code).unwrap_or(0) as u8,
+        None => code,
+    };
+    let rows: Vec<Vec<u8>> = rows.iter().map(|row| row.iter().enumerate().map(number).collect()).collect();
+    let mut queried = vec![false; rows.len()];
+    for group in &design.groups {
+        cancel.check()?;
+        let cosets = Cosets::new(space.sizes(), space.n(), &[&group.matrix]);
+        let delays: HashSet<Vec<u8>> = (0..group.delays.count())
+            .into_par_iter()
+            .map(|p| cosets.representative(&group.delays.row(p)))
+            .collect();
+        queried.par_iter_mut().zip(&rows).for_each(|(queried, row)| {
+            *queried = *queried || delays.contains(&cosets.representative(row));
+        });
+    }
+    Ok(queried)
 }
 
 #[cfg(test)]
@@ -100,6 +118,33 @@ mod tests {
         check(2, 8, 4, 50);
         check(4, 40, 4, 500);
         check(3, 16, 4, 500);
+    }
+
+    #[test]
+    fn queries_are_told_from_other_sequences() {
+        let spaces = [
+            SequenceSpace::of_size(6, 30).unwrap(),
+            SequenceSpace::with_letters(&["ACE", "DF", "ACEG", "B", "BCDEFG", "ACG"].repeat(6)).unwrap(),
+        ];
+        for space in spaces {
+            let config = DesignConfig {
+                b: 4,
+                groups: 3,
+                subsampling: SubsamplingFamily::Random,
+                delays: DelayFamily::Nso { repeats: 2 },
+                seed: 3,
+            };
+            let n = space.n();
+            let design = QueryDesign::new(space, config, &Cancel::new()).unwrap();
+            let rows = design.queries(0..design.len());
+            let some: Vec<Vec<u8>> = rows.chunks(n).step_by(97).map(<[u8]>::to_vec).collect();
+            assert!(queried(&design, &some, &Cancel::new()).unwrap().into_iter().all(|queried| queried));
+            let all: HashSet<&[u8]> = rows.chunks(n).collect();
+            let mut rng = ChaCha8Rng::seed_from_u64(0);
+            let other: Vec<Vec<u8>> = (0..200).map(|_| design.space().random(&mut rng)).collect();
+            let expected: Vec<bool> = other.iter().map(|row| all.contains(&row[..])).collect();
+            assert_eq!(queried(&design, &other, &Cancel::new()).unwrap(), expected);
+        }
     }
 
     #[test]

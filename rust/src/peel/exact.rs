@@ -24,10 +24,11 @@ type Key = (u32, u32, u32);
 ///
 /// # Errors
 /// If the caller cancels.
-pub(super) fn exact(bins: &Bins, mean: f64, cancel: &Cancel) -> Result<Peeling> {
+pub(super) fn exact(bins: &Bins<'_>, cancel: &Cancel) -> Result<Peeling> {
     let design = &bins.design;
     let (free, block) = (free_positions(design.space()), bins.len(0));
     let sizes = || free.iter().map(|&i| design.space().sizes().at(i));
+    let mean = bins.offset;
     let rounding = (4.0 * f64::EPSILON * mean).powi(2) / block as f64;
     let floor = FLOOR * bins.total_energy() + rounding;
     let value = |j: usize| if bins.energy(0, j) > floor { bins.bin(0, j)[0] } else { Complex64::ZERO };

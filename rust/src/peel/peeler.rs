@@ -30,13 +30,12 @@ const OPEN_DEVIATIONS: f64 = 8.0;
 const SIGNIFICANCE: f64 = 4.0;
 
 /// Reads a coefficient from bin `j` of a group: `(bins, group, j, level)`.
-type Detector = fn(&Bins, usize, usize, Level) -> Option<Term>;
+type Detector = fn(&Bins<'_>, usize, usize, Level) -> Option<Term>;
 
 /// The state of a decoder.
-pub(super) struct Peeler {
+pub(super) struct Peeler<'a, 'b> {
     decoder: PeelingDecoder,
-    bins: Bins,
-    mean: f64,
+    bins: &'a mut Bins<'b>,
     /// Variance of the values.
     variance: f64,
     /// Energy of the noise in a bin of the first group, `σ²/q^b`.
@@ -51,9 +50,9 @@ pub(super) struct Peeler {
     rounds: usize,
 }
 
-impl Peeler {
-    /// `mean` is the mean of the values, which was subtracted before they were transformed to bins.
-    pub(super) fn new(decoder: PeelingDecoder, bins: Bins, mean: f64) -> Self {
+impl<'a, 'b> Peeler<'a, 'b> {
+    /// The offset of the bins must be the mean of the values.
+    pub(super) fn new(decoder: PeelingDecoder, bins: &'a mut Bins<'b>) -> Self {
         let variance = bins.total_energy();
         let blocks: Vec<usize> = (0..bins.design.groups().len()).map(|c| bins.len(c)).collect();
         let block = blocks[0];
@@ -63,17 +62,7 @@ impl Peeler {
         };
         let scales = blocks.iter().map(|&own| block as f64 / own as f64).collect();
         let active = blocks.iter().map(|&block| vec![true; block]).collect();
-        Self {
-            decoder,
-            bins,
-            mean,
-            variance,
-            noise,
-            scales,
-            active,
-            coefficients: BTreeMap::new(),
-            rounds: 0,
-        }
+        Self { decoder, bins, variance, noise, scales, active, coefficients: BTreeMap::new(), rounds: 0 }
     }
 
     pub(super) fn run(mut self, cancel: &Cancel) -> Result<Peeling> {
@@ -89,7 +78,7 @@ impl Peeler {
             (true, _) => PeelingStatus::Stalled,
         };
         let rest = self.bins.total_energy();
-        *self.coefficients.entry(Frequency::default()).or_default() += self.mean;
+        *self.coefficients.entry(Frequency::default()).or_default() += self.bins.offset;
         Ok(Peeling {
             spectrum: Spectrum::from_representatives(
                 self.bins.design.space().clone(),
@@ -127,8 +116,7 @@ impl Peeler {
         let open = |group: usize| {
             let noise = self.noise * self.scales[group];
             let cutoff = self.cutoff(group).max(self.floor() + (1.0 + spread) * noise);
-            let bins = (0..self.bins.len(group)).into_par_iter();
-            bins.filter(|&j| self.bins.energy(group, j) > cutoff).count()
+            self.bins.energies(group).par_iter().filter(|energy| **energy > cutoff).count()
         };
         (0..self.active.len()).map(open).sum()
     }
@@ -159,13 +147,8 @@ impl Peeler {
             return false;
         }
         let mut energies: Vec<f64> = (0..self.active.len())
-            .flat_map(|c| {
-                let energies: Vec<f64> = (0..self.bins.len(c))
-                    .into_par_iter()
-                    .map(|j| self.bins.energy(c, j) / self.scales[c])
-                    .collect();
-                energies
-            })
+            .flat_map(|c| self.bins.energies(c).iter().map(move |energy| (c, energy)))
+            .map(|(c, energy)| energy / self.scales[c])
             .collect();
         let index = (NOISE_QUANTILE * (energies.len() - 1) as f64) as usize;
         let (_, &mut estimate, _) = energies.select_nth_unstable_by(index, f64::total_cmp);
@@ -232,18 +215,15 @@ impl Peeler {
             .collect();
         let q = self.bins.design.space().sizes();
         let mut readings: BTreeMap<Frequency, (Complex64, f64)> = BTreeMap::new();
+        let bins = &*self.bins;
         for ((c, active), level) in self.active.iter_mut().enumerate().zip(levels) {
             let terms: Vec<Term> = active
                 .par_iter_mut()
                 .enumerate()
                 .filter_map(|(j, active)| {
                     // One of each pair j, -j.
-                    let read = std::mem::take(active) && j <= self.bins.negated(c, j);
-                    if read && self.bins.energy(c, j) > level.cutoff {
-                        detector(&self.bins, c, j, level)
-                    } else {
-                        None
-                    }
+                    let read = std::mem::take(active) && j <= bins.negated(c, j);
+                    if read && bins.energy(c, j) > level.cutoff { detector(bins, c, j, level) } else { None }
                 })
                 .collect();
             for Term { k, value } in terms {
@@ -277,7 +257,7 @@ impl Peeler {
         loop {
             self.coefficients.entry(Frequency::default()).or_default();
             let frequencies: Vec<Frequency> = self.coefficients.keys().cloned().collect();
-            let corrections = refit::corrections(&self.bins, &frequencies, cancel)?;
+            let corrections = refit::corrections(self.bins, &frequencies, cancel)?;
             for (k, change) in frequencies.into_iter().zip(corrections) {
                 self.subtract(k, change);
             }

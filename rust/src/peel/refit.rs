@@ -22,7 +22,11 @@ const MAX_ITERATIONS: usize = 500;
 
 /// The changes of the coefficients of `frequencies` (one of each pair `k, -k`) that minimise the energy of the
 /// bins.
-pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cancel) -> Result<Vec<Complex64>> {
+pub(crate) fn corrections(
+    bins: &Bins<'_>,
+    frequencies: &[Frequency],
+    cancel: &Cancel,
+) -> Result<Vec<Complex64>> {
     let q = bins.design.space().sizes();
     let groups = bins.design.groups().len();
     // With both frequencies of each pair, the solution is conjugate symmetric because the bins are.
@@ -44,7 +48,7 @@ pub(crate) fn corrections(bins: &Bins, frequencies: &[Frequency], cancel: &Cance
 /// For each row of a sparse matrix, columns and entries.
 type SparseRows = Vec<Vec<(usize, Complex64)>>;
 
-fn gram(bins: &Bins, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
+fn gram(bins: &Bins<'_>, all: &[Frequency], cancel: &Cancel) -> Result<SparseRows> {
     let q = bins.design.space().sizes();
     let design_groups = bins.design.groups();
     let scale = 1.0 / (design_groups.len() * bins.design.delays_per_group()) as f64;

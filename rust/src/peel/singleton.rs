@@ -21,6 +21,9 @@ const MIN_DETERMINANT: f64 = 1e-12;
 /// Number of phases that are replaced by the second nearest in all combinations.
 const UNCERTAIN: usize = 6;
 
+/// Phases are nearly equal if their projections differ by up to this fraction of a sum: far more than their rounding errors.
+const NEARLY_EQUAL: f64 = 1e-9;
+
 /// A frequency with its coefficient.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
@@ -38,29 +41,31 @@ pub(crate) struct Level {
 }
 
 /// The only term of a bin: it explains the bin to within the cutoff, and its frequency belongs to the bin.
-pub(crate) fn singleton(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn singleton(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     let Term { k, value } = dominant(bins, group, j, level)?;
     let design = bins.design.groups().get(group)?;
-    let explained = residual(bins, design, bins.bin(group, j), &k, value) <= level.cutoff;
+    let explained = residual(bins, design, &bins.bin(group, j), &k, value) <= level.cutoff;
     explained.then_some(Term { k, value })
 }
 
 /// The term that is closest to a bin and belongs to it. The bin may contain other terms, so the other groups
 /// must confirm it.
-pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn dominant(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     let design = bins.design.groups().get(group)?;
-    let steps = read_steps(bins, &design.delays, bins.bin(group, j));
-    let nearest: Vec<u8> = steps.iter().map(|step| step.nearest).collect();
+    let bin = bins.bin(group, j);
+    let steps = || read_steps(bins, &design.delays, &bin);
+    let nearest: Vec<u8> = steps().map(nearest_phase).collect();
     let belongs = |k: &Frequency| {
         let needs_pair = bins.negated(group, j) == j && !k.is_self_conjugate(bins.design.space().sizes());
-        !needs_pair && design.matrix.bin(k) == j
+        !needs_pair && design.matrix.has_bin(k, j)
     };
     let mut k = design.delays.frequency(&nearest).filter(belongs);
-    let explains =
-        |k: &Frequency| residual(bins, design, bins.bin(group, j), k, bins.project(group, k)) <= level.cutoff;
+    let explains = |k: &Frequency| residual(bins, design, &bin, k, bins.project(group, k)) <= level.cutoff;
     if level.noisy && design.delays.are_coded() && !k.as_ref().is_some_and(explains) {
+        let seconds: Vec<Second> =
+            steps().zip(&nearest).map(|(step, &nearest)| Second::new(step, nearest)).collect();
         let others =
-            replaced(&steps, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
+            replaced(&seconds, nearest).filter_map(|phases| design.delays.frequency(&phases).filter(belongs));
         let energy = |k: &Frequency| bins.project(group, k).norm_sqr();
         k = k.into_iter().chain(others).max_by(|a, b| energy(a).total_cmp(&energy(b)));
     }
@@ -69,38 +74,67 @@ pub(crate) fn dominant(bins: &Bins, group: usize, j: usize, level: Level) -> Opt
     Some(Term { k, value })
 }
 
-/// The phase of one step relative to its offset.
-struct Step {
-    nearest: u8,
-    second: u8,
-    /// By how much the nearest phase fits better than the second.
+/// `Σ_r conj(U_{r,0}) U_{r,i}` of one step `i` from its offset, and the roots of unity of the step.
+type Step<'a> = (Complex64, &'a [Complex64]);
+
+/// All steps of a bin.
+fn read_steps<'a>(
+    bins: &'a Bins<'_>,
+    delays: &'a Delays,
+    bin: &'a [Complex64],
+) -> impl Iterator<Item = Step<'a>> {
+    let stride = delays.stride();
+    (1..stride).map(move |i| {
+        let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
+        (sum, bins.roots.at(delays.position_of_step(i - 1)))
+    })
+}
+
+/// The angle of a sum of a step, in phases.
+fn turn((sum, roots): Step<'_>) -> f64 {
+    sum.arg() / std::f64::consts::TAU * roots.len() as f64
+}
+
+/// The phase that is equal to a whole number of phases.
+fn phase(turn: f64, roots: &[Complex64]) -> u8 {
+    (turn as i64).rem_euclid(roots.len() as i64) as u8
+}
+
+/// The phase that is nearest to the angle of a step.
+fn nearest_phase((sum, roots): Step<'_>) -> u8 {
+    let (re, im) = (sum.re.abs(), sum.im.abs());
+    // For 2 and 4 phases, comparisons are faster than the angle, which decides if two phases are nearly equal.
+    let margin = if roots.len() == 2 { re } else { (re - im).abs() };
+    if matches!(roots.len(), 2 | 4) && margin > NEARLY_EQUAL * (re + im) {
+        let odd = roots.len() == 4 && im > re;
+        let opposite = if odd { sum.im < 0.0 } else { sum.re < 0.0 };
+        return u8::from(odd) + u8::from(opposite) * (roots.len() / 2) as u8;
+    }
+    phase(turn((sum, roots)).round(), roots)
+}
+
+/// The second nearest phase of a step.
+struct Second {
+    phase: u8,
+    /// By how much the nearest phase fits better.
     margin: f64,
 }
 
-/// The phases of all steps, from the angles of `Σ_r conj(U_{r,0}) U_{r,i}`.
-fn read_steps(bins: &Bins, delays: &Delays, bin: &[Complex64]) -> Vec<Step> {
-    let stride = delays.stride();
-    (1..stride)
-        .map(|i| {
-            let roots = bins.roots.at(delays.position_of_step(i - 1));
-            let q = roots.len();
-            let sum: Complex64 = bin.chunks_exact(stride).map(|repeat| repeat[0].conj() * repeat[i]).sum();
-            let turn = sum.arg() / std::f64::consts::TAU * q as f64;
-            let phase = |turn: f64| turn.rem_euclid(q as f64) as usize % q;
-            let nearest = phase(turn.round());
-            let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 });
-            let fit = |phase: usize| (sum * roots[phase].conj()).re;
-            Step { nearest: nearest as u8, second: second as u8, margin: fit(nearest) - fit(second) }
-        })
-        .collect()
+impl Second {
+    fn new((sum, roots): Step<'_>, nearest: u8) -> Self {
+        let turn = turn((sum, roots));
+        let second = phase(if turn > turn.round() { turn.round() + 1.0 } else { turn.round() - 1.0 }, roots);
+        let fit = |phase: u8| (sum * roots[phase as usize].conj()).re;
+        Self { phase: second, margin: fit(nearest) - fit(second) }
+    }
 }
 
 /// All combinations in which some of the least certain phases are the second nearest.
-fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+fn replaced(steps: &[Second], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
     order.sort_by(|&a, &b| steps[a].margin.total_cmp(&steps[b].margin));
     order.truncate(UNCERTAIN);
-    let seconds: Vec<(usize, u8)> = order.into_iter().map(|i| (i, steps[i].second)).collect();
+    let seconds: Vec<(usize, u8)> = order.into_iter().map(|i| (i, steps[i].phase)).collect();
     (1_usize..1 << seconds.len()).map(move |mask| {
         let mut phases = nearest.clone();
         let chosen = seconds.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1);
@@ -110,7 +144,7 @@ fn replaced(steps: &[Step], nearest: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// `‖U - F s_k‖²/P`, where `s_k` is the signature of `k`.
-fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
+fn residual(bins: &Bins<'_>, group: &Group, bin: &[Complex64], k: &Frequency, value: Complex64) -> f64 {
     let mut rest = bin.to_vec();
     group.delays.signature(k, &bins.roots, |p, root| rest[p] -= value * root);
     mean_energy(&rest)
@@ -123,11 +157,11 @@ fn residual(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency, value:
 /// it (`k` and `-k` are the same pair). Each of them determines all other phases, and the resulting pair must
 /// explain the bin. If several pairs explain it, none is returned. Two real coefficients can look like a pair, so
 /// this is only for bins that are not singletons.
-pub(crate) fn pair(bins: &Bins, group: usize, j: usize, level: Level) -> Option<Term> {
+pub(crate) fn pair(bins: &Bins<'_>, group: usize, j: usize, level: Level) -> Option<Term> {
     if bins.negated(group, j) != j {
         return None;
     }
-    let bin = bins.bin(group, j);
+    let bin = &bins.bin(group, j)[..];
     let group = bins.design.groups().get(group)?;
     let q = bins.design.space().sizes();
     let repeats: Vec<&[Complex64]> = bin.chunks_exact(group.delays.stride()).collect();
@@ -192,7 +226,7 @@ fn pair_phases(roots: &[&[Complex64]], repeats: &[&[Complex64]], pivot: usize, p
 
 /// The coefficient `F` for which `2 Re(F ω^{<d_p,k>})` fits a bin best (least squares in the real and
 /// imaginary part of `F`).
-fn pair_value(bins: &Bins, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
+fn pair_value(bins: &Bins<'_>, group: &Group, bin: &[Complex64], k: &Frequency) -> Option<Complex64> {
     let (mut aa, mut ab, mut bb, mut ay, mut by) = (0.0, 0.0, 0.0, 0.0, 0.0);
     group.delays.signature(k, &bins.roots, |p, root| {
         let (a, b, y) = (2.0 * root.re, -2.0 * root.im, bin[p].re);
@@ -215,9 +249,24 @@ mod tests {
 
     use super::*;
     use crate::cancel::Cancel;
-    use crate::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
+    use crate::design::{DelayFamily, DesignConfig, QueryDesign, SubsamplingFamily};
     use crate::space::SequenceSpace;
     use crate::surrogate::Spectrum;
+
+    #[test]
+    fn the_nearest_phase_is_that_of_the_angle() {
+        for q in 2..=12 {
+            let roots = crate::space::roots_of_unity(q);
+            // Angles in the middle of two phases, near it, and others.
+            for (index, offset) in (0..40 * q).flat_map(|i| [(i, 0.0), (i, 1e-15), (i, -1e-12), (i, 1e-7)]) {
+                let angle = index as f64 / 40.0 * std::f64::consts::TAU / q as f64 + offset;
+                let sum = Complex64::from_polar(0.1 + index as f64, angle);
+                let expected = phase(turn((sum, &roots)).round(), &roots);
+                assert_eq!(nearest_phase((sum, &roots)), expected, "q={q} {sum}");
+            }
+            assert_eq!(nearest_phase((Complex64::ZERO, &roots)), 0);
+        }
+    }
 
     #[test]
     fn uncertain_phases_are_replaced_if_there_is_noise() {
@@ -241,8 +290,8 @@ mod tests {
         let truth = Spectrum::real_part(space, vec![(k.clone(), 2.0.into())]).unwrap();
         let values = truth.predict(&design.queries(0..design.len())).unwrap();
         let read = |values: &[f64], noisy| {
-            let observations = Observations::new(design.clone(), values.to_vec()).unwrap();
-            let bins = Bins::new(&observations, 0.0, &Cancel::new()).unwrap();
+            let (mut values, mut rest) = (values.to_vec(), Vec::new());
+            let bins = Bins::new(design.clone(), &mut values, &mut rest, 0.0, &Cancel::new()).unwrap();
             singleton(&bins, 0, j, Level { cutoff: 0.5, noisy }).map(|term| term.k)
         };
         assert_eq!(read(&values, false).as_ref(), Some(&k));

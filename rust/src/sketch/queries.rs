@@ -12,7 +12,7 @@ use crate::cancel::Cancel;
 use crate::design::{Observations, QueryDesign};
 use crate::error::Result;
 use crate::frequency::Frequency;
-use crate::peel::{Peeling, PeelingDecoder, PeelingStatus};
+use crate::peel::{Bins, Peeling, PeelingDecoder, PeelingStatus};
 use crate::regress::{Sample, SparseRegression};
 use crate::space::SequenceSpace;
 use crate::surrogate::{Spectrum, Surrogate};
@@ -20,6 +20,8 @@ use crate::validation::{RSquared, check_signal, check_values, mean};
 
 /// Noise levels to try, as multiples of the estimated one.
 const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
+/// Sequences that are generated at a time.
+const BATCH: usize = 1 << 16;
 
 /// All queries of a plan, each once.
 #[derive(Clone, Debug)]
@@ -107,24 +109,53 @@ impl Queries {
     /// # Errors
     /// As for [`Self::sketch`].
     pub fn sketch_within(&self, time: Option<Duration>, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
-        check_values("query", values, self.len())?;
-        check_signal("query", values)?;
         match &self.source {
-            Source::Regress(_) => self.regress(values, time, cancel),
+            Source::Peel { .. } => self.sketch_in_place(time, &mut values.to_vec(), cancel),
             Source::Exact(design) => {
-                // A large common offset would cost digits of the coefficients, so it is subtracted first.
-                let centre = mean(values, None);
-                let centred = values.iter().map(|v| v - centre).collect();
-                let observations = Observations::new(design.clone(), centred)?;
-                let peeling = PeelingDecoder::default().decode(&observations, cancel)?;
-                // R² is computed on all sequences, because the design leaves no sequence for a test.
-                let codes = design.queries(0..design.len());
-                self.finish(shifted(peeling, centre), Outcome::Exact, &codes, values, cancel)
+                self.check(values)?;
+                self.exact(design, values, cancel)
             }
-            Source::Peel { design, validation_queries } => {
-                self.peel_design(design, *validation_queries, values, cancel)
+            Source::Regress(_) => {
+                self.check(values)?;
+                self.regress(values, time, cancel)
             }
         }
+    }
+
+    /// The same. Peeling decodes in the memory of the values, which have no meaning afterwards: it needs 8 bytes for each
+    /// query in all, and a few blocks.
+    ///
+    /// # Errors
+    /// As for [`Self::sketch`].
+    pub fn sketch_in_place(
+        &self,
+        time: Option<Duration>,
+        values: &mut [f64],
+        cancel: &Cancel,
+    ) -> Result<Sketch> {
+        let Source::Peel { design, validation_queries } = &self.source else {
+            return self.sketch_within(time, values, cancel);
+        };
+        self.check(values)?;
+        self.peel_design(design, *validation_queries, values, cancel)
+    }
+
+    /// # Errors
+    /// If the values are not one finite number for each query, or differ by rounding only.
+    fn check(&self, values: &[f64]) -> Result<()> {
+        check_values("query", values, self.len())?;
+        check_signal("query", values)
+    }
+
+    fn exact(&self, design: &Arc<QueryDesign>, values: &[f64], cancel: &Cancel) -> Result<Sketch> {
+        // A large common offset would cost digits of the coefficients, so it is subtracted first.
+        let centre = mean(values, None);
+        let centred = values.iter().map(|v| v - centre).collect();
+        let observations = Observations::new(design.clone(), centred)?;
+        let peeling = PeelingDecoder::default().decode_owned(observations, cancel)?;
+        // R² is computed on all sequences, because the design leaves no sequence for a test.
+        let batches = (0..design.len()).step_by(BATCH).map(|start| design.queries(start..start + BATCH));
+        self.finish(shifted(peeling, centre), Outcome::Exact, batches, values, cancel)
     }
 
     /// Makes a sketch by peeling from the values of all queries of a regression; `None` if no queries have a design.
@@ -134,28 +165,32 @@ impl Queries {
     /// # Errors
     /// As for [`Self::sketch`].
     pub fn peel(&self, values: &[f64], cancel: &Cancel) -> Result<Option<Sketch>> {
-        check_values("query", values, self.len())?;
-        check_signal("query", values)?;
+        self.check(values)?;
         let Source::Regress(Some(design)) = &self.source else { return Ok(None) };
-        self.peel_design(design, self.rows.len() / self.space().n() / 3, values, cancel).map(Some)
+        let validation_queries = self.rows.len() / self.space().n() / 3;
+        self.peel_design(design, validation_queries, &mut values.to_vec(), cancel).map(Some)
     }
 
     fn peel_design(
         &self,
         design: &Arc<QueryDesign>,
         validation_queries: usize,
-        values: &[f64],
+        values: &mut [f64],
         cancel: &Cancel,
     ) -> Result<Sketch> {
         let centre = mean(values, None);
-        let centred = |values: &[f64]| values.iter().map(|v| v - centre).collect::<Vec<f64>>();
-        let (design_values, held_out) = values.split_at(design.len());
+        let (values, held_out) = values.split_at_mut(design.len());
         let (validation_values, test_values) = held_out.split_at(validation_queries);
         let (validation, test) = self.rows.split_at(validation_queries * self.space().n());
-        let observations = Observations::new(design.clone(), centred(design_values))?;
-        let peeling = self.choose(&observations, validation, &centred(validation_values), cancel)?;
+        values.iter_mut().for_each(|value| *value -= centre);
+        check_values("design", values, design.len())?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let mut rest = Vec::new();
+        let mut bins = Bins::new(design.clone(), values, &mut rest, mean, cancel)?;
+        let truth: Vec<f64> = validation_values.iter().map(|value| value - centre).collect();
+        let peeling = self.choose(&mut bins, validation, &truth, cancel)?;
         let outcome = peeling.status.into();
-        self.finish(shifted(peeling, centre), outcome, test, test_values, cancel)
+        self.finish(shifted(peeling, centre), outcome, std::iter::once(test), test_values, cancel)
     }
 
     fn regress(&self, values: &[f64], time: Option<Duration>, cancel: &Cancel) -> Result<Sketch> {
@@ -166,33 +201,22 @@ impl Queries {
         Ok(sketch.with_budget(self.plan.budget()))
     }
 
-    /// The sketch of a peeled spectrum, tested on these sequences.
+    /// The sketch of a peeled spectrum, tested on these sequences, which come in batches.
     fn finish(
         &self,
         peeling: Peeling,
         outcome: Outcome,
-        codes: &[u8],
+        batches: impl Iterator<Item = impl AsRef<[u8]>>,
         values: &[f64],
         cancel: &Cancel,
     ) -> Result<Sketch> {
-        let noise = (peeling.unexplained, peeling.noise);
-        self.tested(Surrogate::Spectrum(peeling.spectrum), outcome, noise, codes, values, cancel)
-    }
-
-    /// The sketch of a surrogate, tested on these sequences. `noise` has the unexplained fraction of the variance, and
-    /// the standard deviation of the noise.
-    fn tested(
-        &self,
-        surrogate: Surrogate,
-        outcome: Outcome,
-        noise: (f64, f64),
-        codes: &[u8],
-        values: &[f64],
-        cancel: &Cancel,
-    ) -> Result<Sketch> {
+        let surrogate = Surrogate::Spectrum(peeling.spectrum);
         let background = Background::uniform(self.space());
         let components = Components::with_background(&surrogate.terms(), &background, cancel)?;
-        let predictions = components.predict(codes, cancel)?;
+        let mut predictions = Vec::with_capacity(values.len());
+        for codes in batches {
+            predictions.extend(components.predict(codes.as_ref(), cancel)?);
+        }
         let exact = outcome == Outcome::Exact;
         let provenance = Provenance {
             method: if exact { Method::Exact } else { Method::Peel },
@@ -206,7 +230,8 @@ impl Queries {
             true => RSquared::of_all(values, &predictions)?,
             false => RSquared::new(values, &predictions)?,
         };
-        let info = SketchInfo { unexplained: noise.0, ..SketchInfo::new(provenance, r2, noise.1) };
+        let info =
+            SketchInfo { unexplained: peeling.unexplained, ..SketchInfo::new(provenance, r2, peeling.noise) };
         let held_out = HeldOut::new(values.to_vec(), predictions);
         Ok(Sketch { info: Some(info), held_out: Some(held_out), ..Sketch::from(surrogate) })
     }
@@ -215,7 +240,7 @@ impl Queries {
     /// best.
     fn choose(
         &self,
-        observations: &Observations,
+        bins: &mut Bins<'_>,
         validation: &[u8],
         truth: &[f64],
         cancel: &Cancel,
@@ -224,19 +249,18 @@ impl Queries {
             let predictions = spectrum.predict(validation)?;
             Ok(truth.iter().zip(predictions).map(|(y, p)| (y - p).powi(2)).sum())
         };
-        let mut best = PeelingDecoder::default().decode(observations, cancel)?;
+        let mean = bins.offset;
+        let mut best = PeelingDecoder::default().decode_bins(bins, cancel)?;
         let mut least = error(&best.spectrum)?;
         let estimated = best.noise;
         for factor in NOISE_FACTORS {
             let decoder = PeelingDecoder { noise: Some(factor * estimated), ..PeelingDecoder::default() };
-            let peeling = decoder.decode(observations, cancel)?;
+            let peeling = decoder.decode_bins(bins, cancel)?;
             let next = error(&peeling.spectrum)?;
             if next < least {
                 (best, least) = (peeling, next);
             }
         }
-        let values = observations.values();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
         let constant =
             Spectrum::from_representatives(self.space().clone(), vec![(Frequency::default(), mean.into())]);
         if error(&constant)? < least {

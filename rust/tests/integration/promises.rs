@@ -90,6 +90,83 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
+fn peeling_in_the_memory_of_the_values_gives_the_same_bits_for_any_number_of_threads() {
+    let spaces = [
+        (SequenceSpace::of_size(4, 9).unwrap(), DelayFamily::Nso { repeats: 2 }),
+        (SequenceSpace::of_sizes(&[2, 3, 4, 6, 1, 4, 3, 2, 5]).unwrap(), DelayFamily::Identity),
+    ];
+    for (space, delays) in spaces {
+        let truth =
+            Planted { terms: 10, max_order: 2, magnitude: (0.5, 1.5), seed: 3 }.spectrum(&space).unwrap();
+        let config =
+            DesignConfig { b: 4, groups: 3, subsampling: SubsamplingFamily::Random, delays, seed: 1 };
+        let runs = [1, 2, 4].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let design = Arc::new(QueryDesign::new(space.clone(), config, &Cancel::new()).unwrap());
+                let mut seed = 0;
+                let model = |codes: &[u8]| {
+                    let mut values = truth.predict(codes).unwrap();
+                    seed += 1;
+                    add_noise(&mut values, 0.1, seed);
+                    values
+                };
+                let observations =
+                    Observations::evaluate(design.clone(), 1000, model, &Cancel::new()).unwrap();
+                let decoder = PeelingDecoder::default();
+                let borrowed = decoder.decode(&observations, &Cancel::new()).unwrap();
+                let owned = decoder.decode_owned(observations, &Cancel::new()).unwrap();
+                [borrowed, owned].map(|peeling| {
+                    let numbers = [peeling.unexplained, peeling.noise].map(f64::to_bits);
+                    let coefficients = peeling.spectrum.coefficients();
+                    let bits = coefficients
+                        .into_iter()
+                        .map(|(k, value)| (k, value.re.to_bits(), value.im.to_bits()));
+                    (numbers, bits.collect::<Vec<_>>())
+                })
+            })
+        });
+        assert!(runs[0][0].1.len() > 8, "{}", runs[0][0].1.len());
+        assert!(runs.iter().all(|run| run[0] == runs[0][0] && run[1] == runs[0][0]));
+    }
+}
+
+#[test]
+fn values_of_a_batch_that_are_missing_or_not_finite_are_named() {
+    let space = SequenceSpace::of_size(4, 5).unwrap();
+    let design = Arc::new(QueryDesign::complete(space, &Cancel::new()).unwrap());
+    let evaluate = |batch, model: &dyn Fn(&[u8]) -> Vec<f64>| {
+        Observations::evaluate(design.clone(), batch, model, &Cancel::new())
+    };
+    let number = |x: &[u8]| x.iter().fold(0.0, |sum, &code| 4.0 * sum + f64::from(code));
+    let index = |codes: &[u8]| -> Vec<f64> { codes.chunks(5).map(number).collect() };
+    for batch in [1, 100, 1024, 5000] {
+        let observations = evaluate(batch, &index).unwrap();
+        assert!(observations.values().iter().enumerate().all(|(i, &value)| value == i as f64));
+    }
+    let message = |model: &dyn Fn(&[u8]) -> Vec<f64>| evaluate(100, model).unwrap_err().to_string();
+    assert_eq!(
+        message(&|codes| index(codes).into_iter().filter(|&value| value != 250.0).collect()),
+        "the function returned 99 values for queries 200 to 299; return one value for each query of the batch"
+    );
+    assert!(message(&|codes| vec![0.0; codes.len()]).contains("500 values for queries 0 to 99"));
+    assert!(
+        message(&|codes| index(codes)
+            .into_iter()
+            .map(|value| if value > 310.0 { f64::NAN } else { value })
+            .collect())
+        .contains("NaN at index 311")
+    );
+    assert!(evaluate(0, &|_| Vec::new()).unwrap_err().to_string().contains("batch must be at least 1"));
+    let cancel = Cancel::new();
+    cancel.set();
+    assert!(matches!(
+        Observations::evaluate(design.clone(), 100, index, &cancel),
+        Err(shapsketch::Error::Interrupted)
+    ));
+}
+
+#[test]
 fn the_queries_of_a_seed_do_not_change_between_versions() {
     // Sketches are resumed, and files are compared, across platforms and versions.
     let config = DesignConfig {
