@@ -30,8 +30,7 @@ impl Observations {
     ///
     /// # Errors
     /// If `batch` is 0, the function returns too few or too many values for a batch or one that is not finite, the caller
-    /// cancels, or as for
-    /// [`Self::new`].
+    /// cancels, or as for [`Self::new`].
     pub fn evaluate(
         design: Arc<QueryDesign>,
         batch: usize,

@@ -35,7 +35,8 @@ impl QueryDesign {
             // The queries of one block are distinct, because its matrix is injective.
             return Ok(Vec::new());
         }
-        // The former work grows with the groups and columns for each delay, the latter with the queries in a block.
+        // The time to solve for them grows with the groups and columns for each delay; the time to sort, with the queries in
+        // a block.
         let columns: usize = self.groups.iter().map(|group| group.matrix.sizes().len()).sum();
         if COLUMN_WORK * columns <= total / (self.groups.len() * self.delays_per_group())
             && let Some(repeats) = self.solve_repeats(total / QUERIES_PER_PAIR, cancel)?
