@@ -145,8 +145,9 @@ pub struct SparseRegression {
     pub tolerance: f64,
     /// Limit on the predicted memory, in bytes.
     pub memory: u128,
-    /// Approximate limit on the time: the choice of penalty factors and the path on all data end early. Then the result
-    /// depends on the speed of the machine. `None` for no limit.
+    /// Approximate limit on the time: the choice of penalty factors and the path on all data end early. A regression of
+    /// single positions follows, and replaces the result if its R² is higher, unless atoms or penalties are chosen. The
+    /// result then depends on the speed of the machine. `None` for no limit.
     pub time: Option<Duration>,
     /// Seed of the folds.
     pub seed: u64,
@@ -259,17 +260,20 @@ impl SparseRegression {
     /// Fits a sample whose values have moderate magnitudes.
     fn fit_moderate(&self, sample: &Sample, cancel: &Cancel) -> Result<Regression> {
         let limits = TimeLimits::new(self.time);
-        let (sample, centre) = sample.centred();
-        let mut regression = self.fit_centred(&sample, centre, None, &limits, cancel)?;
+        let (centred, centre) = sample.centred();
+        let mut regression = self.fit_centred(&centred, centre, None, &limits, cancel)?;
         if self.loss == Loss::Huber {
             for _ in 0..HUBER_FITS {
-                let pairs = sample.values().iter().zip(&regression.held_out_predictions);
+                let pairs = centred.values().iter().zip(&regression.held_out_predictions);
                 let residuals: Vec<f64> = pairs.map(|(v, p)| v + centre - p).collect();
                 let factors = huber_weights(&residuals);
-                regression = self.fit_centred(&sample, centre, Some(&factors), &limits, cancel)?;
+                regression = self.fit_centred(&centred, centre, Some(&factors), &limits, cancel)?;
             }
         }
-        Ok(regression)
+        match self.of_single_positions().filter(|_| !regression.complete) {
+            Some(simple) => Ok(regression.or_better(simple.fit_moderate(sample, cancel)?)),
+            None => Ok(regression),
+        }
     }
 
     /// Fits a sample whose values have mean 0 after `centre` was subtracted. `factors` multiply the weights of the rows
