@@ -25,6 +25,9 @@ const MAX_ERROR_RATIO: f64 = 0.97;
 /// Characters are chosen only if a sparse fit is good: the number of coefficients is at most this fraction
 /// of the sequences.
 const SPARSE_DENSITY: f64 = 0.1;
+/// A fit of characters with more active atoms than this multiple of that number of coefficients is not tried: dense columns of
+/// many atoms take long, and the fit would not be sparse.
+const CANDIDATES: f64 = 4.0;
 /// A kind of runs is used if it lowers the validation error by more than this fraction.
 const MIN_GAIN_OF_KIND: f64 = 0.005;
 /// Smallest number of sequences at which patterns are grown.
@@ -138,6 +141,7 @@ impl SparseRegression {
                 precision: Precision::FINE,
                 refit: self.refit,
                 max_density: MAX_DENSITY,
+                most_atoms: usize::MAX,
                 lambda: self.lambda,
                 limit,
             };
@@ -209,6 +213,7 @@ fn characters_error(data: &Data<'_>, supports: &[Vec<u16>], plan: &FoldPlan, can
         precision: Precision::ROUGH,
         refit: true,
         max_density: SPARSE_DENSITY,
+        most_atoms: (CANDIDATES * SPARSE_DENSITY * plan.n_rows() as f64) as usize,
         lambda: None,
         limit: &data.limits.choice,
     };

@@ -54,7 +54,7 @@ pub(super) fn final_fit<O: Operator>(
     }
     for _ in 0..ROUNDS {
         fit.descend(best.lambda, tolerance, SWEEPS, cancel)?;
-        if fit.screen(operator, &factors, best.lambda * SCREENING_MARGIN, cancel)? == 0 {
+        if fit.screen(operator, &factors, best.lambda * SCREENING_MARGIN, cancel)? == Some(0) {
             break;
         }
     }

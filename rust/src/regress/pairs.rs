@@ -52,6 +52,7 @@ pub(super) fn with_pairs(
         precision: Precision::ROUGH,
         refit: false,
         max_density: MAX_DENSITY,
+        most_atoms: usize::MAX,
         lambda: None,
         limit: &data.limits.path,
     };

@@ -58,6 +58,8 @@ pub(crate) struct PathConfig<'a> {
     pub(crate) refit: bool,
     /// The path ends at a fit with more nonzero coefficients than this fraction of the rows.
     pub(crate) max_density: f64,
+    /// The path ends before a step that would have more active atoms than this in a set of lanes.
+    pub(crate) most_atoms: usize,
     /// The `λ` at which the path ends and which is selected; `None` selects the best one.
     pub(crate) lambda: Option<f64>,
     /// The path ends if this limit is reached, unless it must reach a given `λ`.
@@ -111,7 +113,9 @@ pub(crate) fn follow<O: Operator>(
                 lambda = end;
                 path.best.error = f64::INFINITY;
             }
-            path.step(lambda)?;
+            if !path.step(lambda)? {
+                break;
+            }
             let improved = path.evaluate(lambda)?;
             if end.is_some() || path.is_finished(improved) {
                 break;
@@ -178,7 +182,10 @@ impl<'a, O: Operator> Path<'a, O> {
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let lanes: Vec<Lanes<LANES>> = (0..plan.n_sets())
-            .map(|set| Lanes::new(operator, plan.held_out(set), plan.available(set)))
+            .map(|set| {
+                let lanes = Lanes::new(operator, plan.held_out(set), plan.available(set));
+                lanes.with_most_atoms(config.most_atoms)
+            })
             .collect();
         let factors = operator.factors(&config.factors);
         let factors_of_letters = operator.factors(&PenaltyFactors { runs: None, ..config.factors });
@@ -214,22 +221,30 @@ impl<'a, O: Operator> Path<'a, O> {
         self.largest_lambda != 0.0 && self.variance > largest.powi(2) * ROUNDING
     }
 
-    /// Fits all lanes with this `λ`.
-    fn step(&mut self, lambda: f64) -> Result<()> {
+    /// Fits all lanes with this `λ`. Returns false if there would be too many active atoms; then some fits have the `λ` of
+    /// the step before.
+    fn step(&mut self, lambda: f64) -> Result<bool> {
         // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded. Runs that the rule
         // discards wait for the next step, because a scan of all runs takes longer.
         let threshold = (2.0 * lambda - self.previous_lambda).max(MIN_THRESHOLD * lambda);
         self.previous_lambda = lambda;
         let (operator, factors, letters) = (&*self.operator, &self.factors, &self.factors_of_letters);
         let (tolerance, cancel) = (self.tolerance, self.cancel);
-        self.lanes.par_iter_mut().try_for_each(|set| {
-            set.screen(operator, factors, threshold, cancel)?;
+        let fit = |set: &mut Lanes<LANES>| {
+            if set.screen(operator, factors, threshold, cancel)?.is_none() {
+                return Ok(false);
+            }
             set.descend(lambda, tolerance, SWEEPS, cancel)?;
-            if set.screen(operator, letters, lambda, cancel)? > 0 {
+            let Some(activated) = set.screen(operator, letters, lambda, cancel)? else { return Ok(false) };
+            if activated > 0 {
                 set.descend(lambda, tolerance, SWEEPS, cancel)?;
             }
-            Ok::<(), Error>(())
-        })?;
+            Ok::<bool, Error>(true)
+        };
+        let fitted = self.lanes.par_iter_mut().map(fit).collect::<Result<Vec<bool>>>()?;
+        if fitted.contains(&false) {
+            return Ok(false);
+        }
         if self.config.factors.growth.is_some() {
             if let Some(patterns) = self.operator.growable() {
                 grow(patterns, &mut self.lanes, &self.config.factors, lambda, cancel)?;
@@ -238,7 +253,7 @@ impl<'a, O: Operator> Path<'a, O> {
                 .par_iter_mut()
                 .try_for_each(|set| set.descend(lambda, tolerance, SWEEPS, cancel).map(drop))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Evaluates the fits of a step and their refits on held-out rows, and updates the best point. Returns
@@ -385,4 +400,43 @@ fn parabola_minimum(errors: &[f64]) -> f64 {
     let (left, right) = (errors[lowest - 1] - error, errors[lowest + 1] - error);
     let curvature = left + right;
     if curvature > 0.0 { error - (left - right).powi(2) / (8.0 * curvature) } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::regress::Atoms;
+    use crate::regress::gather::GatherOperator;
+
+    #[test]
+    fn a_path_ends_before_a_step_with_too_many_atoms() {
+        // Sixteen positions have effects, each smaller than the one before.
+        let codes: Vec<u8> = (0..300_u32)
+            .flat_map(|row| (0..16).map(move |i| (row.wrapping_mul(0x9E37_79B1) >> (i + 8) & 1) as u8))
+            .collect();
+        let value =
+            |x: &[u8]| x.iter().zip(0..).map(|(&symbol, i)| f64::from(symbol) * 0.7_f64.powi(i)).sum();
+        let values: Vec<f64> = codes.chunks(16).map(value).collect();
+        let folds: Vec<u8> = (0..300).map(|row| (row % 4) as u8).collect();
+        let limit = TimeLimit::default();
+        let follow = |most_atoms| {
+            let supports = (0..16).map(|i| vec![i]).collect();
+            let mut operator = GatherOperator::new((2, 16), Atoms::Letters, &codes, &values, None, supports);
+            let config = PathConfig {
+                factors: PenaltyFactors::EQUAL,
+                precision: Precision::FINE,
+                refit: false,
+                max_density: MAX_DENSITY,
+                most_atoms,
+                lambda: None,
+                limit: &limit,
+            };
+            follow(&mut operator, &FoldPlan::four_folds(&folds), &config, &Cancel::new()).unwrap()
+        };
+        let (all, few, none) = (follow(usize::MAX), follow(8), follow(0));
+        assert!(all.error < 0.1 * few.error && few.error < 0.9 * none.error);
+        assert!(none.lambda.is_infinite() && few.lambda > all.lambda);
+    }
 }

@@ -99,6 +99,7 @@ pub(crate) fn validation_error<O: Operator + Clone>(
         precision: Precision::ROUGH,
         refit: false,
         max_density: MAX_DENSITY,
+        most_atoms: usize::MAX,
         lambda: None,
         limit,
     };

@@ -76,6 +76,8 @@ pub(crate) struct Lanes<const L: usize> {
     bytes: usize,
     /// Memory for the residuals of training rows.
     buffer: Vec<[f64; L]>,
+    /// Screening activates no more atoms than this in all.
+    most_atoms: usize,
 }
 
 /// A copy of everything that coordinate descent changes.
@@ -106,6 +108,7 @@ impl<const L: usize> Lanes<L> {
             order: Vec::new(),
             bytes: 0,
             buffer: Vec::new(),
+            most_atoms: usize::MAX,
         };
         let mut sum = [0.0; L];
         for ((r, &c), &bits) in lanes.residual.iter().zip(&lanes.constant).zip(&lanes.held_out) {
@@ -117,6 +120,11 @@ impl<const L: usize> Lanes<L> {
         }
         lanes.offset = std::array::from_fn(|l| -sum[l] / lanes.n_training[l]);
         lanes
+    }
+
+    /// The same fits, in which screening activates no atom if it finds more than this number of atoms in all.
+    pub(crate) fn with_most_atoms(self, most_atoms: usize) -> Self {
+        Self { most_atoms, ..self }
     }
 
     /// Whether lanes differ in the supports that they may use.
@@ -338,7 +346,8 @@ impl<const L: usize> Lanes<L> {
     }
 
     /// Screens the dictionary: makes an atom active in a lane if its correlation with the lane's residual
-    /// exceeds `threshold` times `N p_j`. Returns the number of atoms that became active.
+    /// exceeds `threshold` times `N p_j`. Returns the number of atoms that became active; `None` if there would be too many
+    /// (see [`Lanes::with_most_atoms`]), and then none became active.
     ///
     /// `factors` has the penalty factor of each support.
     pub(crate) fn screen<O: Operator>(
@@ -347,7 +356,7 @@ impl<const L: usize> Lanes<L> {
         factors: &[f64],
         threshold: f64,
         cancel: &Cancel,
-    ) -> Result<usize> {
+    ) -> Result<Option<usize>> {
         let mut residual = std::mem::take(&mut self.buffer);
         residual.clear();
         residual.extend(self.training_residuals());
@@ -375,6 +384,10 @@ impl<const L: usize> Lanes<L> {
             },
         )?;
         self.buffer = residual;
+        let new = correlated.iter().filter(|(id, ..)| !self.index.contains_key(id)).count();
+        if self.atoms.len() + new > self.most_atoms {
+            return Ok(None);
+        }
         let mut activated = 0;
         for (id, penalty, lanes) in correlated {
             if lanes & !self.active_lanes(id) != 0 {
@@ -382,6 +395,6 @@ impl<const L: usize> Lanes<L> {
                 self.activate(operator, id, || operator.column(id), penalty, lanes);
             }
         }
-        Ok(activated)
+        Ok(Some(activated))
     }
 }
