@@ -220,17 +220,31 @@ def test_runs_are_used_if_the_model_depends_on_them_and_change_nothing_otherwise
     assert len(plain_arrays["runs"]) == 0
 
 
-def test_counts_of_runs_are_tried_if_the_regression_has_runs(monkeypatch):
+def test_trees_with_counts_come_first_if_the_regression_has_runs():
     space = ss.SequenceSpace(ss.DNA, 20)
-    codes, asked = some(space, 400), []
-    monkeypatch.setattr(selection, "CountingLearner", lambda *_, runs, **__: asked.append(runs))
-    options = FitOptions("auto", None, None, "codes", "standard", 0)
-    for values in (microhomology(codes), labels(codes)):
+    codes = some(space, 400)
+
+    def learners(values, effort):
+        options = FitOptions("auto", None, None, "codes", effort, 0)
         core = ss.SparseRegressor(space).fit(codes, values).sketch_._core
         data = Data(space, Labelled(codes, values), 400, 0.0)
-        regressed, clock = selection.Regressed(core, 1.0), Clock("standard", 0.0)
-        list(selection._learners(data, options, regressed, clock, selection.Missing(), lambda _: None))
-    assert asked == [True, False]
+        regressed, clock = selection.Regressed(core, 1.0), Clock(effort, 0.0)
+        return list(selection._learners(data, options, regressed, clock, selection.Missing(), lambda _: None))
+
+    with_runs, without = learners(microhomology(codes), "standard"), learners(labels(codes), "standard")
+    thorough = learners(microhomology(codes), "thorough")
+    assert [each.name for each in with_runs] == ["regress", "trees (counts)", "networks", "trees"]
+    for each in (without, thorough):
+        assert [learner.name for learner in each] == ["regress", "networks", "trees", "trees (counts)"]
+    counting = [next(each for each in all_ if each.name == "trees (counts)") for all_ in (with_runs, without)]
+    counting.append(thorough[-1])
+    # Counts of runs are tried in any case if the regression has them.
+    assert [(each.first, each._runs) for each in counting] == [(True, True), (False, False), (False, True)]
+    split = Split.of(Labelled(codes, microhomology(codes)), 0)
+    assert counting[0].fit(split).shape == split.held.values.shape
+    # They need no trees that were chosen before.
+    assert counting[0]._boosting._chosen is None
+    assert counting[0].relations
 
 
 def test_one_window_for_each_frame_and_segment():

@@ -195,6 +195,9 @@ def test_fits_to_all_queries_end_in_time(time):
     time.now, clock.slowness = 22.0, 1.0
     assert clock.fits("trees", 3.2)
     assert not clock.fits("trees", 3.3)
+    # What alone is worth the time may end late.
+    assert clock.fits("trees", 6.4, late=True)
+    assert not clock.fits("trees", 6.6, late=True)
 
 
 def compared(*errors):

@@ -116,7 +116,8 @@ def fits(learner: Learner, clock: Clock, codes: Codes) -> bool:
         return clock.fits(learner.name, learner.seconds(codes))
     # The size of networks is chosen by the time, and others are fast.
     trees = learner.name in (BoostingLearner.name, CountingLearner.name)
-    return not trees or clock.fits(learner.name, TREE_SECONDS * codes.size / CORES)
+    late = isinstance(learner, CountingLearner) and learner.first
+    return not trees or clock.fits(learner.name, TREE_SECONDS * codes.size / CORES, late=late)
 
 
 def refit_seconds(learner: Learner, seconds: float) -> float:

@@ -148,8 +148,10 @@ class Clock:
         """When learners that can be stopped must end, on the scale of ``time.perf_counter``."""
         return self.started + LEARNERS_END * self.allowed
 
-    def fits(self, step: str, seconds: float) -> bool:
+    def fits(self, step: str, seconds: float, *, late: bool = False) -> bool:
         """Return whether a step of the comparison fits; if not, remember that it was left out.
+
+        A step that may end `late` leaves no time for other learners and students.
 
         `seconds` is an estimate for idle cores. Such a step uses one core most of the time, so other programs
         slow it down less than networks, which use all cores.
@@ -161,7 +163,8 @@ class Clock:
         left = self._last - later - self.elapsed
         # A short step may also begin late.
         fits = bool(
-            cost <= left and (self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
+            cost <= left
+            and (late or self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
         )
         if not fits:
             self.left_out.append(step)

@@ -113,12 +113,17 @@ class BoostingLearner:
         self.fitted: Model | None = None
         self.refit_seconds = 0.0
 
+    @property
+    def candidates(self) -> list[PositionalFeatures]:
+        """The features to try."""
+        return positional_candidates(self._space, self._features, exact=self._exact)
+
     def choose(self, split: Split) -> FittedTrees[PositionalFeatures]:
         """Return the trees chosen on a split; they are chosen only once."""
         if self._chosen is None:
             self._chosen = choose_trees(
                 split,
-                positional_candidates(self._space, self._features, exact=self._exact),
+                self.candidates,
                 leaves=self._leaves,
                 seed=self._seed,
                 what="trees",
@@ -156,15 +161,28 @@ class CountingLearner:
 
     If another method has chosen runs (`runs`), or the residuals of trees on counts of k-mers depend on runs,
     then counts of runs are tried.
+
+    Attributes
+    ----------
+    first : bool
+        Whether it is fitted before the trees of `boosting`, because another method has chosen runs. Then the
+        trees have the first positional features that `boosting` would try, not the best ones.
     """
 
     name = "trees (counts)"
 
     def __init__(
-        self, boosting: BoostingLearner, *, leaves: tuple[int, ...], seed: int, log: Log, runs: bool = False
+        self,
+        boosting: BoostingLearner,
+        *,
+        leaves: tuple[int, ...],
+        seed: int,
+        log: Log,
+        runs: bool = False,
+        first: bool = False,
     ) -> None:
         self._boosting, self._leaves, self._seed, self._log = boosting, leaves, seed, log
-        self._runs = runs
+        self._runs, self.first = runs, runs and first
         self._chosen: FittedTrees[CountFeatures] | None = None
         self.fitted: Model | None = None
         self.refit_seconds = 0.0
@@ -177,7 +195,8 @@ class CountingLearner:
 
     def fit(self, split: Split) -> Values:
         """Choose count features, then the size of the trees; return predictions of the held-out sequences."""
-        positional = self._boosting.choose(split).features
+        boosting = self._boosting
+        positional = boosting.candidates[0] if self.first else boosting.choose(split).features
         candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
         self._chosen = choose_trees(
             split,
@@ -186,7 +205,7 @@ class CountingLearner:
             seed=self._seed,
             what="trees with counts",
             log=self._log,
-            schedule=self._boosting.schedule,
+            schedule=boosting.schedule,
             further=self._with_runs,
         )
         started = time.perf_counter()

@@ -263,6 +263,17 @@ def _learners(
         return
     if _suits_epistasis(data, options) and EpistasisLearner.name not in missing.methods:
         yield EpistasisLearner(data.space, seed=seed, log=log)
+    counting = CountingLearner(
+        boosting,
+        leaves=COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1],
+        seed=seed,
+        log=log,
+        runs=regressed is not None and bool(regressed.core.run_counts()),
+        # Networks and other trees do not see the runs that the regression has chosen.
+        first=options.effort == "standard" and not missing.trees,
+    )
+    if counting.first:
+        yield counting
     if options.method != "trees" and options.teacher is None:
         # Without trees, networks are the only teacher.
         required = missing.trees and options.method == "distill"
@@ -280,11 +291,8 @@ def _learners(
         teacher = CustomTeacher(options.teacher, data.space, options.teacher_inputs)
         yield CustomLearner(teacher, log)
         return
-    if missing.trees:
-        return
-    counted = COUNTING_LEAVES if thorough else COUNTING_LEAVES[:1]
-    runs = regressed is not None and bool(regressed.core.run_counts())
-    yield CountingLearner(boosting, leaves=counted, seed=seed, log=log, runs=runs)
+    if not (missing.trees or counting.first):
+        yield counting
 
 
 def _unordered_learners(
