@@ -5,8 +5,9 @@
 One row for each case, number of calls and method, with means over seeds: R² on fresh uniform masks and on
 fresh coalitions with a uniform fraction of features, the root mean squared error of the Shapley values relative
 to their root mean square, and seconds. Shapley values are exact for planted functions, otherwise from antithetic
-permutations. A method that fails has the error in its row. The methods coalitions, uniform, mixed and paired are the
-regression of `explain_masks` alone, on masks of these kinds.
+permutations. A method that fails has the error in its row. The method sketch is the closed form of `ss.sketch`, whose
+queries are uniform or designed, as those of SPEX and ProxySPEX. The methods coalitions, uniform, mixed and paired are
+the regression of `explain_masks` alone, on masks of these kinds.
 """
 
 import argparse
@@ -65,27 +66,33 @@ def tabular(loader, seed):
     return (lambda masks: forest.predict_proba(np.where(masks, row, mean))[:, column]), X.shape[1], None
 
 
-def text(seed):
-    """Return the log-odds that a text classifier gives the topic of a document, by its sentences."""
+def text(seed, unit="sentences"):
+    """Return the log-odds that a text classifier gives the topic of a document, by its sentences or words."""
     from sklearn import datasets
     from sklearn.ensemble import GradientBoostingClassifier
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
 
     names = ["iris", "wine", "breast_cancer", "diabetes", "digits", "linnerud"]
-    documents = [getattr(datasets, f"load_{name}")().DESCR for name in names]
-    sentences = [[s for s in d.replace("\n", " ").split(". ") if len(s) > 20] for d in documents]
+    documents = [getattr(datasets, f"load_{name}")().DESCR.replace("\n", " ") for name in names]
+    if unit == "sentences":
+        separator, classifier = ". ", GradientBoostingClassifier(random_state=0)
+        units = [[s for s in d.split(separator) if len(s) > 20] for d in documents]
+    else:
+        separator, classifier = " ", MLPClassifier((32,), random_state=0)
+        units = [d.split()[:400] for d in documents]
     rng, texts, labels = np.random.default_rng(seed), [], []
-    for label, each in enumerate(sentences):
+    for label, each in enumerate(units):
         for _ in range(60):
-            texts.append(". ".join(np.array(each)[rng.random(len(each)) < rng.random()]))
+            texts.append(separator.join(np.array(each)[rng.random(len(each)) < rng.random()]))
             labels.append(label)
-    model = make_pipeline(TfidfVectorizer(), GradientBoostingClassifier(random_state=0)).fit(texts, labels)
+    model = make_pipeline(TfidfVectorizer(), classifier).fit(texts, labels)
     label = 2
-    segments = sentences[label][:64]
+    segments = units[label][:64]
 
     def value(masks):
-        texts = [". ".join(s for s, kept in zip(segments, mask, strict=True) if kept) for mask in masks]
+        texts = [separator.join(s for s, kept in zip(segments, mask, strict=True) if kept) for mask in masks]
         probability = model.predict_proba(texts)[:, label]
         return np.log(probability) - np.log1p(-probability)
 
@@ -101,6 +108,7 @@ CASES = {
     "cancer": lambda seed: tabular("load_breast_cancer", seed),
     "digits": lambda seed: tabular("load_digits", seed),
     "text": text,
+    "words": lambda seed: text(seed, "words"),
 }
 
 
@@ -118,6 +126,20 @@ def permutation_values(value, n):
 def ours(value, n, calls, seed):
     explanation = ss.explain_masks(value, n, calls, random_state=seed, progress=False)
     return explanation.predict, explanation.values
+
+
+def automatic(value, n, calls, seed):
+    sketch = ss.sketch(
+        lambda codes: value(codes.astype(bool)),
+        mask_space(n),
+        calls,
+        inputs="codes",
+        random_state=seed,
+        progress=False,
+    )
+    explainer = ss.Explainer(sketch, background=np.zeros(n, dtype=np.uint8), of="closed form")
+    shapley = explainer(np.ones((1, n), dtype=np.uint8)).values[0]
+    return (lambda masks: sketch.predict(masks.astype(np.uint8))), shapley
 
 
 def sparse(name):
@@ -179,6 +201,7 @@ def designed(name):
 DESIGNS = {name: designed(name) for name in ("coalitions", "uniform", "mixed", "paired")}
 METHODS = {
     "ours": ours,
+    "sketch": automatic,
     "SPEX": sparse("SPEX"),
     "ProxySPEX": sparse("ProxySPEX"),
     "KernelSHAP": kernel_shap,

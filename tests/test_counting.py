@@ -245,6 +245,12 @@ def test_trees_with_counts_come_first_if_the_regression_has_runs():
     # They need no trees that were chosen before.
     assert counting[0]._boosting._chosen is None
     assert counting[0].relations
+    # With half of the sequences, a fit to all would take twice as long.
+    few = learners(microhomology(codes), "standard")[1]
+    few.share = 0.5
+    assert not np.array_equal(few.fit(split), counting[0].fit(split))
+    assert few.fitted.predict(codes).shape == (400,)
+    assert few.refit_seconds >= 2.0 * few._chosen.seconds
 
 
 def test_one_window_for_each_frame_and_segment():

@@ -195,9 +195,13 @@ def test_fits_to_all_queries_end_in_time(time):
     time.now, clock.slowness = 22.0, 1.0
     assert clock.fits("trees", 3.2)
     assert not clock.fits("trees", 3.3)
-    # What alone is worth the time may end late.
-    assert clock.fits("trees", 6.4, late=True)
-    assert not clock.fits("trees", 6.6, late=True)
+    # The first step may take the time that is left, or have some of the queries.
+    assert clock.share("trees (counts)", 6.4) == 1.0
+    assert clock.share("trees (counts)", 13.0) == pytest.approx(0.5)
+    assert clock.left_out[-1] == "some queries for trees (counts)"
+    assert clock.share("trees (counts)", 27.0) == 0.0
+    assert clock.left_out[-1] == "trees (counts)"
+    assert begun(time, "thorough").share("trees (counts)", 1e9) == 1.0
 
 
 def compared(*errors):

@@ -111,13 +111,19 @@ class Comparison:
 
 
 def fits(learner: Learner, clock: Clock, codes: Codes) -> bool:
-    """Return whether a learner of sequences, codes (N, n), fits into the time that is left."""
+    """Return whether a learner of sequences, codes (N, n), fits into the time that is left.
+
+    The first learner may fit with some of the sequences.
+    """
     if isinstance(learner, EpistasisLearner | HierarchyLearner):
         return clock.fits(learner.name, learner.seconds(codes))
     # The size of networks is chosen by the time, and others are fast.
     trees = learner.name in (BoostingLearner.name, CountingLearner.name)
-    late = isinstance(learner, CountingLearner) and learner.first
-    return not trees or clock.fits(learner.name, TREE_SECONDS * codes.size / CORES, late=late)
+    seconds = TREE_SECONDS * codes.size / CORES
+    if isinstance(learner, CountingLearner) and learner.first:
+        learner.share = clock.share(learner.name, seconds)
+        return learner.share > 0.0
+    return not trees or clock.fits(learner.name, seconds)
 
 
 def refit_seconds(learner: Learner, seconds: float) -> float:

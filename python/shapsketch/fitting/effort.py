@@ -26,6 +26,8 @@ COMPARISON_SHARE, NETWORKS_END, LEARNERS_END = 0.65, 0.7, 0.9
 # Fraction of that time that students take, at most. If less than the second fraction is left, there are none;
 # in small spaces, where students are fast, the third one.
 STUDENT_SHARE, LEAST_STUDENT_SHARE, SMALL_STUDENT_SHARE = 0.2, 0.08, 0.03
+# The least fraction of the queries for a learner that does not fit with all of them.
+LEAST_SHARE = 0.25
 # Students may take longer than their share, so other learners leave free this multiple of it.
 STUDENT_MARGIN = 1.4
 # Fraction of that time that is kept free when candidates are fitted to all queries.
@@ -148,10 +150,8 @@ class Clock:
         """When learners that can be stopped must end, on the scale of ``time.perf_counter``."""
         return self.started + LEARNERS_END * self.allowed
 
-    def fits(self, step: str, seconds: float, *, late: bool = False) -> bool:
+    def fits(self, step: str, seconds: float) -> bool:
         """Return whether a step of the comparison fits; if not, remember that it was left out.
-
-        A step that may end `late` leaves no time for other learners and students.
 
         `seconds` is an estimate for idle cores. Such a step uses one core most of the time, so other programs
         slow it down less than networks, which use all cores.
@@ -163,12 +163,27 @@ class Clock:
         left = self._last - later - self.elapsed
         # A short step may also begin late.
         fits = bool(
-            cost <= left
-            and (late or self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
+            cost <= left and (self.elapsed + cost <= COMPARISON_SHARE * self.allowed or 2.0 * cost <= left)
         )
         if not fits:
             self.left_out.append(step)
         return fits
+
+    def share(self, step: str, seconds: float) -> float:
+        """Return the fraction of the queries with which the first and most promising step fits; 0 if too few.
+
+        `seconds` is an estimate for idle cores and all queries. Such a step may take all that is left.
+        """
+        if self.effort != "standard":
+            return 1.0
+        cost = max(1.0, self.slowness) ** 0.5 * seconds
+        share = float(np.clip((self._last - self.elapsed) / cost, 0.0, 1.0)) if cost > 0.0 else 1.0
+        if share < LEAST_SHARE:
+            self.left_out.append(step)
+            return 0.0
+        if share < 1.0:
+            self.left_out.append(f"some queries for {step}")
+        return share
 
     def reserve(self, seconds: float) -> None:
         """Reserve time for networks of all queries; without the held-out ones they took `seconds`.

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from shapsketch import _core
 from shapsketch.errors import InputError
 from shapsketch.fitting import networks
@@ -167,6 +169,8 @@ class CountingLearner:
     first : bool
         Whether it is fitted before the trees of `boosting`, because another method has chosen runs. Then the
         trees have the first positional features that `boosting` would try, not the best ones.
+    share : float
+        Fraction of the sequences that `fit` learns from.
     """
 
     name = "trees (counts)"
@@ -182,7 +186,7 @@ class CountingLearner:
         first: bool = False,
     ) -> None:
         self._boosting, self._leaves, self._seed, self._log = boosting, leaves, seed, log
-        self._runs, self.first = runs, runs and first
+        self._runs, self.first, self.share = runs, runs and first, 1.0
         self._chosen: FittedTrees[CountFeatures] | None = None
         self.fitted: Model | None = None
         self.refit_seconds = 0.0
@@ -196,6 +200,9 @@ class CountingLearner:
     def fit(self, split: Split) -> Values:
         """Choose count features, then the size of the trees; return predictions of the held-out sequences."""
         boosting = self._boosting
+        if self.share < 1.0:
+            rows = np.random.default_rng([self._seed, 7]).permutation(len(split.train.values))
+            split = replace(split, train=split.train.at(rows[: int(self.share * len(rows))]))
         positional = boosting.candidates[0] if self.first else boosting.choose(split).features
         candidates = [CountFeatures(positional, level) for level in count_levels(positional.space)]
         self._chosen = choose_trees(
@@ -210,7 +217,7 @@ class CountingLearner:
         )
         started = time.perf_counter()
         self.fitted = counting_trees(self._chosen)
-        self.refit_seconds = self._chosen.seconds + time.perf_counter() - started
+        self.refit_seconds = (self._chosen.seconds + time.perf_counter() - started) / self.share
         return self.fitted.predict(split.held.codes)
 
     def _with_runs(self, trees: FittedTrees[CountFeatures], split: Split) -> list[CountFeatures]:
