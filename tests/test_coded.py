@@ -136,7 +136,7 @@ def test_auto_keeps_the_better_of_peeling_and_the_other_methods(tmp_path):
         return sparse(codes) + 0.5 * rng.normal(size=len(codes))
 
     def dense(codes):
-        return codes @ weights + rng.normal(size=len(codes))
+        return codes @ weights + 0.3 * rng.normal(size=len(codes))
 
     options = {"budget": 1_500, "inputs": "codes", "effort": "quick", "progress": False}
     peeled, regressed = (ss.sketch(scores, space, **options) for scores in (noisy, dense))
@@ -150,6 +150,51 @@ def test_auto_keeps_the_better_of_peeling_and_the_other_methods(tmp_path):
         sketch.save(tmp_path / "s.safetensors")
         loaded = ss.load(tmp_path / "s.safetensors")
         assert (loaded.method, loaded.r2, len(loaded.candidates)) == (sketch.method, sketch.r2, 2)
+
+
+def test_queries_are_uniform_if_the_first_group_shows_no_sparse_spectrum(tmp_path):
+    rng, space, seen = np.random.default_rng(0), ss.SequenceSpace("01", 40), []
+    weights = rng.normal(size=40)
+
+    def model(codes):
+        seen.append(codes.copy())
+        return np.tanh(codes @ weights) + 0.3 * (codes @ weights > 1.0)
+
+    options = {"budget": 1_500, "inputs": "codes", "effort": "quick", "progress": False}
+    sketch = ss.sketch(model, space, **options)
+    plan = ss.plan(space, 1_500)
+    assert (sketch.n_queries, [c.name for c in sketch.candidates]) == (1_500, ["regress"])
+    asked, planned = np.concatenate(seen), np.concatenate(list(plan.batches()))
+    b, groups, _ = plan.design
+    first, designed = (
+        len(ss.QueryDesign(space, b=b, groups=count, delays="coded", max_order=plan.max_order))
+        for count in (1, groups)
+    )
+    np.testing.assert_array_equal(asked[:first], planned[:first])
+    uniform = planned[designed:]
+    np.testing.assert_array_equal(asked[first : first + len(uniform)], uniform)
+    assert len(asked) == len(np.unique(asked, axis=0)) == 1_500
+    # One of several outputs suffices.
+    parity = parities(40, 3, 2)
+    for other, method in ((lambda codes: model(codes) ** 2, "regress"), (parity, "peel")):
+        evaluator = ss.Evaluator(
+            lambda codes, other=other: np.stack([model(codes), other(codes)], axis=1),
+            inputs="codes",
+            outputs=["a", "b"],
+        )
+        both = ss.sketch_outputs(evaluator, space, budget=1_500, effort="quick", progress=False)
+        assert both["b"].method == method
+        assert ("peel" in [c.name for c in both["a"].candidates]) == (method == "peel")
+    # A table has the scores of the plan only.
+    path = tmp_path / "scores.csv"
+    ss.write_sequences(path, space, plan.batches())
+    rows = path.read_text().splitlines()
+    scores = model(planned)
+    path.write_text(
+        "\n".join([f"{rows[0]},score", *(f"{r},{v}" for r, v in zip(rows[1:], scores, strict=True))])
+    )
+    table = ss.sketch(ss.models.table(path), space, budget=1_500, effort="quick", progress=False)
+    assert (table.n_queries, [c.name for c in table.candidates]) == (1_500, ["regress", "peel"])
 
 
 def test_sketches_in_rounds_have_uniform_queries():

@@ -74,7 +74,8 @@ def sketch(  # noqa: PLR0913 - public
         of their predictions. ``peel``: peeling of designed queries, for spectra that are truly sparse.
         ``exact``: evaluate every sequence. ``auto``: ``exact`` if the budget allows it; otherwise the best of
         ``regress``, ``trees`` and ``distill`` on held-out queries, or an average of them. If a design with
-        coded delays fits the budget, all share its queries and ``peel`` takes part, alone if it suffices.
+        coded delays fits the budget, and its first group shows a sparse spectrum, all share its queries and
+        ``peel`` takes part, alone if it suffices; otherwise the other queries are uniform.
         A predictor of your own, an object with scikit-learn's ``fit`` and ``predict``: ``auto``, where
         ``distill`` uses it as the teacher. It receives the same inputs as the model and is fitted twice.
         ``sketch.candidates`` lists the R² of each. Boosted trees need the extra ``trees``; without it,

@@ -115,14 +115,13 @@ class Task:
         names = [""] if outputs is None else [f"output {name}" for name in outputs]
         with self.evaluator.open(self.space, link=self.link, progress=self.progress) as session:
             if self.target is None:
-                queries = queries_of(self.plan, self.distribution)
                 started = time.perf_counter()
                 stages = self._stages(self.plan)
-                values = _values(session, self.plan, queries, stages)
+                plan, queries, values = self._evaluated(session, stages)
                 seconds = time.perf_counter() - started
                 fitted = [
                     self._fit(
-                        self.plan,
+                        plan,
                         queries,
                         np.ascontiguousarray(values[:, output]),
                         seconds,
@@ -147,6 +146,29 @@ class Task:
             warn_if_low(sketch)
         return sketches
 
+    def _evaluated(
+        self, session: Session, stages: Stages
+    ) -> tuple[_core.Plan, _core.Queries | Drawn, Values]:
+        """Return plan and queries, and their values (N, k).
+
+        The first group of a design tells whether the model has a sparse spectrum. If not, all further queries
+        are uniform, which a regression learns more from.
+        """
+        stages.begin(EVALUATION)
+        plan, queries = self.plan, queries_of(self.plan, self.distribution)
+        fixed = isinstance(queries, Drawn) or getattr(self.evaluator.model, "only_planned", False)
+        first = 0 if isinstance(queries, Drawn) or fixed else queries.n_first()
+        if first == 0:
+            return plan, queries, _values(session, plan, queries, stages)
+        assert not isinstance(queries, Drawn)
+        of_group = _values(session, plan, queries, stages, stop=first)
+        if not any(queries.is_sparse(self.link.to_link(column, "model")) for column in of_group.T.copy()):
+            logger.info("no sparse spectrum: the further queries are uniform")
+            plan = plan.without_peeling()
+            queries = plan.queries()
+        others = _values(session, plan, queries, stages, start=first)
+        return plan, queries, np.concatenate([of_group, others])
+
     def _stages(self, plan: _core.Plan, of: str = "") -> Stages:
         """Return the stages of a plan, which may be that of a round."""
         names, method = [EVALUATION], self._single(plan)
@@ -169,6 +191,7 @@ class Task:
         stages = self._stages(plan, f"{name}, {label}" if name else label)
         queries = queries_of(plan, self.distribution)
         started = time.perf_counter()
+        stages.begin(EVALUATION)
         values = _values(session, plan, queries, stages)
         seconds = time.perf_counter() - started
         return self._fit(plan, queries, np.ascontiguousarray(values[:, output]), seconds, stages)
@@ -228,13 +251,20 @@ class Task:
         return Fitted(core, fitted.custom, fitted.regression_r2)
 
 
-def _values(session: Session, plan: _core.Plan, queries: _core.Queries | Drawn, stages: Stages) -> Values:
-    """Return the values (N, k) of queries."""
-    stages.begin(EVALUATION)
-    logger.info("%s, %d queries", plan.method, len(queries))
+def _values(
+    session: Session,
+    plan: _core.Plan,
+    queries: _core.Queries | Drawn,
+    stages: Stages,
+    start: int = 0,
+    stop: int | None = None,
+) -> Values:
+    """Return the values (N, k) of some queries, by default all."""
+    end = len(queries) if stop is None else stop
+    logger.info("%s, %d queries", plan.method, end - start)
 
     def parts() -> Iterator[Codes]:
-        for start in range(0, len(queries), PART):
-            yield queries.batch(start, min(start + PART, len(queries)))
+        for first in range(start, end, PART):
+            yield queries.batch(first, min(first + PART, end))
 
-    return session.values(parts, len(queries), to_square=True, label=stages.label)
+    return session.values(parts, end - start, to_square=True, label=stages.label)

@@ -219,6 +219,8 @@ class _Table:
     missing: dict[str, str]
     inputs: str = "strings"
     outputs: tuple[str, ...] | None = None
+    # A sketch asks exactly the queries of its plan, because others have no score.
+    only_planned = True
 
     def __repr__(self) -> str:
         return f"table({self.path!r}, {len(self.sequences):,} sequences)"

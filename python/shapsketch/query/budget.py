@@ -35,7 +35,8 @@ class Plan:
         Largest number of distinct sequences that are evaluated.
     design : (int, int, int) or None
         Subsampling dimension, number of groups, and delays in each group; None if queries are uniform. If
-        ``auto`` has a design, the queries beyond it are uniform.
+        ``auto`` has a design, the queries beyond it are uniform. :func:`sketch` leaves the design after its
+        first group, for uniform queries, if these values show no sparse spectrum.
     max_order : int or None
         Highest order of the terms that a design with coded delays can find by peeling; None without one.
     design_queries : int
@@ -70,6 +71,8 @@ class Plan:
         """Yield the sequences that :func:`sketch` evaluates, as codes (B, n) with B at most `size`.
 
         Another program can evaluate them: see :func:`write_sequences` and :func:`shapsketch.models.table`.
+        If ``auto`` has a design, these are its queries and uniform ones; only the sketch of such a table always
+        keeps to them.
         """
         size = integer("size", size, least=1)
         queries = queries_of(self._core, self._distribution)
@@ -111,7 +114,8 @@ class Plan:
                 b, groups, delays = self.design
                 queries += (
                     f",\n{groups} groups x {delays} delays x q^{b} of a design, to peel terms of order up to "
-                    f"{self.max_order}, and uniform ones"
+                    f"{self.max_order}, and uniform ones\n"
+                    "(of the design only the first group, if that shows no sparse spectrum)"
                 )
             if self.method in TREES:
                 return (

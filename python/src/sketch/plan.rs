@@ -90,6 +90,11 @@ impl Plan {
         self.0.memory()
     }
 
+    /// The plan for values without a sparse spectrum.
+    fn without_peeling(&self) -> Self {
+        Self(self.0.without_peeling())
+    }
+
     fn queries(&self, py: Python<'_>) -> PyResult<Queries> {
         interruptible(py, |cancel| self.0.queries(cancel)).map(Queries)
     }

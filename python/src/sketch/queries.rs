@@ -24,6 +24,18 @@ impl Queries {
         arrays::matrix(py, rows, count, n)
     }
 
+    /// Number of queries of the first group of the design of a regression; 0 without a design.
+    fn n_first(&self, py: Python<'_>) -> PyResult<usize> {
+        interruptible(py, |cancel| self.0.first_group(cancel))
+            .map(|group| group.map_or(0, |group| group.len()))
+    }
+
+    /// Whether the values of the first group are those of a sparse spectrum.
+    fn is_sparse(&self, py: Python<'_>, values: Values<'_>) -> PyResult<bool> {
+        let values = arrays::values(&values);
+        interruptible(py, |cancel| self.0.is_sparse(&values, cancel))
+    }
+
     /// The sketch of the values; a regression ends after these seconds, approximately. Peeling overwrites the values, so
     /// that it needs no other memory.
     #[pyo3(signature = (values, seconds=None))]

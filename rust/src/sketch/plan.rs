@@ -91,8 +91,8 @@ enum Kind {
     Exact { n_sequences: usize },
     /// Designed queries, and held-out queries.
     Peel(PeelPlan),
-    /// Uniform queries; some of them may be those of a design, which can also be peeled.
-    Regress { n_queries: usize, n_atoms: u128, memory: u128, design: Option<DesignConfig> },
+    /// Uniform queries; some of them may be those of a design, which can also be peeled unless it is cut to one group.
+    Regress { n_queries: usize, n_atoms: u128, memory: u128, design: Option<DesignConfig>, cut: bool },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,8 +156,19 @@ impl Plan {
         match self.kind {
             Kind::Exact { .. } => Some(DesignConfig::complete(&self.space)),
             Kind::Peel(plan) => Some(plan.design),
-            Kind::Regress { design, .. } => design,
+            Kind::Regress { design, cut, .. } => design.filter(|_| !cut),
         }
+    }
+
+    /// The plan for values without a sparse spectrum: see [`Queries::is_sparse`]. Its queries are those of the first group
+    /// of the design of a regression, and uniform ones. Other plans stay the same.
+    #[must_use]
+    pub fn without_peeling(&self) -> Self {
+        let mut plan = self.clone();
+        if let Kind::Regress { design: Some(design), cut, .. } = &mut plan.kind {
+            (design.groups, *cut) = (1, true);
+        }
+        plan
     }
 
     /// Number of queries for the fit. For a design this is an upper limit, because repeated queries are evaluated
@@ -225,10 +236,13 @@ impl Plan {
             Kind::Regress { n_queries, design: None, .. } => {
                 (Source::Regress(None), uniform(&self.space, n_queries, self.seed, cancel)?)
             }
-            Kind::Regress { n_queries, design: Some(config), .. } => {
+            Kind::Regress { n_queries, design: Some(config), cut, .. } => {
                 let design = Arc::new(QueryDesign::new(self.space.clone(), config, cancel)?);
                 let rows = held_out(&design, n_queries - design.len(), self.seed, cancel)?;
-                (Source::Regress(Some(design)), rows)
+                match cut {
+                    true => (Source::Regress(None), [design.queries(0..design.len()), rows].concat()),
+                    false => (Source::Regress(Some(design)), rows),
+                }
             }
         };
         Ok(Queries::new(self.clone(), source, rows))
@@ -275,7 +289,7 @@ fn regress(
     let dictionary = Dictionary::auto(space, n_queries);
     let n_atoms = dictionary.n_atoms(space.q(), space.n());
     let memory = dictionary.memory(space, n_queries);
-    Ok(Kind::Regress { n_queries, n_atoms, memory, design: design(n_queries) })
+    Ok(Kind::Regress { n_queries, n_atoms, memory, design: design(n_queries), cut: false })
 }
 
 /// The largest design with coded delays and small blocks among so many queries. The others are for validation and test of

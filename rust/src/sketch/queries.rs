@@ -9,8 +9,8 @@ use super::provenance::{Method, Outcome, Provenance, SketchInfo};
 use super::sketch::{HeldOut, Sketch};
 use crate::anova::{Background, Components};
 use crate::cancel::Cancel;
-use crate::design::{Observations, QueryDesign};
-use crate::error::Result;
+use crate::design::{DesignConfig, Observations, QueryDesign};
+use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::peel::{Bins, Peeling, PeelingDecoder, PeelingStatus};
 use crate::regress::{Sample, SparseRegression};
@@ -20,6 +20,8 @@ use crate::validation::{RSquared, check_signal, check_values, mean};
 
 /// Noise levels to try, as multiples of the estimated one.
 const NOISE_FACTORS: [f64; 4] = [0.5, 2.0, 4.0, 8.0];
+/// Values have no sparse spectrum if peeling leaves more noise than this multiple of their standard deviation.
+const MOST_NOISE: f64 = 0.25;
 /// Sequences that are generated at a time.
 const BATCH: usize = 1 << 16;
 
@@ -76,6 +78,34 @@ impl Queries {
     /// Number of queries of the design.
     fn designed(&self) -> usize {
         self.design().map_or(0, |design| design.len())
+    }
+
+    /// The first group of the design of a regression, whose queries come first; `None` without a design.
+    ///
+    /// # Errors
+    /// If the caller cancels.
+    pub fn first_group(&self, cancel: &Cancel) -> Result<Option<QueryDesign>> {
+        let Source::Regress(Some(design)) = &self.source else { return Ok(None) };
+        let config = DesignConfig { groups: 1, ..*design.config() };
+        QueryDesign::new(self.space().clone(), config, cancel).map(Some)
+    }
+
+    /// Whether the values of the first group of the design (see [`Self::first_group`]) are those of a spectrum that is sparse
+    /// enough for peeling, with little noise. If not, the queries of [`Plan::without_peeling`], of which those of the first
+    /// group are the first, are better: the error of a regression is lower if more of its queries are independent.
+    ///
+    /// # Errors
+    /// If there is no design, the values are not one finite number for each of these queries, or the caller cancels.
+    pub fn is_sparse(&self, values: &[f64], cancel: &Cancel) -> Result<bool> {
+        let group = self.first_group(cancel)?;
+        let group = group.ok_or_else(|| Error::Design("the queries of this plan have no design".into()))?;
+        check_values("query", values, group.len())?;
+        let centre = mean(values, None);
+        let centred: Vec<f64> = values.iter().map(|value| value - centre).collect();
+        let variance = centred.iter().map(|value| value * value).sum::<f64>() / centred.len() as f64;
+        let observations = Observations::new(Arc::new(group), centred)?;
+        let peeling = PeelingDecoder::default().decode_owned(observations, cancel)?;
+        Ok(peeling.noise <= MOST_NOISE * variance.sqrt())
     }
 
     /// Queries `range`, in the order design, validation, test; row-major codes. The range is cut off at the last

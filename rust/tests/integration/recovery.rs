@@ -5,9 +5,10 @@ use std::sync::Arc;
 use shapsketch::design::{DelayFamily, DesignConfig, Observations, QueryDesign, SubsamplingFamily};
 use shapsketch::frequency::Frequency;
 use shapsketch::peel::{Peeling, PeelingDecoder, PeelingStatus};
+use shapsketch::sketch::Strategy;
 use shapsketch::surrogate::Spectrum;
 use shapsketch::synthetic::{Planted, add_noise, nmse};
-use shapsketch::{Cancel, SequenceSpace};
+use shapsketch::{Cancel, Plan, SequenceSpace};
 
 struct Case {
     q: usize,
@@ -189,4 +190,41 @@ fn without_a_refit_the_coefficients_are_those_read_from_the_bins() {
     let (_, refitted) = decode(&case, PeelingDecoder::default(), 1);
     assert!(nmse(&refitted.spectrum, &truth) <= nmse(&peeled.spectrum, &truth));
     assert_ne!(refitted.spectrum, peeled.spectrum);
+}
+
+#[test]
+fn the_first_group_of_a_design_tells_whether_a_spectrum_is_sparse() {
+    let cancel = Cancel::new();
+    for (q, n, budget) in [(2, 64, 4000), (4, 20, 4000), (3, 30, 6000)] {
+        let space = SequenceSpace::of_size(q, n).unwrap();
+        let plan = Plan::new(space.clone(), budget, Strategy::Auto, 3).unwrap();
+        let (queries, uniform) =
+            (plan.queries(&cancel).unwrap(), plan.without_peeling().queries(&cancel).unwrap());
+        let first = queries.first_group(&cancel).unwrap().unwrap();
+        let batch = first.queries(0..first.len());
+        // Both plans have the same budget and begin with the same queries.
+        assert_eq!(plan.without_peeling().design(), None);
+        assert_eq!((queries.len(), uniform.len()), (budget, budget));
+        assert_eq!(batch, queries.batch(0..first.len()));
+        assert_eq!(batch, uniform.batch(0..first.len()));
+        assert!(uniform.first_group(&cancel).unwrap().is_none());
+        let rest = uniform.batch(first.len()..budget);
+        let distinct: std::collections::HashSet<&[u8]> = batch.chunks(n).chain(rest.chunks(n)).collect();
+        assert_eq!(distinct.len(), budget);
+        let planted = Planted { terms: 20, max_order: 3, magnitude: (0.5, 1.5), seed: 5 };
+        let mut values = planted.spectrum(&space).unwrap().predict(&batch).unwrap();
+        assert!(queries.is_sparse(&values, &cancel).unwrap());
+        add_noise(&mut values, 0.3, 1);
+        assert!(queries.is_sparse(&values, &cancel).unwrap());
+        // A bump in a random direction has terms of all orders.
+        let bump = |x: &[u8]| {
+            let along: f64 =
+                x.iter().zip(1..).map(|(&code, i)| (f64::from(code) * f64::from(i) * 1.3).sin()).sum();
+            (along * 2.0).sin()
+        };
+        let dense: Vec<f64> = batch.chunks(n).map(bump).collect();
+        assert!(!queries.is_sparse(&dense, &cancel).unwrap());
+        assert!(queries.is_sparse(&values[1..], &cancel).is_err());
+        assert!(uniform.is_sparse(&values, &cancel).is_err());
+    }
 }
