@@ -71,8 +71,8 @@ class Plan:
         """Yield the sequences that :func:`sketch` evaluates, as codes (B, n) with B at most `size`.
 
         Another program can evaluate them: see :func:`write_sequences` and :func:`shapsketch.models.table`.
-        If ``auto`` has a design, these are its queries and uniform ones; only the sketch of such a table always
-        keeps to them.
+        If ``auto`` has a design, these are its queries and uniform ones. Only the sketch of such a table
+        always keeps to them.
         """
         size = integer("size", size, least=1)
         queries = queries_of(self._core, self._distribution)
