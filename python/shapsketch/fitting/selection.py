@@ -270,7 +270,7 @@ def _learners(
         log=log,
         runs=regressed is not None and bool(regressed.core.run_counts()),
         # Networks and other trees do not see the runs that the regression has chosen.
-        first=options.effort == "standard" and not missing.trees,
+        first=options.effort == "standard" and options.teacher is None and not missing.trees,
     )
     if counting.first:
         yield counting
