@@ -197,6 +197,20 @@ def test_queries_are_uniform_if_the_first_group_shows_no_sparse_spectrum(tmp_pat
     assert (table.n_queries, [c.name for c in table.candidates]) == (1_500, ["regress", "peel"])
 
 
+def test_errors_count_the_queries_of_the_first_group():
+    asked = []
+
+    def model(codes):
+        asked.extend(codes)
+        return np.where(
+            np.arange(len(asked) - len(codes), len(asked)) == 1_000, np.nan, codes.sum(axis=1) ** 2.5
+        )
+
+    with pytest.raises(ss.ModelError, match="returned nan for query 1000, ") as caught:
+        ss.sketch(model, ss.SequenceSpace("01", 40), budget=1_500, inputs="codes", progress=False)
+    assert caught.value.index == 1_000
+
+
 def test_sketches_in_rounds_have_uniform_queries():
     model = parities(64, 5, 1)
     sketch = ss.sketch(model, BITS64, budget=3_000, target_r2=0.9, inputs="codes", progress=False)

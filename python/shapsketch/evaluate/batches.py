@@ -131,11 +131,11 @@ def _check_values(call: ModelCall, link: Link, codes: Codes, values: Values, fir
         why = f"it is outside the domain of the link {link.name!r}, which takes numbers {link.domain}"
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        row = index[0]
+        row, query = index[0], call.earlier + first + index[0]
         output = "" if call.outputs is None else f" as the output {call.outputs[index[1]]!r}"
         raise ModelError(
-            f"the {call.what} returned {values[index]}{output} for query {first + row}, "
+            f"the {call.what} returned {values[index]}{output} for query {query}, "
             f"{call.space.decode(codes[row][None])[0]!r} ({wrong.sum()} of {values.size} values of "
             f"this batch are invalid): {why}",
-            index=first + row,
+            index=query,
         )

@@ -244,11 +244,13 @@ class Session:
         resources = replace(self._evaluator._resources, batch_size=len(codes))
         return self._evaluate(iter([codes]), len(codes), resources, None)
 
-    def values(self, parts: Parts, count: int, *, to_square: bool = False, label: str = "") -> Values:
+    def values(
+        self, parts: Parts, count: int, *, to_square: bool = False, label: str = "", earlier: int = 0
+    ) -> Values:
         """Return the values (N, k) of sequences; only those not in the cache are evaluated.
 
         If they are `to_square`, values whose squares overflow or vanish are refused early. Progress is shown
-        with a `label`, by default what the model is.
+        with a `label`, by default what the model is. Errors count `earlier` queries, too.
         """
         show = partial(reporting, self._progress, count, label or self._call().what)
         if self._evaluator.check and self._space not in self._evaluator._checked:
@@ -256,7 +258,9 @@ class Session:
         resources, cache = self._evaluator._resources, self._cache
         sizes = Sizes(self._link, self._evaluator.outputs) if to_square else None
         if cache is None:
-            values = self._evaluate(parts(), count, resources, None, report=show, sizes=sizes)
+            values = self._evaluate(
+                parts(), count, resources, None, report=show, sizes=sizes, earlier=earlier
+            )
             return values.reshape(count, self._width)
         cache.settle()
         values = np.empty((count, self._width))
@@ -294,6 +298,7 @@ class Session:
             self._keep(cache),
             report=partial(show, available=count - len(new)),
             sizes=sizes,
+            earlier=earlier,
         ).reshape(len(new), self._width)
         values[rows] = evaluated[np.searchsorted(new, rows[first])[repeats.reshape(-1)]]
         return values
@@ -307,10 +312,11 @@ class Session:
         *,
         report: Report = NOTHING,
         sizes: Sizes | None = None,
+        earlier: int = 0,
     ) -> Values:
         self.n_evaluated += count
         return evaluate(
-            self._call(),
+            replace(self._call(), earlier=earlier),
             parts,
             count,
             resources,

@@ -38,6 +38,8 @@ class ModelCall:
     outputs : tuple of str, or None for a single output
     what : str
         What error messages call the model.
+    earlier : int
+        Queries of the same sketch that were evaluated before, which error messages count.
     """
 
     model: Model
@@ -45,9 +47,11 @@ class ModelCall:
     inputs: str
     outputs: tuple[str, ...] | None = None
     what: str = "model"
+    earlier: int = 0
 
     def __call__(self, codes: Codes, first: int) -> tuple[Values, float]:
         """Return the values of a batch and the seconds of the call; `first` is the index of its first row."""
+        first += self.earlier
         where = (
             f"on queries {first} to {first + len(codes) - 1} "
             f"(the first is {self.space.decode(codes[:1])[0]!r})"

@@ -267,4 +267,4 @@ def _values(
         for first in range(start, end, PART):
             yield queries.batch(first, min(first + PART, end))
 
-    return session.values(parts, end - start, to_square=True, label=stages.label)
+    return session.values(parts, end - start, to_square=True, label=stages.label, earlier=start)
