@@ -30,7 +30,7 @@ BACKGROUNDS = {
 def function(codes):
     """Counts without positions, which have interactions of all orders, and a pair."""
     counts = (codes == 1).sum(axis=1)
-    waves = np.cos(codes.astype(int) @ np.arange(N))
+    waves = np.cos(codes.astype(int) @ np.arange(codes.shape[1]))
     return np.sin(1.5 * counts) + 0.8 * (codes[:, 1] == codes[:, 4]) + 0.3 * codes[:, 0] + 0.3 * waves
 
 
@@ -109,6 +109,69 @@ def test_sampled_values_and_pairs_agree_with_brute_force_within_their_errors(ske
     covers(explanation.values[sampled], singles[sampled], explanation.sampling_stderr[sampled])
     if kind != "reference":
         covers(pairs.values[:, N:], of_pairs, pairs.stderr[:, N:])
+
+
+@pytest.mark.parametrize("kind", BACKGROUNDS)
+def test_values_of_a_precision_agree_with_brute_force_within_their_errors(sketch, kind):
+    # With a precision, values come from walks. Games with few references have few coalitions, and are exact.
+    background = BACKGROUNDS[kind]
+    expected = np.array([by_definition(sketch.predictor.predict, background, row)[0] for row in CODES])
+    for precision in (0.3, 0.1):
+        explainer = ss.Explainer(sketch, background, of="predictor", precision=precision, random_state=4)
+        explanation = explainer(CODES)
+        scores = sketch.predictor.predict(CODES)
+        np.testing.assert_allclose(
+            explanation.values.sum(axis=1) + explanation.base_values, scores, atol=1e-9
+        )
+        if explanation.sampling_stderr.any():
+            covers(explanation.values, expected, explanation.sampling_stderr)
+        else:
+            assert kind not in ("uniform", "product")
+            np.testing.assert_allclose(explanation.values, expected, atol=1e-9)
+        alone = explainer(CODES[7:9])
+        np.testing.assert_allclose(alone.values, explanation.values[7:9], atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_values_under_references_agree_with_all_coalitions_of_each(count):
+    space, rng = ss.SequenceSpace(ss.DNA, 10), np.random.default_rng(8)
+    codes = rng.integers(0, 4, (600, 10), dtype=np.uint8)
+    sketch = ss.fit(codes, function(codes), space, method="auto", effort="standard", progress=False)
+    references, explained = codes[:count], codes[-30:]
+    walks = ss.Explainer(sketch, references, of="predictor", precision=0.2, random_state=1)(explained)
+    assert walks.sampling_stderr.any()
+    # With one reference, 2 ** 10 evaluations are all coalitions.
+    alone = [ss.Explainer(sketch, [row], of="predictor", evaluations=1024) for row in references]
+    expected = [explainer(explained) for explainer in alone]
+    assert not any(explanation.sampling_stderr.any() for explanation in expected)
+    mean = np.mean([explanation.values for explanation in expected], axis=0)
+    base_value = np.mean([explanation.base_values[0] for explanation in expected])
+    np.testing.assert_allclose(walks.base_values, base_value, atol=1e-5)
+    sampled = walks.sampling_stderr > 0.0
+    np.testing.assert_allclose(walks.values[~sampled], mean[~sampled], atol=1e-5)
+    # Each reference has about as many walks, which makes errors smaller than those of random references.
+    ratios = (walks.values - mean)[sampled] / walks.sampling_stderr[sampled]
+    assert (np.abs(ratios) <= 1.96).mean() >= 0.91
+    assert 0.5 < np.sqrt((ratios**2).mean()) < 1.2
+
+
+def test_values_of_networks_along_walks_agree_with_many_coalitions():
+    space = ss.SequenceSpace(ss.DNA, 24)
+    codes = np.random.default_rng(0).integers(0, 4, (1500, 24), dtype=np.uint8)
+    places = np.lib.stride_tricks.sliding_window_view(codes, 4, axis=1)
+    values = (places == [2, 0, 3, 1]).sum(axis=2).max(axis=1) + 0.3 * codes[:, 3]
+    sketch = ss.fit(codes, values, space, method="auto", effort="standard", progress=False)
+    assert "networks" in {part.kind for part in sketch.predictor.parts}
+    explained, wild_type = codes[:8], "ACGT" * 6
+    for background in ("uniform", wild_type):
+        many = ss.Explainer(sketch, background, of="predictor", evaluations=20_000)(explained)
+        walks = ss.Explainer(sketch, background, of="predictor", precision=0.1)(explained)
+        size = np.sqrt((many.values**2).mean())
+        assert np.sqrt((walks.sampling_stderr**2).mean()) < 0.11 * size
+        errors = np.hypot(walks.sampling_stderr, many.sampling_stderr)
+        np.testing.assert_allclose(walks.values.sum(axis=1), many.values.sum(axis=1), atol=0.1 * size)
+        inside = np.abs(walks.values - many.values) <= 1.96 * errors + 1e-6 * size
+        assert inside.mean() >= 0.91
 
 
 def covers(values, expected, errors):

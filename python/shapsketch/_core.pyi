@@ -155,6 +155,12 @@ class Components:
     @property
     def supports(self) -> list[list[int]]: ...
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    def walks(
+        self,
+        starts: npt.NDArray[np.uint8],
+        targets: npt.NDArray[np.uint8],
+        orders: npt.NDArray[np.uint32],
+    ) -> npt.NDArray[np.float64]: ...
     def shapley_values(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
     def shapley_values_with_references(
         self, codes: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]
@@ -484,6 +490,13 @@ class Predictor:
         variances: npt.NDArray[np.float64] | None = None,
     ) -> Predictor: ...
     def predict(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
+    def walks(
+        self,
+        starts: npt.NDArray[np.uint8],
+        targets: npt.NDArray[np.uint8],
+        orders: npt.NDArray[np.uint32],
+        draws: npt.NDArray[np.uint32],
+    ) -> npt.NDArray[np.float64]: ...
     @property
     def variances(self) -> npt.NDArray[np.float64] | None: ...
     @property

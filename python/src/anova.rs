@@ -2,11 +2,12 @@
 
 use pyo3::prelude::*;
 
-use crate::arrays::{self, Codes, Matrix, Values, Vector};
+use crate::arrays::{self, Codes, Column, Matrix, Values, Vector};
 use crate::explain::{Interactions, Motif, motif};
 use crate::sketch::Sketch;
 use crate::space::Space;
 use crate::surrogate::Relation;
+use crate::walks;
 use crate::work::{interruptible, short};
 
 /// The distribution of missing positions.
@@ -93,6 +94,19 @@ impl Components {
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
         let codes = arrays::codes(&codes);
         interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    /// Scores along walks.
+    fn walks<'py>(
+        &self,
+        py: Python<'py>,
+        starts: Codes<'_>,
+        targets: Codes<'_>,
+        orders: Column<'_, u32>,
+    ) -> PyResult<Matrix<'py, f64>> {
+        walks::along(py, self.0.space(), (&starts, &targets), &orders, |walks, cancel| {
+            self.0.walks(walks, cancel)
+        })
     }
 
     fn shapley_values<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Matrix<'py, f64>> {

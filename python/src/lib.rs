@@ -19,6 +19,7 @@ mod space;
 mod surrogate;
 mod trees;
 mod validation;
+mod walks;
 mod work;
 
 use pyo3::prelude::*;

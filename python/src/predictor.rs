@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use shapsketch::predictor::{self, ClosedForm, Curve, Model};
 
-use crate::arrays::{self, Codes, Values, Vector};
+use crate::arrays::{self, Codes, Column, Matrix, Values, Vector};
 use crate::networks::Networks;
 use crate::sketch::Sketch;
 use crate::space::Space;
 use crate::trees::CountingTrees;
 use crate::validation::RSquared;
+use crate::walks;
 use crate::work::{interruptible, short};
 
 /// A model of a predictor.
@@ -92,6 +93,21 @@ impl Predictor {
     fn predict<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Vector<'py, f64>> {
         let codes = arrays::codes(&codes);
         interruptible(py, |cancel| self.0.predict(&codes, cancel)).map(|values| arrays::vector(py, values))
+    }
+
+    /// Predictions along walks; `draws` choose the network of each pair of rows.
+    fn walks<'py>(
+        &self,
+        py: Python<'py>,
+        starts: Codes<'_>,
+        targets: Codes<'_>,
+        orders: Column<'_, u32>,
+        draws: Column<'_, u32>,
+    ) -> PyResult<Matrix<'py, f64>> {
+        let draws = arrays::column(&draws);
+        walks::along(py, self.0.space(), (&starts, &targets), &orders, |walks, cancel| {
+            self.0.walks(walks, &draws, cancel)
+        })
     }
 
     /// Variances of the Shapley values, one for each position, if they are known.

@@ -20,6 +20,7 @@ pub mod synthetic;
 pub mod transform;
 pub mod trees;
 pub mod validation;
+pub mod walks;
 mod words;
 
 pub use anova::{Background, Components};

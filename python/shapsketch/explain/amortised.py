@@ -19,7 +19,7 @@ from shapsketch._validate import integer
 from shapsketch.errors import InputError
 from shapsketch.explain.closed_form import ClosedForm
 from shapsketch.explain.distance import default_background
-from shapsketch.explain.sampled import MOST_EVALUATIONS, SampledPredictor, Sampling
+from shapsketch.explain.sampled import SampledPredictor, Sampling
 from shapsketch.query.background import Background, BackgroundLike
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.sketch import Sketch
@@ -133,7 +133,7 @@ def _accuracy(
     # Errors of sampling add to the squares.
     square = max(float((precise.values**2).mean()) - noise, 0.0)
     error = max(float(((values - precise.values) ** 2).mean()) - noise, 0.0)
-    best = noise * EVALUATIONS / MOST_EVALUATIONS
+    best = noise * EVALUATIONS / sampled.most_coalitions
     return error**0.5, square**0.5, max(best, PRECISION**2 * square) ** 0.5
 
 

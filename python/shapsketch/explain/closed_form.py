@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from shapsketch import _core
 from shapsketch._validate import lazy_property
@@ -41,6 +42,10 @@ class ClosedForm:
     def predict(self, codes: Codes) -> Values:
         """Return predicted scores (B,)."""
         return self._sketch._components.predict(codes)
+
+    def walks(self, starts: Codes, targets: Codes, orders: npt.NDArray[np.uint32]) -> Values:
+        """Return scores (R, n + 1) along walks."""
+        return self._sketch._components.walks(starts, targets, orders)
 
     def mutation_effects(self, codes: Codes) -> Values:
         """Return the change of the score by every substitution, (B, n q)."""

@@ -47,6 +47,24 @@ def differing_rates(row: Codes, background: Background) -> Values:
     return np.asarray(1.0 - 1.0 / background.space.allowed.sum(axis=1), dtype=np.float64)
 
 
+def spread(
+    terms: Values, sampled: Values, differs: npt.NDArray[np.bool_], rates: Values, *, n_means: int = 1
+) -> Values:
+    """Return the variance (n,) of terms (K, n), with the part that is sampled.
+
+    `differs` (K, n) says which positions differ from each background sequence, and `rates` (n,) how often.
+    `n_means` means were subtracted from the terms. A position that rarely differs has few terms that say how
+    large its part is: that of all positions is averaged with it, like `PRIOR` more terms.
+    """
+    seen = differs.sum(axis=0)
+    pooled = (sampled[differs] ** 2).sum() / max(seen.sum(), 1)
+    own = seen if n_means == 1 else seen * (1.0 - n_means / len(terms))
+    weight = PRIOR / (PRIOR + own)
+    freedom = np.maximum(own - (n_means == 1), LEAST_FREEDOM)
+    variances = terms.var(axis=0, ddof=1) * freedom / (freedom - 2.0)
+    return np.asarray((1.0 - weight) * variances + weight * rates * pooled)
+
+
 @dataclass(frozen=True)
 class DifferingPairs:
     """K background sequences, and a coalition of the differing positions and its complement for each.
@@ -176,20 +194,6 @@ class DifferingPairs:
         share = shares.mean(axis=0) / max(float(shares.mean(axis=0).sum()), 1.0 / count)
         sampled += share * (remainders - mean)[:, None]
         shapley += share * of_mean.value
-        variances = fits.inflation * self._spread(predicted + sampled, sampled) / count
+        variances = fits.inflation * spread(predicted + sampled, sampled, self.differs, self.rates) / count
         weight = 1.0 + float(combined[0])
         return Estimate(float(values[0]), of_mean, (share, 0.0), shapley, variances, None, weight)
-
-    def _spread(self, terms: Values, sampled: Values) -> Values:
-        """Return the variance (n,) of terms (K, n), with the part that is sampled.
-
-        A position that rarely differs has few terms that say how large its part is: that of all positions is
-        averaged with it, like `PRIOR` more terms.
-        """
-        seen = self.differs.sum(axis=0)
-        pooled = (sampled[self.differs] ** 2).sum() / max(seen.sum(), 1)
-        weight = PRIOR / (PRIOR + seen)
-        freedom = np.maximum(seen - 1.0, LEAST_FREEDOM)
-        own = terms.var(axis=0, ddof=1) * freedom / (freedom - 2.0)
-        spread: Values = (1.0 - weight) * own + weight * self.rates * pooled
-        return spread

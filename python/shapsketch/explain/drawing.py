@@ -24,7 +24,7 @@ MIN_BACKGROUND_CALLS = 8
 SYMBOL_BYTES = 48
 
 
-def _rng(seed: tuple[int, ...], row: Codes) -> np.random.Generator:
+def rng_of(seed: tuple[int, ...], row: Codes) -> np.random.Generator:
     """Return the random numbers of one sequence, which do not depend on the other sequences of a batch."""
     digest = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
     return np.random.default_rng([*seed, int.from_bytes(digest, "little")])
@@ -37,7 +37,7 @@ def coalitions_of(
 
     If `pairs` are estimated too, all positions play.
     """
-    positions, exhaustive, rng = np.arange(len(row)), False, _rng(seed, row)
+    positions, exhaustive, rng = np.arange(len(row)), False, rng_of(seed, row)
     if background.fixed:
         assert background.references is not None
         positions = np.flatnonzero(row != background.references[0])

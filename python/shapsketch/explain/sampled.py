@@ -14,8 +14,11 @@ from shapsketch._validate import check_memory, lazy_property
 from shapsketch.evaluate.evaluator import Parts
 from shapsketch.evaluate.progress import Progress, reporting
 from shapsketch.explain.closed_form import ClosedForm
-from shapsketch.explain.coalitions import Mean
+from shapsketch.explain.coalitions import AllCoalitions, Mean
 from shapsketch.explain.control_variate import Controls, Sampled, sample
+from shapsketch.explain.differing import differing_rates
+from shapsketch.explain.drawing import rng_of
+from shapsketch.explain.walks import FEWEST_PAIRS, Players, Walks, estimate
 from shapsketch.query.background import Background
 from shapsketch.space import Codes, Values
 from shapsketch.surrogate.predictor import Predictor
@@ -24,17 +27,24 @@ logger = logging.getLogger(__name__)
 
 # Sequences that are explained at a time, and mutants that are predicted at a time.
 GROUP, MUTANTS = 32, 1 << 16
-# Evaluations of each sequence that show how many it needs, and the largest number that it gets.
+# Evaluations of each sequence that show how many it needs, and the largest number that it gets. Along walks,
+# the first ones are `FEWEST_PAIRS`, and there may be more, because they are faster.
 FIRST_EVALUATIONS, MOST_EVALUATIONS = 128, 4_096
+MOST_ALONG_WALKS = 16_384
+# Variance of the values relative to those of as many coalitions (measured: 1.0 to 1.6).
+WALKS_VARIANCE = 1.5
+# Longest sequences for which walks are used. In longer ones, networks are not faster along walks.
+LONGEST_WALK = 128
 # Factor of the evaluations that it needs, because their number is estimated.
 MARGIN = 1.2
 # Random sequences that estimate the mean over the background.
 MEAN_SEQUENCES = 8_192
 # Random sequences that show how large Shapley values are.
 TYPICAL_SEQUENCES = 256
-# Numbers that give each use its own random numbers; those of `CONTROL` are for a predictor that is a control
-# variate.
-FIRST, SECOND, MEAN, TYPICAL, CONTROL = 1, 2, 3, 4, 5
+# Numbers that give each use its own random numbers. Each of `PURPOSES` estimates from the one before how many
+# evaluations are needed; those of `CONTROL` are for a predictor that is a control variate.
+PURPOSES = (1, 2, 6)
+MEAN, TYPICAL, CONTROL = 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class SampledPredictor:
         for start in range(0, len(codes), GROUP):
             part = codes[start : start + GROUP]
             controls = self._closed_form.controls(part, pairs=pairs)
-            parts.append(self._sample(part, controls, evaluations, CONTROL, pairs))
+            parts.append(self._by_coalitions(part, controls, evaluations, CONTROL, pairs))
         return Sampled.joined(parts)
 
     def predict(self, codes: Codes) -> Values:
@@ -129,12 +139,17 @@ class SampledPredictor:
         if background.shuffles is not None:
             return None
         if background.references is not None and len(background.references) <= MEAN_SEQUENCES:
-            return Mean(float(self.predict(background.references).mean()), 0.0)
+            return self._mean_of(background.references)
         rng = np.random.default_rng([self._sampling.seed, MEAN])
         codes = background.draw(np.zeros(background.space.n, dtype=np.uint8), MEAN_SEQUENCES, rng)
         residuals = self.predict(codes) - self._closed_form.predict(codes)
         base = self._closed_form.components.base_value
         return Mean(base + float(residuals.mean()), float(residuals.var(ddof=1)) / len(codes))
+
+    def _mean_of(self, listed: Codes | None) -> Mean:
+        """Return the exact mean over all sequences of a background."""
+        assert listed is not None
+        return Mean(float(self.predict(listed).mean()), 0.0)
 
     @property
     def base_value(self) -> float:
@@ -167,26 +182,113 @@ class SampledPredictor:
                     imprecise,
                     len(codes),
                     self._sampling.precision,
-                    MOST_EVALUATIONS,
+                    self._bounds(pairs)[1],
                 )
         return sampled
 
     def _group(self, codes: Codes, pairs: bool) -> Sampled:
-        sampling = self._sampling
-        controls = self._closed_form.controls(codes, pairs=pairs)
-        if sampling.evaluations is not None:
-            return self._sample(codes, controls, sampling.evaluations, FIRST, pairs).shrunk(controls)
-        first = self._sample(codes, controls, FIRST_EVALUATIONS, FIRST, pairs)
-        needed = self._needed(first)
-        for evaluations in np.unique(needed[needed > FIRST_EVALUATIONS]):
-            rows = np.flatnonzero(needed == evaluations)
-            # The first evaluations are not used again: values whose number of evaluations depends on them
-            # would be biased.
-            more = self._sample(codes[rows], controls.at(rows), int(evaluations), SECOND, pairs)
-            first = first.replaced(rows, more)
-        return first.shrunk(controls)
+        evaluations, controls = self._sampling.evaluations, self._closed_form.controls(codes, pairs=pairs)
+        if evaluations is not None:
+            sampled = self._by_coalitions(codes, controls, evaluations, PURPOSES[0], pairs)
+            return sampled.shrunk(controls)
+        least, most = self._bounds(pairs)
+        done = np.full(len(codes), least)
+        sampled = self._sample(codes, controls, least, PURPOSES[0], pairs)
+        for purpose in PURPOSES[1:]:
+            needed = self._needed(sampled, done, most)
+            for evaluations in np.unique(needed[needed > done]):
+                rows = np.flatnonzero((needed == evaluations) & (needed > done))
+                # Earlier evaluations are not used again: values whose number of evaluations depends on them
+                # would be biased.
+                more = self._sample(codes[rows], controls.at(rows), int(evaluations), purpose, pairs)
+                sampled = sampled.replaced(rows, more)
+            done = np.maximum(done, needed)
+        return sampled.shrunk(controls)
+
+    def _bounds(self, pairs: bool) -> tuple[int, int]:
+        """Return the smallest and the largest number of evaluations of a sequence."""
+        if pairs or not self._has_walks:
+            return FIRST_EVALUATIONS, MOST_EVALUATIONS
+        return FEWEST_PAIRS * self._pair_of_walks, MOST_ALONG_WALKS
+
+    @property
+    def most_coalitions(self) -> float:
+        """Number of coalitions with the same error as the most evaluations of a sequence."""
+        return MOST_ALONG_WALKS / WALKS_VARIANCE if self._has_walks else MOST_EVALUATIONS
+
+    @property
+    def _pair_of_walks(self) -> int:
+        """Evaluations of a pair of walks."""
+        return 2 * (self._background.space.n + 1)
+
+    @property
+    def _has_walks(self) -> bool:
+        """Whether the core evaluates the predictor along walks, and they are short."""
+        return self._predictor._custom is None and 1 < self._background.space.n <= LONGEST_WALK
 
     def _sample(
+        self, codes: Codes, controls: Controls, evaluations: int, purpose: int, pairs: bool
+    ) -> Sampled:
+        if pairs or not self._has_walks:
+            return self._by_coalitions(codes, controls, evaluations, purpose, pairs)
+        games = [self._games(row, evaluations) for row in codes]
+        few = np.flatnonzero([game is not None for game in games])
+        most = evaluations // self._pair_of_walks
+        if not len(few):
+            return self._along_walks(codes, controls, most, purpose)
+        exact = Sampled.joined(
+            [self._exact(row, game) for row, game in zip(codes, games, strict=True) if game]
+        )
+        if len(few) == len(codes):
+            return exact
+        return self._along_walks(codes, controls, most, purpose).replaced(few, exact)
+
+    def _games(self, row: Codes, evaluations: int) -> list[AllCoalitions] | None:
+        """Return the game of each background sequence, if they are few and have few coalitions in all."""
+        listed = self._background.listed(row)
+        if listed is None:
+            return None
+        differs = listed != row
+        if (2.0 ** differs.sum(axis=1)).sum() > evaluations:
+            return None
+        return [
+            AllCoalitions.enumerate(row, reference, np.flatnonzero(own))
+            for reference, own in zip(listed, differs, strict=True)
+        ]
+
+    def _exact(self, row: Codes, games: list[AllCoalitions]) -> Sampled:
+        """Return the mean of the exact values of all games of one sequence."""
+        scores = self.predict(np.concatenate([game.hybrids for game in games]))
+        parts = np.split(scores, np.cumsum([len(game.hybrids) for game in games])[:-1])
+        values = np.zeros(len(row))
+        for game, part in zip(games, parts, strict=True):
+            values[game.positions] += game.shapley_values(part) / len(games)
+        base_value = np.mean([part[0] for part in parts], keepdims=True)
+        return Sampled(values[None], np.zeros((1, len(row))), base_value, scores[-1:], None, None)
+
+    def _along_walks(self, codes: Codes, controls: Controls, most: int, purpose: int) -> Sampled:
+        """Return values from up to `most` pairs of walks for each sequence."""
+        background = self._background
+        rngs = [rng_of((self._sampling.seed, purpose), row) for row in codes]
+        walks = Walks.draw(codes, background, most, rngs)
+        ends_and_orders = walks.starts, walks.targets, walks.orders.ravel()
+        changes = walks.changes(self._predictor._core.walks(*ends_and_orders, walks.draws))
+        of_control = walks.changes(self._closed_form.walks(*ends_and_orders))
+        means, backgrounds = [self.mean] * len(codes), walks.backgrounds
+        if background.shuffles is not None:
+            means = [self._mean_of(background.listed(row)) for row in codes]
+        scores, values, errors = self.predict(codes), np.empty(codes.shape), np.empty(codes.shape)
+        for b, (row, mean) in enumerate(zip(codes, means, strict=True)):
+            assert mean is not None
+            players = Players(backgrounds[b] != row, differing_rates(row, background))
+            known, score = controls.values[b, :, 0], float(scores[b])
+            values[b], errors[b] = estimate(
+                changes[b], of_control[b], known, players, walks.strata, score, mean
+            )
+        base_values = np.array([mean.value for mean in means if mean is not None])
+        return Sampled(values, errors, base_values, scores, None, None)
+
+    def _by_coalitions(
         self, codes: Codes, controls: Controls, evaluations: int, purpose: int, pairs: bool
     ) -> Sampled:
         return sample(
@@ -209,16 +311,15 @@ class SampledPredictor:
         assert done == count
         return values
 
-    def _needed(self, first: Sampled) -> npt.NDArray[np.int64]:
-        """Return the evaluations that each sequence needs; 0 if the first ones suffice.
+    def _needed(self, sampled: Sampled, done: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+        """Return the evaluations that each sequence needs, at least those that are done.
 
         They are the first ones times powers of the square root of 2, so that many sequences share a number.
         """
-        most = MOST_EVALUATIONS / FIRST_EVALUATIONS
-        ratios = np.minimum(self._ratios(first), most)
+        ratios = np.minimum(self._ratios(sampled), most / done)
         steps = np.ceil(2.0 * np.log2(MARGIN * np.maximum(ratios, 1.0))) / 2.0
-        needed = np.minimum(np.ceil(FIRST_EVALUATIONS * 2.0**steps), MOST_EVALUATIONS)
-        return np.where(ratios > 1.0, needed, 0).astype(np.int64)
+        needed = np.minimum(np.ceil(done * 2.0**steps), most)
+        return np.where(ratios > 1.0, needed, done).astype(np.int64)
 
     def _ratios(self, sampled: Sampled) -> Values:
         """Return the variance of the values of each sequence, divided by that of the precision."""

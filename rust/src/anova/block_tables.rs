@@ -1,8 +1,8 @@
 //! Block tables: one table for all components whose supports are subsets of a small set of positions.
 //!
 //! For every word of its positions, a block table has one number for each position `i`: the contribution
-//! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions is the contribution
-//! to the score. One look-up replaces many.
+//! `Σ_{S∋i} a(S)/|S|` of its components to the Shapley value of `i`. Its sum over all positions, the contribution
+//! to the score, is stored too. One look-up replaces many.
 
 use rayon::prelude::*;
 
@@ -23,6 +23,8 @@ pub(crate) struct BlockTable {
     pub(crate) positions: Vec<u16>,
     /// One row of `positions.len()` entries for each word.
     rows: Vec<f64>,
+    /// The contribution of each word to the score: the sum of its row.
+    scores: Vec<f64>,
 }
 
 impl BlockTable {
@@ -31,6 +33,12 @@ impl BlockTable {
     pub(crate) fn row(&self, word: usize) -> &[f64] {
         let width = self.positions.len();
         &self.rows[word * width..][..width]
+    }
+
+    /// The contribution of a word to the score.
+    #[inline]
+    pub(crate) fn score(&self, word: usize) -> f64 {
+        self.scores[word]
     }
 
     /// Block tables of all components that have a table; `None` if they would take too much memory.
@@ -50,7 +58,7 @@ impl BlockTable {
         let supports: Vec<Vec<u16>> = tabled.iter().map(|&(index, _)| list.supports[index].clone()).collect();
         let blocks = cover(&supports, list.q, list.n, BLOCK_WORDS);
         let radices = |block: &Block| words::same(list.q, block.positions.len());
-        let entries = |block: &Block| words::count(radices(block)) * block.positions.len();
+        let entries = |block: &Block| words::count(radices(block)) * (block.positions.len() + 1);
         if blocks.iter().map(entries).sum::<usize>() > MAX_ENTRIES {
             return Ok(None);
         }
@@ -59,7 +67,7 @@ impl BlockTable {
             .map(|block| {
                 cancel.check()?;
                 let width = block.positions.len();
-                let mut rows = vec![0.0; entries(&block)];
+                let mut rows = vec![0.0; words::count(radices(&block)) * width];
                 for &s in &block.supports {
                     let support = &supports[s];
                     let table = &list.tables[tabled[s].1..];
@@ -71,7 +79,8 @@ impl BlockTable {
                         columns.iter().for_each(|&column| row[column] += contribution);
                     }
                 }
-                Ok(Self { positions: block.positions, rows })
+                let scores = rows.chunks_exact(width).map(|row| row.iter().sum()).collect();
+                Ok(Self { positions: block.positions, rows, scores })
             })
             .collect::<Result<_>>()?;
         Ok(Some(tables))
@@ -107,12 +116,12 @@ impl ComponentList {
             .filter(move |&index| !blocked || matches!(self.components[index], Component::Terms(_)))
     }
 
-    /// Calls `add` for each block, with its positions and its row at each sequence of a tile.
+    /// Calls `add` for each block, with its word at each sequence of a tile.
     pub(crate) fn each_block(
         &self,
         codes: &[u8],
         cancel: &Cancel,
-        mut add: impl FnMut(&[u16], &mut dyn Iterator<Item = &[f64]>),
+        mut add: impl FnMut(&BlockTable, &[u32]),
     ) -> Result<()> {
         let count = codes.len() / self.n;
         // The codes are stored position by position, so that the words of all sequences of a tile are computed
@@ -130,7 +139,18 @@ impl ComponentList {
                     .zip(column)
                     .for_each(|(word, symbol)| *word = *word * self.q as u32 + symbol);
             }
-            add(&block.positions, &mut words.iter().map(|&word| block.row(word as usize)));
+            add(block, &words);
+        }
+        Ok(())
+    }
+
+    /// Adds the components that are not in a block.
+    pub(super) fn add_unblocked(&self, codes: &[u8], out: &mut [f64], cancel: &Cancel) -> Result<()> {
+        for index in self.unblocked() {
+            for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
+                cancel.check()?;
+                *out += self.value(index, row);
+            }
         }
         Ok(())
     }
@@ -144,15 +164,10 @@ impl ComponentList {
         cancel: &Cancel,
     ) -> Result<()> {
         out.fill(base_value);
-        for index in self.unblocked() {
-            for (row, out) in codes.chunks_exact(self.n).zip(&mut *out) {
-                cancel.check()?;
-                *out += self.value(index, row);
-            }
-        }
-        self.each_block(codes, cancel, |_, rows| {
-            for (row, out) in rows.zip(&mut *out) {
-                *out += row.iter().sum::<f64>();
+        self.add_unblocked(codes, out, cancel)?;
+        self.each_block(codes, cancel, |block, words| {
+            for (&word, out) in words.iter().zip(&mut *out) {
+                *out += block.score(word as usize);
             }
         })
     }

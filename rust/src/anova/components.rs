@@ -45,7 +45,7 @@ const LISTED: u128 = 1 << 20;
 pub struct Components {
     background: Background,
     /// The mean of the terms without runs.
-    base_value: f64,
+    pub(super) base_value: f64,
     /// The mean of the terms with runs.
     base_of_runs: f64,
     pub(crate) form: Form,
@@ -284,7 +284,7 @@ impl ComponentList {
 
     /// Number of the word that a sequence has at a support.
     #[inline]
-    fn word(&self, support: &[u16], row: &[u8]) -> usize {
+    pub(super) fn word(&self, support: &[u16], row: &[u8]) -> usize {
         words::number(support.iter().map(|&i| row[i as usize] as usize), std::iter::repeat(self.q))
     }
 

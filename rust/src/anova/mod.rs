@@ -6,6 +6,7 @@
 //! ([`crate::explain`]). Terms with runs have too many components to list; they are evaluated as products. So are the
 //! leaves of deep trees, whose components are listed only for the results that need each of them.
 
+mod along_walks;
 mod background;
 mod block_tables;
 mod components;

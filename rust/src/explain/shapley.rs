@@ -66,9 +66,9 @@ fn add_tile(list: &ComponentList, codes: &[u8], out: &mut [f64], cancel: &Cancel
             support.iter().for_each(|&i| out[i as usize] += contribution);
         }
     }
-    list.each_block(codes, cancel, |positions, rows| {
-        for (row, out) in rows.zip(out.chunks_exact_mut(n)) {
-            for (&i, contribution) in positions.iter().zip(row) {
+    list.each_block(codes, cancel, |block, words| {
+        for (&word, out) in words.iter().zip(out.chunks_exact_mut(n)) {
+            for (&i, contribution) in block.positions.iter().zip(block.row(word as usize)) {
                 out[i as usize] += contribution;
             }
         }
@@ -94,7 +94,7 @@ fn add_with_references(
         for block in list.blocks() {
             coalitions(list, &block.positions, row, reference, &mut players, &mut words);
             game.clear();
-            game.extend(words.iter().map(|&word| block.row(word).iter().sum::<f64>()));
+            game.extend(words.iter().map(|&word| block.score(word)));
             add_game(&mut game, &players, weight, out);
         }
         for index in list.unblocked() {

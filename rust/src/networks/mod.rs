@@ -24,6 +24,7 @@ mod shape;
 mod tests;
 mod train;
 pub mod values;
+mod walk;
 mod windows;
 
 use rayon::prelude::*;
@@ -33,9 +34,11 @@ pub use shape::Shape;
 use self::pass::Workspace;
 use self::scan::Mutants;
 use self::train::{CHUNK, Standardised};
+use self::walk::LANES;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::space::SequenceSpace;
+use crate::walks::Walks;
 
 /// Sequences predicted by one task.
 const ROWS: usize = 256;
@@ -226,6 +229,38 @@ impl Ensemble {
         let scale = self.scale / self.networks.len() as f64;
         sum.iter_mut().for_each(|value| *value = self.centre + scale * *value);
         Ok(sum)
+    }
+
+    /// Predictions along walks, shape `(count, n + 1)`. Rows `2k` and `2k + 1` are those of one network, number
+    /// `draws[k] mod m` of `m`. If `draws` are random, they are unbiased, and cost a fraction of the mean of all networks.
+    ///
+    /// # Errors
+    /// If the walks do not belong to the space, there is not one draw for each pair of rows, or the caller cancels.
+    pub fn walks(&self, walks: &Walks<'_>, draws: &[u32], cancel: &Cancel) -> Result<Vec<f64>> {
+        walks.space().check_same(&self.space)?;
+        let (members, width, pairs) = (self.networks.len(), walks.width(), walks.count().div_ceil(2));
+        if draws.len() != pairs {
+            return Err(Error::ValueCount { what: "draws", got: draws.len(), expected: pairs });
+        }
+        let mut out = walks.zeros()?;
+        // Each task has about as many walks of each network as take their steps together.
+        let size = members * LANES;
+        out.par_chunks_mut(size * width).enumerate().try_for_each(|(task, out)| {
+            let rows = task * size..task * size + out.len() / width;
+            for (member, network) in self.networks.iter().enumerate() {
+                let own: Vec<usize> =
+                    rows.clone().filter(|row| draws[row / 2] as usize % members == member).collect();
+                for own in own.chunks(LANES) {
+                    let add = |row: usize, step: usize, output: f32| {
+                        let end = (row - rows.start + 1) * width;
+                        out[end - width + step..end].fill(self.centre + self.scale * f64::from(output));
+                    };
+                    network.along(walks, own, add, cancel)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// For each position, the prediction minus its mean over the symbols of that position; shape `(B, n)`. Symbols have

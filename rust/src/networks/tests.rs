@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -11,6 +12,7 @@ use super::shape::{Block, PLACED, SECOND_WIDTH, Shape};
 use super::{Ensemble, Training};
 use crate::cancel::Cancel;
 use crate::space::SequenceSpace;
+use crate::walks::Walks;
 
 pub(super) fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
@@ -295,6 +297,44 @@ fn marginals_are_those_of_the_predicted_mutants() {
                     (value - expected).abs() < 2e-5 * (1.0 + scores[0].abs() * q as f64),
                     "{row} {i}: {value} for {expected}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn outputs_along_walks_are_those_of_each_sequence() {
+    for (n, q, seed, pool) in [(1, 2, 0, 1), (3, 4, 1, 1), (9, 3, 2, 1), (23, 5, 3, 1), (17, 4, 4, 3)] {
+        let space = SequenceSpace::new(&"ACGTU"[..q], n).unwrap();
+        let shape = Shape { n, q, channels: 6, hidden: 5, pool };
+        let networks: Vec<Vec<f32>> = (1..4).map(|stream| shape.random(seed, stream)).collect();
+        let of = |rows| Ensemble::new(space.clone(), (6, 5, pool), rows, (3.0, 2.0)).unwrap();
+        let all = of(networks.clone());
+        let (count, cancel) = (70, Cancel::new());
+        let (starts, targets) = (random_codes(q, count * n, seed), random_codes(q, count * n, seed + 9));
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let orders: Vec<u32> = (0..count)
+            .flat_map(|_| {
+                order.shuffle(&mut rng);
+                order.clone()
+            })
+            .collect();
+        let walks = Walks::new(&space, &starts, &targets, &orders).unwrap();
+        let draws: Vec<u32> = (0..count as u32 / 2).map(|pair| pair * pair + 1).collect();
+        assert!(all.walks(&walks, &draws[1..], &cancel).is_err());
+        let values = all.walks(&walks, &draws, &cancel).unwrap();
+        for (row, values) in values.chunks(n + 1).enumerate() {
+            let one = of(vec![networks[draws[row / 2] as usize % 3].clone()]);
+            let mut sequence = starts[row * n..][..n].to_vec();
+            for step in 0..=n {
+                if step > 0 {
+                    let position = orders[row * n + step - 1] as usize;
+                    sequence[position] = targets[row * n + position];
+                }
+                let expected = one.predict(&sequence, &cancel).unwrap()[0];
+                let value = values[step];
+                assert!((value - expected).abs() < 1e-4, "{row} {step}: {value} for {expected}");
             }
         }
     }

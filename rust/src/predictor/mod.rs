@@ -16,6 +16,7 @@ use crate::space::SequenceSpace;
 use crate::surrogate::Surrogate;
 use crate::trees::CountingTrees;
 use crate::validation::RSquared;
+use crate::walks::Walks;
 
 /// Largest number of parts.
 const MOST_PARTS: usize = 64;
@@ -117,6 +118,18 @@ impl Model {
             Self::Networks(networks) => networks.predict(codes, cancel),
         }
     }
+
+    fn walks(&self, walks: &Walks<'_>, draws: &[u32], cancel: &Cancel) -> Result<Vec<f64>> {
+        match self {
+            Self::ClosedForm(form) => form.components.walks(walks, cancel),
+            Self::Monotone(form, curve) => {
+                let latent = form.components.walks(walks, cancel)?;
+                Ok(latent.into_iter().map(|value| curve.at(value)).collect())
+            }
+            Self::Trees(trees) => walks.each(|codes| trees.predict(codes, cancel), cancel),
+            Self::Networks(networks) => networks.walks(walks, draws, cancel),
+        }
+    }
 }
 
 impl Predictor {
@@ -216,6 +229,22 @@ impl Predictor {
         for part in &self.parts {
             let predictions = part.model.predict(codes, cancel)?;
             sum.iter_mut().zip(predictions).for_each(|(sum, value)| *sum += part.weight * value);
+        }
+        Ok(sum)
+    }
+
+    /// Predictions along walks, shape `(count, n + 1)`. Rows `2k` and `2k + 1` have one network of each ensemble, which
+    /// `draws[k]` chooses, see [`networks::Ensemble::walks`]. All other models are exact.
+    ///
+    /// # Errors
+    /// If the walks do not belong to the space, there is not one draw for each pair of rows, or the caller cancels.
+    pub fn walks(&self, walks: &Walks<'_>, draws: &[u32], cancel: &Cancel) -> Result<Vec<f64>> {
+        walks.space().check_same(&self.space)?;
+        let mut sum = walks.zeros()?;
+        sum.fill(self.constant);
+        for part in &self.parts {
+            let values = part.model.walks(walks, draws, cancel)?;
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += part.weight * value);
         }
         Ok(sum)
     }

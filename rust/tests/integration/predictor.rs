@@ -8,10 +8,11 @@ use shapsketch::amortised::{self, Accuracy, Amortised};
 use shapsketch::design::uniform;
 use shapsketch::networks::values::{ValueNetwork, ValuesTraining};
 use shapsketch::networks::{self, Training};
-use shapsketch::predictor::{ClosedForm, Model, Part, Predictor};
+use shapsketch::predictor::{ClosedForm, Curve, Model, Part, Predictor};
 use shapsketch::surrogate::{Relation, Spectrum};
 use shapsketch::trees::{Count, CountingTrees, Node, RunCount, RunCounts, Test};
 use shapsketch::validation::RSquared;
+use shapsketch::walks::Walks;
 use shapsketch::{Background, Cancel, Complex64, SequenceSpace, Sketch, Surrogate, frequency::Frequency};
 
 fn space() -> SequenceSpace {
@@ -69,6 +70,55 @@ fn predictor(codes: &[u8]) -> Predictor {
         part("networks", 0.125, Model::Networks(trained(codes))),
     ];
     Predictor::new(space(), 3.0, parts, some_r2()).unwrap()
+}
+
+#[test]
+fn values_along_walks_are_predictions() {
+    let cancel = Cancel::new();
+    let codes = uniform(&space(), 120, 0, &cancel).unwrap();
+    let (starts, targets) = codes.split_at(60 * 8);
+    let orders: Vec<u32> = (0..60).flat_map(|row| (0..8).map(move |i| (3 * i + row) % 8)).collect();
+    let own = space();
+    let walks = Walks::new(&own, starts, targets, &orders).unwrap();
+    let hybrids: Vec<(usize, Vec<u8>)> = (0..60).flat_map(|row| walks.hybrids(row)).collect();
+    assert!(hybrids.len() < 60 * 9, "steps between equal symbols have no sequence of their own");
+    let curve = Curve::new(vec![-2.0, 0.0, 2.0], vec![0.0, 1.0, 5.0]).unwrap();
+    let form = || Box::new(ClosedForm::new(closed_form()).unwrap());
+    let models = [
+        Model::ClosedForm(form()),
+        Model::Monotone(form(), curve),
+        Model::Trees(trees()),
+        Model::Trees(trees_with_runs()),
+    ];
+    let parts = models.map(|model| part("model", 0.5, model)).to_vec();
+    let exact = Predictor::new(space(), 1.0, parts, some_r2()).unwrap();
+    // With one of its networks in each pair of walks, the mean over all of them is that of the ensemble.
+    for (predictor, networks, tolerance) in [(exact, 1, 1e-12), (predictor(&codes), 2, 1e-5)] {
+        let mut mean = vec![0.0; 60 * 9];
+        for first in 0..networks {
+            let values = predictor.walks(&walks, &[first; 30], &cancel).unwrap();
+            mean.iter_mut().zip(values).for_each(|(mean, value)| *mean += value / f64::from(networks));
+        }
+        for row in 0..60 {
+            let mut sequence = starts[row * 8..][..8].to_vec();
+            for step in 0..9 {
+                if step > 0 {
+                    let i = orders[row * 8 + step - 1] as usize;
+                    sequence[i] = targets[row * 8 + i];
+                }
+                let expected = predictor.predict(&sequence, &cancel).unwrap()[0];
+                assert!((mean[row * 9 + step] - expected).abs() < tolerance, "{row} {step}");
+            }
+        }
+    }
+    let other = SequenceSpace::new("ACGT", 4).unwrap();
+    let short = Walks::new(&other, &[0; 4], &[1; 4], &[0, 1, 2, 3]).unwrap();
+    assert!(predictor(&codes).walks(&short, &[0], &cancel).is_err());
+    for orders in [vec![0, 1, 2, 2], vec![0, 1, 2, 4], vec![0, 1, 2]] {
+        assert!(Walks::new(&other, &[0; 4], &[1; 4], &orders).is_err());
+    }
+    assert!(Walks::new(&other, &[0; 4], &[1; 8], &[0, 1, 2, 3]).is_err());
+    assert!(Walks::new(&other, &[0; 4], &[4; 4], &[0, 1, 2, 3]).is_err());
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shapsketch::surrogate::ProductTerms;
+use shapsketch::walks::Walks;
 use shapsketch::{Background, Cancel, Components, Index, SequenceSpace};
 
 /// Largest absolute error, for values of the order of 1.
@@ -126,6 +128,27 @@ pub(crate) fn check(terms: &ProductTerms, x: &[u8], f: &dyn Fn(&[u8]) -> f64, se
         check_variances(&components, &weighted, f);
     }
     check_mutations(&against, x, f);
+    check_walks(&against, x, f, seed);
+}
+
+/// Scores along two walks to a sequence against those of each sequence on the way.
+fn check_walks(components: &Components, x: &[u8], f: &dyn Fn(&[u8]) -> f64, seed: u64) {
+    let (space, n) = (components.space(), x.len());
+    let start = random_sequence(space.q(), n, seed);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let orders: Vec<u32> = order.iter().chain(order.iter().rev()).copied().collect();
+    let (starts, targets) = (start.repeat(2), x.repeat(2));
+    let walks = Walks::new(space, &starts, &targets, &orders).unwrap();
+    let values = components.walks(&walks, &Cancel::new()).unwrap();
+    for (order, values) in orders.chunks(n).zip(values.chunks(n + 1)) {
+        let mut sequence = start.clone();
+        assert!((values[0] - f(&sequence)).abs() < TOLERANCE);
+        for (&i, value) in order.iter().zip(&values[1..]) {
+            sequence[i as usize] = x[i as usize];
+            assert!((value - f(&sequence)).abs() < TOLERANCE, "{order:?}, position {i}");
+        }
+    }
 }
 
 /// Interactions against their definitions over all coalitions.
