@@ -16,6 +16,11 @@ import numpy as np
 import shapsketch as ss
 
 LENGTH = 50
+ROUTES = [
+    ("", 0),
+    *(("evaluations", count) for count in (128, 512, 2_048, 8_192)),
+    *(("precision", precision) for precision in (0.1, 0.03)),
+]
 SCANS = np.random.default_rng(1).normal(size=(2, 6, 4))
 
 
@@ -41,10 +46,11 @@ def main():
     noise = np.sqrt((truth.stderr**2).mean()) / size
     print(f"R² of the closed form {sketch.r2:.3f}, of the predictor {sketch.predictor.r2:.3f}")
     print(f"standard error of the model's values {noise:.3f}")
-    print("of              evaluations  s/sequence   error  sampling  95 % intervals hold")
-    for evaluations in (None, 128, 512, 2_048, 8_192):
-        of = "closed form" if evaluations is None else "predictor"
-        explainer = ss.Explainer(sketch, of=of, evaluations=evaluations, progress=False)
+    print("of          how                  s/sequence   error  sampling  95 % intervals hold")
+    for name, value in ROUTES:
+        of = "predictor" if name else "closed form"
+        how = f"{name}={value:,}" if name else ""
+        explainer = ss.Explainer(sketch, of=of, progress=False, **({name: value} if name else {}))
         explainer.base_value  # noqa: B018
         started = time.perf_counter()
         explanation = explainer(codes)
@@ -55,9 +61,7 @@ def main():
         sampling = 0.0
         if explanation.sampling_stderr is not None:
             sampling = np.sqrt((explanation.sampling_stderr**2).mean()) / size
-        print(
-            f"{of:15} {evaluations or 0:11,} {seconds:11.5f} {rmse:7.3f} {sampling:9.3f} {held.mean():8.3f}"
-        )
+        print(f"{of:11} {how:20} {seconds:10.5f} {rmse:7.3f} {sampling:9.3f} {held.mean():8.3f}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
