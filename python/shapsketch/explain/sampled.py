@@ -194,8 +194,8 @@ class SampledPredictor:
         least, most = self._bounds(pairs)
         done = np.full(len(codes), least)
         sampled = self._sample(codes, controls, least, PURPOSES[0], pairs)
-        for purpose in PURPOSES[1:]:
-            needed = self._needed(sampled, done, most)
+        for purpose, largest in zip(PURPOSES[1:], (1.0, MARGIN), strict=True):
+            needed = self._needed(sampled, done, largest, most)
             for evaluations in np.unique(needed[needed > done]):
                 rows = np.flatnonzero((needed == evaluations) & (needed > done))
                 # Earlier evaluations are not used again: values whose number of evaluations depends on them
@@ -311,15 +311,17 @@ class SampledPredictor:
         assert done == count
         return values
 
-    def _needed(self, sampled: Sampled, done: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-        """Return the evaluations that each sequence needs, at least those that are done.
+    def _needed(
+        self, sampled: Sampled, done: npt.NDArray[np.int64], largest: float, most: int
+    ) -> npt.NDArray[np.int64]:
+        """Return the evaluations that each sequence needs: more than are done if its ratio exceeds `largest`.
 
         They are the first ones times powers of the square root of 2, so that many sequences share a number.
         """
         ratios = np.minimum(self._ratios(sampled), most / done)
         steps = np.ceil(2.0 * np.log2(MARGIN * np.maximum(ratios, 1.0))) / 2.0
         needed = np.minimum(np.ceil(done * 2.0**steps), most)
-        return np.where(ratios > 1.0, needed, done).astype(np.int64)
+        return np.where(ratios > largest, needed, done).astype(np.int64)
 
     def _ratios(self, sampled: Sampled) -> Values:
         """Return the variance of the values of each sequence, divided by that of the precision."""
