@@ -85,18 +85,17 @@ class AllCoalitions:
     def estimate(self, values: Values, _controls: Values, _known: Known, pairs: bool) -> Estimate:
         """Return exact values from the Möbius transform of the game."""
         m = len(self.positions)
+        moebius, inside = self._moebius(values)
         matrices = None
         if pairs:
-            moebius, inside = self._moebius(values)
             weighted = moebius / np.maximum(inside.sum(axis=1) - 1, 1)
             matrices = (np.triu((inside.T * weighted) @ inside, 1), np.zeros((m, m)))
         score, mean = float(values[-1]), Mean(float(values[0]), 0.0)
-        return Estimate(score, mean, (0.0, 0.0), self.shapley_values(values), np.zeros(m), matrices)
+        return Estimate(score, mean, (0.0, 0.0), _shared(moebius, inside), np.zeros(m), matrices)
 
     def shapley_values(self, values: Values) -> Values:
         """Return the Shapley values (m,) of the game from the values (2**m,) at the hybrids."""
-        moebius, inside = self._moebius(values)
-        return np.asarray((moebius / np.maximum(inside.sum(axis=1), 1)) @ inside)
+        return _shared(*self._moebius(values))
 
     def _moebius(self, values: Values) -> tuple[Values, npt.NDArray[np.int64]]:
         """Return the Möbius transform of the game, and which positions are in each coalition (2**m, m)."""
@@ -105,6 +104,11 @@ class AllCoalitions:
             inside = masks[masks >> position & 1 == 1]
             moebius[inside] -= moebius[inside ^ 1 << position]
         return moebius, masks[:, None] >> np.arange(len(self.positions)) & 1
+
+
+def _shared(moebius: Values, inside: npt.NDArray[np.int64]) -> Values:
+    """Return Shapley values: the Möbius transform of each coalition is shared equally by its positions."""
+    return np.asarray((moebius / np.maximum(inside.sum(axis=1), 1)) @ inside)
 
 
 @dataclass(frozen=True)

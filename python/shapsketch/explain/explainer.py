@@ -65,7 +65,7 @@ class Explainer(LikeShap, Views, Explains):
     precision : float
         Standard error of sampled values that is aimed at, above 0, relative to the root mean square of the
         values of a sequence, or of random sequences if that is larger. A sequence gets at most 16,384
-        predictions (4,096 for pairs, with a teacher of yours, and in sequences of more than 128 positions);
+        predictions (4,096 for pairs, with a teacher of yours, and in sequences of more than 100 positions);
         ``sampling_stderr`` of an explanation is the standard error that was reached.
     evaluations : int, optional
         Number of predictions for each sequence, at least 32, instead of `precision`. Values that are hardly

@@ -34,7 +34,7 @@ MOST_ALONG_WALKS = 16_384
 # Variance of the values relative to those of as many coalitions (measured: 1.0 to 1.6).
 WALKS_VARIANCE = 1.5
 # Longest sequences for which walks are used. In longer ones, networks are not faster along walks.
-LONGEST_WALK = 128
+LONGEST_WALK = 100
 # Factor of the evaluations that it needs, because their number is estimated.
 MARGIN = 1.2
 # Random sequences that estimate the mean over the background.
