@@ -214,7 +214,7 @@ def size_distribution(n: int) -> tuple[npt.NDArray[np.int64], Values, float]:
 
 
 @dataclass(frozen=True)
-class Fits:
+class _Fits:
     """For each of K pairs of coalitions, the regression of all other pairs on positions and control variates.
 
     Attributes
@@ -224,7 +224,7 @@ class Fits:
     coefficients : numpy.ndarray of float64, shape (K, J)
         Coefficients of the control variates.
     errors : numpy.ndarray of float64, shape (K,)
-        Difference of each pair, the first row of its unit, minus its prediction by the others.
+        Difference of each pair minus its prediction by the others.
     inflation : float
         Factor of the variance of a mean of K terms, which are correlated.
     """
@@ -235,24 +235,24 @@ class Fits:
     inflation: float
 
 
-def fits_without_each(
+def _fits_without_each(
     signs: Values,
     of_controls: Values,
     weights: Values,
     differences: Values,
     penalty: float,
     penalties: Values,
-) -> Fits:
-    """Return the ridge regressions of all but one of K units of R rows each.
+) -> _Fits:
+    """Return the ridge regressions of all but one of K pairs of coalitions.
 
     Parameters
     ----------
-    signs : numpy.ndarray of float64, shape (K, R, m)
-        1 for positions inside the coalition of a pair, -1 for those outside, 0 for those that do not play.
-    of_controls : numpy.ndarray of float64, shape (K, R, J)
+    signs : numpy.ndarray of float64, shape (K, m)
+        1 for positions inside the coalition of a pair, -1 for those outside.
+    of_controls : numpy.ndarray of float64, shape (K, J)
         The difference of each control variate.
-    weights : numpy.ndarray of float64, shape (K, R)
-    differences : numpy.ndarray of float64, shape (K, R)
+    weights : numpy.ndarray of float64, shape (K,)
+    differences : numpy.ndarray of float64, shape (K,)
         The difference of the function.
     penalty : float
         Penalty of the coefficient of a position.
@@ -260,26 +260,23 @@ def fits_without_each(
         A variance of `differences` for each control variate. A coefficient as large as 1 is penalised as much
         as an error of this size in one pair.
     """
-    count, rows, m = signs.shape
+    count, m = signs.shape
     # Scaled, so that units of control variates do not matter.
     scales = np.sqrt(np.where(penalties > 0.0, penalties, 1.0))
-    columns = np.concatenate([signs, of_controls / scales], axis=2)
-    weighted = columns * weights[..., None]
-    width = columns.shape[2]
-    diagonal = np.full(width, penalty)
+    columns = np.concatenate([signs, of_controls / scales], axis=1)
+    weighted = columns * weights[:, None]
+    diagonal = np.full(columns.shape[1], penalty)
     diagonal[m:] = 1.0
-    normal = columns.reshape(-1, width).T @ weighted.reshape(-1, width) + np.diag(diagonal)
-    inverse = np.linalg.inv(normal)
-    fitted = inverse @ (weighted.reshape(-1, width).T @ differences.reshape(-1))
-    # Errors of the fits without a unit follow from those of the fit to all by its leverage (R, R).
-    leverage = (columns @ inverse) @ weighted.transpose(0, 2, 1)
-    rests = (differences - columns @ fitted)[..., None]
-    errors = np.linalg.solve(np.eye(rows) - leverage, rests)[..., 0]
-    without = fitted - (weighted * errors[..., None]).sum(axis=1) @ inverse
-    # Fits to all but one unit have most units in common, so the terms are correlated. The covariance adds at
+    inverse = np.linalg.inv(columns.T @ weighted + np.diag(diagonal))
+    fitted = inverse @ (weighted.T @ differences)
+    # Errors of the fits without a pair follow from those of the fit to all by its leverage.
+    leverage = ((columns @ inverse) * weighted).sum(axis=1)
+    errors = (differences - columns @ fitted) / (1.0 - leverage)
+    without = fitted - (weighted * errors[:, None]) @ inverse
+    # Fits to all but one pair have most pairs in common, so the terms are correlated. The covariance adds at
     # most as much variance as the errors of the fits, which is the mean leverage times that of other errors.
-    mean = float(np.trace(leverage, axis1=1, axis2=2).mean()) if count else 0.0
-    return Fits(without[:, :m], without[:, m:] / scales, errors[:, 0], 1.0 + mean / (1.0 + mean))
+    mean = float(leverage.mean()) if count else 0.0
+    return _Fits(without[:, :m], without[:, m:] / scales, errors, 1.0 + mean / (1.0 + mean))
 
 
 def _zero_sum_values(
@@ -317,9 +314,7 @@ def _zero_sum_values(
     signs = np.where(inside, 1.0, -1.0)
     # n times the expected weight, 4 c (n - 1) / n², so that the penalty does not depend on the drawn sizes.
     weights, penalty = sizes * (n - sizes) / (n * n / 4.0), 4.0 * c * (n - 1) / n
-    fits = fits_without_each(
-        signs[:, None], of_controls[:, None], weights[:, None], differences[:, None], penalty, penalties
-    )
+    fits = _fits_without_each(signs, of_controls, weights, differences, penalty, penalties)
     shapley_weights = np.where(inside, (n - sizes)[:, None], -sizes[:, None]) / c
     terms = fits.linear - fits.linear.mean(axis=1, keepdims=True) + fits.coefficients @ known.T
     terms += shapley_weights * (fits.errors / 2.0)[:, None]

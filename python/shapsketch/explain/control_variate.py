@@ -5,6 +5,9 @@ Shapley values are known, such as the closed form of the sketch. The Shapley val
 of the first control variate plus those of the difference ``r``, which are sampled. The variance of the
 estimate falls with that of ``r``.
 
+Shapley values of single positions come from walks (:mod:`shapsketch.explain.permutations`) if the calls allow
+at least three and the background has more than one sequence. Otherwise, and for pairs, coalitions are drawn.
+
 A coalition ``T`` of ``t`` positions is drawn with probability ``c / (t (n - t))`` for its size, together with
 its complement and one background sequence ``b``. With ``d = r(x_T, b) - r(x_rest, b)``, ``w_i = (n - t) / c``
 for ``i`` inside ``T`` and ``-t / c`` outside, the Shapley values are ``E[w d / 2] + (r(x) - E r(b)) / n``
@@ -17,8 +20,7 @@ coefficient that cancels it, so it is not worse than none.
 
 Each hybrid of a sequence is evaluated once. With one reference as background, positions at which the sequence
 equals the reference have the value 0; the game has only the other positions. If all hybrids fit into the
-number of calls, all are evaluated, and the values are exact. With other backgrounds whose sequences equal the
-sequence at many positions, only the others play: :mod:`shapsketch.explain.differing`.
+number of calls, all are evaluated, and the values are exact.
 """
 
 from __future__ import annotations
@@ -235,7 +237,7 @@ def sample(
 
 def _means(estimates: list[Estimate], background: Background, known: Mean | None) -> list[Mean]:
     """Return the mean over the background for each sequence."""
-    own = [estimate.mean or known for estimate in estimates]
+    own = [known or estimate.mean for estimate in estimates]
     means = [mean for mean in own if mean is not None]
     if known is not None or background.fixed or background.shuffles is not None:
         return means

@@ -9,11 +9,12 @@ import numpy as np
 
 from shapsketch._validate import check_memory
 from shapsketch.explain.coalitions import AllCoalitions, CoalitionPairs
-from shapsketch.explain.differing import MOSTLY_EQUAL, DifferingPairs, differing_rates
+from shapsketch.explain.differing import differing_rates
+from shapsketch.explain.permutations import Permutations
 from shapsketch.query.background import Background
 from shapsketch.space import Codes
 
-Coalitions: TypeAlias = AllCoalitions | CoalitionPairs | DifferingPairs
+Coalitions: TypeAlias = AllCoalitions | CoalitionPairs | Permutations
 
 # Fraction of the calls of each sequence that estimate the mean over the background. Short sequences use more,
 # 0.5 / n, because the error of that mean is divided among few positions.
@@ -33,9 +34,9 @@ def rng_of(seed: tuple[int, ...], row: Codes) -> np.random.Generator:
 def coalitions_of(
     row: Codes, calls: int, background: Background, seed: tuple[int, ...], mean_known: bool, pairs: bool
 ) -> Coalitions:
-    """Return coalitions of one sequence with at most `calls` hybrids: all coalitions, or random ones.
+    """Return coalitions of one sequence with at most `calls` hybrids: all, those of walks, or random ones.
 
-    If `pairs` are estimated too, all positions play.
+    Pairs need random ones. One reference has them too, because no symbols of the background vary.
     """
     positions, exhaustive, rng = np.arange(len(row)), False, rng_of(seed, row)
     if background.fixed:
@@ -54,9 +55,10 @@ def coalitions_of(
             return AllCoalitions.enumerate(row, background.references[0], positions)
         backgrounds = np.repeat(background.references, 1 + (calls - 2) // 2, axis=0)
         return CoalitionPairs.draw(row, positions, backgrounds, 1, rng, complete=True)
-    rates = differing_rates(row, background)
-    if not pairs and rates.mean() <= 1.0 - MOSTLY_EQUAL:
-        return DifferingPairs.within(row, rates, background, calls, rng)
+    if not pairs:
+        walks = Permutations.within(row, differing_rates(row, background), background, calls, rng)
+        if walks is not None:
+            return walks
     n, n_background = len(row), 0
     if not mean_known:
         # One position has only the empty and the full coalition; all calls then estimate the mean.

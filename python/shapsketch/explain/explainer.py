@@ -336,7 +336,10 @@ class Explainer(LikeShap, Views, Explains):
         The sum is unbiased and has standard errors; its variance is smaller than without the sketch by a
         factor of about ``1 / (1 - R²)``. With few calls the sampling noise can exceed the error of the sketch
         itself: compare ``stderr`` with that of the explanation. Pairs have larger errors than single
-        positions. It is unbiased KernelSHAP (Covert & Lee 2021), adjusted by regression (Witter et al. 2025).
+        positions. Sampling is by permutations (Castro et al. 2009), which start from a Latin hypercube sample
+        of the background (McKay et al. 1979). For pairs, for one reference, and with too few calls for three
+        permutations, it is unbiased KernelSHAP (Covert & Lee 2021) with an adjustment by regression (Witter
+        et al. 2025).
 
         Parameters
         ----------

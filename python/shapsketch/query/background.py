@@ -346,5 +346,22 @@ class Background:
             return np.asarray((draws >= cumulative).sum(axis=2), dtype=np.uint8)
         return space._random(rng, count)
 
+    def draw_evenly(self, row: Codes, sizes: list[int], rng: np.random.Generator) -> Codes:
+        """Return random background sequences like `draw`, in groups of these sizes.
+
+        The groups of a distribution are independent Latin hypercube samples: each symbol is at a position
+        about as often as expected. All groups together have each sequence of a list about equally often.
+        """
+        listed, count = self.listed(row), sum(sizes)
+        if listed is not None:
+            return np.asarray(listed[np.resize(rng.permutation(len(listed)), count)])
+        cumulative = np.cumsum(self.chances, axis=1)
+        levels = np.concatenate(
+            [(np.argsort(rng.random((size, self.space.n)), axis=0) + 0.0) / size for size in sizes]
+        )
+        levels += rng.random(levels.shape) / np.repeat(sizes, sizes)[:, None]
+        levels *= cumulative[:, -1]
+        return np.asarray((levels[..., None] >= cumulative[:, :-1]).sum(axis=2), dtype=np.uint8)
+
     def __str__(self) -> str:
         return str(self.core) if self.shuffles is None else str(self.shuffles)
