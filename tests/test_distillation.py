@@ -98,6 +98,9 @@ def test_thorough_students_are_deterministic(monkeypatch):
     one, same = (students(float("inf"), seed=1).fit(stems) for _ in range(2))
     assert set(one) == {"distill (trees)", "distill (regress)"}
     for name, sketch in one.items():
+        alone = students(float("inf"), seed=1).fit(stems, [name])
+        assert set(alone) == {name}
+        np.testing.assert_array_equal(predict(sketch, codes), predict(alone[name], codes))
         np.testing.assert_array_equal(predict(sketch, codes), predict(same[name], codes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ from shapsketch.space import Codes, SequenceSpace, Values
 
 logger = logging.getLogger(__name__)
 
+# Names of students.
+TREES, REGRESSION = "distill (trees)", "distill (regress)"
 # Sequences that a custom teacher predicts at a time.
 CHUNK = 16_384
 # Predictions of the teacher for a student of trees: symbols in all predicted sequences, and bounds of the
@@ -167,8 +169,10 @@ class Students:
         self._positional, self._limits, self._relations = positional, limits, relations
         self._seed, self._log, self._draw, self._exact, self._trees = seed, log, draw, exact, trees
 
-    def fit(self, teacher: Callable[[Codes], Values]) -> dict[str, _core.Sketch]:
-        """Sketch a teacher in every way that suits the space; return sketches by name."""
+    def fit(
+        self, teacher: Callable[[Codes], Values], names: Collection[str] | None = None
+    ) -> dict[str, _core.Sketch]:
+        """Sketch a teacher in every way that suits the space, or only by `names`; return sketches by name."""
         space, seed, log = self._positional.space, self._seed, self._log
         if small(space):
             log("student: every sequence")
@@ -183,11 +187,11 @@ class Students:
         log(f"teacher: {count:,} predictions")
         predictions = teacher(codes)
         fitted: dict[str, _core.Sketch] = {}
-        if for_trees:
+        if for_trees and (names is None or TREES in names):
             log("student: trees")
             trees = self._tree_student(Labelled(codes[:for_trees], predictions[:for_trees]), until)
-            fitted.update({} if trees is None else {"distill (trees)": trees})
-        if for_regression:
+            fitted.update({} if trees is None else {TREES: trees})
+        if for_regression and (names is None or REGRESSION in names):
             log("student: regression")
             options = dict[str, Any]()
             if math.isfinite(self._limits.seconds):
@@ -196,7 +200,7 @@ class Students:
             regressor = SparseRegressor(space, basis="letters", random_state=seed, **options)
             rows = Labelled(codes[:for_regression], predictions[:for_regression])
             regressor._fit(space, rows, seconds=self._regression_seconds(time.perf_counter() - started))
-            fitted["distill (regress)"] = regressor.sketch_._core
+            fitted[REGRESSION] = regressor.sketch_._core
         return fitted
 
     def _regression_seconds(self, elapsed: float) -> float | None:

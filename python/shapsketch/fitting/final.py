@@ -120,7 +120,6 @@ class Final:
     clock: Clock | None = None
     refit: bool = True
     _models: dict[str, Model] = field(default_factory=dict)
-    _students: dict[str, _core.Sketch] | None = None
 
     def fitted(self, name: str) -> Model:
         """Return the model of a learner."""
@@ -135,19 +134,23 @@ class Final:
                 self._models[name] = learner.fitted
         return self._models[name]
 
-    def closed_form(self, name: str) -> _core.Sketch:
-        """Return the sketch of a candidate with a closed form."""
-        if name in self.comparison.learners:
+    def closed_forms(self, names: list[str]) -> list[_core.Sketch]:
+        """Return the sketches of candidates with closed forms."""
+        students = [name for name in names if name not in self.comparison.learners]
+        sketches = self.comparison.sketches
+        if self.refit and students:
+            sketches = self._refitted_students(students)
+        found = []
+        for name in names:
+            if name in students:
+                found.append(sketches[name])
+                continue
             model = self.fitted(name)
             assert isinstance(model, ClosedForm)
-            return model.sketch
-        if not self.refit:
-            return self.comparison.sketches[name]
-        if self._students is None:
-            self._students = self._refitted_students()
-        return self._students[name]
+            found.append(model.sketch)
+        return found
 
-    def _refitted_students(self) -> dict[str, _core.Sketch]:
+    def _refitted_students(self, names: list[str]) -> dict[str, _core.Sketch]:
         """Return the students of the teacher of all values, or those of the comparison to save time."""
         comparison = self.comparison
         # All students share one teacher.
@@ -162,7 +165,7 @@ class Final:
             if not self.clock.refits("students", seconds):
                 return comparison.sketches
         models = {teacher: self.fitted(teacher) for teacher in teaching.weights}
-        return self.students.fit(teacher_of(teaching, models))
+        return self.students.fit(teacher_of(teaching, models), names)
 
     def sketch(
         self, weights: Weights, predictions: Values, candidates: list[_core.Candidate]
@@ -208,7 +211,7 @@ class Final:
         if not weights.weights:
             constant = float(np.average(rows.values, weights=rows.weights))
             return _core.Sketch.constant_of(self.data.space._core, constant), None, predictions
-        parts = [self.closed_form(name) for name in weights.weights]
+        parts = self.closed_forms(list(weights.weights))
         factors = list(weights.weights.values())
         full = parts[0]
         if factors != [1.0] or weights.constant != 0.0:
