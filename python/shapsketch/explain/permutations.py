@@ -31,7 +31,7 @@ GROUPS = ((8, 64), (4, 16), (2, FEWEST_WALKS))
 # Number of groups that the variance of all positions is worth in that of one position.
 PRIOR = 4.0
 # Standard deviations of the number of evaluations that are left free. If walks need more, the last are left
-# out.
+# out. This favours no sequence much: 200 draws show no bias (tests/test_refine.py).
 DEVIATIONS = 1.0
 # Ridge penalty of regressions whose sums of squares are 1, against rounding errors.
 TINY = 1e-9

@@ -357,7 +357,7 @@ class Background:
             return np.asarray(listed[np.resize(rng.permutation(len(listed)), count)])
         cumulative = np.cumsum(self.chances, axis=1)
         levels = np.concatenate(
-            [(np.argsort(rng.random((size, self.space.n)), axis=0) + 0.0) / size for size in sizes]
+            [np.argsort(rng.random((size, self.space.n)), axis=0) / size for size in sizes]
         )
         levels += rng.random(levels.shape) / np.repeat(sizes, sizes)[:, None]
         levels *= cumulative[:, -1]
