@@ -11,7 +11,7 @@ use super::{Marginals, Shape, ValueNetwork, ValuesTraining};
 use crate::cancel::Cancel;
 use crate::networks::pass::flipped;
 use crate::networks::shape::PLACED;
-use crate::networks::tests::{check_gradient, random_codes, silu, slow_trunk};
+use crate::networks::tests::{check_gradient, has_derivatives, random_codes, silu, slow_trunk};
 use crate::space::SequenceSpace;
 
 /// The outputs for one sequence, neuron by neuron.
@@ -69,6 +69,7 @@ proptest! {
         parameters.extend((0..head::parameters(&shape)).map(|_| rng.random::<f32>() - 0.5));
         let exact: Vec<f64> = parameters.iter().map(|&value| f64::from(value)).collect();
         let codes = random_codes(q, count * n, seed);
+        prop_assume!(has_derivatives(&shape, &exact, &codes));
         let slopes: Vec<f32> = (0..count * n).map(|i| 0.5 + (i % 5) as f32).collect();
         let total = |parameters: &[f64]| -> f64 {
             let outputs = codes.chunks(n).flat_map(|sequence| slow(&shape, parameters, sequence));
