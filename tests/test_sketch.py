@@ -27,6 +27,15 @@ class Counting:
         return self.model(sequences)
 
 
+def test_all_sequences_of_many_positions_are_sketched():
+    space = ss.SequenceSpace("AC", 18)
+    values = np.random.default_rng(0).normal(size=space.size)
+    place = 2 ** np.arange(18)[::-1]
+    sketch = ss.sketch(lambda codes: values[codes @ place], space, budget=space.size, inputs="codes")
+    assert (sketch.method, sketch.n_terms) == ("exact", space.size)
+    np.testing.assert_allclose(sketch.r2, 1.0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("q", "n", "budget"),
     [

@@ -41,7 +41,7 @@ TINY = 1e-300
 # Predicted memory of the exact transform and of peeling for each query, in bytes; dense spectra need more.
 # Peeling decodes in the memory of the values (8 bytes); repeated queries and the blocks that are transformed
 # need some besides.
-QUERY_BYTES = {"exact": 45, "peel": 20}
+QUERY_BYTES = {"exact": 60, "peel": 20}
 
 
 @dataclass(frozen=True)

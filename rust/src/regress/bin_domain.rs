@@ -250,7 +250,7 @@ impl Operator for BinOperator {
                     value / unitary
                 })
                 .collect();
-            self.transform.inverse(&coefficients).into_iter().map(|v| v.re).collect()
+            self.transform.inverse(coefficients).into_iter().map(|v| v.re).collect()
         };
         values.par_chunks_exact(self.size).flat_map_iter(block).collect()
     }

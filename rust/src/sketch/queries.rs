@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::provenance::{Method, Outcome, Provenance, SketchInfo};
 use super::sketch::{HeldOut, Sketch};
-use crate::anova::{Background, Components};
+use crate::anova::Components;
 use crate::cancel::Cancel;
 use crate::design::{DesignConfig, Observations, QueryDesign};
 use crate::error::{Error, Result};
@@ -183,9 +183,16 @@ impl Queries {
         let centred = values.iter().map(|v| v - centre).collect();
         let observations = Observations::new(design.clone(), centred)?;
         let peeling = PeelingDecoder::default().decode_owned(observations, cancel)?;
+        let peeling = shifted(peeling, centre);
         // R² is computed on all sequences, because the design leaves no sequence for a test.
-        let batches = (0..design.len()).step_by(BATCH).map(|start| design.queries(start..start + BATCH));
-        self.finish(shifted(peeling, centre), Outcome::Exact, batches, values, cancel)
+        let everywhere = peeling.spectrum.everywhere(cancel)?;
+        let mut predictions = Vec::with_capacity(values.len());
+        for start in (0..design.len()).step_by(BATCH) {
+            let codes = design.queries(start..start + BATCH);
+            let rows = codes.chunks_exact(self.space().n());
+            predictions.extend(rows.map(|row| everywhere[self.space().number(row)]));
+        }
+        self.finish(peeling, Outcome::Exact, predictions, values)
     }
 
     /// Makes a sketch by peeling from the values of all queries of a regression; `None` if no queries have a design.
@@ -220,7 +227,9 @@ impl Queries {
         let truth: Vec<f64> = validation_values.iter().map(|value| value - centre).collect();
         let peeling = self.choose(&mut bins, validation, &truth, cancel)?;
         let outcome = peeling.status.into();
-        self.finish(shifted(peeling, centre), outcome, std::iter::once(test), test_values, cancel)
+        let peeling = shifted(peeling, centre);
+        let predictions = Components::new(&peeling.spectrum.terms())?.predict(test, cancel)?;
+        self.finish(peeling, outcome, predictions, test_values)
     }
 
     fn regress(&self, values: &[f64], time: Option<Duration>, cancel: &Cancel) -> Result<Sketch> {
@@ -231,22 +240,15 @@ impl Queries {
         Ok(sketch.with_budget(self.plan.budget()))
     }
 
-    /// The sketch of a peeled spectrum, tested on these sequences, which come in batches.
+    /// The sketch of a peeled spectrum, with its predictions of these values.
     fn finish(
         &self,
         peeling: Peeling,
         outcome: Outcome,
-        batches: impl Iterator<Item = impl AsRef<[u8]>>,
+        predictions: Vec<f64>,
         values: &[f64],
-        cancel: &Cancel,
     ) -> Result<Sketch> {
         let surrogate = Surrogate::Spectrum(peeling.spectrum);
-        let background = Background::uniform(self.space());
-        let components = Components::with_background(&surrogate.terms(), &background, cancel)?;
-        let mut predictions = Vec::with_capacity(values.len());
-        for codes in batches {
-            predictions.extend(components.predict(codes.as_ref(), cancel)?);
-        }
         let exact = outcome == Outcome::Exact;
         let provenance = Provenance {
             method: if exact { Method::Exact } else { Method::Peel },

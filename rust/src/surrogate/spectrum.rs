@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::frequency::Frequency;
 use crate::memory;
 use crate::space::SequenceSpace;
+use crate::transform::QaryTransform;
 
 /// Largest accepted `|F[k] - conj F[-k]|`, relative to the largest coefficient.
 const HERMITIAN_TOLERANCE: f64 = 1e-9;
@@ -223,6 +224,29 @@ impl Spectrum {
         Ok((rows, values))
     }
 
+    /// `f̂` at every sequence, in lexicographic order, by one inverse transform.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the values exceed the memory, or if the caller cancels.
+    pub(crate) fn everywhere(&self, cancel: &Cancel) -> Result<Vec<f64>> {
+        let mut coefficients: Vec<Complex64> = memory::zeros(
+            self.space.size().unwrap_or(u128::MAX),
+            "the values of all sequences",
+            "predict some sequences instead",
+        )?;
+        let mut strides = vec![1; self.space.n()];
+        for (i, size) in self.space.radices().enumerate().skip(1).rev() {
+            strides[i - 1] = strides[i] * size;
+        }
+        for (k, value) in self.ascending() {
+            cancel.check()?;
+            let index: usize = k.iter().map(|(i, label)| strides[usize::from(i)] * usize::from(label)).sum();
+            coefficients[index] = value;
+        }
+        let values = QaryTransform::with_sizes(self.space.radices()).inverse(coefficients);
+        Ok(values.into_iter().map(|value| value.re).collect())
+    }
+
     /// Number of nonzero coefficients of each order, both of each pair `k, -k` counted.
     #[must_use]
     pub fn orders(&self) -> Vec<usize> {
@@ -322,5 +346,43 @@ fn check(space: &SequenceSpace, terms: &[(Frequency, Complex64)]) -> Result<()> 
             Err(Error::BadFrequency { index, reason })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    proptest! {
+        #[test]
+        fn values_of_all_sequences_are_the_predictions(
+            sizes in proptest::collection::vec(1usize..=6, 1..5), count in 1usize..30, seed: u64,
+        ) {
+            prop_assume!(sizes.iter().any(|&size| size > 1));
+            let space = SequenceSpace::of_sizes(&sizes).unwrap();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut random = |bound: usize| rng.random_range(0..bound as u32) as u8;
+            let mut terms = BTreeMap::new();
+            for _ in 0..count {
+                let labels: Vec<u8> = sizes.iter().map(|&size| random(size)).collect();
+                let value = Complex64::new(f64::from(random(200)) - 99.5, f64::from(random(200)) - 99.5);
+                terms.insert(Frequency::from_dense(&labels), value);
+            }
+            let spectrum = Spectrum::real_part(space.clone(), terms.into_iter().collect()).unwrap();
+            let values = spectrum.everywhere(&Cancel::new()).unwrap();
+            let mut codes = vec![0; values.len() * space.n()];
+            codes.chunks_exact_mut(space.n()).enumerate().for_each(|(i, row)| space.write_sequence(i, row));
+            prop_assert_eq!(values.len() as u128, space.size().unwrap());
+            for (value, expected) in values.iter().zip(spectrum.predict(&codes).unwrap()) {
+                prop_assert!((value - expected).abs() < 1e-9, "{value} for {expected}");
+            }
+        }
     }
 }
