@@ -1,14 +1,20 @@
 //! Columns of a regression, and the two passes over a column that coordinate descent makes.
 
+use std::sync::Arc;
+
 /// A column of the regression: the values of an atom on the data.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Column {
     /// One at these rows, zero elsewhere.
     Ones(Vec<u32>),
+    /// The entry of the list of all rows at these rows, zero elsewhere.
+    Scaled(Vec<u32>, Arc<[f64]>),
     /// These values at these rows, zero elsewhere.
     Sparse(Vec<(u32, f64)>),
     /// An index for each row, and the value for each index.
     Dense(Vec<u8>, Vec<f64>),
+    /// The same, times the entry of the list of all rows.
+    ScaledDense(Vec<u8>, Vec<f64>, Arc<[f64]>),
 }
 
 impl Column {
@@ -17,9 +23,16 @@ impl Column {
     pub(crate) fn for_each(&self, mut f: impl FnMut(usize, f64)) {
         match self {
             Self::Ones(rows) => rows.iter().for_each(|&row| f(row as usize, 1.0)),
+            Self::Scaled(rows, scales) => {
+                rows.iter().for_each(|&row| f(row as usize, scales[row as usize]));
+            }
             Self::Sparse(entries) => entries.iter().for_each(|&(row, value)| f(row as usize, value)),
             Self::Dense(indices, values) => {
                 indices.iter().enumerate().for_each(|(row, &index)| f(row, values[index as usize]));
+            }
+            Self::ScaledDense(indices, values, scales) => {
+                let entries = indices.iter().zip(scales.iter()).enumerate();
+                entries.for_each(|(row, (&index, scale))| f(row, values[index as usize] * scale));
             }
         }
     }
@@ -27,18 +40,18 @@ impl Column {
     /// The rows of a letter pattern; `None` for a character.
     pub(crate) fn pattern_rows(&self) -> Option<Vec<u32>> {
         match self {
-            Self::Ones(rows) => Some(rows.clone()),
+            Self::Ones(rows) | Self::Scaled(rows, _) => Some(rows.clone()),
             Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
-            Self::Dense(..) => None,
+            Self::Dense(..) | Self::ScaledDense(..) => None,
         }
     }
 
-    /// Size in bytes.
+    /// Size in bytes, without the list of all rows.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Ones(rows) => 4 * rows.len(),
+            Self::Ones(rows) | Self::Scaled(rows, _) => 4 * rows.len(),
             Self::Sparse(entries) => 16 * entries.len(),
-            Self::Dense(indices, _) => indices.len(),
+            Self::Dense(indices, _) | Self::ScaledDense(indices, ..) => indices.len(),
         }
     }
 }
@@ -125,13 +138,21 @@ mod tests {
             let values = [0.5, -2.0, 0.0];
             let columns = [
                 Column::Ones(present.clone()),
+                Column::Scaled(present.clone(), rows.iter().map(|row| row.1).collect()),
                 Column::Sparse(present.iter().map(|&row| (row, at(row as usize).0 + 1.0)).collect()),
                 Column::Dense(rows.iter().map(|row| row.4).collect(), values.to_vec()),
+                Column::ScaledDense(
+                    rows.iter().map(|row| row.4).collect(),
+                    values.to_vec(),
+                    rows.iter().map(|row| row.1).collect(),
+                ),
             ];
-            let dense: [Vec<f64>; 3] = [
+            let dense: [Vec<f64>; 5] = [
                 rows.iter().map(|row| f64::from(u8::from(row.3))).collect(),
+                rows.iter().map(|row| if row.3 { row.1 } else { 0.0 }).collect(),
                 rows.iter().map(|row| if row.3 { row.0 + 1.0 } else { 0.0 }).collect(),
                 rows.iter().map(|row| values[row.4 as usize]).collect(),
+                rows.iter().map(|row| values[row.4 as usize] * row.1).collect(),
             ];
             let residual: Vec<[f64; 2]> = rows.iter().map(|row| [row.0, row.1]).collect();
             let held_out: Vec<u8> = rows.iter().map(|row| row.2).collect();

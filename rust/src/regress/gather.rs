@@ -49,7 +49,7 @@ pub(crate) struct GatherOperator {
     rows: Vec<Vec<u32>>,
     values: Vec<f64>,
     /// `√w` of each row.
-    constant: Vec<f64>,
+    constant: Arc<[f64]>,
     /// Whether rows have different weights.
     weighted: bool,
     /// Supports of the dictionary, those of runs, and those that growth added.
@@ -83,9 +83,9 @@ impl GatherOperator {
         weights: Option<&[f64]>,
         supports: Vec<Vec<u16>>,
     ) -> Self {
-        let constant: Vec<f64> = match weights {
+        let constant: Arc<[f64]> = match weights {
             Some(weights) => weights.iter().map(|w| w.sqrt()).collect(),
-            None => vec![1.0; values.len()],
+            None => std::iter::repeat_n(1.0, values.len()).collect(),
         };
         let columns: Vec<Vec<u8>> =
             (0..n).into_par_iter().map(|i| codes.chunks_exact(n).map(|row| row[i]).collect()).collect();
@@ -122,7 +122,7 @@ impl GatherOperator {
             rows,
             blocks,
             listed,
-            values: values.iter().zip(&constant).map(|(v, c)| v * c).collect(),
+            values: values.iter().zip(constant.iter()).map(|(v, c)| v * c).collect(),
             constant,
             weighted: weights.is_some(),
             n_letters: supports.len(),
@@ -210,12 +210,9 @@ impl GatherOperator {
     }
 
     /// The column of the letter pattern in these rows.
-    pub(crate) fn pattern_column(&self, rows: Vec<u32>) -> Column {
-        if self.weighted {
-            Column::Sparse(rows.into_iter().map(|row| (row, self.constant[row as usize])).collect())
-        } else {
-            Column::Ones(rows)
-        }
+    pub(crate) fn pattern_column(&self, mut rows: Vec<u32>) -> Column {
+        rows.shrink_to_fit();
+        if self.weighted { Column::Scaled(rows, self.constant.clone()) } else { Column::Ones(rows) }
     }
 
     /// The rows with these symbols on a support.
@@ -372,7 +369,7 @@ impl Operator for GatherOperator {
     }
 
     fn to_sequences(&self, values: &[f64]) -> Vec<f64> {
-        values.iter().zip(&self.constant).map(|(v, c)| v / c).collect()
+        values.iter().zip(self.constant.iter()).map(|(v, c)| v / c).collect()
     }
 
     fn run(&self, support: usize) -> Option<Run> {
@@ -396,11 +393,10 @@ impl Operator for GatherOperator {
                 let (labels, wave) = wave(id.cell, self.q, support.len());
                 let phases = self.phases(support, &labels);
                 let values: Vec<f64> = self.roots.iter().map(|&root| wave.value(root)).collect();
-                if !self.weighted {
-                    return Column::Dense(phases, values);
+                match self.weighted {
+                    true => Column::ScaledDense(phases, values, self.constant.clone()),
+                    false => Column::Dense(phases, values),
                 }
-                let entries = phases.iter().zip(&self.constant).enumerate();
-                Column::Sparse(entries.map(|(row, (&p, c))| (row as u32, values[p as usize] * c)).collect())
             }
         }
     }
