@@ -8,7 +8,7 @@ import pytest
 import shapsketch as ss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapsketch import cli
+from shapsketch import _core, cli
 from toys import moebius, shapley_values
 
 SYMBOLS = "ABCDEFGHIJKLMNOPQRSTU"
@@ -128,6 +128,55 @@ def test_every_method_learns_a_library(method, tmp_path):
     assert loaded.space == LIBRARY
     np.testing.assert_array_equal(loaded.predict(codes), sketch.predict(codes))
     assert "letters by position: 864 sequences" in loaded.summary()
+
+
+def test_amortised_values_of_a_library_are_those_of_its_predictor():
+    codes = every(LIBRARY)
+    values = library_score(codes)
+    options = {"members": 1, "channels": 12, "hidden": 12, "epochs": 20, "rate": 1e-2, "decay": 0.1}
+    networks = _core.Networks.train(LIBRARY._core, codes, values, None, seed=0, **options)
+    poor = ss.fit(codes, values, LIBRARY, method="auto", effort="quick", max_terms=4, progress=False)._core
+    parts = [("networks", 1.0, 0.9, networks)]
+    predictor = _core.Predictor(LIBRARY._core, constant=0.0, parts=parts, r2=poor.info.r2, variances=None)
+    sketch = ss.amortise(ss.Sketch._wrap(poor.with_predictor(predictor)))
+
+    rows = codes[np.random.default_rng(1).permutation(len(codes))[:40]]
+    explanation = ss.Explainer(sketch, of="amortised")(rows)
+    scores = {row.tobytes(): score for row, score in zip(codes, sketch.predictor.predict(codes), strict=True)}
+    weights = np.full(len(codes), 1 / len(codes))
+
+    def score(rows):
+        return np.array([scores[row.tobytes()] for row in rows])
+
+    games = [played(score, LIBRARY, row, codes, weights) for row in rows]
+    truth = np.array([shapley_values(game, LIBRARY.n) for game in games])
+    assert (explanation.values[:, 1] == 0).all()
+    error = np.sqrt(((explanation.values - truth) ** 2).mean() / (truth**2).mean())
+    assert 0.5 * sketch.amortised_error < error < 2 * sketch.amortised_error < 0.4
+
+
+@pytest.mark.parametrize("basis", ["letters", "characters"])
+def test_intervals_of_a_noisy_library_hold_the_values_of_the_model(basis):
+    space = ss.SequenceSpace(["ACGT", "CT", "AC", "ACGT", "AGT", "CG", "ACT", "A"])
+    held = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        single, pair = rng.normal(size=(8, space.q)), rng.normal(size=(space.q, space.q))
+        codes = np.stack([rng.choice(np.flatnonzero(row), 400) for row in space.allowed], axis=1)
+        codes = codes.astype(np.uint8)
+
+        def model(rows, single=single, pair=pair):
+            singles = sum(effects[rows[:, i]] for i, effects in enumerate(single))
+            return singles + pair[rows[:, 0], rows[:, 3]] + pair[rows[:, 4], rows[:, 6]]
+
+        noisy = model(codes) + rng.normal(0, 0.5, len(codes))
+        sketch = ss.SparseRegressor(space, basis=basis, random_state=0).fit(codes, noisy).sketch_
+        exact = ss.sketch(model, space, budget=space.size, inputs="codes", progress=False)
+        explanation = ss.Explainer(sketch)(codes[:20])
+        errors = np.abs(explanation.values - ss.Explainer(exact)(codes[:20]).values)
+        assert (explanation.stderr[:, 7] == 0).all()
+        held.append((errors < 1.96 * explanation.stderr)[:, :7].mean())
+    assert 0.9 < np.mean(held) < 1.0
 
 
 def test_planted_terms_of_unequal_alphabets_are_recovered():

@@ -119,7 +119,6 @@ class ValueNetwork:
     def train(
         predictor: Predictor, sketch: Sketch, background: Background, *, seed: int
     ) -> ValueNetwork: ...
-    def values(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]: ...
 
 class Amortised:
     def __new__(

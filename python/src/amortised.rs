@@ -35,22 +35,6 @@ impl ValueNetwork {
         })
         .map(Self)
     }
-
-    /// What the network adds to the Shapley values of the closed form, `(B, n)`.
-    fn values<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Matrix<'py, f64>> {
-        outputs(py, &self.0, &codes)
-    }
-}
-
-fn outputs<'py>(
-    py: Python<'py>,
-    network: &values::ValueNetwork,
-    codes: &Codes<'_>,
-) -> PyResult<Matrix<'py, f64>> {
-    let codes = arrays::codes(codes);
-    let n = network.space().n();
-    let values = interruptible(py, |cancel| network.values(&codes, cancel))?;
-    arrays::matrix(py, values, codes.len() / n, n)
 }
 
 /// A network, its background, and its accuracy.
@@ -81,7 +65,10 @@ impl Amortised {
 
     /// What the network adds to the Shapley values of the closed form, `(B, n)`.
     fn values<'py>(&self, py: Python<'py>, codes: Codes<'_>) -> PyResult<Matrix<'py, f64>> {
-        outputs(py, self.0.network(), &codes)
+        let codes = arrays::codes(&codes);
+        let n = self.0.space().n();
+        let values = interruptible(py, |cancel| self.0.values(&codes, cancel))?;
+        arrays::matrix(py, values, codes.len() / n, n)
     }
 
     /// The probability of each symbol at each position, row by row.

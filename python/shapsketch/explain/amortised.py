@@ -111,17 +111,17 @@ def amortise(sketch: Sketch, background: BackgroundLike | None = None, *, random
     closed_form = ClosedForm(sketch, parsed)
     sampling = Sampling(precision=PRECISION, evaluations=EVALUATIONS, seed=seed, progress=False)
     sampled = SampledPredictor(predictor, closed_form, parsed, sampling)
-    error, size, of_sampling = _accuracy(network, closed_form, sampled, seed)
-    core = _core.Amortised(
-        network, parsed.core, base_value=sampled.base_value, error=error, size=size, sampling=of_sampling
-    )
+    options = {"base_value": sampled.base_value}
+    untested = _core.Amortised(network, parsed.core, **options, error=0.0, size=0.0, sampling=0.0)
+    error, size, of_sampling = _accuracy(untested, closed_form, sampled, seed)
+    core = _core.Amortised(network, parsed.core, **options, error=error, size=size, sampling=of_sampling)
     amortised = Sketch._wrap(sketch._core.with_amortised(core), sketch._link, start=sketch._start)
     logger.info("amortised values: error %.3g, %.3g of their size", error, error / size if size else 0.0)
     return amortised
 
 
 def _accuracy(
-    network: _core.ValueNetwork, closed_form: ClosedForm, sampled: SampledPredictor, seed: int
+    amortised: _core.Amortised, closed_form: ClosedForm, sampled: SampledPredictor, seed: int
 ) -> tuple[float, float, float]:
     """Return the error on held-out sequences, the size of the values, and the error of sampling."""
     space = closed_form.space
@@ -129,7 +129,7 @@ def _accuracy(
     codes = space._random(rng, HELD_OUT)
     precise = sampled.as_control(codes, EVALUATIONS, pairs=False)
     noise = float((precise.stderr**2).mean())
-    values = closed_form.shapley_values(codes)[0] + network.values(codes)
+    values = closed_form.shapley_values(codes)[0] + amortised.values(codes)
     # Errors of sampling add to the squares.
     square = max(float((precise.values**2).mean()) - noise, 0.0)
     error = max(float(((values - precise.values) ** 2).mean()) - noise, 0.0)

@@ -13,7 +13,8 @@ from shapsketch.fitting.comparison import Comparison, refit_seconds, teacher_of
 from shapsketch.fitting.distillation import CustomTeacher, Students
 from shapsketch.fitting.effort import Clock
 from shapsketch.fitting.holdout import Labelled, are_near, predictions_after_truncation
-from shapsketch.fitting.learners import ClosedForm, Model
+from shapsketch.fitting.learners import ClosedForm, Model, NetworkLearner
+from shapsketch.fitting.networks import REFIT_GAIN_NEAR
 from shapsketch.fitting.options import FitOptions
 from shapsketch.fitting.stacking import Weights
 from shapsketch.fitting.steps import Stages
@@ -229,7 +230,9 @@ class Final:
         The second item is the user's predictor, which is no part of the first.
         """
         held = self.comparison.split.held
-        r2 = held.held_out_r2(predictions, self.data.rows, gain=REFIT_GAIN)
+        learns = self.data.near and NetworkLearner.name in weights.weights
+        gain = REFIT_GAIN_NEAR if learns else REFIT_GAIN
+        r2 = held.held_out_r2(predictions, self.data.rows, gain=gain)
         parts, custom = [], None
         for name, weight in weights.weights.items():
             alone = held.r_squared(self.comparison.predictions[name])

@@ -16,6 +16,9 @@ HIDDEN = 64
 # Highest rate of the one-cycle schedule, and decay of the parameters relative to the rate.
 RATE = 5e-3
 DECAY = 0.1
+# Largest fraction by which networks of all sequences near one sequence have a smaller error than those of
+# four fifths. With 2,000 sequences of a deep scan of two motifs, it was 0.54 and 0.56.
+REFIT_GAIN_NEAR = 0.6
 
 
 def train(space: SequenceSpace, data: Labelled, size: NetworkSize, seed: int) -> _core.Networks:

@@ -88,6 +88,24 @@ impl Amortised {
         &self.network
     }
 
+    /// What the network adds to the Shapley values of the closed form, `(B, n)`, for row-major codes. The letter of a position
+    /// that has probability 1 under the background has the value 0, and the network adds nothing.
+    ///
+    /// # Errors
+    /// If the codes do not belong to the space, or the caller cancels.
+    pub fn values(&self, codes: &[u8], cancel: &Cancel) -> Result<Vec<f64>> {
+        let (q, n) = (self.space().q(), self.space().n());
+        let mut values = self.network.values(codes, cancel)?;
+        for (row, values) in codes.chunks_exact(n).zip(values.chunks_exact_mut(n)) {
+            for (i, (&code, value)) in row.iter().zip(values).enumerate() {
+                if self.background[i * q + usize::from(code)] >= 1.0 - SLACK {
+                    *value = 0.0;
+                }
+            }
+        }
+        Ok(values)
+    }
+
     /// Probability of each symbol at each position under the background, `(n, q)`.
     #[must_use]
     pub fn background(&self) -> &[f64] {

@@ -23,7 +23,7 @@ use super::folds::FOLDS;
 use super::gather::GatherOperator;
 use super::operator::{Operator, digits};
 use super::solver::{Atom, Lanes};
-use super::{Atoms, Data, Dictionary, Sample, residual_tables};
+use super::{Atoms, Data, Dictionary, Sample, real_characters, residual_tables};
 use crate::anova::RunProducts;
 use crate::cancel::Cancel;
 use crate::design::free_positions;
@@ -73,9 +73,7 @@ pub(super) fn estimate<O: Operator>(
     cancel: &Cancel,
 ) -> Result<Option<Uncertainty>> {
     let sample = data.sample;
-    // Characters of the whole alphabet are no components of a space whose positions have letters of their own.
-    let unsuited = sample.space().has_letters() && matches!(surrogate, Surrogate::Spectrum(_));
-    if unsuited || !sample.is_uniform() {
+    if !sample.is_uniform() {
         return Ok(None);
     }
     let noise = held_out.noise();
@@ -164,10 +162,10 @@ fn of_terms<O: Operator>(
             all.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
             uncertainty.patterns = all.into_iter().map(|(.., variance)| variance).collect();
         }
-        // An atom has mean square 1, and its whole effect is a component on its support.
-        Surrogate::Spectrum(_) => variances.for_each(|(support, _, variance)| {
-            let square = variance / (support.len() * support.len()) as f64;
-            support.iter().for_each(|&i| uncertainty.positions[i as usize] += square);
+        Surrogate::Spectrum(_) => variances.for_each(|(support, cell, variance)| {
+            let squares = real_characters::mean_squares(space, support, cell);
+            let of_positions = support.iter().zip(squares);
+            of_positions.for_each(|(&i, square)| uncertainty.positions[i as usize] += variance * square);
         }),
     }
     uncertainty
