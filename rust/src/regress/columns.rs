@@ -2,13 +2,65 @@
 
 use std::sync::Arc;
 
+/// Some of the rows, ascending.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Rows {
+    /// Their numbers.
+    Listed(Vec<u32>),
+    /// A bit for each row: less memory than a list if more than 1/32 of the rows are in it.
+    Marked(Vec<u64>),
+}
+
+impl Rows {
+    /// These rows (ascending) of `count` rows, in the form that takes less memory.
+    pub(crate) fn new(rows: Vec<u32>, count: usize) -> Self {
+        if rows.len() * 32 <= count {
+            let mut rows = rows;
+            rows.shrink_to_fit();
+            return Self::Listed(rows);
+        }
+        let mut words = vec![0; count.div_ceil(64)];
+        rows.into_iter().for_each(|row| words[row as usize / 64] |= 1 << (row % 64));
+        Self::Marked(words)
+    }
+
+    #[inline(always)]
+    fn for_each(&self, mut f: impl FnMut(usize)) {
+        match self {
+            Self::Listed(rows) => rows.iter().for_each(|&row| f(row as usize)),
+            Self::Marked(words) => {
+                for (at, &word) in words.iter().enumerate() {
+                    let mut rest = word;
+                    while rest != 0 {
+                        f(64 * at + rest.trailing_zeros() as usize);
+                        rest &= rest - 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn to_vec(&self) -> Vec<u32> {
+        let mut rows = Vec::new();
+        self.for_each(|row| rows.push(row as u32));
+        rows
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Listed(rows) => 4 * rows.len(),
+            Self::Marked(words) => 8 * words.len(),
+        }
+    }
+}
+
 /// A column of the regression: the values of an atom on the data.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Column {
     /// One at these rows, zero elsewhere.
-    Ones(Vec<u32>),
+    Ones(Rows),
     /// The entry of the list of all rows at these rows, zero elsewhere.
-    Scaled(Vec<u32>, Arc<[f64]>),
+    Scaled(Rows, Arc<[f64]>),
     /// These values at these rows, zero elsewhere.
     Sparse(Vec<(u32, f64)>),
     /// An index for each row, and the value for each index.
@@ -22,10 +74,8 @@ impl Column {
     #[inline(always)]
     pub(crate) fn for_each(&self, mut f: impl FnMut(usize, f64)) {
         match self {
-            Self::Ones(rows) => rows.iter().for_each(|&row| f(row as usize, 1.0)),
-            Self::Scaled(rows, scales) => {
-                rows.iter().for_each(|&row| f(row as usize, scales[row as usize]));
-            }
+            Self::Ones(rows) => rows.for_each(|row| f(row, 1.0)),
+            Self::Scaled(rows, scales) => rows.for_each(|row| f(row, scales[row])),
             Self::Sparse(entries) => entries.iter().for_each(|&(row, value)| f(row as usize, value)),
             Self::Dense(indices, values) => {
                 indices.iter().enumerate().for_each(|(row, &index)| f(row, values[index as usize]));
@@ -40,7 +90,7 @@ impl Column {
     /// The rows of a letter pattern; `None` for a character.
     pub(crate) fn pattern_rows(&self) -> Option<Vec<u32>> {
         match self {
-            Self::Ones(rows) | Self::Scaled(rows, _) => Some(rows.clone()),
+            Self::Ones(rows) | Self::Scaled(rows, _) => Some(rows.to_vec()),
             Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
             Self::Dense(..) | Self::ScaledDense(..) => None,
         }
@@ -49,7 +99,7 @@ impl Column {
     /// Size in bytes, without the list of all rows.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Ones(rows) | Self::Scaled(rows, _) => 4 * rows.len(),
+            Self::Ones(rows) | Self::Scaled(rows, _) => rows.bytes(),
             Self::Sparse(entries) => 16 * entries.len(),
             Self::Dense(indices, _) | Self::ScaledDense(indices, ..) => indices.len(),
         }
@@ -131,14 +181,16 @@ mod tests {
     proptest! {
         #[test]
         fn passes_are_those_of_the_definition(
-            rows in prop::collection::vec((-1.0..1.0, -1.0..1.0, 0_u8..4, any::<bool>(), 0_u8..3), 1..40),
+            rows in prop::collection::vec((-1.0..1.0, -1.0..1.0, 0_u8..4, any::<bool>(), 0_u8..3), 1..200),
+            rare: bool,
         ) {
             let at = |row: usize| rows[row];
-            let present: Vec<u32> = (0..rows.len()).filter(|&row| at(row).3).map(|row| row as u32).collect();
+            let is_present = |row: usize| at(row).3 && (!rare || row % 64 == 5);
+            let present: Vec<u32> = (0..rows.len()).filter(|&row| is_present(row)).map(|row| row as u32).collect();
             let values = [0.5, -2.0, 0.0];
             let columns = [
-                Column::Ones(present.clone()),
-                Column::Scaled(present.clone(), rows.iter().map(|row| row.1).collect()),
+                Column::Ones(Rows::new(present.clone(), rows.len())),
+                Column::Scaled(Rows::new(present.clone(), rows.len()), rows.iter().map(|row| row.1).collect()),
                 Column::Sparse(present.iter().map(|&row| (row, at(row as usize).0 + 1.0)).collect()),
                 Column::Dense(rows.iter().map(|row| row.4).collect(), values.to_vec()),
                 Column::ScaledDense(
@@ -148,15 +200,16 @@ mod tests {
                 ),
             ];
             let dense: [Vec<f64>; 5] = [
-                rows.iter().map(|row| f64::from(u8::from(row.3))).collect(),
-                rows.iter().map(|row| if row.3 { row.1 } else { 0.0 }).collect(),
-                rows.iter().map(|row| if row.3 { row.0 + 1.0 } else { 0.0 }).collect(),
+                (0..rows.len()).map(|row| f64::from(u8::from(is_present(row)))).collect(),
+                (0..rows.len()).map(|row| if is_present(row) { at(row).1 } else { 0.0 }).collect(),
+                (0..rows.len()).map(|row| if is_present(row) { at(row).0 + 1.0 } else { 0.0 }).collect(),
                 rows.iter().map(|row| values[row.4 as usize]).collect(),
                 rows.iter().map(|row| values[row.4 as usize] * row.1).collect(),
             ];
             let residual: Vec<[f64; 2]> = rows.iter().map(|row| [row.0, row.1]).collect();
             let held_out: Vec<u8> = rows.iter().map(|row| row.2).collect();
             let masks = [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]];
+            prop_assert!(columns[..3].iter().all(|column| column.pattern_rows().as_ref() == Some(&present)));
             for (column, dense) in columns.iter().zip(&dense) {
                 let products = products(column, &residual, &held_out, &masks);
                 let mut after = residual.clone();

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
 
 use super::Atoms;
-use super::columns::Column;
+use super::columns::{Column, Rows};
 use super::operator::{AtomId, Characters, Correlations, Operator, digits};
 use super::patterns::{Patterns, indicator_scale};
 use super::real_characters::{Wave, cells, wave};
@@ -210,8 +210,8 @@ impl GatherOperator {
     }
 
     /// The column of the letter pattern in these rows.
-    pub(crate) fn pattern_column(&self, mut rows: Vec<u32>) -> Column {
-        rows.shrink_to_fit();
+    pub(crate) fn pattern_column(&self, rows: Vec<u32>) -> Column {
+        let rows = Rows::new(rows, self.constant.len());
         if self.weighted { Column::Scaled(rows, self.constant.clone()) } else { Column::Ones(rows) }
     }
 
