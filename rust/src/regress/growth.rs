@@ -29,14 +29,15 @@ struct Extension {
 
 /// Makes extensions of atoms active if their correlation with the residual exceeds `lambda` times their
 /// penalty. This is decided lane by lane: a lane extends atoms with nonzero coefficients in this lane, and
-/// compares the extensions with the residual of this lane.
+/// compares the extensions with the residual of this lane. Returns false if they would take too much memory; then those of
+/// this set of lanes, and of the following ones, do not become active.
 pub(crate) fn grow(
     operator: &mut GatherOperator,
     lanes: &mut [Lanes<LANES>],
     factors: &PenaltyFactors,
     lambda: f64,
     cancel: &Cancel,
-) -> Result<()> {
+) -> Result<bool> {
     for set in lanes {
         let residual = set.training_residual();
         let extended: Vec<Vec<Extension>> = set
@@ -48,6 +49,9 @@ pub(crate) fn grow(
                 Ok(extensions(operator, set, atom, &residual, factors, lambda))
             })
             .collect::<Result<_>>()?;
+        if !set.has_room(extended.iter().flatten().filter_map(|extension| extension.column.as_ref())) {
+            return Ok(false);
+        }
         for extension in extended.into_iter().flatten() {
             let support = operator.support_index_or_add(extension.support);
             let id = AtomId::new(support, cell(&extension.symbols, operator.q()));
@@ -55,7 +59,7 @@ pub(crate) fn grow(
             set.activate(operator, id, column, extension.penalty, extension.lanes);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The extensions of one atom that become active in some lane.

@@ -221,8 +221,8 @@ impl<'a, O: Operator> Path<'a, O> {
         self.largest_lambda != 0.0 && self.variance > largest.powi(2) * ROUNDING
     }
 
-    /// Fits all lanes with this `λ`. Returns false if there would be too many active atoms; then some fits have the `λ` of
-    /// the step before.
+    /// Fits all lanes with this `λ`. Returns false if there would be too many active atoms, or too many for the memory; then
+    /// some fits have the `λ` of the step before.
     fn step(&mut self, lambda: f64) -> Result<bool> {
         // The sequential strong rule (Tibshirani et al. 2012), then a check of the atoms it discarded. Runs that the rule
         // discards wait for the next step, because a scan of all runs takes longer.
@@ -247,7 +247,10 @@ impl<'a, O: Operator> Path<'a, O> {
         }
         if self.config.factors.growth.is_some() {
             if let Some(patterns) = self.operator.growable() {
-                grow(patterns, &mut self.lanes, &self.config.factors, lambda, cancel)?;
+                let grown = grow(patterns, &mut self.lanes, &self.config.factors, lambda, cancel)?;
+                if !grown && self.config.lambda.is_none() {
+                    return Ok(false);
+                }
             }
             self.lanes
                 .par_iter_mut()

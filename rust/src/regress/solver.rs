@@ -23,8 +23,12 @@ const INNER_SWEEPS: usize = 20;
 const MIN_INDEPENDENT: f64 = 1e-9;
 /// A little less than 1.
 const BELOW: f64 = 1.0 - 1e-12;
-/// Memory for the active columns of one set of lanes, in bytes.
-const MAX_COLUMN_BYTES: usize = 1 << 30;
+/// Memory for the active atoms of one set of lanes, in bytes: enough for this number of columns with a bit for each row,
+/// and within these limits.
+const COLUMNS: usize = 20_000;
+const BYTES: (usize, usize) = (1 << 28, 1 << 30);
+/// Approximate memory of an atom besides its column and its numbers in the lanes, in bytes: its support, in two lists.
+const SUPPORT_BYTES: usize = 160;
 
 /// Lanes as bits: bit `l` represents lane `l`.
 pub(crate) fn lane_bits(lanes: impl Iterator<Item = usize>) -> u8 {
@@ -72,7 +76,7 @@ pub(crate) struct Lanes<const L: usize> {
     index: HashMap<AtomId, usize>,
     /// Indices in `atoms`, in the order of descent.
     order: Vec<usize>,
-    /// Size of the active columns, in bytes.
+    /// Size of the active atoms, in bytes.
     bytes: usize,
     /// Memory for the residuals of training rows.
     buffer: Vec<[f64; L]>,
@@ -164,9 +168,20 @@ impl<const L: usize> Lanes<L> {
         self.residual[row][lane] + self.offset[lane] * self.constant[row]
     }
 
-    /// Whether the active columns take more memory than is allowed.
+    /// Whether the active atoms take more memory than is allowed.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes > MAX_COLUMN_BYTES
+        !self.has_room([])
+    }
+
+    /// Whether atoms with these columns can become active within the memory that is allowed.
+    pub(crate) fn has_room<'a>(&self, columns: impl IntoIterator<Item = &'a Column>) -> bool {
+        let more: usize = columns.into_iter().map(Self::bytes_of).sum();
+        self.bytes + more <= (COLUMNS * self.residual.len() / 8).clamp(BYTES.0, BYTES.1)
+    }
+
+    /// Size of an atom with this column, in bytes.
+    fn bytes_of(column: &Column) -> usize {
+        column.bytes() + size_of::<Atom<L>>() + SUPPORT_BYTES
     }
 
     /// Number of nonzero coefficients of a lane.
@@ -208,7 +223,7 @@ impl<const L: usize> Lanes<L> {
                 norm[l] = 0.0;
             }
         }
-        self.bytes += column.bytes();
+        self.bytes += Self::bytes_of(&column);
         self.index.insert(id, self.atoms.len());
         let rank = operator.rank(id);
         self.order.push(self.atoms.len());
@@ -396,5 +411,25 @@ impl<const L: usize> Lanes<L> {
             }
         }
         Ok(Some(activated))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Atoms;
+    use super::super::columns::Rows;
+    use super::super::gather::GatherOperator;
+    use super::*;
+
+    #[test]
+    fn atoms_have_room_up_to_the_memory_that_is_allowed() {
+        let operator =
+            GatherOperator::new((2, 2), Atoms::Letters, &[0, 0, 1, 1], &[0.0, 1.0], None, Vec::new());
+        let lanes = Lanes::<1>::new(&operator, vec![0; 2], Vec::new());
+        let column = Column::Ones(Rows::new(vec![0], 2));
+        let size = Lanes::<1>::bytes_of(&column);
+        assert!(!lanes.is_full());
+        assert!(lanes.has_room(std::iter::repeat_n(&column, BYTES.0 / size)));
+        assert!(!lanes.has_room(std::iter::repeat_n(&column, BYTES.0 / size + 1)));
     }
 }
