@@ -230,8 +230,8 @@ class Final:
         The second item is the user's predictor, which is no part of the first.
         """
         held = self.comparison.split.held
-        learns = self.data.near and NetworkLearner.name in weights.weights
-        gain = REFIT_GAIN_NEAR if learns else REFIT_GAIN
+        near = self.data.near and NetworkLearner.name in weights.weights
+        gain = REFIT_GAIN_NEAR if near else REFIT_GAIN
         r2 = held.held_out_r2(predictions, self.data.rows, gain=gain)
         parts, custom = [], None
         for name, weight in weights.weights.items():

@@ -13,9 +13,8 @@ pub(crate) enum Rows {
 
 impl Rows {
     /// These rows (ascending) of `count` rows, in the form that takes less memory.
-    pub(crate) fn new(rows: Vec<u32>, count: usize) -> Self {
+    pub(crate) fn new(mut rows: Vec<u32>, count: usize) -> Self {
         if rows.len() * 32 <= count {
-            let mut rows = rows;
             rows.shrink_to_fit();
             return Self::Listed(rows);
         }
