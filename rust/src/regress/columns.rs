@@ -14,7 +14,7 @@ pub(crate) enum Rows {
 impl Rows {
     /// These rows (ascending) of `count` rows, in the form that takes less memory.
     pub(crate) fn new(mut rows: Vec<u32>, count: usize) -> Self {
-        if rows.len() * 32 <= count {
+        if Self::are_listed(rows.len(), count) {
             rows.shrink_to_fit();
             return Self::Listed(rows);
         }
@@ -23,19 +23,27 @@ impl Rows {
         Self::Marked(words)
     }
 
+    fn are_listed(rows: usize, count: usize) -> bool {
+        rows * 32 <= count
+    }
+
+    /// Size of this number of rows of `count` rows, in bytes.
+    pub(crate) fn bytes_of(rows: usize, count: usize) -> usize {
+        if Self::are_listed(rows, count) { 4 * rows } else { 8 * count.div_ceil(64) }
+    }
+
     #[inline(always)]
     fn for_each(&self, mut f: impl FnMut(usize)) {
         match self {
             Self::Listed(rows) => rows.iter().for_each(|&row| f(row as usize)),
-            Self::Marked(words) => {
-                for (at, &word) in words.iter().enumerate() {
-                    let mut rest = word;
-                    while rest != 0 {
-                        f(64 * at + rest.trailing_zeros() as usize);
-                        rest &= rest - 1;
-                    }
-                }
-            }
+            Self::Marked(words) => for_each_bit(words, f),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Listed(rows) => rows.len(),
+            Self::Marked(words) => words.iter().map(|word| word.count_ones() as usize).sum(),
         }
     }
 
@@ -49,6 +57,18 @@ impl Rows {
         match self {
             Self::Listed(rows) => 4 * rows.len(),
             Self::Marked(words) => 8 * words.len(),
+        }
+    }
+}
+
+/// Calls `f` with the number of each bit that is set in words of 64 bits, ascending.
+#[inline(always)]
+pub(super) fn for_each_bit(words: &[u64], mut f: impl FnMut(usize)) {
+    for (at, &word) in words.iter().enumerate() {
+        let mut rest = word;
+        while rest != 0 {
+            f(64 * at + rest.trailing_zeros() as usize);
+            rest &= rest - 1;
         }
     }
 }
@@ -92,6 +112,15 @@ impl Column {
             Self::Ones(rows) | Self::Scaled(rows, _) => Some(rows.to_vec()),
             Self::Sparse(entries) => Some(entries.iter().map(|&(row, _)| row).collect()),
             Self::Dense(..) | Self::ScaledDense(..) => None,
+        }
+    }
+
+    /// Number of rows where the value is not zero by construction.
+    pub(crate) fn n_rows(&self) -> usize {
+        match self {
+            Self::Ones(rows) | Self::Scaled(rows, _) => rows.len(),
+            Self::Sparse(entries) => entries.len(),
+            Self::Dense(indices, _) | Self::ScaledDense(indices, ..) => indices.len(),
         }
     }
 

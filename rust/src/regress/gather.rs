@@ -215,6 +215,11 @@ impl GatherOperator {
         if self.weighted { Column::Scaled(rows, self.constant.clone()) } else { Column::Ones(rows) }
     }
 
+    /// Size of the column of a pattern that this number of rows match, in bytes.
+    pub(crate) fn pattern_bytes(&self, rows: usize) -> usize {
+        Rows::bytes_of(rows, self.constant.len())
+    }
+
     /// The rows with these symbols on a support.
     fn matching_rows(&self, support: &[u16], symbols: &[u8]) -> Vec<u32> {
         let rows_at = |i: usize| &self.rows[support[i] as usize * self.q + symbols[i] as usize];

@@ -1,12 +1,13 @@
 //! Runs as atoms of a regression: each is a support with one cell.
 //!
 //! The rows with a pair of related symbols are stored as bits for each pair of positions. A scan goes from each first
-//! pair to longer runs, and keeps only rows that have all pairs so far. So it costs little more than the first pairs.
+//! pair to longer runs, and keeps only the bits that all pairs so far have in common.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::columns::for_each_bit;
 use super::patterns::FEWEST_ROWS;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -179,23 +180,15 @@ impl RunAtoms {
         let outputs = groups.par_chunks(STARTS).map(|groups| {
             cancel.check()?;
             let mut outputs = Vec::new();
-            let mut rows: Vec<u32> = Vec::new();
+            let mut all = vec![0; self.shared.words];
             for &(start, end) in groups {
                 let Some(last) = (start..end).rev().find(|&run| include(run)) else { continue };
-                rows.clear();
+                all.fill(u64::MAX);
                 for (run, pair) in (start..=last).zip(runs[last].pairs()) {
-                    let bits = self.shared.bits(runs[run], pair);
-                    if run == start {
-                        set_bits(bits, &mut rows);
-                    } else {
-                        rows.retain(|&row| bits[row as usize / BITS] >> (row as usize % BITS) & 1 == 1);
-                    }
+                    keep_common(&mut all, self.shared.bits(runs[run], pair));
                     if include(run) {
                         let mut sum = [0.0; L];
-                        for &row in &rows {
-                            let values = &values[row as usize];
-                            (0..L).for_each(|l| sum[l] += values[l]);
-                        }
+                        for_each_bit(&all, |row| (0..L).for_each(|l| sum[l] += values[row][l]));
                         let mut output = Vec::new();
                         visit(run, sum, &mut output);
                         if !output.is_empty() {
@@ -223,23 +216,16 @@ impl Shared {
     fn rows(&self, run: Run) -> Vec<u32> {
         let mut all = vec![u64::MAX; self.words];
         for pair in run.pairs() {
-            all.iter_mut().zip(self.bits(run, pair)).for_each(|(all, bits)| *all &= bits);
+            keep_common(&mut all, self.bits(run, pair));
         }
         let mut rows = Vec::new();
-        set_bits(&all, &mut rows);
+        for_each_bit(&all, |row| rows.push(row as u32));
         rows
     }
 }
 
-/// Appends the numbers of the bits that are set.
-fn set_bits(words: &[u64], rows: &mut Vec<u32>) {
-    for (index, &word) in words.iter().enumerate() {
-        let mut rest = word;
-        while rest != 0 {
-            rows.push((index * BITS) as u32 + rest.trailing_zeros());
-            rest &= rest - 1;
-        }
-    }
+fn keep_common(all: &mut [u64], bits: &[u64]) {
+    all.iter_mut().zip(bits).for_each(|(all, bits)| *all &= bits);
 }
 
 #[cfg(test)]

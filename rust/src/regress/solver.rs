@@ -173,15 +173,15 @@ impl<const L: usize> Lanes<L> {
         !self.has_room([])
     }
 
-    /// Whether atoms with these columns can become active within the memory that is allowed.
-    pub(crate) fn has_room<'a>(&self, columns: impl IntoIterator<Item = &'a Column>) -> bool {
-        let more: usize = columns.into_iter().map(Self::bytes_of).sum();
+    /// Whether atoms whose columns have these sizes in bytes can become active within the memory that is allowed.
+    pub(crate) fn has_room(&self, columns: impl IntoIterator<Item = usize>) -> bool {
+        let more: usize = columns.into_iter().map(Self::bytes_with).sum();
         self.bytes + more <= (COLUMNS * self.residual.len() / 8).clamp(BYTES.0, BYTES.1)
     }
 
-    /// Size of an atom with this column, in bytes.
-    fn bytes_of(column: &Column) -> usize {
-        column.bytes() + size_of::<Atom<L>>() + SUPPORT_BYTES
+    /// Size of an atom whose column has this size, in bytes.
+    fn bytes_with(column: usize) -> usize {
+        column + size_of::<Atom<L>>() + SUPPORT_BYTES
     }
 
     /// Number of nonzero coefficients of a lane.
@@ -223,7 +223,7 @@ impl<const L: usize> Lanes<L> {
                 norm[l] = 0.0;
             }
         }
-        self.bytes += Self::bytes_of(&column);
+        self.bytes += Self::bytes_with(column.bytes());
         self.index.insert(id, self.atoms.len());
         let rank = operator.rank(id);
         self.order.push(self.atoms.len());
@@ -426,10 +426,10 @@ mod tests {
         let operator =
             GatherOperator::new((2, 2), Atoms::Letters, &[0, 0, 1, 1], &[0.0, 1.0], None, Vec::new());
         let lanes = Lanes::<1>::new(&operator, vec![0; 2], Vec::new());
-        let column = Column::Ones(Rows::new(vec![0], 2));
-        let size = Lanes::<1>::bytes_of(&column);
+        let column = Column::Ones(Rows::new(vec![0], 2)).bytes();
+        let size = Lanes::<1>::bytes_with(column);
         assert!(!lanes.is_full());
-        assert!(lanes.has_room(std::iter::repeat_n(&column, BYTES.0 / size)));
-        assert!(!lanes.has_room(std::iter::repeat_n(&column, BYTES.0 / size + 1)));
+        assert!(lanes.has_room(std::iter::repeat_n(column, BYTES.0 / size)));
+        assert!(!lanes.has_room(std::iter::repeat_n(column, BYTES.0 / size + 1)));
     }
 }
