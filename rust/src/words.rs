@@ -7,7 +7,7 @@
 //!
 //! Also here: subsets of positions, and a cover of many supports by few sets of positions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// `order` equal radices.
 pub(crate) fn same(q: usize, order: usize) -> std::iter::RepeatN<usize> {
@@ -124,46 +124,27 @@ pub(crate) struct Block {
 /// Covers the supports by blocks. Each block starts with a support that is not covered yet. It then adds, one by one,
 /// the position with which it covers most supports, as long as the table of its words has at most `cells` cells.
 pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> Vec<Block> {
-    let mut uncovered: HashMap<&[u16], usize> =
-        supports.iter().enumerate().map(|(index, support)| (support.as_slice(), index)).collect();
-    let longest = supports.iter().map(Vec::len).max().unwrap_or(0);
     let mut starts: Vec<usize> = (0..supports.len()).collect();
     starts.sort_by_key(|&index| std::cmp::Reverse(supports[index].len()));
-    // Positions that occur together with each position, and positions whose own support is not covered: no other
-    // position can add a support to a block.
-    let mut neighbours = vec![BTreeSet::new(); n];
-    let mut single = BTreeSet::new();
-    for support in supports {
-        support.iter().for_each(|&i| neighbours[i as usize].extend(support.iter().copied()));
-        if let [i] = support[..] {
-            single.insert(i);
-        }
-    }
+    let mut uncovered = Uncovered::new(supports, n);
     let mut blocks = Vec::new();
     for start in starts {
-        if !uncovered.contains_key(supports[start].as_slice()) {
+        if uncovered.covered[start] {
             continue;
         }
-        let mut positions = supports[start].clone();
-        while positions.len() < n && q.pow(positions.len() as u32 + 1) <= cells {
-            let mut others: BTreeSet<u16> =
-                positions.iter().flat_map(|&i| neighbours[i as usize].iter().copied()).collect();
-            others.extend(single.iter().find(|&i| !positions.contains(i) && !others.contains(i)));
-            let gains = others.into_iter().filter(|i| !positions.contains(i)).map(|i| {
-                let mut wider = positions.clone();
-                wider.insert(wider.partition_point(|&p| p < i), i);
-                (contained(&wider, longest, Some(i), &uncovered).len(), std::cmp::Reverse(i), wider)
-            });
-            match gains.max() {
-                Some((gain, _, wider)) if gain > 0 => positions = wider,
-                _ => break,
-            }
+        let mut growing = GrowingBlock::new(n);
+        supports[start].iter().for_each(|&i| growing.add(i, &mut uncovered));
+        while growing.positions.len() < n && q.pow(growing.positions.len() as u32 + 1) <= cells {
+            let Some(i) = growing.best(&uncovered) else { break };
+            growing.add(i, &mut uncovered);
         }
-        let covered = contained(&positions, longest, None, &uncovered);
+        let GrowingBlock { mut positions, supports: mut covered, .. } = growing;
+        positions.sort_unstable();
+        covered.sort_unstable();
         for &index in &covered {
-            uncovered.remove(supports[index].as_slice());
+            uncovered.covered[index] = true;
             if let [i] = supports[index][..] {
-                single.remove(&i);
+                uncovered.single.remove(&i);
             }
         }
         blocks.push(Block { positions, supports: covered });
@@ -173,22 +154,77 @@ pub(crate) fn cover(supports: &[Vec<u16>], q: usize, n: usize, cells: usize) -> 
     blocks
 }
 
-/// The indices of the supports that are subsets of `positions`. If `with` is a position, only supports with it.
-fn contained(
-    positions: &[u16],
-    longest: usize,
-    with: Option<u16>,
-    supports: &HashMap<&[u16], usize>,
-) -> Vec<usize> {
-    let mut indices = Vec::new();
-    let needed = positions.iter().position(|&i| Some(i) == with).map_or(0, |bit| 1 << bit);
-    for bits in 1_usize..1 << positions.len() {
-        if bits & needed == needed && bits.count_ones() as usize <= longest {
-            indices.extend(supports.get(subset(positions, bits).as_slice()));
+/// Which supports no block covers yet.
+struct Uncovered<'a> {
+    supports: &'a [Vec<u16>],
+    covered: Vec<bool>,
+    /// Indices of the supports with each position; some of them may be covered.
+    with_position: Vec<Vec<usize>>,
+    /// Positions whose own support is not covered.
+    single: BTreeSet<u16>,
+}
+
+impl<'a> Uncovered<'a> {
+    fn new(supports: &'a [Vec<u16>], n: usize) -> Self {
+        let mut with_position = vec![Vec::new(); n];
+        for (index, support) in supports.iter().enumerate() {
+            support.iter().for_each(|&i| with_position[i as usize].push(index));
+        }
+        let single = supports.iter().filter(|support| support.len() == 1).map(|support| support[0]).collect();
+        Self { supports, covered: vec![false; supports.len()], with_position, single }
+    }
+}
+
+/// A block to which positions are added.
+struct GrowingBlock {
+    positions: Vec<u16>,
+    /// Whether each position is in the block.
+    inside: Vec<bool>,
+    /// Supports that only each position is missing from, without those of a single position.
+    gains: Vec<usize>,
+    /// Positions whose gain is above 0; some of them may be in the block.
+    neighbours: Vec<u16>,
+    /// Indices of the supports that are subsets of the block.
+    supports: Vec<usize>,
+}
+
+impl GrowingBlock {
+    fn new(n: usize) -> Self {
+        let (inside, gains) = (vec![false; n], vec![0; n]);
+        Self { positions: Vec::new(), inside, gains, neighbours: Vec::new(), supports: Vec::new() }
+    }
+
+    fn add(&mut self, position: u16, uncovered: &mut Uncovered<'_>) {
+        let Uncovered { supports, covered, with_position, .. } = uncovered;
+        self.positions.push(position);
+        self.inside[position as usize] = true;
+        let with_position = &mut with_position[position as usize];
+        with_position.retain(|&index| !covered[index]);
+        for &index in &*with_position {
+            let mut missing = supports[index].iter().filter(|&&i| !self.inside[i as usize]);
+            match (missing.next(), missing.next()) {
+                (None, _) => self.supports.push(index),
+                (Some(&i), None) => {
+                    if self.gains[i as usize] == 0 {
+                        self.neighbours.push(i);
+                    }
+                    self.gains[i as usize] += 1;
+                }
+                _ => {}
+            }
         }
     }
-    indices.sort_unstable();
-    indices
+
+    /// The position that adds most supports, the first one if there are several.
+    fn best(&self, uncovered: &Uncovered<'_>) -> Option<u16> {
+        let is_outside = |i: &&u16| !self.inside[**i as usize];
+        let gain = |&i: &u16| {
+            (self.gains[i as usize] + usize::from(uncovered.single.contains(&i)), std::cmp::Reverse(i))
+        };
+        // Of the positions that are no neighbours, each can only add its own support.
+        let single = uncovered.single.iter().find(is_outside);
+        self.neighbours.iter().filter(is_outside).chain(single).map(gain).max().map(|(_, i)| i.0)
+    }
 }
 
 #[cfg(test)]
