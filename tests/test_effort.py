@@ -1,5 +1,7 @@
 """Which steps fit into the time of a fit. Clocks are set by hand: no test depends on its own time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapsketch as ss
@@ -99,7 +101,7 @@ def test_the_speed_is_that_of_a_short_training(time):
     assert clock.slowness == effort.SLOWNESS[0], "this clock stands still"
 
 
-def size_by_enumeration(elapsed, slowness, count):
+def size_by_enumeration(elapsed, slowness, count, *, near=False):
     """The first size that fits into 30 seconds, and how often it is trained; by a search over all epochs."""
 
     def seconds(size):
@@ -107,11 +109,15 @@ def size_by_enumeration(elapsed, slowness, count):
 
     for size in STANDARD:
         total = 2 * seconds(size)
+        if near and size.channels == 32:
+            continue
         if total <= 15.0 and (elapsed + total <= 22.5 or elapsed + 2 * total <= 28.5):
             return size, 2
-    for members, epochs in [(2, range(30, 19, -1)), (1, range(30, 9, -1))]:
+    narrow = [(32, 2, range(30, 19, -1)), (32, 1, range(30, 9, -1))]
+    wide = [(64, 2, range(30, 19, -1)), (64, 1, range(30, 19, -1))]
+    for channels, members, epochs in [*wide, *narrow] if near else narrow:
         for count_of_epochs in epochs:
-            size = NetworkSize(members, 32, count_of_epochs)
+            size = NetworkSize(members, channels, count_of_epochs)
             if elapsed + 0.8 * seconds(size) <= 21.0:
                 return size, 1
     return None, 0
@@ -134,6 +140,40 @@ def test_networks_are_the_largest_that_fit(time):
         assert clock.reserved == (effort.REFIT_SLOWER if times == 2 else 0.0)
         trained.add(size if times == 2 else (size and size.members))
     assert trained == {*STANDARD, 1, 2, None}
+
+
+def test_near_one_sequence_regression_is_shorter_and_networks_are_wider(time):
+    assert Clock("standard", 0.0, near=True, started=time.now).regression_seconds == pytest.approx(6.0)
+    rng, trained = np.random.default_rng(0), set()
+    for _ in range(500):
+        clock = Clock("standard", 0.0, near=True, started=time.now)
+        elapsed, count = rng.uniform(0.0, 30.0), int(10 ** rng.uniform(2.0, 5.0))
+        clock.slowness = rng.uniform(0.5, 3.0)
+        time.now += elapsed
+        size = clock.networks(SPACE, count)
+        assert size == size_by_enumeration(elapsed, clock.slowness, count, near=True)[0]
+        trained.add(size and (size.members, size.channels))
+    assert trained == {(3, 64), (2, 64), (1, 64), (2, 32), (1, 32), None}
+    windows = Clock("standard", 0.0, near=True, started=time.now).networks(SPACE, 1_000, pool=4)
+    assert windows in [replace(size, pool=4) for size in effort.LONG_STANDARD]
+
+
+def test_time_is_reserved_for_a_step(time):
+    clock = begun(time)
+    time.now = 20.0
+    clock.reserve(4.0, "global epistasis")
+    assert not clock.refits("trees", 3.0)
+    assert not clock.refits("networks", 3.0)
+    assert clock.refits("global epistasis", 4.0)
+    assert clock.reserved == 0.0
+    assert clock.refits("networks", 3.0)
+    # Networks before that step leave its time free.
+    clock = begun(time)
+    time.now += 10.0
+    clock.reserve(8.0, "global epistasis")
+    least = clock.networks(SPACE, 3_000)
+    clock.reserve(0.0)
+    assert least.seconds(SPACE, 3_000) < clock.networks(SPACE, 3_000).seconds(SPACE, 3_000)
 
 
 def test_students_have_their_time_until_little_is_left(time):

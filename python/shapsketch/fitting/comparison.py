@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shapsketch import _core
@@ -68,6 +68,13 @@ class Comparison:
         self.learners[learner.name] = learner
         # An interrupt can come before any line. What has predictions is complete.
         self.predictions[learner.name] = predictions
+
+    def best_of(self, names: Sequence[str]) -> str:
+        """Return the learner with the smallest error of those names that have predictions."""
+        return min(
+            (name for name in names if name in self.predictions),
+            key=lambda name: self.split.held.error(self.predictions[name]),
+        )
 
     def teachers(self, *, better: bool) -> Weights:
         """Return the average of the learners without a closed form that can teach students.

@@ -14,10 +14,13 @@ from shapsketch.space import SequenceSpace
 
 Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "standard", "thorough")
+# The learner that trains networks.
+NETWORKS = "networks"
 # By default the time of the model, but at least this many seconds, may be spent on a fit.
 LEAST_SECONDS = 30.0
 # Fraction of that time after which the regression ends. On an idle machine it hardly ever takes so long.
-REGRESSION_SHARE = 0.5
+# Near one sequence it is shorter, because networks and curves of mutations predict better there.
+REGRESSION_SHARE, REGRESSION_SHARE_NEAR = 0.5, 0.2
 # The outcome of a regression that ended early.
 TIME_LIMIT = "time limit"
 # Fractions of that time after which no long learner ends, no networks that are trained once, and no boosting.
@@ -82,10 +85,14 @@ MEASURED, SMALLEST = NetworkSize(1, 64, 1), NetworkSize(1, 32, 1)
 # The networks of a thorough fit.
 THOROUGH = NetworkSize(4, 64, 30)
 # Smaller ones: the first that fit into the time are trained, without the held-out queries and on all.
-STANDARD = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20))
+STANDARD: tuple[NetworkSize, ...] = (NetworkSize(3, 64, 30), NetworkSize(2, 64, 20), NetworkSize(2, 32, 20))
 # The same for networks with windows. More channels are slower, and no better.
 LONG_THOROUGH = NetworkSize(4, 32, 24)
-LONG_STANDARD = (NetworkSize(3, 32, 20), NetworkSize(2, 32, 16), NetworkSize(1, 32, 12))
+LONG_STANDARD: tuple[NetworkSize, ...] = (
+    NetworkSize(3, 32, 20),
+    NetworkSize(2, 32, 16),
+    NetworkSize(1, 32, 12),
+)
 # If none of them fit, networks may be trained only once, with as many epochs as fit, within these bounds. If
 # so many fit in each of two networks, there are two.
 ONCE_EPOCHS = (10, 30)
@@ -105,24 +112,28 @@ class Clock:
     effort : {"quick", "standard", "thorough"}
     model_seconds : float
         How long the evaluation of the model took.
+    near : bool
+        Whether the queries are near one sequence.
     left_out : list of str
         Steps that were left out, because they did not fit.
     slowness : float
         Measured time relative to the estimates for idle cores.
     reserved : float
-        Seconds for the fit of networks to all queries, from which the best predictor profits most.
+        Seconds for the fit of one learner to all queries, from which the best predictor profits most.
     taught : bool
         Whether there is a teacher that is worth students, so that they have a share of the time.
     """
 
     effort: Effort
     model_seconds: float
+    near: bool = False
     left_out: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     slowness: float = 1.0
     reserved: float = 0.0
     taught: bool = False
     _once: bool = False
+    _reserved_for: str = NETWORKS
 
     @property
     def allowed(self) -> float:
@@ -137,7 +148,8 @@ class Clock:
     @property
     def regression_seconds(self) -> float | None:
         """The seconds of the regression; None for no limit."""
-        return REGRESSION_SHARE * self.allowed if self.effort == "standard" else None
+        share = REGRESSION_SHARE_NEAR if self.near else REGRESSION_SHARE
+        return share * self.allowed if self.effort == "standard" else None
 
     def regressed(self, core: _core.Sketch) -> None:
         """Remember that a regression ended early, if that is its outcome."""
@@ -185,12 +197,13 @@ class Clock:
             self.left_out.append(f"some queries for {step}")
         return share
 
-    def reserve(self, seconds: float) -> None:
-        """Reserve time for networks of all queries; without the held-out ones they took `seconds`.
+    def reserve(self, seconds: float, step: str = NETWORKS) -> None:
+        """Reserve time for a fit to all queries; without the held-out ones it took `seconds`.
 
         Networks that are trained only once need none.
         """
-        self.reserved = 0.0 if self._once else REFIT_SLOWER * seconds
+        self._reserved_for = step
+        self.reserved = 0.0 if self._once and step == NETWORKS else REFIT_SLOWER * seconds
 
     @property
     def _last(self) -> float:
@@ -200,14 +213,15 @@ class Clock:
     def refits(self, step: str, seconds: float) -> bool:
         """Return whether a fit to all queries fits; if not, remember that it was left out.
 
-        `seconds` is the measured time of the same fit without the held-out queries. The time of networks is
-        reserved until they are fitted; students need networks.
+        `seconds` is the measured time of the same fit without the held-out queries. Time that is reserved
+        for a step is kept until it is fitted; students may use it, because they need such a step.
         """
         if self.effort != "standard":
             return True
-        later = 0.0 if step in ("networks", "students") else self.reserved
+        own = step in (self._reserved_for, "students")
+        later = 0.0 if own else self.reserved
         fits = self.elapsed + REFIT_SLOWER * seconds <= self._last - later
-        if fits and step in ("networks", "students"):
+        if fits and own:
             self.reserved = 0.0
         if not fits:
             self.left_out.append(f"{step} with all queries")
@@ -253,17 +267,22 @@ class Clock:
         thorough, sizes = (THOROUGH, STANDARD) if pool == 1 else (LONG_THOROUGH, LONG_STANDARD)
         if self.effort != "standard":
             return replace(thorough if self.effort == "thorough" else sizes[-1], pool=pool)
+        if self.near and pool == 1:
+            # Near one sequence, networks with few channels miss motifs.
+            sizes = tuple(size for size in sizes if size.channels == thorough.channels)
         elapsed, allowed = self.elapsed, self.allowed
-        smallest = replace(SMALLEST, pool=pool)
         for size in [replace(size, pool=pool) for size in sizes]:
             total = 2.0 * self.slowness * size.seconds(space, count) / CORES
-            left = self._last - elapsed
+            left = self._last - self.reserved - elapsed
             # Short trainings may also begin late.
             if total <= NETWORK_SHARE * allowed and total <= max(left - STUDENT_SHARE * allowed, left / 2.0):
                 return size
         self._once = True
-        epoch = ONCE_FRACTION * self.slowness * smallest.seconds(space, count) / CORES
-        epochs = int(max(0.0, NETWORKS_END * allowed - elapsed) / epoch)
+        smallest = replace(SMALLEST, pool=pool)
+        epochs = self._epochs(smallest, space, count)
+        wide = replace(smallest, channels=thorough.channels)
+        if self.near and pool == 1 and self._epochs(wide, space, count) >= TWO_EPOCHS:
+            smallest, epochs = wide, self._epochs(wide, space, count)
         members = 2 if epochs >= 2 * TWO_EPOCHS else 1
         size = replace(smallest, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
         least = ONCE_EPOCHS[0] if pool == 1 else LONG_LEAST_EPOCHS
@@ -271,5 +290,10 @@ class Clock:
             return size
         if required:
             return replace(smallest, epochs=least)
-        self.left_out.append("networks")
+        self.left_out.append(NETWORKS)
         return None
+
+    def _epochs(self, size: NetworkSize, space: SequenceSpace, count: int) -> int:
+        """Return how many epochs fit, if networks are trained once."""
+        epoch = ONCE_FRACTION * self.slowness * size.seconds(space, count) / CORES
+        return int(max(0.0, NETWORKS_END * self.allowed - self.reserved - self.elapsed) / epoch)

@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 STANDARD_LEAVES = (31, 8)
 # The same for trees with counts; only the first is tried unless the effort is thorough.
 COUNTING_LEAVES = (15, 8, 31)
+# Learners of the best predictor that profit most from all queries. The best of them has time reserved for it.
+REFITTED = (NetworkLearner.name, EpistasisLearner.name)
 # If R² of the regression is at least this, no other method is tried.
 GOOD = 0.9995
 
@@ -179,7 +181,7 @@ def _fit_learners(
     data: Data, options: FitOptions, regress: Callable[[float | None], _core.Sketch], stages: Stages
 ) -> Fitted:
     """Fit the regression and the other learners."""
-    clock, regressed = Clock(options.effort, data.model_seconds), None
+    clock, regressed = Clock(options.effort, data.model_seconds, data.near), None
     # If the regression selects supports by all values, cross-validation cannot tell its error.
     selected = not data.ordered and selects(data.space, len(data.rows.values))
     late = None if selected else late_regression(data, options, clock)
@@ -363,8 +365,9 @@ def _fill(
             comparison.add(learner)
             if learner.name == "regress" and regressed is not None:
                 comparison.seconds["regress"] = regressed.seconds
-            if learner.name == NetworkLearner.name:
-                clock.reserve(comparison.seconds[learner.name])
+            if learner.name in REFITTED:
+                best = comparison.best_of(REFITTED)
+                clock.reserve(comparison.seconds[best], best)
             clock.taught = bool(comparison.teachers(better=True).weights)
     if data.ordered and options.method != "trees":
         _teach(final, regressed, clock, missing)

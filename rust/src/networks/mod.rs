@@ -12,7 +12,8 @@
 //! keeps its positions; effects of single positions are fitted on their own, and are 0 unless noise does not explain
 //! them. The cost of the first convolution grows linearly with the length, and all else depends on the number of windows.
 //!
-//! An [`Ensemble`] is the mean of several, trained from different random parameters.
+//! An [`Ensemble`] is the mean of several, trained from different random parameters. Some of them find a motif too late or
+//! not at all: those are left out.
 
 mod activation;
 mod additive;
@@ -44,6 +45,9 @@ use crate::walks::Walks;
 const ROWS: usize = 256;
 /// Sequences whose mutants one task predicts.
 const SCANNED: usize = 64;
+/// A member whose mean squared error of held-out sequences exceeds the smallest one by more than this factor is left out:
+/// it would add more error to the mean than it averages out.
+const WORST_RATIO: f64 = 2.0;
 /// Fewest values that networks can be trained on.
 pub const FEWEST: usize = 100;
 /// Largest number of parameters of one network.
@@ -52,7 +56,7 @@ const MOST_PARAMETERS: usize = 1 << 24;
 /// How networks are trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// Number of networks.
+    /// Number of networks, before bad ones are left out.
     pub members: usize,
     /// Channels of the convolutions.
     pub channels: usize,
@@ -110,6 +114,12 @@ impl Network {
     }
 }
 
+/// The members that are good enough, of members with their errors; see [`WORST_RATIO`].
+fn without_bad<T>(members: Vec<(f64, T)>) -> Vec<T> {
+    let least = members.iter().map(|(error, _)| *error).fold(f64::INFINITY, f64::min);
+    members.into_iter().filter(|(error, _)| *error <= WORST_RATIO * least).map(|(_, member)| member).collect()
+}
+
 /// The mean of several networks.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
@@ -121,7 +131,8 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// Trains networks on sequences, row-major codes, and their values. Each member holds out an eighth of the
-    /// sequences, and keeps the epoch that predicts them best.
+    /// sequences, and keeps the epoch that predicts them best. Members whose error there is more than twice the smallest
+    /// one are left out.
     ///
     /// # Errors
     /// If the codes do not belong to the space, there are fewer than [`FEWEST`] values, all values are equal, a
@@ -157,10 +168,11 @@ impl Ensemble {
         });
         let data = Standardised { shape, codes, values: &standardised, weights: relative.as_deref() };
         let members = (0..training.members).into_par_iter();
-        let trained = members.map(|member| train::member(&data, training, member, cancel));
-        let networks: Result<Vec<Network>> =
-            trained.map(|parameters| Ok(Network { shape, parameters: parameters? })).collect();
-        Ok(Self { space: space.clone(), networks: networks?, centre, scale })
+        let trained: Vec<(f64, Vec<f32>)> =
+            members.map(|member| train::member(&data, training, member, cancel)).collect::<Result<_>>()?;
+        let networks =
+            without_bad(trained).into_iter().map(|parameters| Network { shape, parameters }).collect();
+        Ok(Self { space: space.clone(), networks, centre, scale })
     }
 
     /// An ensemble of networks with these channels, width of the dense layers, and positions of a window, and these

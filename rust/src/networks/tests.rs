@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::pass::{Workspace, flipped};
 use super::shape::{Block, PLACED, SECOND_WIDTH, Shape};
-use super::{Ensemble, Training};
+use super::{Ensemble, Training, without_bad};
 use crate::cancel::Cancel;
 use crate::space::SequenceSpace;
 use crate::walks::Walks;
@@ -388,4 +388,15 @@ fn a_motif_and_effects_of_positions_are_learned_from_long_sequences() {
     let error: f64 = predicted.iter().zip(test).map(|(p, v)| (p - v).powi(2)).sum();
     let variance: f64 = test.iter().map(|v| (v - mean).powi(2)).sum();
     assert!(error < 0.1 * variance, "{}", error / variance);
+}
+
+#[test]
+fn members_with_large_errors_are_left_out() {
+    let (nan, infinite) = (f64::NAN, f64::INFINITY);
+    let kept =
+        without_bad(vec![(0.3, 'a'), (0.1, 'b'), (0.2, 'c'), (0.21, 'd'), (nan, 'e'), (infinite, 'f')]);
+    assert_eq!(kept, ['b', 'c']);
+    assert_eq!(without_bad(vec![(0.0, 'a'), (0.0, 'b'), (1e-300, 'c')]), ['a', 'b']);
+    // Networks that never had a finite error stay, so that there is always one.
+    assert_eq!(without_bad(vec![(infinite, 'a'), (infinite, 'b')]), ['a', 'b']);
 }

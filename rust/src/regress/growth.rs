@@ -17,7 +17,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 
 /// Largest number of symbols that one step of growth reads for each row: a row is read once for each atom that it matches.
-const READS: usize = 1 << 16;
+const READS: usize = 1 << 15;
 /// Number of atoms whose extensions have their columns computed at a time.
 const CHUNK: usize = 64;
 
