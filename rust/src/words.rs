@@ -180,7 +180,7 @@ struct GrowingBlock {
     positions: Vec<u16>,
     /// Whether each position is in the block.
     inside: Vec<bool>,
-    /// Supports that only each position is missing from, without those of a single position.
+    /// For each position, the number of supports of several positions of which only this one is not in the block.
     gains: Vec<usize>,
     /// Positions whose gain is above 0; some of them may be in the block.
     neighbours: Vec<u16>,
