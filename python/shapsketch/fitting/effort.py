@@ -280,9 +280,11 @@ class Clock:
         self._once = True
         smallest = replace(SMALLEST, pool=pool)
         epochs = self._epochs(smallest, space, count)
-        wide = replace(smallest, channels=thorough.channels)
-        if self.near and pool == 1 and self._epochs(wide, space, count) >= TWO_EPOCHS:
-            smallest, epochs = wide, self._epochs(wide, space, count)
+        if self.near and pool == 1:
+            wide = replace(smallest, channels=thorough.channels)
+            fewer = self._epochs(wide, space, count)
+            if fewer >= TWO_EPOCHS:
+                smallest, epochs = wide, fewer
         members = 2 if epochs >= 2 * TWO_EPOCHS else 1
         size = replace(smallest, members=members, epochs=min(epochs // members, ONCE_EPOCHS[1]))
         least = ONCE_EPOCHS[0] if pool == 1 else LONG_LEAST_EPOCHS

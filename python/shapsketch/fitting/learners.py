@@ -22,7 +22,7 @@ from shapsketch.fitting.boosting import (
     positional_candidates,
 )
 from shapsketch.fitting.distillation import CustomTeacher
-from shapsketch.fitting.effort import NetworkSize
+from shapsketch.fitting.effort import NETWORKS, NetworkSize
 from shapsketch.fitting.features import CountFeatures, PositionalFeatures, count_levels
 from shapsketch.fitting.holdout import Labelled, Split, predict
 from shapsketch.fitting.run_features import RunCounts, pay, promising_runs
@@ -244,7 +244,7 @@ def counting_trees(trees: FittedTrees[CountFeatures]) -> _core.CountingTrees:
 class NetworkLearner:
     """Convolutional networks."""
 
-    name = "networks"
+    name = NETWORKS
 
     def __init__(self, space: SequenceSpace, size: NetworkSize, *, seed: int, log: Log) -> None:
         self._space, self._size, self._seed, self._log = space, size, seed, log
@@ -252,7 +252,7 @@ class NetworkLearner:
 
     def fit(self, split: Split) -> Values:
         """Train networks; return their predictions of the held-out sequences."""
-        self._log("networks")
+        self._log(NETWORKS)
         self.fitted = networks.train(self._space, split.train, self._size, self._seed)
         return self.fitted.predict(split.held.codes)
 
